@@ -1,1 +1,2 @@
 //! S3 access operator.
+pub mod api;

@@ -1,0 +1,128 @@
+//! The closed sets of condition types and reasons: an alert or a script may match on any of them.
+
+/// The types of the conditions in `status.conditions`.
+///
+/// `Ready`, `Reconciling` and `Stalled` have kstatus's meaning; the others say how far each part has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// Everything the spec asks for is true in IAM and in the Secret.
+    Ready,
+    /// The operator is at work or will try again by itself.
+    Reconciling,
+    /// Only somebody's action can help.
+    Stalled,
+    /// The IAM user exists, is ours and is as the spec says.
+    UserSynced,
+    /// The policies are in place.
+    PolicySynced,
+    /// The access key exists, has the wanted status and has been seen to work.
+    AccessKeySynced,
+    /// The Secret holds that key.
+    SecretSynced,
+}
+
+impl ConditionType {
+    /// The name as it stands in `status.conditions[].type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::UserSynced => "UserSynced",
+            Self::PolicySynced => "PolicySynced",
+            Self::AccessKeySynced => "AccessKeySynced",
+            Self::SecretSynced => "SecretSynced",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Why a condition is as it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// Every reason, for the documentation and its test.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The name as it stands in `status.conditions[].reason`.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// All is as the spec says.
+    Synced,
+    /// The IAM user, the policy or the key is being made.
+    Creating,
+    /// A new key is on its way, or the old one is in its overlap.
+    Rotating,
+    /// A key exists but AWS does not accept it everywhere yet.
+    WaitingForKey,
+    /// Everything of ours is being removed.
+    Deleting,
+    /// The IAM user (or policy) of that name belongs to somebody else.
+    ForeignUser,
+    /// The Secret of that name belongs to somebody else.
+    ForeignSecret,
+    /// The Secret of that name belongs to another S3AccessUser.
+    SecretNameTaken,
+    /// Both access key slots of the user hold keys that are not ours.
+    ForeignAccessKeys,
+    /// The object does not fit the schema of this version.
+    InvalidSpec,
+    /// The policy is not valid.
+    InvalidPolicy,
+    /// The policy is over an IAM limit.
+    PolicyTooLarge,
+    /// An ARN names another partition than the account's.
+    PartitionMismatch,
+    /// The spec asks for something that its class does not allow.
+    NotPermittedByClass,
+    /// There is no S3AccessClass of that name.
+    ClassNotFound,
+    /// The operator lacks a permission.
+    AccessDenied,
+    /// The operator has no AWS credentials.
+    NoCredentials,
+    /// AWS refuses the operator's credentials.
+    InvalidCredentials,
+    /// AWS cannot be reached.
+    Unreachable,
+    /// AWS asks for fewer requests, or to come again later.
+    Throttled,
+    /// An IAM quota is used up.
+    QuotaExceeded,
+    /// The credentials now belong to another account than the user.
+    AccountMismatch,
+    /// Something that is not ours keeps the user or policy from being deleted.
+    DeleteBlocked,
+    /// The access key is inactive because the spec says so.
+    Suspended,
+    /// The CR carries the paused annotation.
+    Paused,
+    /// An error that has no name of its own.
+    Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    #[test]
+    fn reasons_are_camel_case_words_that_kubernetes_accepts() {
+        for reason in Reason::ALL {
+            let name = reason.as_str();
+            assert!(name.starts_with(|c: char| c.is_ascii_uppercase()), "{name}");
+            assert!(name.chars().all(|c| c.is_ascii_alphanumeric()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What users see: the custom resource, its conditions, and every name that is written on an object.
+//!
+//! Nothing here decides anything; [`crate::core`] does.
+
+mod conditions;
+mod s3_access_user;
+
+pub use conditions::{ConditionType, Reason};
+pub use s3_access_user::{
+    AccessGrant, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference, DeletionPolicy, PolicyPreset,
+    PolicySpec, PolicyType, RetiringKey, RotationSpec, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus,
+    SecretFormat, SecretSpec,
+};
+
+/// The API group of every custom resource.
+pub const GROUP: &str = "s3access.dev";
+/// Holds a custom resource until everything that was made for it in IAM is gone.
+pub const FINALIZER: &str = "s3access.dev/iam";
+/// The manager named in `managedFields`, Events and the `app.kubernetes.io/managed-by` label.
+pub const MANAGER: &str = "s3-access-operator";
+/// The label by which the operator watches its Secrets.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+
+/// Annotations on the custom resource, set by its users.
+pub mod annotations {
+    /// Any new value rotates the access key at once.
+    pub const ROTATE: &str = "s3access.dev/rotate";
+    /// `"true"` stops every write, to IAM and to Kubernetes, until it is removed.
+    pub const PAUSED: &str = "s3access.dev/paused";
+    /// `"true"` on a CR under deletion gives up on IAM: whatever is left there is named in an Event and abandoned.
+    pub const ABANDON: &str = "s3access.dev/abandon";
+}
+
+/// Annotations on the Secret, set by the operator: the durable record of the key that the Secret holds.
+///
+/// They are written in the same request as the key itself, so no crash can part the two.
+pub mod secret_annotations {
+    /// The UID of the S3AccessUser that the Secret belongs to.
+    pub const USER_UID: &str = "s3access.dev/user-uid";
+    /// The id of the access key that the Secret holds.
+    pub const ACCESS_KEY_ID: &str = "s3access.dev/access-key-id";
+    /// IAM's CreateDate of that key, RFC 3339.
+    pub const ACCESS_KEY_CREATED_AT: &str = "s3access.dev/access-key-created-at";
+    /// SHA-256 of the key's two halves: tells an edited Secret from an intact one without asking AWS.
+    pub const ACCESS_KEY_DIGEST: &str = "s3access.dev/access-key-digest";
+    /// Where in the data the secret key stands: `<data key>@<byte offset>+<length>`.
+    pub const ACCESS_KEY_LOCATION: &str = "s3access.dev/access-key-location";
+    /// The account that the key belongs to.
+    pub const ACCOUNT_ID: &str = "s3access.dev/account-id";
+    /// The key that this one replaced in a rotation, until it is deleted.
+    pub const PREVIOUS_ACCESS_KEY_ID: &str = "s3access.dev/previous-access-key-id";
+    /// When the Secret's key was swapped for a new one, RFC 3339.
+    pub const ROTATED_AT: &str = "s3access.dev/rotated-at";
+    /// The value of the CR's rotate annotation that the key answers to.
+    pub const ROTATE_HANDLED: &str = "s3access.dev/rotate-handled";
+    /// Stakater Reloader restarts the workloads that ask for it when the Secret changes.
+    pub const RELOADER_MATCH: &str = "reloader.stakater.com/match";
+}
+
+/// Tags on the IAM user and policy: the proof of ownership, and the record of what was set.
+pub mod tags {
+    /// The reserved prefix of all of them; `spec.tags` may not use it.
+    pub const PREFIX: &str = "s3access.dev/";
+    /// The id of the cluster (the UID of its kube-system namespace, unless configured).
+    pub const CLUSTER: &str = "s3access.dev/cluster";
+    /// The UID of the S3AccessUser.
+    pub const UID: &str = "s3access.dev/uid";
+    /// `<namespace>/<name>` of the S3AccessUser.
+    pub const OWNER: &str = "s3access.dev/owner";
+    /// The policy that the operator made for the user: `managed:<path><name>` or `inline:<name>`.
+    pub const POLICY: &str = "s3access.dev/policy";
+    /// Digests of the managed policies that the operator attached because the spec names them.
+    pub const ATTACHED: &str = "s3access.dev/attached";
+    /// Digests of the tag keys that the operator set because the spec names them.
+    pub const TAG_KEYS: &str = "s3access.dev/tag-keys";
+    /// When the user was adopted, RFC 3339: keys that are older than this belong to somebody else.
+    pub const ADOPTED_AT: &str = "s3access.dev/adopted-at";
+}

@@ -1,0 +1,450 @@
+//! The `S3AccessUser` custom resource, v1alpha1.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::core::Duration;
+use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// An IAM user with an S3 policy and one access key, delivered in a Secret of the same namespace.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[kube(
+    group = "s3access.dev",
+    version = "v1alpha1",
+    kind = "S3AccessUser",
+    plural = "s3accessusers",
+    singular = "s3accessuser",
+    shortname = "s3u",
+    category = "s3access",
+    namespaced,
+    derive = "PartialEq",
+    status = "S3AccessUserStatus",
+    doc = "An IAM user with an S3 policy and one access key, delivered in a Secret of the same namespace.",
+    // servicebinding.io's duck type: a ServiceBinding may name the CR itself.
+    label("servicebinding.io/provisioned-service", "true"),
+    validation = Rule::new("self.metadata.name.size() <= 250").message("metadata.name: at most 250 characters, so that the default Secret name `<name>-s3` fits"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "User", type_ = "string", json_path = ".status.userName"),
+    printcolumn(name = "Key", type_ = "string", json_path = ".status.accessKeyId"),
+    printcolumn(name = "KeyAge", type_ = "date", json_path = ".status.accessKeyCreatedAt"),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".status.binding.name"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "ARN", type_ = "string", json_path = ".status.userArn", priority = 1),
+    printcolumn(name = "Class", type_ = "string", json_path = ".spec.className", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.access) && size(self.access) > 0) || has(self.policy) || (has(self.managedPolicyArns) && size(self.managedPolicyArns) > 0)").message("nothing is granted: set access, policy or managedPolicyArns"),
+    validation = Rule::new("has(self.userName) == has(oldSelf.userName) && (!has(self.userName) || self.userName == oldSelf.userName)").message("userName is immutable: delete the S3AccessUser and create another"),
+    validation = Rule::new("!has(self.tags) || self.tags.all(k, !k.startsWith('s3access.dev/') && !k.startsWith('aws:'))").message("tags: the prefixes s3access.dev/ and aws: are reserved")
+)]
+pub struct S3AccessUserSpec {
+    /// The S3AccessClass that says in which account, and within which limits, the user is made.
+    /// Omitted: the class marked default; no class at all: the operator's own AWS account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub class_name: Option<String>,
+
+    /// The name of the IAM user. Immutable. Default: `<cluster>-<namespace>-<name>-<hash>`, at most 64 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9+=,.@_-]+$"))]
+    pub user_name: Option<String>,
+
+    /// The IAM path of the user and of its policy. Default: the class's, else `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^/([A-Za-z0-9+=,.@_-]+/)*$"))]
+    pub path: Option<String>,
+
+    /// High-level grants; each becomes statements of one policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["bucket"]))]
+    pub access: Vec<AccessGrant>,
+
+    /// A policy in IAM's own words, beside or instead of `access`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicySpec>,
+
+    /// Existing managed policies to attach to the user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 20, max = 512), regex(pattern = r"^arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+$")), extend("x-kubernetes-list-type" = "set"))]
+    pub managed_policy_arns: Vec<String>,
+
+    /// The permissions boundary of the user; a class may force one. Empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 512),
+        regex(pattern = r"^(arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+)?$")
+    )]
+    pub permissions_boundary_arn: Option<String>,
+
+    /// Tags of the IAM user, beside the operator's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "tags_schema")]
+    pub tags: BTreeMap<String, String>,
+
+    /// The access key's life.
+    #[serde(default)]
+    #[schemars(default)]
+    pub access_key: AccessKeySpec,
+
+    /// The Secret that receives the access key.
+    #[serde(default)]
+    #[schemars(default)]
+    pub secret: SecretSpec,
+
+    /// What to do where an IAM user of that name exists already.
+    #[serde(default)]
+    #[schemars(default)]
+    pub adoption: Adoption,
+
+    /// What deleting the S3AccessUser does to the IAM user and policy. Access keys are deleted either way, since
+    /// their only copy goes with the Secret. Default: the class's, else Delete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+
+    /// Deactivates the access key and stops its rotation until set back; everything else is kept true.
+    #[serde(default)]
+    #[schemars(default)]
+    pub suspend: bool,
+}
+
+/// Access to one bucket.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    // The naming rules of general purpose buckets, Amazon S3 user guide "Bucket naming rules".
+    validation = Rule::new("!self.bucket.contains('..') && !self.bucket.matches('^[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+$')").message("bucket: not a valid S3 bucket name: adjacent periods and IP addresses are not allowed"),
+    validation = Rule::new("!self.bucket.startsWith('xn--') && !self.bucket.startsWith('sthree-') && !self.bucket.startsWith('amzn-s3-demo-') && !self.bucket.endsWith('-s3alias') && !self.bucket.endsWith('--ol-s3') && !self.bucket.endsWith('.mrap') && !self.bucket.endsWith('--x-s3') && !self.bucket.endsWith('--table-s3')").message("bucket: not a valid S3 bucket name: it has a prefix or suffix that S3 reserves")
+)]
+pub struct AccessGrant {
+    /// The name of the bucket.
+    #[schemars(length(min = 3, max = 63), regex(pattern = r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"))]
+    pub bucket: String,
+    /// Only objects whose keys start with one of these. Omitted: the whole bucket.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 512), regex(pattern = r"^[^*?$]+$")), extend("x-kubernetes-list-type" = "set"))]
+    pub prefixes: Vec<String>,
+    /// What may be done with them.
+    pub level: AccessLevel,
+}
+
+/// What a grant allows.
+#[derive(JsonSchema, Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, Hash)]
+pub enum AccessLevel {
+    /// List, and get objects.
+    ReadOnly,
+    /// Put objects, multipart uploads included; neither get nor list.
+    WriteOnly,
+    /// List, get, put and delete objects.
+    ReadWrite,
+    /// Every object action, and the bucket's own settings; not the bucket's policy, nor its deletion.
+    Admin,
+}
+
+/// A policy in IAM's own words.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.preset) || (has(self.statements) && size(self.statements) > 0)").message("policy: set preset or statements"))]
+pub struct PolicySpec {
+    /// A ready-made set of statements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<PolicyPreset>,
+    /// IAM statements as in a policy document; `${partition}` and `${account}` are filled in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "statements_schema")]
+    pub statements: Vec<serde_json::Value>,
+    /// Whether the policy is a customer managed one that is attached, or inline in the user.
+    #[serde(default, rename = "type")]
+    #[schemars(default)]
+    pub policy_type: PolicyType,
+    /// The policy's name. Default: the user's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9+=,.@_-]+$"))]
+    pub name: Option<String>,
+}
+
+/// Ready-made statements.
+#[derive(JsonSchema, Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, Hash)]
+pub enum PolicyPreset {
+    /// The console walk-through's five actions on every bucket: PutObject, GetObject, CreateBucket,
+    /// ListAllMyBuckets and ListBucket.
+    ReadWriteNoDelete,
+}
+
+/// Where the policy lives.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
+pub enum PolicyType {
+    /// A customer managed policy, attached to the user.
+    #[default]
+    Managed,
+    /// A policy inside the user: what S3-compatible systems offer.
+    Inline,
+}
+
+/// The access key's life.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessKeySpec {
+    /// Scheduled rotation. Absent: only on demand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationSpec>,
+    /// `Inactive` suspends the key without deleting it.
+    #[serde(default)]
+    #[schemars(default)]
+    pub status: AccessKeyStatus,
+}
+
+/// Scheduled rotation. Durations are Go's, such as `2160h` or `30m`.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.overlap) || duration(self.overlap) < duration(self.interval)").message("rotation: overlap must be shorter than interval"),
+    validation = Rule::new("duration(self.interval) > duration('0s')").message("rotation: interval must be positive"),
+    validation = Rule::new("has(self.overlap) || duration(self.interval) > duration('24h')").message("rotation: the default overlap is 24h, so an interval of 24h or less needs an overlap of its own")
+)]
+pub struct RotationSpec {
+    /// The age, by IAM's CreateDate, at which a key is replaced.
+    #[schemars(schema_with = "duration_schema")]
+    pub interval: Duration,
+    /// How long the old key goes on working after the new one is in the Secret. Default: `24h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration_schema")]
+    pub overlap: Option<Duration>,
+}
+
+/// IAM's status of an access key.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
+pub enum AccessKeyStatus {
+    /// The key works.
+    #[default]
+    Active,
+    /// The key is kept, but AWS refuses it.
+    Inactive,
+}
+
+/// The Secret that receives the access key.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.format) && self.format == 'template') == (has(self.template) && size(self.template) > 0)").message("secret: format template and the field template go together"),
+    validation = Rule::new("!has(self.labels) || !('app.kubernetes.io/managed-by' in self.labels)").message("secret.labels: app.kubernetes.io/managed-by is reserved"),
+    validation = Rule::new("!has(self.annotations) || self.annotations.all(k, !k.startsWith('s3access.dev/'))").message("secret.annotations: the prefix s3access.dev/ is reserved")
+)]
+pub struct SecretSpec {
+    /// The Secret's name. Default: `<name>-s3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: Option<String>,
+    /// Which keys the Secret has.
+    #[serde(default)]
+    #[schemars(default)]
+    pub format: SecretFormat,
+    /// Renames the format's keys: from the format's name to yours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "data_keys_schema")]
+    pub keys: BTreeMap<String, String>,
+    /// For `format: template`: data keys and their minijinja templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "template_schema")]
+    pub template: BTreeMap<String, String>,
+    /// Labels of the Secret, beside the operator's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "string_map_schema")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the Secret, beside the operator's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "string_map_schema")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The keys that consumers of S3 credentials expect.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretFormat {
+    /// The AWS SDKs' environment variables, and a `credentials` file.
+    #[default]
+    AwsEnv,
+    /// Velero's plugin for AWS.
+    Velero,
+    /// CloudNativePG's object stores.
+    Cnpg,
+    /// The Loki operator's LokiStack.
+    LokiOperator,
+    /// The Tempo operator.
+    TempoOperator,
+    /// Thanos' `objstore.yml`.
+    Thanos,
+    /// Mountpoint for Amazon S3's CSI driver.
+    MountpointCsi,
+    /// Yandex's csi-s3.
+    CsiS3,
+    /// Longhorn's backup target.
+    Longhorn,
+    /// rclone, as VolSync uses it.
+    Rclone,
+    /// Argo Workflows' artifact repository.
+    ArgoWorkflows,
+    /// Kubeflow Pipelines.
+    Kubeflow,
+    /// Harbor's registry storage.
+    Harbor,
+    /// Airflow's AWS connection.
+    Airflow,
+    /// Hadoop's S3A.
+    Hadoop,
+    /// Trino's native S3 file system.
+    Trino,
+    /// Flink's S3 file systems.
+    Flink,
+    /// s3fs-fuse.
+    #[serde(rename = "s3fs")]
+    S3fs,
+    /// COSI v1alpha2.
+    Cosi,
+    /// Whatever `secret.template` says.
+    Template,
+}
+
+/// What to do where an IAM user of that name exists already.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
+pub enum Adoption {
+    /// Refuse it, unless this very S3AccessUser made it.
+    Never,
+    /// Take it over if its tags name this cluster, namespace and name: what an earlier S3AccessUser left behind.
+    #[default]
+    IfOwnedByTag,
+    /// Take over any user; only where the class allows it.
+    Force,
+}
+
+/// What deleting the S3AccessUser does to the IAM user and policy.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
+pub enum DeletionPolicy {
+    /// They are deleted.
+    #[default]
+    Delete,
+    /// They stay, without an access key.
+    Retain,
+}
+
+/// A report of what was last seen; no decision is taken from it.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct S3AccessUserStatus {
+    /// The generation of the spec that the rest of the status answers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled; UserSynced, PolicySynced, AccessKeySynced, SecretSynced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The ARN of the IAM user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_arn: Option<String>,
+    /// The name of the IAM user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+    /// The AWS account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// The AWS partition: `aws`, `aws-cn`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// The ARN of the policy made from `access` and `policy`; absent where it is inline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_arn: Option<String>,
+    /// The id of the key that the Secret holds. Never the secret key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    /// When that key was made, by IAM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key_created_at: Option<Time>,
+    /// When it is due to be replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation_at: Option<Time>,
+    /// When AWS last reported a use of the retiring key; IAM's report lags by hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Time>,
+    /// The key that the Secret held before, until it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retiring_key: Option<RetiringKey>,
+    /// servicebinding.io: the Secret to bind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<BindingReference>,
+}
+
+/// A replaced key in its overlap.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RetiringKey {
+    /// Its id.
+    pub id: String,
+    /// When it is deactivated, and a little later deleted.
+    pub retire_at: Time,
+}
+
+/// servicebinding.io's reference to a Secret of the same namespace.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct BindingReference {
+    /// The Secret's name.
+    pub name: String,
+}
+
+/// A statement is checked by [`crate::core::policy`], which can say more than a schema: `Action` may be a string or a list.
+fn statements_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "IAM statements as in a policy document (Sid, Effect, Action or NotAction, Resource or NotResource, Condition); `${partition}` and `${account}` are filled in.",
+        "type": "array",
+        "maxItems": 64,
+        "items": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+    })
+}
+
+/// IAM's limits on tags, less those that the operator needs (IAM user guide "Rules for tagging").
+fn tags_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "Tags of the IAM user, beside the operator's own.",
+        "type": "object",
+        "maxProperties": 30,
+        "additionalProperties": { "type": "string", "maxLength": 256 },
+    })
+}
+
+fn duration_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "A Go duration, such as 2160h or 90m.",
+        "type": "string",
+        "maxLength": 32,
+        "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$",
+    })
+}
+
+fn data_keys_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "Renames the format's keys: from the format's name to yours.",
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "string", "minLength": 1, "maxLength": 253, "pattern": "^[-._a-zA-Z0-9]+$" },
+    })
+}
+
+fn template_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "For format template: data keys and their minijinja templates.",
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "string", "maxLength": 16384 },
+    })
+}
+
+fn string_map_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "string", "maxLength": 4096 },
+    })
+}
