@@ -1,2 +1,3 @@
 //! S3 access operator.
 pub mod api;
+pub mod core;

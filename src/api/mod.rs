@@ -71,6 +71,10 @@ pub mod tags {
     pub const POLICY: &str = "s3access.dev/policy";
     /// Digests of the managed policies that the operator attached because the spec names them.
     pub const ATTACHED: &str = "s3access.dev/attached";
+    /// The policy that [`POLICY`] named before, until it is deleted.
+    pub const PREVIOUS_POLICY: &str = "s3access.dev/previous-policy";
+    /// The digest of the permissions boundary that the operator set because the spec names it.
+    pub const BOUNDARY: &str = "s3access.dev/boundary";
     /// Digests of the tag keys that the operator set because the spec names them.
     pub const TAG_KEYS: &str = "s3access.dev/tag-keys";
     /// When the user was adopted, RFC 3339: keys that are older than this belong to somebody else.
