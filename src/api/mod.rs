@@ -53,6 +53,10 @@ pub mod secret_annotations {
     pub const ROTATED_AT: &str = "s3access.dev/rotated-at";
     /// The value of the CR's rotate annotation that the key answers to.
     pub const ROTATE_HANDLED: &str = "s3access.dev/rotate-handled";
+    /// The labels that `spec.secret.labels` set, comma-separated.
+    pub const SPEC_LABELS: &str = "s3access.dev/spec-labels";
+    /// The annotations that `spec.secret.annotations` set, comma-separated.
+    pub const SPEC_ANNOTATIONS: &str = "s3access.dev/spec-annotations";
     /// Stakater Reloader restarts the workloads that ask for it when the Secret changes.
     pub const RELOADER_MATCH: &str = "reloader.stakater.com/match";
 }

@@ -76,6 +76,14 @@ impl Owner {
         }
     }
 
+    /// The ARN that the IAM user has, or would have.
+    pub fn user_arn(&self) -> String {
+        format!(
+            "arn:{}:iam::{}:user{}{}",
+            self.account.partition, self.account.id, self.path, self.user_name
+        )
+    }
+
     /// The ARN that the operator's own managed policy has, or would have.
     pub fn policy_arn(&self) -> String {
         names::policy_arn(&self.account.partition, &self.account.id, &self.path, &self.policy_name)

@@ -11,3 +11,4 @@ pub mod observed;
 pub mod plan;
 pub mod policy;
 pub mod rotation;
+pub mod secret_data;

@@ -178,6 +178,8 @@ pub struct Observed {
     pub last_used: Option<(String, Option<Timestamp>)>,
     /// DeleteUser said DeleteConflict.
     pub leftovers: bool,
+    /// What DeleteUser may have found in its way was removed in this pass.
+    pub cleared: bool,
 }
 
 /// What an action led to.
@@ -219,6 +221,7 @@ impl Observed {
             probes: Probes::default(),
             last_used: None,
             leftovers: false,
+            cleared: false,
         }
     }
 
@@ -291,7 +294,7 @@ impl Observed {
             }
             (Action::DeleteUser, Effect::DeleteConflict) => self.leftovers = true,
             (Action::DeleteUser, _) => self.user = UserState::Deleted,
-            (Action::ClearLeftovers, _) => self.leftovers = false,
+            (Action::ClearLeftovers, _) => (self.leftovers, self.cleared) = (false, true),
             (Action::WriteSecret { key_id, record }, Effect::SecretWritten { uid, resource_version }) => {
                 self.record_secret(owner, key_id, record, uid, resource_version);
             }

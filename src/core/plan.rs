@@ -9,7 +9,7 @@ mod secret;
 mod teardown;
 
 pub use action::{Action, Part, SecretRecord, WhyDelete};
-pub use teardown::teardown;
+pub use teardown::{policies_to_read, teardown};
 
 use jiff::{SignedDuration, Timestamp};
 
