@@ -173,18 +173,19 @@ fn the_iam_policy_is_least_and_fits_iam() {
         let sid = statement["Sid"].as_str().unwrap();
         assert_eq!(statement["Effect"], "Allow", "{sid}");
         for resource in strings(&statement["Resource"]) {
-            let kinds = [
-                "arn:aws:iam::*:user/*",
-                "arn:aws:iam::*:policy/*",
-                "arn:aws:iam::*:group/*",
-            ];
-            assert!(kinds.contains(&resource), "{sid}: {resource}");
+            let kinds = ["user", "policy", "group", "mfa"].map(|kind| format!("arn:aws:iam::*:{kind}/*"));
+            assert!(kinds.iter().any(|kind| kind == resource), "{sid}: {resource}");
         }
         for action in strings(&statement["Action"]) {
             assert!(action.starts_with("iam:") && !action.contains('*'), "{sid}: {action}");
             let reads = action.starts_with("iam:Get") || action.starts_with("iam:List");
-            // Neither a group nor the new path of a user carries a tag that a condition could ask for.
-            let untaggable = ["iam:RemoveUserFromGroup", "iam:UpdateUser"].contains(&action);
+            // No tag of ours is on a group, a device, or the path that a user is moved to.
+            let untaggable = [
+                "iam:RemoveUserFromGroup",
+                "iam:UpdateUser",
+                "iam:DeleteVirtualMFADevice",
+            ]
+            .contains(&action);
             let condition = statement["Condition"].to_string();
             let by_tag = condition.contains("aws:ResourceTag/s3access.dev/cluster")
                 || condition.contains("aws:RequestTag/s3access.dev/cluster");
@@ -198,6 +199,40 @@ fn the_iam_policy_is_least_and_fits_iam() {
             "deploy/iam/README.md does not explain {sid}"
         );
     }
+}
+
+/// The operator names each call that it makes, for its errors; the policy allows those and no others.
+#[test]
+fn the_iam_policy_allows_exactly_the_calls_that_are_made() {
+    let policy: Value = serde_json::from_str(&read("deploy/iam/operator-policy.aws.json")).unwrap();
+    let statements = policy["Statement"].as_array().unwrap();
+    let allowed: BTreeSet<&str> = statements
+        .iter()
+        .flat_map(|statement| strings(&statement["Action"]))
+        .map(|action| action.strip_prefix("iam:").unwrap())
+        .collect();
+    let code = ["src/aws/iam.rs", "src/aws/leftovers.rs"].map(read).concat();
+    let verbs = [
+        "Attach",
+        "Create",
+        "Deactivate",
+        "Delete",
+        "Detach",
+        "Get",
+        "List",
+        "Put",
+        "Remove",
+        "Tag",
+        "Untag",
+        "Update",
+    ];
+    let made: BTreeSet<&str> = code
+        .split('"')
+        .filter(|word| {
+            word.chars().all(|c| c.is_ascii_alphanumeric()) && verbs.iter().any(|verb| word.starts_with(verb))
+        })
+        .collect();
+    assert_eq!(allowed, made);
 }
 
 #[test]
