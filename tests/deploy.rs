@@ -12,8 +12,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use kube::CustomResourceExt;
 use s3_access_operator::api::{AccessKeyStatus, PolicyPreset, Reason, S3AccessUser};
+use s3_access_operator::config::RunOptions;
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -411,20 +413,52 @@ fn the_readme_has_every_field_of_the_spec() {
     }
 }
 
+/// The flags of `run`: clap's own view of them.
+fn settings() -> Vec<clap::Arg> {
+    let run = RunOptions::augment_args(clap::Command::new("run"));
+    run.get_arguments()
+        .filter(|argument| argument.get_long().is_some())
+        .cloned()
+        .collect()
+}
+
 #[test]
-fn the_readme_has_every_setting_of_the_deployment() {
+fn the_readme_has_every_setting_with_its_default() {
     let readme = read("README.md");
+    for argument in settings() {
+        let flag = argument.get_long().unwrap();
+        let variable = argument.get_env().unwrap().to_str().unwrap();
+        assert_eq!(variable, format!("S3ACCESS_{}", flag.to_uppercase().replace('-', "_")));
+        let defaults: Vec<&str> = argument
+            .get_default_values()
+            .iter()
+            .map(|value| value.to_str().unwrap())
+            .collect();
+        let row = match defaults.as_slice() {
+            [] => format!("| `--{flag}` | `{variable}` | "),
+            [default] => format!("| `--{flag}` | `{variable}` | `{default}` |"),
+            several => panic!("--{flag}: {several:?}"),
+        };
+        assert!(readme.contains(&row), "the README lacks the row {row}");
+    }
+    let rows = readme.lines().filter(|line| line.starts_with("| `--")).count();
+    assert_eq!(rows, settings().len(), "the README explains a flag that is gone");
+}
+
+#[test]
+fn the_deployment_sets_only_what_exists() {
     let objects = manifests();
     let pod = &named(&objects, "Deployment", "s3-access-operator")["spec"]["template"]["spec"];
+    let known: BTreeSet<String> = settings()
+        .iter()
+        .map(|argument| argument.get_env().unwrap().to_string_lossy().into_owned())
+        .collect();
     for variable in pod["containers"][0]["env"].as_array().unwrap() {
         let name = variable["name"].as_str().unwrap();
-        if let Some(setting) = name.strip_prefix("S3ACCESS_") {
-            let flag = setting.to_lowercase().replace('_', "-");
-            assert!(
-                readme.contains(&format!("| `--{flag}` | `{name}` |")),
-                "the README does not explain {name}"
-            );
-        }
+        assert!(
+            name == "AWS_REGION" || known.contains(name),
+            "the operator reads no {name}"
+        );
     }
 }
 
