@@ -193,7 +193,8 @@ proptest! {
         match locate(&data, &SecretString::from(secret.clone())) {
             Some(location) => {
                 prop_assert_eq!(location.to_string().parse::<Location>(), Ok(location.clone()));
-                prop_assert_eq!(extract(&data, &location).unwrap().expose_secret(), secret.as_str());
+                let extracted = extract(&data, &location).unwrap();
+                prop_assert_eq!(extracted.expose_secret(), secret.as_str());
             }
             // Airflow's URL percent-encodes it.
             None => prop_assert_eq!(FORMATS[index], SecretFormat::Airflow),
