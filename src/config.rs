@@ -43,11 +43,7 @@ pub struct RunOptions {
     #[arg(long, env = "S3ACCESS_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
     /// What is logged, in the syntax of tracing's EnvFilter
-    #[arg(
-        long,
-        env = "S3ACCESS_LOG_LEVEL",
-        default_value = "info,kube_runtime=warn,aws_config=warn"
-    )]
+    #[arg(long, env = "S3ACCESS_LOG_LEVEL", default_value = "info,kube_runtime=warn,aws_config=warn")]
     pub log_level: String,
     /// Let one replica work and the others stand by
     #[arg(long, env = "S3ACCESS_LEADER_ELECTION", default_value_t = true, action = clap::ArgAction::Set)]

@@ -81,11 +81,7 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         registry.register("reconcile", "Reconciliations, by result", metrics.reconciles.clone());
-        registry.register(
-            "reconcile_duration_seconds",
-            "Time of a reconciliation",
-            metrics.reconcile_duration.clone(),
-        );
+        registry.register("reconcile_duration_seconds", "Time of a reconciliation", metrics.reconcile_duration.clone());
         registry.register(
             "aws_requests",
             "Attempts of AWS calls, by operation and HTTP status",
@@ -96,17 +92,9 @@ impl Default for Metrics {
             "Time of an attempt of an AWS call",
             metrics.aws_duration.clone(),
         );
-        registry.register(
-            "aws_throttled",
-            "AWS calls that were throttled",
-            metrics.aws_throttled.clone(),
-        );
+        registry.register("aws_throttled", "AWS calls that were throttled", metrics.aws_throttled.clone());
         registry.register("keys_issued", "Access keys made", metrics.keys_issued.clone());
-        registry.register(
-            "keys_deleted",
-            "Access keys deleted, by reason",
-            metrics.keys_deleted.clone(),
-        );
+        registry.register("keys_deleted", "Access keys deleted, by reason", metrics.keys_deleted.clone());
         registry.register(
             "orphan_keys_deleted",
             "Access keys deleted because no Secret held them",
@@ -122,22 +110,10 @@ impl Default for Metrics {
             "Differences put right, by what differed",
             metrics.drift_corrected.clone(),
         );
-        registry.register(
-            "users",
-            "S3AccessUsers, by class and by Ready condition",
-            metrics.users.clone(),
-        );
-        registry.register(
-            "queue_depth",
-            "S3AccessUsers being reconciled",
-            metrics.queue_depth.clone(),
-        );
+        registry.register("users", "S3AccessUsers, by class and by Ready condition", metrics.users.clone());
+        registry.register("queue_depth", "S3AccessUsers being reconciled", metrics.queue_depth.clone());
         registry.register("leader", "1 while this replica holds the lease", metrics.leader.clone());
-        registry.register(
-            "start_time_seconds",
-            "When the process started, Unix time",
-            metrics.started.clone(),
-        );
+        registry.register("start_time_seconds", "When the process started, Unix time", metrics.started.clone());
         Self { registry, ..metrics }
     }
 }
@@ -167,12 +143,7 @@ impl Metrics {
 
     /// An attempt of an AWS call ended; status 0 means no answer.
     pub fn aws_request(&self, operation: String, status: u16, took: Option<Duration>) {
-        self.aws_requests
-            .get_or_create(&RequestLabels {
-                operation,
-                code: status,
-            })
-            .inc();
+        self.aws_requests.get_or_create(&RequestLabels { operation, code: status }).inc();
         if let Some(took) = took {
             self.aws_duration.observe(took.as_secs_f64());
         }
@@ -215,12 +186,7 @@ impl Metrics {
     /// The numbers of ready and other users, by class.
     pub fn set_users(&self, class: &str, ready: i64, not_ready: i64) {
         for (condition, count) in [("Ready", ready), ("NotReady", not_ready)] {
-            self.users
-                .get_or_create(&UsersLabels {
-                    class: class.to_owned(),
-                    condition,
-                })
-                .set(count);
+            self.users.get_or_create(&UsersLabels { class: class.to_owned(), condition }).set(count);
         }
     }
 

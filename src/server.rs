@@ -24,10 +24,7 @@ pub struct Health {
 impl Health {
     /// Not ready yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self {
-            ready: Arc::new(AtomicBool::new(false)),
-            metrics,
-        }
+        Self { ready: Arc::new(AtomicBool::new(false)), metrics }
     }
 
     /// The process works or stands by.
@@ -48,9 +45,7 @@ pub async fn serve(address: SocketAddr, health: Health, stop: CancellationToken)
         .with_state(health);
     let listener = TcpListener::bind(address).await?;
     tracing::info!(address = %listener.local_addr()?, "serving /healthz, /readyz and /metrics");
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
@@ -65,16 +60,9 @@ async fn metrics(State(health): State<Health>) -> impl IntoResponse {
     match health.metrics.render() {
         Ok(text) => (
             StatusCode::OK,
-            [(
-                header::CONTENT_TYPE,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            )],
+            [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
             text,
         ),
-        Err(_) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            [(header::CONTENT_TYPE, "text/plain")],
-            String::new(),
-        ),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
     }
 }

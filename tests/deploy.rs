@@ -48,15 +48,11 @@ fn manifests() -> Vec<Value> {
     let kustomization = &documents(&read("deploy/kustomization.yaml"), "kustomization.yaml")[0];
     let resources: Vec<&str> = strings(&kustomization["resources"]);
     let files = resources.iter().filter(|resource| resource.ends_with(".yaml"));
-    files
-        .flat_map(|file| documents(&read(format!("deploy/{file}")), file))
-        .collect()
+    files.flat_map(|file| documents(&read(format!("deploy/{file}")), file)).collect()
 }
 
 fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
-    let found = objects
-        .iter()
-        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+    let found = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
     found.unwrap_or_else(|| panic!("no {kind} {name} in deploy/"))
 }
 
@@ -79,11 +75,7 @@ fn code_blocks(text: &str, language: &str) -> Vec<String> {
         }
         let indent = line.len() - line.trim_start().len();
         let block = lines.by_ref().take_while(|line| line.trim() != "```");
-        blocks.push(
-            block
-                .map(|line| format!("{}\n", line.get(indent..).unwrap_or_default()))
-                .collect(),
-        );
+        blocks.push(block.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect());
     }
     blocks
 }
@@ -97,11 +89,7 @@ fn spec_schema() -> Value {
 fn fields(schema: &Value, at: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        let path = if at.is_empty() {
-            name.clone()
-        } else {
-            format!("{at}.{name}")
-        };
+        let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
         found.extend(fields(property, &path));
         found.extend(fields(&property["items"], &format!("{path}[]")));
         found.insert(path);
@@ -114,11 +102,7 @@ fn fields_used(value: &Value, schema: &Value, at: &str, found: &mut BTreeSet<Str
     match value {
         Value::Object(members) if schema["properties"].is_object() => {
             for (name, member) in members {
-                let path = if at.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{at}.{name}")
-                };
+                let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
                 fields_used(member, &schema["properties"][name], &path, found);
                 found.insert(path);
             }
@@ -167,10 +151,7 @@ fn iam_policies_differ_only_by_partition() {
 fn the_iam_policy_is_least_and_fits_iam() {
     let text = read("deploy/iam/operator-policy.aws.json");
     let policy: Value = serde_json::from_str(&text).unwrap();
-    assert!(
-        text.chars().filter(|c| !c.is_whitespace()).count() <= 6_144,
-        "over IAM's limit on a managed policy"
-    );
+    assert!(text.chars().filter(|c| !c.is_whitespace()).count() <= 6_144, "over IAM's limit on a managed policy");
     for statement in policy["Statement"].as_array().unwrap() {
         let sid = statement["Sid"].as_str().unwrap();
         assert_eq!(statement["Effect"], "Allow", "{sid}");
@@ -182,24 +163,14 @@ fn the_iam_policy_is_least_and_fits_iam() {
             assert!(action.starts_with("iam:") && !action.contains('*'), "{sid}: {action}");
             let reads = action.starts_with("iam:Get") || action.starts_with("iam:List");
             // No tag of ours is on a group, a device, or the path that a user is moved to.
-            let untaggable = [
-                "iam:RemoveUserFromGroup",
-                "iam:UpdateUser",
-                "iam:DeleteVirtualMFADevice",
-            ]
-            .contains(&action);
+            let untaggable =
+                ["iam:RemoveUserFromGroup", "iam:UpdateUser", "iam:DeleteVirtualMFADevice"].contains(&action);
             let condition = statement["Condition"].to_string();
             let by_tag = condition.contains("aws:ResourceTag/s3access.dev/cluster")
                 || condition.contains("aws:RequestTag/s3access.dev/cluster");
-            assert!(
-                reads || untaggable || by_tag,
-                "{sid}: {action} is not limited to what is ours"
-            );
+            assert!(reads || untaggable || by_tag, "{sid}: {action} is not limited to what is ours");
         }
-        assert!(
-            read("deploy/iam/README.md").contains(sid),
-            "deploy/iam/README.md does not explain {sid}"
-        );
+        assert!(read("deploy/iam/README.md").contains(sid), "deploy/iam/README.md does not explain {sid}");
     }
 }
 
@@ -244,19 +215,13 @@ fn the_kustomize_base_is_complete() {
     assert!(resources.contains(&"../crds"));
     for path in files("deploy", "yaml") {
         let name = path.file_name().unwrap().to_str().unwrap();
-        assert!(
-            name == "kustomization.yaml" || resources.contains(&name),
-            "kubectl apply -k deploy leaves out {name}"
-        );
+        assert!(name == "kustomization.yaml" || resources.contains(&name), "kubectl apply -k deploy leaves out {name}");
     }
     let crds = &documents(&read("crds/kustomization.yaml"), "crds/kustomization.yaml")[0];
     for path in files("crds", "yaml") {
         let name = path.file_name().unwrap().to_str().unwrap();
         let listed = strings(&crds["resources"]).contains(&name);
-        assert!(
-            name == "kustomization.yaml" || listed,
-            "kubectl apply -k deploy leaves out crds/{name}"
-        );
+        assert!(name == "kustomization.yaml" || listed, "kubectl apply -k deploy leaves out crds/{name}");
     }
 }
 
@@ -264,10 +229,7 @@ fn the_kustomize_base_is_complete() {
 fn the_deployment_passes_restricted_pod_security() {
     let objects = manifests();
     let namespace = named(&objects, "Namespace", "s3-access-system");
-    assert_eq!(
-        namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"],
-        "restricted"
-    );
+    assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
 
     let pod = &named(&objects, "Deployment", "s3-access-operator")["spec"]["template"]["spec"];
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
@@ -297,28 +259,17 @@ fn the_deployment_and_the_rbac_name_the_same_things() {
     let objects = manifests();
     let pod = &named(&objects, "Deployment", "s3-access-operator")["spec"]["template"]["spec"];
     let environment = pod["containers"][0]["env"].as_array().unwrap();
-    let value = |name: &str| {
-        environment
-            .iter()
-            .find(|variable| variable["name"] == name)
-            .map(|variable| &variable["value"])
-    };
+    let value =
+        |name: &str| environment.iter().find(|variable| variable["name"] == name).map(|variable| &variable["value"]);
     let leader = named(&objects, "Role", "s3-access-operator-leader");
-    let lease = leader["rules"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find_map(|rule| rule["resourceNames"].get(0));
+    let lease = leader["rules"].as_array().unwrap().iter().find_map(|rule| rule["resourceNames"].get(0));
     assert_eq!(value("S3ACCESS_LEASE_NAME"), lease);
     // Overlays patch it by its index.
     assert_eq!(environment[0]["name"], "AWS_REGION");
 
     let account = pod["serviceAccountName"].as_str().unwrap();
     named(&objects, "ServiceAccount", account);
-    for binding in objects
-        .iter()
-        .filter(|object| object["kind"].as_str().unwrap().ends_with("Binding"))
-    {
+    for binding in objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Binding")) {
         let role = &binding["roleRef"];
         named(&objects, role["kind"].as_str().unwrap(), role["name"].as_str().unwrap());
         assert_eq!(binding["subjects"][0]["name"], account);
@@ -328,10 +279,7 @@ fn the_deployment_and_the_rbac_name_the_same_things() {
 
 #[test]
 fn rbac_has_no_wildcards_and_gives_people_no_secrets() {
-    for role in manifests()
-        .iter()
-        .filter(|object| object["kind"].as_str().unwrap().ends_with("Role"))
-    {
+    for role in manifests().iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Role")) {
         let name = role["metadata"]["name"].as_str().unwrap();
         for rule in role["rules"].as_array().unwrap() {
             for part in ["apiGroups", "resources", "verbs"] {
@@ -349,10 +297,7 @@ fn samples_fit_the_crd_and_are_named_in_the_readme() {
     assert!(sample_users().len() >= 8);
     for path in files("deploy/samples", "yaml") {
         let name = path.file_name().unwrap().to_str().unwrap();
-        assert!(
-            readme.contains(&format!("(deploy/samples/{name})")),
-            "the README does not link {name}"
-        );
+        assert!(readme.contains(&format!("(deploy/samples/{name})")), "the README does not link {name}");
     }
 }
 
@@ -363,9 +308,7 @@ fn samples_use_every_field() {
     let mut used = BTreeSet::from(["className".to_owned(), "suspend".to_owned()]);
     for path in files("deploy/samples", "yaml") {
         let text = fs::read_to_string(&path).unwrap();
-        for object in documents(&text, &path.to_string_lossy())
-            .iter()
-            .filter(|object| object["kind"] == "S3AccessUser")
+        for object in documents(&text, &path.to_string_lossy()).iter().filter(|object| object["kind"] == "S3AccessUser")
         {
             fields_used(&object["spec"], &schema, "", &mut used);
         }
@@ -382,10 +325,7 @@ fn the_walk_through_sample_is_the_walk_through() {
     assert!(user.spec.user_name.is_some(), "step 2.2");
     assert_eq!(policy.preset, Some(PolicyPreset::ReadWriteNoDelete), "step 2.3.1");
     assert!(policy.name.is_some(), "step 2.3.2");
-    assert!(
-        policy.statements.is_empty() && user.spec.access.is_empty(),
-        "nothing beyond it"
-    );
+    assert!(policy.statements.is_empty() && user.spec.access.is_empty(), "nothing beyond it");
     assert_eq!(user.spec.access_key.status, AccessKeyStatus::Active, "step 3");
 }
 
@@ -394,10 +334,7 @@ fn the_readme_has_an_entry_for_every_reason() {
     let readme = read("README.md");
     let (_, troubleshooting) = readme.split_once("\n## Troubleshoot\n").unwrap();
     let (troubleshooting, _) = troubleshooting.split_once("\n## ").unwrap();
-    let entries: BTreeSet<&str> = troubleshooting
-        .lines()
-        .filter_map(|line| line.strip_prefix("### "))
-        .collect();
+    let entries: BTreeSet<&str> = troubleshooting.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     let reasons: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(entries, reasons);
 }
@@ -406,20 +343,14 @@ fn the_readme_has_an_entry_for_every_reason() {
 fn the_readme_has_every_field_of_the_spec() {
     let readme = read("README.md");
     for field in fields(&spec_schema(), "") {
-        assert!(
-            readme.contains(&format!("| `{field}` |")),
-            "the README does not explain {field}"
-        );
+        assert!(readme.contains(&format!("| `{field}` |")), "the README does not explain {field}");
     }
 }
 
 /// The flags of `run`: clap's own view of them.
 fn settings() -> Vec<clap::Arg> {
     let run = RunOptions::augment_args(clap::Command::new("run"));
-    run.get_arguments()
-        .filter(|argument| argument.get_long().is_some())
-        .cloned()
-        .collect()
+    run.get_arguments().filter(|argument| argument.get_long().is_some()).cloned().collect()
 }
 
 #[test]
@@ -429,11 +360,7 @@ fn the_readme_has_every_setting_with_its_default() {
         let flag = argument.get_long().unwrap();
         let variable = argument.get_env().unwrap().to_str().unwrap();
         assert_eq!(variable, format!("S3ACCESS_{}", flag.to_uppercase().replace('-', "_")));
-        let defaults: Vec<&str> = argument
-            .get_default_values()
-            .iter()
-            .map(|value| value.to_str().unwrap())
-            .collect();
+        let defaults: Vec<&str> = argument.get_default_values().iter().map(|value| value.to_str().unwrap()).collect();
         let row = match defaults.as_slice() {
             [] => format!("| `--{flag}` | `{variable}` | "),
             [default] => format!("| `--{flag}` | `{variable}` | `{default}` |"),
@@ -449,16 +376,11 @@ fn the_readme_has_every_setting_with_its_default() {
 fn the_deployment_sets_only_what_exists() {
     let objects = manifests();
     let pod = &named(&objects, "Deployment", "s3-access-operator")["spec"]["template"]["spec"];
-    let known: BTreeSet<String> = settings()
-        .iter()
-        .map(|argument| argument.get_env().unwrap().to_string_lossy().into_owned())
-        .collect();
+    let known: BTreeSet<String> =
+        settings().iter().map(|argument| argument.get_env().unwrap().to_string_lossy().into_owned()).collect();
     for variable in pod["containers"][0]["env"].as_array().unwrap() {
         let name = variable["name"].as_str().unwrap();
-        assert!(
-            name == "AWS_REGION" || known.contains(name),
-            "the operator reads no {name}"
-        );
+        assert!(name == "AWS_REGION" || known.contains(name), "the operator reads no {name}");
     }
 }
 
@@ -493,12 +415,7 @@ fn the_links_of_the_documentation_lead_somewhere() {
             .filter(|line| line.starts_with('#'))
             .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"))
             .collect();
-        for link in text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split_once(')'))
-            .map(|(link, _)| link)
-        {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
             match link.strip_prefix('#') {
                 Some(heading) => assert!(headings.contains(heading), "{document}: {link}"),
                 None => assert!(folder.join(link).exists(), "{document}: {link}"),

@@ -75,10 +75,7 @@ pub struct S3AccessUserSpec {
 
     /// The permissions boundary of the user; a class may force one. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 512),
-        regex(pattern = r"^(arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+)?$")
-    )]
+    #[schemars(length(max = 512), regex(pattern = r"^(arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+)?$"))]
     pub permissions_boundary_arn: Option<String>,
 
     /// Tags of the IAM user, beside the operator's own.

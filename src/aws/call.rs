@@ -21,10 +21,7 @@ pub(super) struct Lane {
 impl Lane {
     /// At most so many requests a second; IAM throttles by account, and others live there too.
     pub(super) fn new(requests_per_second: NonZeroU32, metrics: Arc<Metrics>) -> Self {
-        Self {
-            limiter: RateLimiter::direct(Quota::per_second(requests_per_second)),
-            metrics,
-        }
+        Self { limiter: RateLimiter::direct(Quota::per_second(requests_per_second)), metrics }
     }
 
     /// Waits for a turn, then sends.

@@ -134,9 +134,7 @@ impl AwsError {
             }
             SdkError::TimeoutError(_) => made(ErrorKind::Unreachable, "Timeout", "no answer in time".to_owned()),
             SdkError::DispatchFailure(failure) => {
-                let message = failure
-                    .as_connector_error()
-                    .map_or_else(String::new, |cause| chain(cause));
+                let message = failure.as_connector_error().map_or_else(String::new, |cause| chain(cause));
                 made(ErrorKind::Unreachable, "Unreachable", message)
             }
             SdkError::ResponseError(response) => made(
@@ -237,10 +235,7 @@ mod tests {
     fn the_quota_error_is_no_throttling() {
         assert_eq!(ErrorKind::of_code("LimitExceeded", Some(409)), ErrorKind::LimitExceeded);
         assert_eq!(ErrorKind::of_code("Throttling", Some(400)), ErrorKind::Throttled);
-        assert_eq!(
-            ErrorKind::of_code("EntityTemporarilyUnmodifiable", Some(409)),
-            ErrorKind::TryLater
-        );
+        assert_eq!(ErrorKind::of_code("EntityTemporarilyUnmodifiable", Some(409)), ErrorKind::TryLater);
         assert_eq!(ErrorKind::of_code("Whatever", Some(503)), ErrorKind::TryLater);
         assert_eq!(ErrorKind::of_code("Whatever", Some(400)), ErrorKind::Other);
     }
@@ -255,10 +250,7 @@ mod tests {
             message: "not authorized".to_owned(),
         };
         let text = error.to_string();
-        assert!(
-            text.starts_with("CreateUser reports: AccessDenied: not authorized: grant the operator"),
-            "{text}"
-        );
+        assert!(text.starts_with("CreateUser reports: AccessDenied: not authorized: grant the operator"), "{text}");
         assert!(!text.to_lowercase().contains("request"), "{text}");
     }
 }

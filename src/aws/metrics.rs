@@ -47,10 +47,7 @@ impl Intercept for CountAttempts {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let operation = bag
-            .load::<Metadata>()
-            .map_or("Unknown", |metadata| metadata.name())
-            .to_owned();
+        let operation = bag.load::<Metadata>().map_or("Unknown", |metadata| metadata.name()).to_owned();
         let elapsed = bag.load::<StartedAt>().map(|started| started.0.elapsed());
         let status = context.response().map_or(0, |response| response.status().as_u16());
 

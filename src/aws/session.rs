@@ -57,37 +57,19 @@ impl Session {
             .load()
             .await;
         let lane = Arc::new(Lane::new(options.requests_per_second, metrics.clone()));
-        let iam = aws_sdk_iam::config::Builder::from(&config)
-            .interceptor(CountAttempts(metrics.clone()))
-            .build();
-        let sts = aws_sdk_sts::config::Builder::from(&config)
-            .interceptor(CountAttempts(metrics))
-            .build();
+        let iam = aws_sdk_iam::config::Builder::from(&config).interceptor(CountAttempts(metrics.clone())).build();
+        let sts = aws_sdk_sts::config::Builder::from(&config).interceptor(CountAttempts(metrics)).build();
         Self::new(
-            Arc::new(SdkIam {
-                client: aws_sdk_iam::Client::from_conf(iam),
-                lane: lane.clone(),
-            }),
-            Arc::new(SdkSts {
-                client: aws_sdk_sts::Client::from_conf(sts),
-                lane,
-            }),
+            Arc::new(SdkIam { client: aws_sdk_iam::Client::from_conf(iam), lane: lane.clone() }),
+            Arc::new(SdkSts { client: aws_sdk_sts::Client::from_conf(sts), lane }),
             config.region().map(ToString::to_string).unwrap_or_default(),
-            std::env::var("AWS_ENDPOINT_URL_S3")
-                .ok()
-                .or_else(|| config.endpoint_url().map(ToOwned::to_owned)),
+            std::env::var("AWS_ENDPOINT_URL_S3").ok().or_else(|| config.endpoint_url().map(ToOwned::to_owned)),
         )
     }
 
     /// A session over any implementation.
     pub fn new(iam: Arc<dyn Iam>, sts: Arc<dyn Sts>, region: String, s3_endpoint: Option<String>) -> Self {
-        Self {
-            iam,
-            sts,
-            region,
-            s3_endpoint,
-            account: OnceCell::new(),
-        }
+        Self { iam, sts, region, s3_endpoint, account: OnceCell::new() }
     }
 
     /// The account, asked once; a failure is not remembered.

@@ -21,17 +21,11 @@ const OPERATION: &str = "GetCallerIdentity";
 #[async_trait]
 impl Sts for SdkSts {
     async fn caller(&self) -> Result<Account> {
-        let answer = self
-            .lane
-            .call(OPERATION, "operator", self.client.get_caller_identity().send())
-            .await?;
+        let answer = self.lane.call(OPERATION, "operator", self.client.get_caller_identity().send()).await?;
         let arn = answer.arn().unwrap_or_default();
         let partition = arn.split(':').nth(1).unwrap_or_default();
         match answer.account() {
-            Some(id) if !partition.is_empty() => Ok(Account {
-                id: id.to_owned(),
-                partition: partition.to_owned(),
-            }),
+            Some(id) if !partition.is_empty() => Ok(Account { id: id.to_owned(), partition: partition.to_owned() }),
             _ => Err(AwsError {
                 operation: OPERATION,
                 object: "operator".to_owned(),
@@ -45,11 +39,7 @@ impl Sts for SdkSts {
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool> {
         let credentials = Credentials::from_keys(id, secret.expose_secret(), None);
         let with_the_key = aws_sdk_sts::config::Builder::new().credentials_provider(credentials);
-        let request = self
-            .client
-            .get_caller_identity()
-            .customize()
-            .config_override(with_the_key);
+        let request = self.client.get_caller_identity().customize().config_override(with_the_key);
         match self.lane.call(OPERATION, id, request.send()).await {
             Ok(_) => Ok(true),
             // Refused by a policy, it was known: authentication comes before authorization.

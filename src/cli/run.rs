@@ -56,16 +56,9 @@ async fn work(
 ) -> Result<(), Error> {
     let client = client().await?;
     let cluster = cluster(&client, &options).await?;
-    let session_options = SessionOptions {
-        requests_per_second: options.requests_per_second,
-    };
+    let session_options = SessionOptions { requests_per_second: options.requests_per_second };
     let session = Arc::new(Session::from_environment(&session_options, metrics.clone()).await);
-    info!(
-        cluster_id = cluster.id,
-        cluster_name = cluster.name,
-        region = session.region,
-        "starting"
-    );
+    info!(cluster_id = cluster.id, cluster_name = cluster.name, region = session.region, "starting");
     health.set_ready(true);
     let mut terminate = Terminate::new()?;
     let lease = if options.leader_election {
@@ -95,10 +88,7 @@ async fn work(
             cluster,
             session,
             metrics: metrics.clone(),
-            waits: Waits {
-                consistency_window: options.consistency_window,
-                probe_interval: options.probe_interval,
-            },
+            waits: Waits { consistency_window: options.consistency_window, probe_interval: options.probe_interval },
             resync_interval: options.resync_interval,
         },
         stop.clone(),
@@ -147,10 +137,7 @@ async fn cluster(client: &Client, options: &RunOptions) -> Result<Cluster, Error
             namespaces.get("kube-system").await?.uid().unwrap_or_default()
         }
     };
-    let name = options
-        .cluster_name
-        .clone()
-        .unwrap_or_else(|| id.chars().take(8).collect());
+    let name = options.cluster_name.clone().unwrap_or_else(|| id.chars().take(8).collect());
     Ok(Cluster { id, name })
 }
 
@@ -161,10 +148,7 @@ struct Terminate {
 
 impl Terminate {
     fn new() -> Result<Self, Error> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
     }
 
     async fn received(&mut self) {

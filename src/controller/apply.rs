@@ -33,12 +33,7 @@ pub async fn apply(
             ctx.kubernetes.set_finalizers(user, &finalizers).await?;
         }
         Action::RemoveFinalizer => {
-            let others: Vec<String> = user
-                .finalizers()
-                .iter()
-                .filter(|found| *found != FINALIZER)
-                .cloned()
-                .collect();
+            let others: Vec<String> = user.finalizers().iter().filter(|found| *found != FINALIZER).cloned().collect();
             ctx.kubernetes.set_finalizers(user, &others).await?;
         }
         Action::Announce(reason) => report::announce(ctx, user, owner, *reason).await?,
@@ -72,9 +67,7 @@ pub async fn apply(
             return write_secret(ctx, user, owner, observed, held, key_id, record).await;
         }
         Action::DeleteSecret { name, uid } => {
-            ctx.kubernetes
-                .delete_secret(&owner.identity.namespace, name, uid)
-                .await?;
+            ctx.kubernetes.delete_secret(&owner.identity.namespace, name, uid).await?;
         }
         Action::DeleteUser => match iam.delete_user(name).await {
             // Once what stood in the way is said to be gone, a further conflict is worth telling.
@@ -93,9 +86,7 @@ async fn create_access_key(ctx: &Context, owner: &Owner, held: &mut Held) -> Res
     ctx.metrics.key_issued();
     let minted = created.minted;
     held.halves.insert(minted.id.clone(), created.secret.clone());
-    ctx.memory.update(&owner.identity.uid, |remembered| {
-        remembered.minted = Some((minted.clone(), created.secret))
-    });
+    ctx.memory.update(&owner.identity.uid, |remembered| remembered.minted = Some((minted.clone(), created.secret)));
     Ok(Effect::KeyCreated(minted))
 }
 
@@ -126,11 +117,7 @@ async fn delete_policy(ctx: &Context, arn: &str) -> Result<(), Error> {
 }
 
 fn none_if_missing<T: Default>(error: crate::aws::AwsError) -> Result<T, crate::aws::AwsError> {
-    if error.kind == ErrorKind::NotFound {
-        Ok(T::default())
-    } else {
-        Err(error)
-    }
+    if error.kind == ErrorKind::NotFound { Ok(T::default()) } else { Err(error) }
 }
 
 async fn write_secret(
@@ -142,10 +129,8 @@ async fn write_secret(
     key_id: &str,
     record: &SecretRecord,
 ) -> Result<Effect, Error> {
-    let credentials = Credentials {
-        access_key_id: key_id.to_owned(),
-        secret_access_key: half_of(held, key_id)?.clone(),
-    };
+    let credentials =
+        Credentials { access_key_id: key_id.to_owned(), secret_access_key: half_of(held, key_id)?.clone() };
     let secret = wanted_of(&ctx.session, user, owner, held.live.as_ref(), &credentials, record)?;
     let written = match observed.our_secret() {
         None => ctx.kubernetes.create_secret(&secret).await,

@@ -40,19 +40,12 @@ impl Error {
             Self::Aws(error) => (error.reason(), error.is_transient()),
             Self::Kubernetes(error) if error.is_forbidden() => (Reason::AccessDenied, false),
             Self::Kubernetes(error) => {
-                let transient = error
-                    .code
-                    .is_none_or(|code| code == 409 || code == 404 || code == 429 || code >= 500);
+                let transient = error.code.is_none_or(|code| code == 409 || code == 404 || code == 429 || code >= 500);
                 (Reason::Failed, transient)
             }
             Self::Render(_) => (Reason::InvalidSpec, false),
             Self::KeyUnknown(_) => (Reason::Creating, true),
         };
-        Failure {
-            part,
-            reason,
-            message: self.to_string(),
-            transient,
-        }
+        Failure { part, reason, message: self.to_string(), transient }
     }
 }

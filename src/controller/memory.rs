@@ -1,7 +1,7 @@
 //! What one process remembers between two looks at an S3AccessUser. All of it may be lost at any time: a minted key
 //! that is forgotten is found in IAM, in no Secret, and deleted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -14,8 +14,8 @@ use crate::core::observed::{Minted, Probes};
 pub struct Remembered {
     /// A key that is in no Secret yet, with its secret half.
     pub minted: Option<(Minted, SecretString)>,
-    /// What was seen of the newest key at work.
-    pub probes: Probes,
+    /// What was seen of new keys at work, by id.
+    pub probes: BTreeMap<String, Probes>,
     /// How often in a row a look ended short of done.
     pub failures: u32,
     /// The last look that ended with everything done.

@@ -13,9 +13,7 @@ use crate::api::{FINALIZER, S3AccessUser};
 use crate::aws::{Session, UserRecord};
 use crate::core::conditions::says_settled;
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
-use crate::core::observed::{
-    HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, Probes, SecretState, User, UserState,
-};
+use crate::core::observed::{HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState};
 use crate::core::plan::{SecretRecord, policies_to_read};
 use crate::core::secret_data::{Credentials, Target};
 use crate::kubernetes::secret::{Controller, Recorded, controller_of, find_key, is_up_to_date, recorded, wanted};
@@ -47,9 +45,7 @@ pub async fn secrets(ctx: &Context, user: &S3AccessUser, owner: &Owner, held: &m
         None => SecretState::Missing,
         Some(secret) => match controller_of(secret, &owner.identity.uid) {
             Controller::Ours => SecretState::Ours(ours(ctx, user, owner, secret, held).await?),
-            Controller::Other(other) => SecretState::Foreign {
-                other_user: Some(other),
-            },
+            Controller::Other(other) => SecretState::Foreign { other_user: Some(other) },
             Controller::Foreign => SecretState::Foreign { other_user: None },
         },
     };
@@ -75,26 +71,15 @@ async fn ours(
     secret: &Secret,
     held: &mut Held,
 ) -> Result<OurSecret, Error> {
-    let Recorded {
-        annotated,
-        record,
-        account_id,
-    } = recorded(secret);
+    let Recorded { annotated, record, account_id } = recorded(secret);
     let mut key = None;
     let mut up_to_date = false;
     if let Some(found) = find_key(secret, &user.spec.secret) {
-        let Credentials {
-            access_key_id,
-            secret_access_key,
-        } = &found.credentials;
+        let Credentials { access_key_id, secret_access_key } = &found.credentials;
         // Annotations may have been stripped from a Secret that still works: only AWS can tell.
         if found.vouched || ctx.session.sts.accepts(access_key_id, secret_access_key).await? {
             held.halves.insert(access_key_id.clone(), secret_access_key.clone());
-            key = Some(HeldKey {
-                id: access_key_id.clone(),
-                created_at: record.created_at,
-                account_id,
-            });
+            key = Some(HeldKey { id: access_key_id.clone(), created_at: record.created_at, account_id });
             up_to_date = wanted_of(&ctx.session, user, owner, Some(secret), &found.credentials, &record)
                 .is_ok_and(|wanted| is_up_to_date(secret, &wanted));
         }
@@ -127,15 +112,7 @@ pub fn wanted_of(
         buckets: user.spec.access.iter().map(|grant| grant.bucket.clone()).collect(),
         user_arn: owner.user_arn(),
     };
-    Ok(wanted(
-        user,
-        &owner.secret_name,
-        live,
-        credentials,
-        record,
-        &owner.account.id,
-        &target,
-    )?)
+    Ok(wanted(user, &owner.secret_name, live, credentials, record, &owner.account.id, &target)?)
 }
 
 /// Puts the picture together: the Secrets as seen, and IAM.
@@ -156,9 +133,7 @@ pub async fn everything(
     let mut observed = Observed {
         finalizer,
         announced_settled: status.is_some_and(|status| says_settled(status, user.metadata.generation)),
-        retiring_hint: status
-            .and_then(|status| status.retiring_key.as_ref())
-            .map(|key| key.id.clone()),
+        retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
         secret: secrets.state,
         renamed: secrets.renamed,
         minted: remembered.minted.as_ref().map(|(minted, _)| minted.clone()),
@@ -166,7 +141,6 @@ pub async fn everything(
         ..Observed::nothing()
     };
     if !finalizer && !thorough {
-        observed.probes = Probes::default();
         return Ok(observed);
     }
     let iam = &ctx.session.iam;
@@ -210,10 +184,7 @@ async fn user_of(ctx: &Context, owner: &Owner, desired: Option<&Desired>, record
         Some(DesiredPolicy::Inline { name, .. }) => Some(name.clone()),
         _ => None,
     };
-    let recorded = user
-        .policy_records()
-        .filter_map(|record| record.strip_prefix("inline:"))
-        .map(ToOwned::to_owned);
+    let recorded = user.policy_records().filter_map(|record| record.strip_prefix("inline:")).map(ToOwned::to_owned);
     let inline: BTreeSet<String> = recorded.chain(wanted).collect();
     for policy in inline {
         if let Some(document) = iam.get_user_policy(name, &policy).await? {
@@ -230,20 +201,11 @@ async fn policy(ctx: &Context, arn: &str, desired: Option<&Desired>) -> Result<P
     };
     let document = iam.get_policy_version(arn, &record.default_version).await?;
     let differs = match desired.and_then(|desired| desired.policy.as_ref()) {
-        Some(DesiredPolicy::Managed {
-            arn: wanted,
-            document: meant,
-        }) => wanted == arn && !meant.means_the_same(&document),
+        Some(DesiredPolicy::Managed { arn: wanted, document: meant }) => {
+            wanted == arn && !meant.means_the_same(&document)
+        }
         _ => false,
     };
-    let versions = if differs {
-        iam.list_policy_versions(arn).await?
-    } else {
-        Vec::new()
-    };
-    Ok(PolicyState::Present(ManagedPolicy {
-        tags: record.tags,
-        document,
-        versions,
-    }))
+    let versions = if differs { iam.list_policy_versions(arn).await? } else { Vec::new() };
+    Ok(PolicyState::Present(ManagedPolicy { tags: record.tags, document, versions }))
 }

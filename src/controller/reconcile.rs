@@ -97,15 +97,11 @@ pub async fn reconcile_invalid(ctx: &Context, invalid: &InvalidObject) -> Outcom
     let earlier = crate::api::S3AccessUserStatus::default();
     let report_it = interrupted(None, &parts, &earlier, invalid.metadata.generation, now);
     // What the status said before cannot be read either, so the same verdict is written once in the life of a process.
-    let news = ctx
-        .memory
-        .recall(&reference.uid)
-        .is_none_or(|remembered| remembered.invalid.as_ref() != Some(&invalid.error));
+    let news =
+        ctx.memory.recall(&reference.uid).is_none_or(|remembered| remembered.invalid.as_ref() != Some(&invalid.error));
     if news {
         match report(ctx, &reference, &earlier, &report_it).await {
-            Ok(()) => ctx.memory.update(&reference.uid, |remembered| {
-                remembered.invalid = Some(invalid.error.clone())
-            }),
+            Ok(()) => ctx.memory.update(&reference.uid, |remembered| remembered.invalid = Some(invalid.error.clone())),
             Err(error) => return retry_later(ctx, &reference.uid, &error.into()),
         }
     }
@@ -138,15 +134,7 @@ async fn look(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let desired = match Desired::of(user, account, &ctx.cluster) {
         Ok(desired) => desired,
         Err(refusal) => {
-            return refuse(
-                ctx,
-                user,
-                Some(&owner),
-                part_of(refusal.reason),
-                refusal.reason,
-                refusal.message,
-            )
-            .await;
+            return refuse(ctx, user, Some(&owner), part_of(refusal.reason), refusal.reason, refusal.message).await;
         }
     };
     let outcome = pass(ctx, user, &owner, Some(&desired)).await;
@@ -171,13 +159,8 @@ async fn pass(ctx: &Context, user: &S3AccessUser, owner: &Owner, desired: Option
         };
         if let Some(desired) = desired
             && !thorough
-            && let Some(due_at) = quiet_until(
-                ctx,
-                user,
-                desired,
-                &seen,
-                recalled.as_ref().map(|recalled| recalled.settled.as_ref()),
-            )
+            && let Some(due_at) =
+                quiet_until(ctx, user, desired, &seen, recalled.as_ref().map(|recalled| recalled.settled.as_ref()))
         {
             return Outcome::Deferred(due_at);
         }
@@ -236,10 +219,7 @@ fn quiet_until(
             }
             let created_at = secret.key.as_ref()?.created_at?;
             let turn = next_turn(&desired.owner.identity.uid, now, ctx.resync_interval);
-            let due_at = desired
-                .rotation
-                .due_at(created_at)
-                .map_or(turn, |due_at| due_at.min(turn));
+            let due_at = desired.rotation.due_at(created_at).map_or(turn, |due_at| due_at.min(turn));
             (due_at > now).then_some(due_at)
         }
     }
@@ -277,11 +257,7 @@ async fn drive(
             let effect = match apply(ctx, user, owner, observed, held, &action).await {
                 Ok(effect) => effect,
                 Err(error) => {
-                    return Err(Box::new(Stopped {
-                        error,
-                        action,
-                        plan: next,
-                    }));
+                    return Err(Box::new(Stopped { error, action, plan: next }));
                 }
             };
             if action.writes() {
@@ -312,8 +288,7 @@ fn decide(ctx: &Context, owner: &Owner, desired: Option<&Desired>, observed: &Ob
 }
 
 fn remember_probes(ctx: &Context, uid: &str, observed: &Observed) {
-    ctx.memory
-        .update(uid, |remembered| remembered.probes = observed.probes.clone());
+    ctx.memory.update(uid, |remembered| remembered.probes = observed.probes.clone());
 }
 
 async fn conclude(
@@ -340,15 +315,10 @@ async fn conclude(
         return retry_later(ctx, uid, &error.into());
     }
     let parts = [Part::User, Part::Policy, Part::AccessKey, Part::Secret].map(|part| plan.parts.of(part));
-    if parts
-        .iter()
-        .any(|part| matches!(part, Progress::Blocked(reason, _) if *reason != Reason::Suspended))
-    {
+    if parts.iter().any(|part| matches!(part, Progress::Blocked(reason, _) if *reason != Reason::Suspended)) {
         return Outcome::Failed(pause(ctx, uid));
     }
-    if parts
-        .iter()
-        .any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending))
+    if parts.iter().any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending))
         && desired.is_none_or(|desired| desired.active)
     {
         return Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid)));
@@ -356,16 +326,9 @@ async fn conclude(
     let turn = next_turn(uid, now, ctx.resync_interval);
     let due_at = plan.wake_at.map_or(turn, |wake_at| wake_at.min(turn)).max(now);
     if let (Some(secret), UserState::Present(user_seen)) = (observed.our_secret(), &observed.user) {
-        let settled = Settled {
-            asked: asked(user),
-            secret_version: secret.resource_version.clone(),
-            due_at,
-        };
+        let settled = Settled { asked: asked(user), secret_version: secret.resource_version.clone(), due_at };
         ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
-        let key = secret
-            .key
-            .as_ref()
-            .and_then(|held| user_seen.keys.iter().find(|key| key.id == held.id));
+        let key = secret.key.as_ref().and_then(|held| user_seen.keys.iter().find(|key| key.id == held.id));
         if let Some(age) = key.and_then(|key| now.duration_since(key.created_at).try_into().ok()) {
             ctx.metrics.key_age(age);
         }
@@ -382,11 +345,7 @@ async fn stop(
     observed: &Observed,
     stopped: Stopped,
 ) -> Outcome {
-    let Stopped {
-        error,
-        action,
-        mut plan,
-    } = stopped;
+    let Stopped { error, action, mut plan } = stopped;
     warn!(namespace = %owner.identity.namespace, name = %owner.identity.name, %error, "could not {action}");
     // Another look, with nothing to report yet: somebody else was faster.
     if matches!(&error, Error::Kubernetes(error) if error.is_conflict()) {
@@ -440,12 +399,7 @@ async fn refuse(
 }
 
 async fn abandon(ctx: &Context, user: &S3AccessUser) -> Outcome {
-    let others: Vec<String> = user
-        .finalizers()
-        .iter()
-        .filter(|found| *found != FINALIZER)
-        .cloned()
-        .collect();
+    let others: Vec<String> = user.finalizers().iter().filter(|found| *found != FINALIZER).cloned().collect();
     match ctx.kubernetes.set_finalizers(user, &others).await {
         Ok(()) => Outcome::Deleted,
         Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error.into()),

@@ -52,12 +52,7 @@ pub async fn announce(ctx: &Context, user: &S3AccessUser, owner: &Owner, reason:
     let earlier = user.status.clone().unwrap_or_default();
     let synced = || Progress::Synced;
     let key = Progress::Waiting(reason, "a new access key is being made".to_owned());
-    let mut parts = Parts {
-        user: synced(),
-        policy: synced(),
-        key,
-        secret: synced(),
-    };
+    let mut parts = Parts { user: synced(), policy: synced(), key, secret: synced() };
     if reason != Reason::Rotating {
         parts.set(Part::Secret, Progress::Pending);
     }
@@ -66,29 +61,15 @@ pub async fn announce(ctx: &Context, user: &S3AccessUser, owner: &Owner, reason:
 }
 
 fn ready(status: &S3AccessUserStatus) -> Option<&Condition> {
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == ConditionType::Ready.as_str())
+    status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())
 }
 
 fn is_progress(condition: &Condition) -> bool {
-    [
-        Reason::Creating,
-        Reason::Rotating,
-        Reason::WaitingForKey,
-        Reason::Deleting,
-        Reason::Suspended,
-        Reason::Paused,
-    ]
-    .iter()
-    .any(|reason| reason.as_str() == condition.reason)
+    [Reason::Creating, Reason::Rotating, Reason::WaitingForKey, Reason::Deleting, Reason::Suspended, Reason::Paused]
+        .iter()
+        .any(|reason| reason.as_str() == condition.reason)
 }
 
 fn note(message: &str) -> String {
-    message
-        .char_indices()
-        .take_while(|(at, _)| *at < NOTE_LIMIT)
-        .map(|(_, c)| c)
-        .collect()
+    message.char_indices().take_while(|(at, _)| *at < NOTE_LIMIT).map(|(_, c)| c).collect()
 }

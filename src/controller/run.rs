@@ -51,15 +51,10 @@ pub struct Options {
 
 /// Reconciles until told to stop; what is under way is finished.
 pub async fn run(client: Client, options: Options, stop: CancellationToken) {
-    let scopes: Vec<Option<String>> = if options.namespaces.is_empty() {
-        vec![None]
-    } else {
-        options.namespaces.iter().cloned().map(Some).collect()
-    };
-    let (stores, controllers): (Vec<_>, Vec<_>) = scopes
-        .iter()
-        .map(|scope| scoped(&client, scope.as_deref(), &options, stop.clone()))
-        .unzip();
+    let scopes: Vec<Option<String>> =
+        if options.namespaces.is_empty() { vec![None] } else { options.namespaces.iter().cloned().map(Some).collect() };
+    let (stores, controllers): (Vec<_>, Vec<_>) =
+        scopes.iter().map(|scope| scoped(&client, scope.as_deref(), &options, stop.clone())).unzip();
     let counting = count_users(stores, options.metrics.clone());
     tokio::select! {
         _ = join_all(controllers) => {}
@@ -74,9 +69,7 @@ fn scoped(
     stop: CancellationToken,
 ) -> (Store<Guarded>, impl Future<Output = ()> + use<>) {
     let (secret_store, secret_writer) = reflector::store();
-    let owned = watcher::Config::default()
-        .labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"))
-        .page_size(PAGE);
+    let owned = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}")).page_size(PAGE);
     let secrets = watcher(scoped_api::<PartialObjectMeta<Secret>>(client, namespace), owned)
         .default_backoff()
         .modify(|secret| secret.managed_fields_mut().clear())
@@ -85,21 +78,16 @@ fn scoped(
         .predicate_filter(predicates::resource_version, PredicateConfig::default());
 
     let (user_store, user_writer) = reflector::store();
-    let users = watcher(
-        scoped_api::<Guarded>(client, namespace),
-        watcher::Config::default().page_size(PAGE),
-    )
-    .default_backoff()
-    .modify(|user| user.managed_fields_mut().clear())
-    .reflect(user_writer)
-    .applied_objects()
-    // Our own finalizer and status are no news; a deletion is, and raises the generation.
-    .predicate_filter(
-        predicates::generation
-            .combine(predicates::annotations)
-            .combine(deletion),
-        PredicateConfig::default(),
-    );
+    let users = watcher(scoped_api::<Guarded>(client, namespace), watcher::Config::default().page_size(PAGE))
+        .default_backoff()
+        .modify(|user| user.managed_fields_mut().clear())
+        .reflect(user_writer)
+        .applied_objects()
+        // Our own finalizer and status are no news; a deletion is, and raises the generation.
+        .predicate_filter(
+            predicates::generation.combine(predicates::annotations).combine(deletion),
+            PredicateConfig::default(),
+        );
 
     let ctx = Arc::new(Context {
         cluster: options.cluster.clone(),

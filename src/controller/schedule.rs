@@ -15,26 +15,19 @@ pub fn next_turn(uid: &str, now: Timestamp, interval: SignedDuration) -> Timesta
     let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
     let phase = i64::try_from(fnv(uid) % u64::try_from(interval_ms).unwrap_or(1)).unwrap_or(0);
     let wait = (phase - now.as_millisecond()).rem_euclid(interval_ms);
-    later(
-        now,
-        SignedDuration::from_millis(if wait == 0 { interval_ms } else { wait }),
-    )
+    later(now, SignedDuration::from_millis(if wait == 0 { interval_ms } else { wait }))
 }
 
 /// The pause after so many failures in a row; each user's differs a little.
 pub fn backoff(uid: &str, failures: u32) -> SignedDuration {
-    let doubled = FIRST_BACKOFF
-        .saturating_mul(1 << failures.saturating_sub(1).min(16))
-        .min(LAST_BACKOFF);
+    let doubled = FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST_BACKOFF);
     let spread = i64::try_from(fnv(uid) % 256).unwrap_or(0);
     doubled + SignedDuration::from_millis(i64::try_from(doubled.as_millis()).unwrap_or(0) * spread / 1024)
 }
 
 /// FNV-1a: the same in every process, unlike the standard library's hasher.
 pub fn fnv(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -50,13 +43,8 @@ mod tests {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let interval = SignedDuration::from_hours(10);
         let tenth = SignedDuration::from_hours(1);
-        let soon = (0..1_000)
-            .filter(|n| next_turn(&format!("uid-{n}"), now, interval) < later(now, tenth))
-            .count();
-        assert!(
-            (50..200).contains(&soon),
-            "{soon} of 1000 within a tenth of the interval"
-        );
+        let soon = (0..1_000).filter(|n| next_turn(&format!("uid-{n}"), now, interval) < later(now, tenth)).count();
+        assert!((50..200).contains(&soon), "{soon} of 1000 within a tenth of the interval");
     }
 
     proptest! {

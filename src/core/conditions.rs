@@ -50,26 +50,12 @@ pub fn conditions(parts: &Parts, earlier: &[Condition], generation: Option<i64>,
         Progress::Pending => Some((Reason::Creating, "an earlier step is not done yet".to_owned())),
         _ => None,
     });
-    let synced = (
-        Reason::Synced,
-        "IAM user, policy, access key and Secret are as the spec says".to_owned(),
-    );
+    let synced = (Reason::Synced, "IAM user, policy, access key and Secret are as the spec says".to_owned());
     let usable = blocked.is_none() && waiting.as_ref().is_none_or(|(reason, _)| *reason == Reason::Rotating);
-    let (reason, message) = blocked
-        .clone()
-        .or_else(|| waiting.clone())
-        .unwrap_or_else(|| synced.clone());
+    let (reason, message) = blocked.clone().or_else(|| waiting.clone()).unwrap_or_else(|| synced.clone());
     verdicts.push((ConditionType::Ready, usable, reason, message));
-    let (reason, message) = waiting
-        .clone()
-        .filter(|_| blocked.is_none())
-        .unwrap_or_else(|| synced.clone());
-    verdicts.push((
-        ConditionType::Reconciling,
-        waiting.is_some() && blocked.is_none(),
-        reason,
-        message,
-    ));
+    let (reason, message) = waiting.clone().filter(|_| blocked.is_none()).unwrap_or_else(|| synced.clone());
+    verdicts.push((ConditionType::Reconciling, waiting.is_some() && blocked.is_none(), reason, message));
     let (reason, message) = blocked.clone().unwrap_or(synced);
     verdicts.push((ConditionType::Stalled, blocked.is_some(), reason, message));
     for part in parts_in_order {
@@ -100,9 +86,7 @@ fn condition(
     now: Timestamp,
 ) -> Condition {
     let status = if status { "True" } else { "False" };
-    let kept = earlier
-        .iter()
-        .find(|found| found.type_ == kind.as_str() && found.status == status);
+    let kept = earlier.iter().find(|found| found.type_ == kind.as_str() && found.status == status);
     if let Some((end, _)) = message.char_indices().nth(MESSAGE_LIMIT / 4) {
         message.truncate(end);
     }
@@ -140,13 +124,11 @@ pub fn status(
         access_key_created_at: listed.map(|key| key.created_at).or_else(|| key?.created_at).map(Time),
         next_rotation_at: plan.next_rotation_at.map(Time),
         last_used_at: plan.retiring.as_ref().and_then(|retiring| retiring.last_used).map(Time),
-        retiring_key: plan.retiring.as_ref().map(|retiring| RetiringKey {
-            id: retiring.id.clone(),
-            retire_at: Time(retiring.retire_at),
-        }),
-        binding: key.map(|_| BindingReference {
-            name: desired.owner.secret_name.clone(),
-        }),
+        retiring_key: plan
+            .retiring
+            .as_ref()
+            .map(|retiring| RetiringKey { id: retiring.id.clone(), retire_at: Time(retiring.retire_at) }),
+        binding: key.map(|_| BindingReference { name: desired.owner.secret_name.clone() }),
         ..whose(&desired.owner, generation)
     }
 }
@@ -173,10 +155,7 @@ pub fn interrupted(
 /// Whether the status, which is only a report, says that nothing is left to do for this generation.
 pub fn says_settled(status: &S3AccessUserStatus, generation: Option<i64>) -> bool {
     let is = |kind: ConditionType, wanted: &str| {
-        status
-            .conditions
-            .iter()
-            .any(|found| found.type_ == kind.as_str() && found.status == wanted)
+        status.conditions.iter().any(|found| found.type_ == kind.as_str() && found.status == wanted)
     };
     status.observed_generation == generation
         && is(ConditionType::Ready, "True")

@@ -49,10 +49,7 @@ impl Owner {
     pub fn of(user: &S3AccessUser, account: &Account, cluster: &Cluster) -> Self {
         let (namespace, name) = (user.namespace().unwrap_or_default(), user.name_any());
         let spec = &user.spec;
-        let user_name = spec
-            .user_name
-            .clone()
-            .unwrap_or_else(|| names::user_name(cluster, &namespace, &name));
+        let user_name = spec.user_name.clone().unwrap_or_else(|| names::user_name(cluster, &namespace, &name));
         Self {
             policy_name: spec
                 .policy
@@ -60,12 +57,7 @@ impl Owner {
                 .and_then(|policy| policy.name.clone())
                 .unwrap_or_else(|| user_name.clone()),
             secret_name: spec.secret.name.clone().unwrap_or_else(|| format!("{name}-s3")),
-            identity: Identity {
-                cluster_id: cluster.id.clone(),
-                uid: user.uid().unwrap_or_default(),
-                namespace,
-                name,
-            },
+            identity: Identity { cluster_id: cluster.id.clone(), uid: user.uid().unwrap_or_default(), namespace, name },
             account: account.clone(),
             user_name,
             path: spec.path.clone().unwrap_or_else(|| "/".to_owned()),
@@ -78,10 +70,7 @@ impl Owner {
 
     /// The ARN that the IAM user has, or would have.
     pub fn user_arn(&self) -> String {
-        format!(
-            "arn:{}:iam::{}:user{}{}",
-            self.account.partition, self.account.id, self.path, self.user_name
-        )
+        format!("arn:{}:iam::{}:user{}{}", self.account.partition, self.account.id, self.path, self.user_name)
     }
 
     /// The ARN that the operator's own managed policy has, or would have.
@@ -116,8 +105,7 @@ impl DesiredPolicy {
             Self::Managed { arn, .. } => {
                 format!(
                     "managed:{}",
-                    arn.split_once(":policy")
-                        .map_or(arn.as_str(), |(_, path_and_name)| path_and_name)
+                    arn.split_once(":policy").map_or(arn.as_str(), |(_, path_and_name)| path_and_name)
                 )
             }
             Self::Inline { name, .. } => format!("inline:{name}"),
@@ -177,25 +165,16 @@ impl Desired {
         }
         let owner = Owner::of(user, account, cluster);
         let document = policy::compile(spec, &account.partition, &account.id).map_err(Refusal::from)?;
-        let inline = spec
-            .policy
-            .as_ref()
-            .is_some_and(|policy| policy.policy_type == PolicyType::Inline);
+        let inline = spec.policy.as_ref().is_some_and(|policy| policy.policy_type == PolicyType::Inline);
         let policy = match document {
             None => None,
             Some(document) if inline => {
                 policy::check_size(&document, policy::INLINE_LIMIT)?;
-                Some(DesiredPolicy::Inline {
-                    name: owner.policy_name.clone(),
-                    document,
-                })
+                Some(DesiredPolicy::Inline { name: owner.policy_name.clone(), document })
             }
             Some(document) => {
                 policy::check_size(&document, policy::MANAGED_LIMIT)?;
-                Some(DesiredPolicy::Managed {
-                    arn: owner.policy_arn(),
-                    document,
-                })
+                Some(DesiredPolicy::Managed { arn: owner.policy_arn(), document })
             }
         };
         for (index, arn) in spec.managed_policy_arns.iter().enumerate() {
@@ -212,11 +191,7 @@ impl Desired {
                 message: "nothing is granted: set spec.access, spec.policy or spec.managedPolicyArns".to_owned(),
             });
         }
-        if let Some(key) = spec
-            .tags
-            .keys()
-            .find(|key| key.starts_with(tags::PREFIX) || key.starts_with("aws:"))
-        {
+        if let Some(key) = spec.tags.keys().find(|key| key.starts_with(tags::PREFIX) || key.starts_with("aws:")) {
             return Err(Refusal {
                 reason: Reason::InvalidSpec,
                 message: format!(
@@ -254,10 +229,7 @@ impl Desired {
             .filter(|key| names::recorded(old(tags::TAG_KEYS), key))
             .chain(self.tags.keys())
             .map(String::as_str);
-        for (tag, record) in [
-            (tags::ATTACHED, names::record(attached)),
-            (tags::TAG_KEYS, names::record(keys)),
-        ] {
+        for (tag, record) in [(tags::ATTACHED, names::record(attached)), (tags::TAG_KEYS, names::record(keys))] {
             if !record.is_empty() {
                 wanted.insert(tag.to_owned(), record);
             }
@@ -274,10 +246,7 @@ impl Desired {
 
 impl From<policy::PolicyError> for Refusal {
     fn from(error: policy::PolicyError) -> Self {
-        Self {
-            reason: error.reason,
-            message: error.message,
-        }
+        Self { reason: error.reason, message: error.message }
     }
 }
 
@@ -292,20 +261,14 @@ fn rotation_of(user: &S3AccessUser) -> Result<Rotation, Refusal> {
         SignedDuration::try_from(std::time::Duration::from(*duration)).unwrap_or(SignedDuration::MAX)
     };
     let interval = spec.map(|rotation| signed(&rotation.interval));
-    let overlap = spec
-        .and_then(|rotation| rotation.overlap.as_ref())
-        .map_or(DEFAULT_OVERLAP, signed);
+    let overlap = spec.and_then(|rotation| rotation.overlap.as_ref()).map_or(DEFAULT_OVERLAP, signed);
     if interval.is_some_and(|interval| overlap >= interval || interval <= SignedDuration::ZERO) {
         return Err(Refusal {
             reason: Reason::InvalidSpec,
             message: "spec.accessKey.rotation: interval must be longer than overlap (24h unless set)".to_owned(),
         });
     }
-    Ok(Rotation {
-        interval,
-        overlap,
-        requested: user.annotations().get(annotations::ROTATE).cloned(),
-    })
+    Ok(Rotation { interval, overlap, requested: user.annotations().get(annotations::ROTATE).cloned() })
 }
 
 fn check_policy_arn(arn: &str, at: &str, account: &Account) -> Result<(), Refusal> {

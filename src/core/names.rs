@@ -68,21 +68,13 @@ impl Identity {
         if is(tags::UID, &self.uid) {
             return Ownership::Ours;
         }
-        if is(tags::OWNER, &self.owner()) {
-            Ownership::Predecessor
-        } else {
-            Ownership::Foreign
-        }
+        if is(tags::OWNER, &self.owner()) { Ownership::Predecessor } else { Ownership::Foreign }
     }
 
     fn owner(&self) -> String {
         // An IAM tag value holds 256 characters; a namespace and a name may have 63 + 253.
         let owner = format!("{}/{}", self.namespace, self.name);
-        if owner.len() <= 256 {
-            owner
-        } else {
-            format!("{}:{}", &owner[..215], digest(&[&owner], 40))
-        }
+        if owner.len() <= 256 { owner } else { format!("{}:{}", &owner[..215], digest(&[&owner], 40)) }
     }
 }
 
@@ -109,12 +101,7 @@ pub fn record<'a>(items: impl IntoIterator<Item = &'a str>) -> String {
 /// Whether a record tag names the item.
 pub fn recorded(record: Option<&String>, item: &str) -> bool {
     let wanted = digest(&[item], RECORD_DIGEST);
-    record.is_some_and(|record| {
-        record
-            .as_bytes()
-            .chunks(RECORD_DIGEST)
-            .any(|chunk| chunk == wanted.as_bytes())
-    })
+    record.is_some_and(|record| record.as_bytes().chunks(RECORD_DIGEST).any(|chunk| chunk == wanted.as_bytes()))
 }
 
 fn digest(parts: &[&str], length: usize) -> String {
@@ -135,10 +122,7 @@ mod tests {
     use super::*;
 
     fn cluster() -> Cluster {
-        Cluster {
-            id: "0b5c".to_owned(),
-            name: "prod".to_owned(),
-        }
+        Cluster { id: "0b5c".to_owned(), name: "prod".to_owned() }
     }
 
     fn identity(uid: &str) -> Identity {
@@ -161,15 +145,9 @@ mod tests {
         let tags = identity("old").tags();
         assert_eq!(identity("old").ownership(&tags), Ownership::Ours);
         assert_eq!(identity("new").ownership(&tags), Ownership::Predecessor);
-        let elsewhere = Identity {
-            namespace: "team-b".to_owned(),
-            ..identity("new")
-        };
+        let elsewhere = Identity { namespace: "team-b".to_owned(), ..identity("new") };
         assert_eq!(elsewhere.ownership(&tags), Ownership::Foreign);
-        let other_cluster = Identity {
-            cluster_id: "ffff".to_owned(),
-            ..identity("old")
-        };
+        let other_cluster = Identity { cluster_id: "ffff".to_owned(), ..identity("old") };
         assert_eq!(other_cluster.ownership(&tags), Ownership::Foreign);
     }
 

@@ -143,14 +143,12 @@ pub struct Minted {
 }
 
 /// What this process has seen of a key at work.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probes {
-    /// The key.
-    pub id: String,
     /// How often in a row AWS accepted it.
     pub successes: u32,
     /// The last attempt.
-    pub last: Option<Timestamp>,
+    pub last: Timestamp,
 }
 
 /// Everything there is to know.
@@ -172,8 +170,8 @@ pub struct Observed {
     pub renamed: BTreeMap<String, OurSecret>,
     /// A key of this process that is in no Secret yet.
     pub minted: Option<Minted>,
-    /// What was seen of the newest key at work.
-    pub probes: Probes,
+    /// What was seen of new keys at work, by id.
+    pub probes: BTreeMap<String, Probes>,
     /// IAM's GetAccessKeyLastUsed of the retiring key, where it was asked: `(id, last use)`.
     pub last_used: Option<(String, Option<Timestamp>)>,
     /// DeleteUser said DeleteConflict.
@@ -218,7 +216,7 @@ impl Observed {
             secret: SecretState::Missing,
             renamed: BTreeMap::new(),
             minted: None,
-            probes: Probes::default(),
+            probes: BTreeMap::new(),
             last_used: None,
             leftovers: false,
             cleared: false,
@@ -267,11 +265,8 @@ impl Observed {
                 }));
             }
             (Action::CreatePolicy { arn, document }, _) => {
-                let policy = ManagedPolicy {
-                    tags: owner.identity.tags(),
-                    document: document.clone(),
-                    versions: Vec::new(),
-                };
+                let policy =
+                    ManagedPolicy { tags: owner.identity.tags(), document: document.clone(), versions: Vec::new() };
                 self.policies.insert(arn.clone(), PolicyState::Present(policy));
             }
             (Action::TagPolicy { arn, tags }, _) => {
@@ -302,32 +297,20 @@ impl Observed {
                 self.renamed.remove(name);
             }
             (Action::ProbeKey { id }, Effect::Probed(usable)) => {
-                if self.probes.id != *id {
-                    self.probes = Probes {
-                        id: id.clone(),
-                        ..Probes::default()
-                    };
-                }
-                self.probes.successes = if *usable { self.probes.successes + 1 } else { 0 };
-                self.probes.last = Some(now);
+                let earlier = self.probes.get(id).map_or(0, |probes| probes.successes);
+                let successes = if *usable { earlier + 1 } else { 0 };
+                self.probes.insert(id.clone(), Probes { successes, last: now });
             }
             (Action::ReadLastUsed { id }, Effect::LastUsed(time)) => self.last_used = Some((id.clone(), *time)),
             (Action::CreateAccessKey, Effect::KeyCreated(minted)) => {
-                let key = AccessKey {
-                    id: minted.id.clone(),
-                    active: true,
-                    created_at: minted.created_at,
-                };
+                let key = AccessKey { id: minted.id.clone(), active: true, created_at: minted.created_at };
                 self.minted = Some(minted.clone());
-                self.probes = Probes {
-                    id: minted.id.clone(),
-                    ..Probes::default()
-                };
                 self.with_user(|user| user.keys.push(key));
             }
             _ => self.with_user(|user| record_on_user(user, action)),
         }
         if let Action::DeleteKey { id, .. } = action {
+            self.probes.remove(id);
             self.minted.take_if(|minted| minted.id == *id);
         }
     }
@@ -360,9 +343,7 @@ impl Observed {
 fn record_on_user(user: &mut User, action: &Action) {
     match action {
         Action::MoveUser { path } => {
-            user.arn = user
-                .arn
-                .replacen(&format!(":user{}", user.path), &format!(":user{path}"), 1);
+            user.arn = user.arn.replacen(&format!(":user{}", user.path), &format!(":user{path}"), 1);
             user.path.clone_from(path);
         }
         Action::TagUser(tags) => user.tags.extend(tags.clone()),
@@ -394,10 +375,7 @@ fn record_on_user(user: &mut User, action: &Action) {
 impl User {
     /// The record of the policy that the operator made: `managed:…` or `inline:…`.
     pub fn policy_records(&self) -> impl Iterator<Item = &str> {
-        [tags::POLICY, tags::PREVIOUS_POLICY]
-            .into_iter()
-            .filter_map(|tag| self.tags.get(tag))
-            .map(String::as_str)
+        [tags::POLICY, tags::PREVIOUS_POLICY].into_iter().filter_map(|tag| self.tags.get(tag)).map(String::as_str)
     }
 
     /// When the user was taken over from somebody else; keys that are older are not ours.

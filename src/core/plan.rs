@@ -29,10 +29,7 @@ pub struct Waits {
 
 impl Default for Waits {
     fn default() -> Self {
-        Self {
-            consistency_window: SignedDuration::from_secs(60),
-            probe_interval: SignedDuration::from_secs(2),
-        }
+        Self { consistency_window: SignedDuration::from_secs(60), probe_interval: SignedDuration::from_secs(2) }
     }
 }
 
@@ -65,12 +62,7 @@ pub struct Parts {
 impl Parts {
     /// Nothing is known yet.
     pub fn pending() -> Self {
-        Self {
-            user: Progress::Pending,
-            policy: Progress::Pending,
-            key: Progress::Pending,
-            secret: Progress::Pending,
-        }
+        Self { user: Progress::Pending, policy: Progress::Pending, key: Progress::Pending, secret: Progress::Pending }
     }
 
     /// The part's progress.
@@ -122,13 +114,7 @@ pub struct Plan {
 
 impl Plan {
     fn new() -> Self {
-        Self {
-            actions: Vec::new(),
-            parts: Parts::pending(),
-            wake_at: None,
-            retiring: None,
-            next_rotation_at: None,
-        }
+        Self { actions: Vec::new(), parts: Parts::pending(), wake_at: None, retiring: None, next_rotation_at: None }
     }
 
     /// Looks again at that time, or earlier if something else is due earlier.
@@ -153,10 +139,7 @@ impl Plan {
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
     let mut plan = Plan::new();
     let account = &desired.owner.account.id;
-    if let Some(other) = observed
-        .held()
-        .and_then(|(_, key)| key.account_id.as_ref())
-        .filter(|other| *other != account)
+    if let Some(other) = observed.held().and_then(|(_, key)| key.account_id.as_ref()).filter(|other| *other != account)
     {
         plan.block(
             Part::User,

@@ -26,10 +26,7 @@ pub struct PolicyError {
 
 impl PolicyError {
     fn invalid(message: impl Into<String>) -> Self {
-        Self {
-            reason: Reason::InvalidPolicy,
-            message: message.into(),
-        }
+        Self { reason: Reason::InvalidPolicy, message: message.into() }
     }
 }
 

@@ -79,12 +79,7 @@ mod tests {
         let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let due = |hours| {
             let interval = Some(SignedDuration::from_hours(hours));
-            Rotation {
-                interval,
-                overlap: DEFAULT_OVERLAP,
-                requested: None,
-            }
-            .due_at(created)
+            Rotation { interval, overlap: DEFAULT_OVERLAP, requested: None }.due_at(created)
         };
         assert_eq!(due(48), Some("2026-01-03T00:00:00Z".parse().unwrap()));
         assert_eq!(due(i64::MAX / 3600), Some(Timestamp::MAX));

@@ -23,15 +23,8 @@ pub struct KubeClient {
 impl KubeClient {
     /// Speaks through the client; the store says which Secrets a user controls.
     pub fn new(client: Client, secrets: Store<PartialObjectMeta<Secret>>) -> Self {
-        let reporter = Reporter {
-            controller: MANAGER.to_owned(),
-            instance: std::env::var("HOSTNAME").ok(),
-        };
-        Self {
-            recorder: Recorder::new(client.clone(), reporter),
-            client,
-            secrets,
-        }
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
+        Self { recorder: Recorder::new(client.clone(), reporter), client, secrets }
     }
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {
@@ -59,14 +52,8 @@ impl Kubernetes for KubeClient {
     }
 
     async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()> {
-        let this_one = Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        };
-        let deleted = self
-            .secrets(namespace)
-            .delete(name, &DeleteParams::default().preconditions(this_one))
-            .await;
+        let this_one = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let deleted = self.secrets(namespace).delete(name, &DeleteParams::default().preconditions(this_one)).await;
         match deleted.map_err(|error| KubernetesError::of("delete Secret", namespace, name, &error)) {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
@@ -75,17 +62,9 @@ impl Kubernetes for KubeClient {
 
     fn secret_names_of(&self, uid: &str) -> Vec<String> {
         let of_user = |secret: &PartialObjectMeta<Secret>| {
-            secret
-                .owner_references()
-                .iter()
-                .any(|reference| reference.controller == Some(true) && reference.uid == uid)
+            secret.owner_references().iter().any(|reference| reference.controller == Some(true) && reference.uid == uid)
         };
-        self.secrets
-            .state()
-            .iter()
-            .filter(|secret| of_user(secret))
-            .map(|secret| secret.name_any())
-            .collect()
+        self.secrets.state().iter().filter(|secret| of_user(secret)).map(|secret| secret.name_any()).collect()
     }
 
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<()> {
@@ -94,9 +73,7 @@ impl Kubernetes for KubeClient {
             "metadata": { "uid": reference.uid, "resourceVersion": user.resource_version(), "finalizers": finalizers },
         });
         let users: Api<PartialObjectMeta<S3AccessUser>> = Api::namespaced(self.client.clone(), &reference.namespace);
-        let patched = users
-            .patch_metadata(&reference.name, &PatchParams::default(), &Patch::Merge(&patch))
-            .await;
+        let patched = users.patch_metadata(&reference.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         match patched {
             Ok(_) => Ok(()),
             Err(error) => Err(KubernetesError::of(
@@ -122,12 +99,9 @@ impl Kubernetes for KubeClient {
         let applied = users.patch_status(&user.name, &params, &Patch::Apply(&body)).await;
         match applied {
             Ok(_) => Ok(()),
-            Err(error) => Err(KubernetesError::of(
-                "update status of S3AccessUser",
-                &user.namespace,
-                &user.name,
-                &error,
-            )),
+            Err(error) => {
+                Err(KubernetesError::of("update status of S3AccessUser", &user.namespace, &user.name, &error))
+            }
         }
     }
 
@@ -142,8 +116,5 @@ impl Kubernetes for KubeClient {
 }
 
 fn as_manager() -> PostParams {
-    PostParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PostParams::default()
-    }
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
 }

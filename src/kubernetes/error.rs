@@ -24,12 +24,7 @@ impl KubernetesError {
             kube::Error::SerdeError(_) => (None, "the answer does not parse".to_owned()),
             other => (None, other.to_string()),
         };
-        Self {
-            operation,
-            object: format!("{namespace}/{name}"),
-            code,
-            message,
-        }
+        Self { operation, object: format!("{namespace}/{name}"), code, message }
     }
 
     /// Somebody else was faster: read again.

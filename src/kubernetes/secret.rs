@@ -36,10 +36,7 @@ pub fn controller_of(secret: &Secret, uid: &str) -> Controller {
 
 fn is_user(reference: &OwnerReference) -> bool {
     reference.kind == S3AccessUser::kind(&())
-        && reference
-            .api_version
-            .split_once('/')
-            .is_some_and(|(group, _)| group == GROUP)
+        && reference.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)
 }
 
 /// What the Secret's annotations record.
@@ -85,10 +82,7 @@ pub fn find_key(secret: &Secret, spec: &SecretSpec) -> Option<FoundKey> {
     let by_record = || {
         let location: Location = get(annotations::ACCESS_KEY_LOCATION)?.parse().ok()?;
         let secret_access_key = secret_data::extract(&data, &location)?;
-        let credentials = Credentials {
-            access_key_id: get(annotations::ACCESS_KEY_ID)?.clone(),
-            secret_access_key,
-        };
+        let credentials = Credentials { access_key_id: get(annotations::ACCESS_KEY_ID)?.clone(), secret_access_key };
         let vouched = get(annotations::ACCESS_KEY_DIGEST) == Some(&secret_data::digest(&credentials));
         vouched.then_some(FoundKey { credentials, vouched })
     };
@@ -132,11 +126,7 @@ pub fn wanted(
     found_annotations.extend(own_annotations(user, credentials, record, account_id, &data));
     secret.type_.get_or_insert_with(|| "Opaque".to_owned());
     secret.string_data = None;
-    secret.data = Some(
-        data.iter()
-            .map(|(key, value)| (key.to_owned(), ByteString(value.to_vec())))
-            .collect(),
-    );
+    secret.data = Some(data.iter().map(|(key, value)| (key.to_owned(), ByteString(value.to_vec()))).collect());
     Ok(secret)
 }
 
@@ -152,10 +142,7 @@ fn own_annotations(
     let entries = [
         (annotations::USER_UID, user.uid()),
         (annotations::ACCESS_KEY_ID, Some(credentials.access_key_id.clone())),
-        (
-            annotations::ACCESS_KEY_CREATED_AT,
-            record.created_at.map(|time| time.to_string()),
-        ),
+        (annotations::ACCESS_KEY_CREATED_AT, record.created_at.map(|time| time.to_string())),
         (annotations::ACCESS_KEY_DIGEST, Some(secret_data::digest(credentials))),
         (annotations::ACCESS_KEY_LOCATION, location),
         (annotations::ACCOUNT_ID, Some(account_id.to_owned())),
@@ -166,19 +153,13 @@ fn own_annotations(
         (annotations::SPEC_ANNOTATIONS, names(&spec.annotations)),
         (annotations::RELOADER_MATCH, Some("true".to_owned())),
     ];
-    entries
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
+    entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Labels and annotations that the spec once named and no longer does; all others are somebody else's.
 fn remove_stale(labels: &mut BTreeMap<String, String>, found: &mut BTreeMap<String, String>, spec: &SecretSpec) {
     let listed = |found: &BTreeMap<String, String>, record: &str| -> Vec<String> {
-        found
-            .get(record)
-            .map(|names| names.split(',').map(ToOwned::to_owned).collect())
-            .unwrap_or_default()
+        found.get(record).map(|names| names.split(',').map(ToOwned::to_owned).collect()).unwrap_or_default()
     };
     for name in listed(found, annotations::SPEC_LABELS) {
         if !spec.labels.contains_key(&name) {
@@ -197,12 +178,7 @@ fn names(entries: &BTreeMap<String, String>) -> Option<String> {
 }
 
 fn data_of(secret: &Secret) -> SecretData {
-    secret
-        .data
-        .iter()
-        .flatten()
-        .map(|(key, value)| (key.clone(), value.0.clone()))
-        .collect()
+    secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
 }
 
 /// Whether the live Secret is as wanted, as far as it is the operator's to say.

@@ -1,1 +1,22 @@
-//! The test ground.
+//! The test ground: a real Kubernetes control plane, moto as AWS, a recording proxy between, and the operator's own
+//! process. Tests and developers' commands stand on it.
+
+pub mod cache;
+pub mod folders;
+pub mod kubernetes;
+pub mod moto;
+pub mod operator;
+pub mod ports;
+pub mod processes;
+pub mod proxy;
+pub mod stand;
+pub mod wait;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the repository.
+#[must_use]
+pub fn repository() -> PathBuf {
+    // The ground's package is `xtask`, one level below the root.
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}

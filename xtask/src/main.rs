@@ -1,1 +1,109 @@
-fn main() {}
+//! Developers' commands: `cargo xtask <verb>`.
+#![allow(clippy::print_stdout, reason = "these commands speak to people")]
+
+mod cluster;
+mod crds;
+mod demo;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use ground::moto::Partition;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Developers' commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the main job from start to end and prove it.
+    Demo {
+        /// The AWS partition.
+        #[arg(long, default_value = "aws")]
+        partition: Partition,
+        /// Use this cluster instead of one of its own.
+        #[arg(long)]
+        kubeconfig: Option<PathBuf>,
+    },
+    /// Run every test; the last line counts them.
+    Test {
+        /// For `cargo test`, such as the name of one test.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// A Kubernetes and an AWS server to play with.
+    #[command(subcommand)]
+    Cluster(cluster::Verb),
+    /// Write the CustomResourceDefinitions to crds/.
+    Crds {
+        /// Write nothing; fail where they differ.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let work = async {
+        match Cli::parse().verb {
+            Verb::Demo { partition, kubeconfig } => demo::run(partition, kubeconfig).await,
+            Verb::Test { args } => test::run(&args).await,
+            Verb::Cluster(verb) => cluster::run(verb).await,
+            Verb::Crds { check } => crds::run(check).await,
+        }
+    };
+    // Dropping the work is what cleans up.
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        () = interrupted() => Err(anyhow::anyhow!("interrupted; everything that was started is stopped")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn interrupted() {
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+/// Builds the operator; the path of its binary.
+async fn build_operator() -> Result<PathBuf> {
+    let output = cargo()
+        .args(["build", "--locked", "--package", "s3-access-operator", "--message-format=json-render-diagnostics"])
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .await?;
+    ensure!(output.status.success(), "cargo build ended with {}", output.status);
+    let messages = String::from_utf8(output.stdout)?;
+    let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let binary = built.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    binary.context("cargo named no executable")
+}
+
+/// The cargo that runs this, in the repository's root.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(ground::repository()).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command
+}

@@ -232,11 +232,9 @@ impl fmt::Display for Action {
             Self::Announce(reason) => write!(f, "report {}", reason.as_str()),
             Self::CreateUser { .. } => write!(f, "create the IAM user"),
             Self::MoveUser { path } => write!(f, "move the IAM user to path {path}"),
-            Self::TagUser(tags) => write!(
-                f,
-                "tag the IAM user: {}",
-                tags.keys().cloned().collect::<Vec<_>>().join(", ")
-            ),
+            Self::TagUser(tags) => {
+                write!(f, "tag the IAM user: {}", tags.keys().cloned().collect::<Vec<_>>().join(", "))
+            }
             Self::UntagUser(keys) => write!(f, "remove tags of the IAM user: {}", keys.join(", ")),
             Self::PutBoundary(arn) => write!(f, "set the permissions boundary {arn}"),
             Self::DeleteBoundary => write!(f, "remove the permissions boundary"),

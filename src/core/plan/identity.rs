@@ -13,10 +13,7 @@ pub(super) fn plan_user<'a>(desired: &Desired, observed: &'a Observed, plan: &mu
     let user = match &observed.user {
         UserState::Unread | UserState::Missing | UserState::Deleted => {
             add_finalizer(observed, plan);
-            plan.actions.push(Action::CreateUser {
-                tags: desired.user_tags(None),
-                boundary: desired.boundary.clone(),
-            });
+            plan.actions.push(Action::CreateUser { tags: desired.user_tags(None), boundary: desired.boundary.clone() });
             return None;
         }
         UserState::Present(user) => user,
@@ -30,19 +27,13 @@ pub(super) fn plan_user<'a>(desired: &Desired, observed: &'a Observed, plan: &mu
             return None;
         }
         (ownership, adoption) => {
-            plan.block(
-                Part::User,
-                Reason::ForeignUser,
-                foreign_user(&owner.user_name, user, ownership, adoption),
-            );
+            plan.block(Part::User, Reason::ForeignUser, foreign_user(&owner.user_name, user, ownership, adoption));
             return None;
         }
     }
     add_finalizer(observed, plan);
     if user.path != owner.path {
-        plan.actions.push(Action::MoveUser {
-            path: owner.path.clone(),
-        });
+        plan.actions.push(Action::MoveUser { path: owner.path.clone() });
     }
     plan_tags(desired, user, plan);
     plan_boundary(desired, user, plan);
@@ -91,8 +82,7 @@ fn plan_boundary(desired: &Desired, user: &User, plan: &mut Plan) {
         (Some(wanted), found) => {
             let record = names::record([wanted.as_str()]);
             if user.tags.get(tags::BOUNDARY) != Some(&record) {
-                plan.actions
-                    .push(Action::TagUser(BTreeMap::from([(tags::BOUNDARY.to_owned(), record)])));
+                plan.actions.push(Action::TagUser(BTreeMap::from([(tags::BOUNDARY.to_owned(), record)])));
             }
             if found.as_ref() != Some(wanted) {
                 plan.actions.push(Action::PutBoundary(wanted.clone()));

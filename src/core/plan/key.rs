@@ -32,13 +32,7 @@ pub(super) fn plan_key(
     waits: &Waits,
     plan: &mut Plan,
 ) {
-    let view = View {
-        desired,
-        observed,
-        user,
-        now,
-        waits,
-    };
+    let view = View { desired, observed, user, now, waits };
     // No key is made or touched while its Secret could not be written.
     if !secret::may_write(desired, observed, plan) {
         return;
@@ -63,15 +57,12 @@ impl View<'_> {
 
     /// Keys that are older than the user's adoption were made by somebody else, for somebody else.
     fn is_ours(&self, key: &AccessKey) -> bool {
-        self.user
-            .adopted_at()
-            .is_none_or(|adopted_at| key.created_at >= adopted_at)
+        self.user.adopted_at().is_none_or(|adopted_at| key.created_at >= adopted_at)
     }
 
     /// Within the consistency window, a replica of IAM that does not know the key proves nothing.
     fn may_be_lagging(&self, key: &HeldKey) -> bool {
-        key.created_at
-            .is_some_and(|created_at| later(created_at, self.waits.consistency_window) > self.now)
+        key.created_at.is_some_and(|created_at| later(created_at, self.waits.consistency_window) > self.now)
     }
 
     /// No Secret of ours holds a key that IAM knows: make one, then remove what nobody can use any more.
@@ -90,17 +81,9 @@ impl View<'_> {
         }
         if self.user.keys.len() >= KEYS_LIMIT {
             // The newest of ours goes: of two, it is the one that no consumer can have got from the Secret.
-            let newest = self
-                .user
-                .keys
-                .iter()
-                .filter(|key| self.is_ours(key))
-                .max_by_key(|key| key.created_at);
+            let newest = self.user.keys.iter().filter(|key| self.is_ours(key)).max_by_key(|key| key.created_at);
             match newest {
-                Some(key) => plan.actions.push(Action::DeleteKey {
-                    id: key.id.clone(),
-                    why: WhyDelete::Orphan,
-                }),
+                Some(key) => plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan }),
                 None => {
                     self.block_on_foreign_keys(plan);
                     return;
@@ -127,17 +110,10 @@ impl View<'_> {
 
     /// The Secret holds a key that IAM knows.
     fn plan_current(&self, secret: &OurSecret, current: &AccessKey, plan: &mut Plan) {
-        plan.next_rotation_at = self
-            .desired
-            .rotation
-            .due_at(current.created_at)
-            .filter(|_| self.desired.active);
+        plan.next_rotation_at = self.desired.rotation.due_at(current.created_at).filter(|_| self.desired.active);
         let refreshed = secret::refresh(self.desired, self.observed, secret, current, plan);
         if current.active != self.desired.active {
-            plan.actions.push(Action::SetKeyStatus {
-                id: current.id.clone(),
-                active: self.desired.active,
-            });
+            plan.actions.push(Action::SetKeyStatus { id: current.id.clone(), active: self.desired.active });
         }
         self.plan_retiring(secret, current, plan);
         self.delete_orphans(Some((secret, current)), plan);
@@ -164,13 +140,12 @@ impl View<'_> {
 
     /// A key in its first minutes is Ready only when AWS has been seen to accept it.
     fn prove(&self, current: &AccessKey, plan: &mut Plan) {
-        let probes = &self.observed.probes;
-        let tried = probes.id == current.id && probes.last.is_some();
-        if tried && probes.successes > 0 {
+        let tried = self.observed.probes.get(&current.id);
+        if tried.is_some_and(|probes| probes.successes > 0) {
             return;
         }
         let fresh = later(current.created_at, self.waits.consistency_window) > self.now;
-        if !fresh && !tried {
+        if !fresh && tried.is_none() {
             return;
         }
         self.probe(&current.id, plan);
@@ -180,12 +155,8 @@ impl View<'_> {
 
     /// Tries a key, at most once in a probe interval.
     fn probe(&self, id: &str, plan: &mut Plan) {
-        let probes = &self.observed.probes;
-        match probes
-            .last
-            .filter(|_| probes.id == id)
-            .map(|last| later(last, self.waits.probe_interval))
-        {
+        let probes = self.observed.probes.get(id);
+        match probes.map(|probes| later(probes.last, self.waits.probe_interval)) {
             Some(next) if next > self.now => plan.wake(next),
             _ => plan.actions.push(Action::ProbeKey { id: id.to_owned() }),
         }
@@ -223,8 +194,7 @@ impl View<'_> {
 
     /// The new key goes into the Secret once it has been seen to work several times in a row.
     fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, id: &str, created_at: Timestamp, plan: &mut Plan) {
-        let probes = &self.observed.probes;
-        let successes = if probes.id == id { probes.successes } else { 0 };
+        let successes = self.observed.probes.get(id).map_or(0, |probes| probes.successes);
         let message = format!(
             "access key {id} replaces {} once AWS has accepted it {PROBES} times in a row; so far {successes}",
             current.id
@@ -237,19 +207,11 @@ impl View<'_> {
                     created_at: Some(created_at),
                     previous: Some(current.id.clone()),
                     rotated_at: Some(self.now),
-                    rotate_handled: self
-                        .desired
-                        .rotation
-                        .requested
-                        .clone()
-                        .or_else(|| secret.rotate_handled.clone()),
+                    rotate_handled: self.desired.rotation.requested.clone().or_else(|| secret.rotate_handled.clone()),
                 },
             });
         } else if later(created_at, self.waits.consistency_window * UNUSABLE_AFTER) <= self.now {
-            plan.actions.push(Action::DeleteKey {
-                id: id.to_owned(),
-                why: WhyDelete::Unusable,
-            });
+            plan.actions.push(Action::DeleteKey { id: id.to_owned(), why: WhyDelete::Unusable });
         } else {
             self.probe(id, plan);
         }
@@ -273,10 +235,7 @@ impl View<'_> {
         };
         let retirement = Retirement::of(rotated_at, overlap, *last_used);
         if retirement.delete_at <= self.now && !key.active {
-            plan.actions.push(Action::DeleteKey {
-                id: key.id.clone(),
-                why: WhyDelete::Retired,
-            });
+            plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Retired });
         } else {
             self.keep_retiring(key, retirement, *last_used, plan);
         }
@@ -285,21 +244,10 @@ impl View<'_> {
     fn keep_retiring(&self, key: &AccessKey, retirement: Retirement, last_used: Option<Timestamp>, plan: &mut Plan) {
         let active = self.desired.active && retirement.deactivate_at > self.now;
         if key.active != active {
-            plan.actions.push(Action::SetKeyStatus {
-                id: key.id.clone(),
-                active,
-            });
+            plan.actions.push(Action::SetKeyStatus { id: key.id.clone(), active });
         }
-        plan.wake(if retirement.deactivate_at > self.now {
-            retirement.deactivate_at
-        } else {
-            retirement.delete_at
-        });
-        plan.retiring = Some(Retiring {
-            id: key.id.clone(),
-            retire_at: retirement.deactivate_at,
-            last_used,
-        });
+        plan.wake(if retirement.deactivate_at > self.now { retirement.deactivate_at } else { retirement.delete_at });
+        plan.retiring = Some(Retiring { id: key.id.clone(), retire_at: retirement.deactivate_at, last_used });
     }
 
     /// By the Secret's own record; by the status only as a hint, and only for a key that is older than the current one.
@@ -315,16 +263,10 @@ impl View<'_> {
         let minted = self.observed.minted.as_ref().map(|minted| minted.id.as_str());
         for key in self.user.keys.iter().filter(|key| self.is_ours(key)) {
             let kept = keep.is_some_and(|(secret, current)| {
-                key.id == current.id
-                    || self
-                        .retiring(secret, current)
-                        .is_some_and(|retiring| retiring.id == key.id)
+                key.id == current.id || self.retiring(secret, current).is_some_and(|retiring| retiring.id == key.id)
             });
             if !kept && minted != Some(key.id.as_str()) {
-                plan.actions.push(Action::DeleteKey {
-                    id: key.id.clone(),
-                    why: WhyDelete::Orphan,
-                });
+                plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan });
             }
         }
     }

@@ -24,15 +24,8 @@ pub(super) fn plan_policies(desired: &Desired, observed: &Observed, user: &User,
             attach(user, arn, plan);
         }
         Some(DesiredPolicy::Inline { name, document }) => {
-            if !user
-                .inline
-                .get(name)
-                .is_some_and(|found| found.means_the_same(document))
-            {
-                plan.actions.push(Action::PutInlinePolicy {
-                    name: name.clone(),
-                    document: document.clone(),
-                });
+            if !user.inline.get(name).is_some_and(|found| found.means_the_same(document)) {
+                plan.actions.push(Action::PutInlinePolicy { name: name.clone(), document: document.clone() });
             }
         }
         None => {}
@@ -89,10 +82,8 @@ fn record_policy(desired: &Desired, observed: &Observed, user: &User, plan: &mut
             true
         }
         (Some(_), Some(previous)) => {
-            plan.actions
-                .extend(removal(&desired.owner, observed, user, previous, &desired.attached));
-            plan.actions
-                .push(Action::UntagUser(vec![tags::PREVIOUS_POLICY.to_owned()]));
+            plan.actions.extend(removal(&desired.owner, observed, user, previous, &desired.attached));
+            plan.actions.push(Action::UntagUser(vec![tags::PREVIOUS_POLICY.to_owned()]));
             false
         }
     }
@@ -102,10 +93,7 @@ fn record_policy(desired: &Desired, observed: &Observed, user: &User, plan: &mut
 fn plan_managed(desired: &Desired, observed: &Observed, arn: &str, document: &Document, plan: &mut Plan) -> bool {
     let policy = match observed.policies.get(arn) {
         None | Some(PolicyState::Missing) => {
-            plan.actions.push(Action::CreatePolicy {
-                arn: arn.to_owned(),
-                document: document.clone(),
-            });
+            plan.actions.push(Action::CreatePolicy { arn: arn.to_owned(), document: document.clone() });
             return true;
         }
         Some(PolicyState::Present(policy)) => policy,
@@ -114,10 +102,7 @@ fn plan_managed(desired: &Desired, observed: &Observed, arn: &str, document: &Do
     match (identity.ownership(&policy.tags), desired.owner.adoption) {
         (Ownership::Ours, _) => {}
         (Ownership::Predecessor, Adoption::IfOwnedByTag | Adoption::Force) => {
-            plan.actions.push(Action::TagPolicy {
-                arn: arn.to_owned(),
-                tags: identity.tags(),
-            });
+            plan.actions.push(Action::TagPolicy { arn: arn.to_owned(), tags: identity.tags() });
         }
         _ => {
             let message = format!(
@@ -128,15 +113,10 @@ fn plan_managed(desired: &Desired, observed: &Observed, arn: &str, document: &Do
         }
     }
     if !policy.document.means_the_same(document) {
-        plan.actions
-            .extend(version_to_prune(policy).map(|version| Action::DeletePolicyVersion {
-                arn: arn.to_owned(),
-                version,
-            }));
-        plan.actions.push(Action::CreatePolicyVersion {
-            arn: arn.to_owned(),
-            document: document.clone(),
-        });
+        plan.actions.extend(
+            version_to_prune(policy).map(|version| Action::DeletePolicyVersion { arn: arn.to_owned(), version }),
+        );
+        plan.actions.push(Action::CreatePolicyVersion { arn: arn.to_owned(), document: document.clone() });
     }
     true
 }
@@ -147,9 +127,7 @@ fn version_to_prune(policy: &ManagedPolicy) -> Option<String> {
         return None;
     }
     let prunable = policy.versions.iter().filter(|version| !version.is_default);
-    prunable
-        .min_by_key(|version| version.created_at)
-        .map(|version| version.id.clone())
+    prunable.min_by_key(|version| version.created_at).map(|version| version.id.clone())
 }
 
 fn attach(user: &User, arn: &str, plan: &mut Plan) {
@@ -164,10 +142,8 @@ fn remove_previous(desired: &Desired, observed: &Observed, user: &User, plan: &m
         return;
     };
     if plan.actions.is_empty() {
-        plan.actions
-            .extend(removal(&desired.owner, observed, user, previous, &desired.attached));
-        plan.actions
-            .push(Action::UntagUser(vec![tags::PREVIOUS_POLICY.to_owned()]));
+        plan.actions.extend(removal(&desired.owner, observed, user, previous, &desired.attached));
+        plan.actions.push(Action::UntagUser(vec![tags::PREVIOUS_POLICY.to_owned()]));
     }
 }
 
@@ -181,13 +157,8 @@ pub(super) fn removal(
     keep: &BTreeSet<String>,
 ) -> Vec<Action> {
     let Some(arn) = recorded_arn(owner, record) else {
-        let name = record
-            .strip_prefix("inline:")
-            .filter(|name| user.inline.contains_key(*name));
-        return name
-            .into_iter()
-            .map(|name| Action::DeleteInlinePolicy { name: name.to_owned() })
-            .collect();
+        let name = record.strip_prefix("inline:").filter(|name| user.inline.contains_key(*name));
+        return name.into_iter().map(|name| Action::DeleteInlinePolicy { name: name.to_owned() }).collect();
     };
     if keep.contains(&arn) {
         return Vec::new();
@@ -209,9 +180,7 @@ pub(super) fn deletion(owner: &Owner, observed: &Observed, arn: &str) -> Option<
 /// The ARN that a record of the form `managed:<path><name>` stands for.
 pub fn recorded_arn(owner: &Owner, record: &str) -> Option<String> {
     let Account { id, partition } = &owner.account;
-    record
-        .strip_prefix("managed:")
-        .map(|path_and_name| format!("arn:{partition}:iam::{id}:policy{path_and_name}"))
+    record.strip_prefix("managed:").map(|path_and_name| format!("arn:{partition}:iam::{id}:policy{path_and_name}"))
 }
 
 fn is_own(desired: &Desired, arn: &str) -> bool {

@@ -43,9 +43,7 @@ pub(super) fn refresh(
     current: &AccessKey,
     plan: &mut Plan,
 ) -> SecretName {
-    let in_place = observed
-        .our_secret()
-        .is_some_and(|found| found.key.is_some() && found.up_to_date);
+    let in_place = observed.our_secret().is_some_and(|found| found.key.is_some() && found.up_to_date);
     if !in_place {
         plan.actions.push(Action::WriteSecret {
             key_id: current.id.clone(),
@@ -64,10 +62,7 @@ pub(super) fn refresh(
         return SecretName::Stale;
     }
     for (name, renamed) in &observed.renamed {
-        plan.actions.push(Action::DeleteSecret {
-            name: name.clone(),
-            uid: renamed.uid.clone(),
-        });
+        plan.actions.push(Action::DeleteSecret { name: name.clone(), uid: renamed.uid.clone() });
     }
     SecretName::Right
 }

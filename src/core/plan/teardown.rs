@@ -33,12 +33,7 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
         }
         _ if owner.retain => {}
         // The user is gone, or was never ours: a policy of ours may still be there.
-        _ => plan.actions.extend(
-            observed
-                .policies
-                .keys()
-                .filter_map(|arn| deletion(owner, observed, arn)),
-        ),
+        _ => plan.actions.extend(observed.policies.keys().filter_map(|arn| deletion(owner, observed, arn))),
     }
     if plan.actions.is_empty() && plan.parts.user == Progress::Pending {
         plan.actions.push(Action::RemoveFinalizer);
@@ -47,22 +42,15 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
 }
 
 fn window_passed(owner: &Owner, now: Timestamp, waits: &Waits) -> bool {
-    owner
-        .deleted_at
-        .is_none_or(|deleted_at| later(deleted_at, waits.consistency_window) <= now)
+    owner.deleted_at.is_none_or(|deleted_at| later(deleted_at, waits.consistency_window) <= now)
 }
 
 fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {
     let adopted_at = user.adopted_at();
-    let (ours, foreign): (Vec<_>, Vec<_>) = user
-        .keys
-        .iter()
-        .partition(|key| adopted_at.is_none_or(|adopted_at| key.created_at >= adopted_at));
+    let (ours, foreign): (Vec<_>, Vec<_>) =
+        user.keys.iter().partition(|key| adopted_at.is_none_or(|adopted_at| key.created_at >= adopted_at));
     for key in ours {
-        plan.actions.push(Action::DeleteKey {
-            id: key.id.clone(),
-            why: WhyDelete::Teardown,
-        });
+        plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Teardown });
     }
     if owner.retain {
         // Without the UID the user is nobody's, and the next S3AccessUser of this name may take it over.
@@ -96,18 +84,12 @@ fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {
     // A policy can be deleted only when it is attached nowhere.
     actions.sort_by_key(|action| matches!(action, Action::DeletePolicy { .. }));
     plan.actions.extend(actions);
-    plan.actions
-        .extend(deletion(owner, observed, &owner.policy_arn()).filter(|action| !plan.actions.contains(action)));
+    plan.actions.extend(deletion(owner, observed, &owner.policy_arn()).filter(|action| !plan.actions.contains(action)));
     plan.actions.push(Action::DeleteUser);
 }
 
 /// The ARNs of the managed policies to look at: the spec's, and those that the user's tags record.
 pub fn policies_to_read(owner: &Owner, tags: &BTreeMap<String, String>) -> BTreeSet<String> {
-    let recorded = [tags::POLICY, tags::PREVIOUS_POLICY]
-        .into_iter()
-        .filter_map(|tag| tags.get(tag));
-    recorded
-        .filter_map(|record| recorded_arn(owner, record))
-        .chain([owner.policy_arn()])
-        .collect()
+    let recorded = [tags::POLICY, tags::PREVIOUS_POLICY].into_iter().filter_map(|tag| tags.get(tag));
+    recorded.filter_map(|record| recorded_arn(owner, record)).chain([owner.policy_arn()]).collect()
 }

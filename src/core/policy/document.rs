@@ -64,13 +64,7 @@ fn canonical_statement(statement: &Value) -> Value {
         .map(|(element, value)| {
             let value = if SETS.contains(&element.as_str()) {
                 let lower = element.ends_with("Action");
-                set(value, |text| {
-                    if lower {
-                        text.to_ascii_lowercase()
-                    } else {
-                        text.to_owned()
-                    }
-                })
+                set(value, |text| if lower { text.to_ascii_lowercase() } else { text.to_owned() })
             } else if element == "Condition" {
                 canonical_condition(value)
             } else {

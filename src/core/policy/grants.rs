@@ -14,11 +14,7 @@ const DELETE: &[&str] = &["s3:DeleteObject"];
 const ADMIN_OBJECTS: &[&str] = &["s3:*Object*", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"];
 const LIST: &[&str] = &["s3:ListBucket"];
 const LIST_UPLOADS: &[&str] = &["s3:ListBucketMultipartUploads"];
-const LIST_ALL: &[&str] = &[
-    "s3:ListBucket",
-    "s3:ListBucketVersions",
-    "s3:ListBucketMultipartUploads",
-];
+const LIST_ALL: &[&str] = &["s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"];
 /// The bucket's settings that concern its content. Its policy, ACL, public access block and deletion are left out:
 /// with them a tenant could hand the bucket to others.
 const ADMIN_BUCKET: &[&str] = &[
@@ -42,11 +38,7 @@ pub(super) fn statements(grants: &[AccessGrant], partition: &str) -> Result<Vec<
         let objects: Vec<String> = if grant.prefixes.is_empty() {
             vec![format!("{bucket}/*")]
         } else {
-            grant
-                .prefixes
-                .iter()
-                .map(|prefix| format!("{bucket}/{prefix}*"))
-                .collect()
+            grant.prefixes.iter().map(|prefix| format!("{bucket}/{prefix}*")).collect()
         };
         statements.push(json!({
             "Sid": format!("Grant{index}Objects"), "Effect": "Allow", "Action": object_actions(grant.level), "Resource": objects,
@@ -99,14 +91,8 @@ fn check(grant: &AccessGrant, index: usize) -> Result<(), PolicyError> {
         )));
     }
     // Wildcards and policy variables would widen the resource beyond the prefix.
-    if let Some(prefix) = grant
-        .prefixes
-        .iter()
-        .find(|prefix| prefix.is_empty() || prefix.contains(['*', '?', '$']))
-    {
-        return Err(PolicyError::invalid(format!(
-            "{at}.prefixes: {prefix:?} must be plain text, without *, ? and $"
-        )));
+    if let Some(prefix) = grant.prefixes.iter().find(|prefix| prefix.is_empty() || prefix.contains(['*', '?', '$'])) {
+        return Err(PolicyError::invalid(format!("{at}.prefixes: {prefix:?} must be plain text, without *, ? and $")));
     }
     Ok(())
 }
@@ -137,11 +123,7 @@ mod tests {
     use crate::api::Reason;
 
     fn grant(bucket: &str, level: AccessLevel, prefixes: &[&str]) -> AccessGrant {
-        AccessGrant {
-            bucket: bucket.to_owned(),
-            prefixes: prefixes.iter().map(ToString::to_string).collect(),
-            level,
-        }
+        AccessGrant { bucket: bucket.to_owned(), prefixes: prefixes.iter().map(ToString::to_string).collect(), level }
     }
 
     #[test]
@@ -165,18 +147,8 @@ mod tests {
             (AccessLevel::Admin, &[][..], true),
         ] {
             let text = json!(statements(&[grant("team-a", level, prefixes)], "aws").unwrap()).to_string();
-            assert_eq!(
-                text.contains("s3:PutLifecycleConfiguration"),
-                settings,
-                "{level:?} {prefixes:?}"
-            );
-            for never in [
-                "PutBucketPolicy",
-                "DeleteBucket\"",
-                "s3:*\"",
-                "PutBucketAcl",
-                "PublicAccessBlock",
-            ] {
+            assert_eq!(text.contains("s3:PutLifecycleConfiguration"), settings, "{level:?} {prefixes:?}");
+            for never in ["PutBucketPolicy", "DeleteBucket\"", "s3:*\"", "PutBucketAcl", "PublicAccessBlock"] {
                 assert!(!text.contains(never), "{level:?} grants {never}");
             }
         }
@@ -184,26 +156,13 @@ mod tests {
 
     #[test]
     fn bad_bucket_names_and_prefixes_are_refused_with_the_field() {
-        for bucket in [
-            "ab",
-            "Team",
-            "a_b",
-            "-ab",
-            "ab.",
-            "a..b",
-            "192.168.0.1",
-            "bücket",
-            &"a".repeat(64),
-        ] {
+        for bucket in ["ab", "Team", "a_b", "-ab", "ab.", "a..b", "192.168.0.1", "bücket", &"a".repeat(64)] {
             let error = statements(&[grant(bucket, AccessLevel::ReadOnly, &[])], "aws").unwrap_err();
             assert_eq!(error.reason, Reason::InvalidPolicy);
             assert!(error.message.contains("spec.access[0].bucket"), "{error}");
         }
         for prefix in ["*", "a?", "${aws:username}", ""] {
-            assert!(
-                statements(&[grant("team-a", AccessLevel::ReadOnly, &[prefix])], "aws").is_err(),
-                "{prefix:?}"
-            );
+            assert!(statements(&[grant("team-a", AccessLevel::ReadOnly, &[prefix])], "aws").is_err(), "{prefix:?}");
         }
     }
 }

@@ -5,38 +5,20 @@ use serde_json::{Map, Value};
 use super::PolicyError;
 use crate::api::Reason;
 
-const ELEMENTS: [&str; 7] = [
-    "Sid",
-    "Effect",
-    "Action",
-    "NotAction",
-    "Resource",
-    "NotResource",
-    "Condition",
-];
+const ELEMENTS: [&str; 7] = ["Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"];
 /// What reading and writing objects under a KMS key takes; everything else about keys is not the tenant's.
-const KMS_ACTIONS: [&str; 6] = [
-    "kms:decrypt",
-    "kms:encrypt",
-    "kms:generatedatakey",
-    "kms:generatedatakey*",
-    "kms:reencrypt*",
-    "kms:describekey",
-];
+const KMS_ACTIONS: [&str; 6] =
+    ["kms:decrypt", "kms:encrypt", "kms:generatedatakey", "kms:generatedatakey*", "kms:reencrypt*", "kms:describekey"];
 
 /// Checks one statement and fills in `${partition}` and `${account}`. `at` is its place in the spec, for messages.
 pub(super) fn check(raw: &Value, at: &str, partition: &str, account: &str) -> Result<Value, PolicyError> {
     let filled = fill_in(raw, partition, account);
     let Value::Object(statement) = &filled else {
-        return Err(PolicyError::invalid(format!(
-            "{at}: a statement is an object with Effect, Action and Resource"
-        )));
+        return Err(PolicyError::invalid(format!("{at}: a statement is an object with Effect, Action and Resource")));
     };
     for element in statement.keys() {
         if element == "Principal" || element == "NotPrincipal" {
-            return Err(PolicyError::invalid(format!(
-                "{at}.{element}: a user's policy has no principal: remove it"
-            )));
+            return Err(PolicyError::invalid(format!("{at}.{element}: a user's policy has no principal: remove it")));
         }
         if !ELEMENTS.contains(&element.as_str()) {
             let known = ELEMENTS.join(", ");
@@ -62,14 +44,10 @@ pub(super) fn check(raw: &Value, at: &str, partition: &str, account: &str) -> Re
 fn fill_in(value: &Value, partition: &str, account: &str) -> Value {
     match value {
         Value::String(text) => Value::String(text.replace("${partition}", partition).replace("${account}", account)),
-        Value::Array(members) => members
-            .iter()
-            .map(|member| fill_in(member, partition, account))
-            .collect(),
-        Value::Object(members) => members
-            .iter()
-            .map(|(key, member)| (key.clone(), fill_in(member, partition, account)))
-            .collect(),
+        Value::Array(members) => members.iter().map(|member| fill_in(member, partition, account)).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(key, member)| (key.clone(), fill_in(member, partition, account))).collect()
+        }
         other => other.clone(),
     }
 }
@@ -78,9 +56,7 @@ fn check_sid(statement: &Map<String, Value>, at: &str) -> Result<(), PolicyError
     match statement.get("Sid") {
         None => Ok(()),
         Some(Value::String(sid)) if sid.chars().all(|c| c.is_ascii_alphanumeric()) => Ok(()),
-        Some(_) => Err(PolicyError::invalid(format!(
-            "{at}.Sid: only letters and digits are allowed"
-        ))),
+        Some(_) => Err(PolicyError::invalid(format!("{at}.Sid: only letters and digits are allowed"))),
     }
 }
 
@@ -138,9 +114,7 @@ fn check_resources(
             )));
         };
         if service.is_empty() || rest.is_empty() {
-            return Err(PolicyError::invalid(format!(
-                "{at}.{element}: {resource:?} lacks a service or a resource"
-            )));
+            return Err(PolicyError::invalid(format!("{at}.{element}: {resource:?} lacks a service or a resource")));
         }
         if found != partition {
             return Err(PolicyError {
@@ -186,9 +160,7 @@ fn one_of<'a>(
     match (statement.get(element), statement.get(negated)) {
         (Some(value), None) => Ok((element, value)),
         (None, Some(value)) => Ok((negated, value)),
-        _ => Err(PolicyError::invalid(format!(
-            "{at}: exactly one of {element} and {negated} is needed"
-        ))),
+        _ => Err(PolicyError::invalid(format!("{at}: exactly one of {element} and {negated} is needed"))),
     }
 }
 
@@ -196,19 +168,15 @@ fn strings<'a>(value: &'a Value, at: &str) -> Result<Vec<&'a str>, PolicyError> 
     let malformed = || PolicyError::invalid(format!("{at}: must be a string or a list of strings, not empty"));
     match value {
         Value::String(text) if !text.is_empty() => Ok(vec![text]),
-        Value::Array(members) if !members.is_empty() => members
-            .iter()
-            .map(|member| member.as_str().filter(|text| !text.is_empty()).ok_or_else(malformed))
-            .collect(),
+        Value::Array(members) if !members.is_empty() => {
+            members.iter().map(|member| member.as_str().filter(|text| !text.is_empty()).ok_or_else(malformed)).collect()
+        }
         _ => Err(malformed()),
     }
 }
 
 fn not_permitted(message: String) -> PolicyError {
-    PolicyError {
-        reason: Reason::NotPermittedByClass,
-        message,
-    }
+    PolicyError { reason: Reason::NotPermittedByClass, message }
 }
 
 #[cfg(test)]
@@ -229,10 +197,7 @@ mod tests {
             "Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:${partition}:s3:::b-${account}/${aws:username}/*",
         }))
         .unwrap();
-        assert_eq!(
-            statement["Resource"],
-            "arn:aws-cn:s3:::b-123456789012/${aws:username}/*"
-        );
+        assert_eq!(statement["Resource"], "arn:aws-cn:s3:::b-123456789012/${aws:username}/*");
     }
 
     #[test]

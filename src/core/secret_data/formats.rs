@@ -40,41 +40,17 @@ pub(super) fn entries(
                 ("credentials", ini(id, secret)),
                 // servicebinding.io: what kind of service, and whose.
                 ("type", "s3".to_owned()),
-                (
-                    "provider",
-                    if target.endpoint.is_some() {
-                        "s3-compatible"
-                    } else {
-                        "aws"
-                    }
-                    .to_owned(),
-                ),
+                ("provider", if target.endpoint.is_some() { "s3-compatible" } else { "aws" }.to_owned()),
             ];
-            entries.extend(
-                target
-                    .endpoint
-                    .clone()
-                    .map(|endpoint| ("AWS_ENDPOINT_URL_S3", endpoint)),
-            );
+            entries.extend(target.endpoint.clone().map(|endpoint| ("AWS_ENDPOINT_URL_S3", endpoint)));
             entries
         }
         SecretFormat::Velero => vec![("cloud", ini(id, secret))],
         SecretFormat::Cnpg => {
-            vec![
-                ("ACCESS_KEY_ID", id.into()),
-                ("ACCESS_SECRET_KEY", secret.into()),
-                ("ACCESS_REGION", region.into()),
-            ]
+            vec![("ACCESS_KEY_ID", id.into()), ("ACCESS_SECRET_KEY", secret.into()), ("ACCESS_REGION", region.into())]
         }
         SecretFormat::LokiOperator => vec![
-            (
-                "bucketnames",
-                if target.buckets.is_empty() {
-                    bucket()?
-                } else {
-                    target.buckets.join(",")
-                },
-            ),
+            ("bucketnames", if target.buckets.is_empty() { bucket()? } else { target.buckets.join(",") }),
             ("endpoint", endpoint),
             ("access_key_id", id.into()),
             ("access_key_secret", secret.into()),
@@ -104,17 +80,11 @@ pub(super) fn entries(
         SecretFormat::ArgoWorkflows => vec![("accessKey", id.into()), ("secretKey", secret.into())],
         SecretFormat::Kubeflow => vec![("accesskey", id.into()), ("secretkey", secret.into())],
         SecretFormat::Harbor => {
-            vec![
-                ("REGISTRY_STORAGE_S3_ACCESSKEY", id.into()),
-                ("REGISTRY_STORAGE_S3_SECRETKEY", secret.into()),
-            ]
+            vec![("REGISTRY_STORAGE_S3_ACCESSKEY", id.into()), ("REGISTRY_STORAGE_S3_SECRETKEY", secret.into())]
         }
         SecretFormat::Airflow => {
             let encoded = utf8_percent_encode(secret, NON_ALPHANUMERIC);
-            vec![(
-                "AIRFLOW_CONN_AWS_DEFAULT",
-                format!("aws://{id}:{encoded}@/?region_name={region}"),
-            )]
+            vec![("AIRFLOW_CONN_AWS_DEFAULT", format!("aws://{id}:{encoded}@/?region_name={region}"))]
         }
         SecretFormat::Hadoop => vec![("fs.s3a.access.key", id.into()), ("fs.s3a.secret.key", secret.into())],
         SecretFormat::Trino => vec![
@@ -135,20 +105,14 @@ pub(super) fn entries(
             ("COSI_S3_BUCKET_ID", bucket()?),
             ("COSI_S3_ENDPOINT", endpoint),
             ("COSI_S3_REGION", region.into()),
-            (
-                "COSI_S3_ADDRESSING_STYLE",
-                if target.path_style { "path" } else { "virtual" }.into(),
-            ),
+            ("COSI_S3_ADDRESSING_STYLE", if target.path_style { "path" } else { "virtual" }.into()),
             ("COSI_S3_ACCESS_KEY_ID", id.into()),
             ("COSI_S3_ACCESS_SECRET_KEY", secret.into()),
         ],
         // Rendered by `template`.
         SecretFormat::Template => Vec::new(),
     };
-    Ok(entries
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect())
+    Ok(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 /// The class's endpoint, else AWS's regional one.
@@ -156,14 +120,8 @@ fn endpoint(target: &Target) -> String {
     if let Some(endpoint) = &target.endpoint {
         return endpoint.clone();
     }
-    let suffix = DNS_SUFFIXES
-        .iter()
-        .find(|(prefix, _)| target.region.starts_with(prefix));
-    format!(
-        "https://s3.{}.{}",
-        target.region,
-        suffix.map_or("amazonaws.com", |(_, suffix)| suffix)
-    )
+    let suffix = DNS_SUFFIXES.iter().find(|(prefix, _)| target.region.starts_with(prefix));
+    format!("https://s3.{}.{}", target.region, suffix.map_or("amazonaws.com", |(_, suffix)| suffix))
 }
 
 fn ini(id: &str, secret: &str) -> String {
@@ -190,10 +148,7 @@ fn thanos(bucket: &str, endpoint: &str, region: &str, id: &str, secret: &str) ->
 fn rclone(target: &Target, id: &str, secret: &str) -> String {
     let provider = if target.endpoint.is_some() { "Other" } else { "AWS" };
     let region = &target.region;
-    let endpoint = target
-        .endpoint
-        .as_ref()
-        .map_or_else(String::new, |endpoint| format!("endpoint = {endpoint}\n"));
+    let endpoint = target.endpoint.as_ref().map_or_else(String::new, |endpoint| format!("endpoint = {endpoint}\n"));
     format!(
         "[s3]\ntype = s3\nprovider = {provider}\nenv_auth = false\naccess_key_id = {id}\nsecret_access_key = {secret}\nregion = {region}\nlocation_constraint = {region}\n{endpoint}"
     )

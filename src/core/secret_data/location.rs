@@ -47,11 +47,7 @@ pub fn locate(data: &SecretData, secret: &SecretString) -> Option<Location> {
     }
     data.iter().find_map(|(key, value)| {
         let offset = value.windows(wanted.len()).position(|window| window == wanted)?;
-        Some(Location {
-            key: key.to_owned(),
-            offset,
-            length: wanted.len(),
-        })
+        Some(Location { key: key.to_owned(), offset, length: wanted.len() })
     })
 }
 
@@ -84,10 +80,8 @@ pub fn extract_by_format(spec: &SecretSpec, data: &SecretData) -> Option<Credent
         | SecretFormat::S3fs
         | SecretFormat::Template => return None,
     };
-    let entry = |name: &str| {
-        data.text(spec.keys.get(name).map_or(name, String::as_str))
-            .filter(|text| !text.is_empty())
-    };
+    let entry =
+        |name: &str| data.text(spec.keys.get(name).map_or(name, String::as_str)).filter(|text| !text.is_empty());
     Some(Credentials {
         access_key_id: entry(id)?.to_owned(),
         secret_access_key: SecretString::from(entry(secret)?.to_owned()),

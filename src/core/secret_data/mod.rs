@@ -124,16 +124,9 @@ pub fn render(spec: &SecretSpec, credentials: &Credentials, target: &Target) -> 
         formats::entries(spec.format, credentials, target)?
     };
     let entries = rename(entries, &spec.keys)?;
-    let data: SecretData = entries
-        .into_iter()
-        .map(|(key, value)| (key, value.into_bytes()))
-        .collect();
+    let data: SecretData = entries.into_iter().map(|(key, value)| (key, value.into_bytes())).collect();
     let size: usize = data.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if size > SIZE_LIMIT {
-        Err(RenderError::TooLarge(size))
-    } else {
-        Ok(data)
-    }
+    if size > SIZE_LIMIT { Err(RenderError::TooLarge(size)) } else { Ok(data) }
 }
 
 /// Tells an edited Secret from an intact one. The secret half has 240 random bits, so nobody finds it from its digest.
@@ -151,10 +144,7 @@ type Entries = Vec<(String, String)>;
 fn rename(entries: Entries, renames: &BTreeMap<String, String>) -> Result<Entries, RenderError> {
     if let Some(found) = renames.keys().find(|from| !entries.iter().any(|(key, _)| key == *from)) {
         let known = entries.iter().map(|(key, _)| key.clone()).collect();
-        return Err(RenderError::UnknownKey {
-            found: found.clone(),
-            known,
-        });
+        return Err(RenderError::UnknownKey { found: found.clone(), known });
     }
     let mut renamed: Entries = Vec::with_capacity(entries.len());
     for (key, value) in entries {

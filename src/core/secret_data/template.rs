@@ -32,15 +32,13 @@ pub(super) fn entries(
         .map(|(key, template)| {
             let rendered = environment.render_str(template, &variables);
             // An error's detail may quote a value, so only its kind and line are told.
-            rendered
-                .map(|text| (key.clone(), text))
-                .map_err(|error| RenderError::Template {
-                    key: key.clone(),
-                    problem: match error.line() {
-                        Some(line) => format!("{} in line {line}", error.kind()),
-                        None => error.kind().to_string(),
-                    },
-                })
+            rendered.map(|text| (key.clone(), text)).map_err(|error| RenderError::Template {
+                key: key.clone(),
+                problem: match error.line() {
+                    Some(line) => format!("{} in line {line}", error.kind()),
+                    None => error.kind().to_string(),
+                },
+            })
         })
         .collect()
 }

@@ -27,10 +27,7 @@ const FORMATS: [SecretFormat; 19] = [
 ];
 
 fn credentials(secret: &str) -> Credentials {
-    Credentials {
-        access_key_id: "AKIAEXAMPLE".to_owned(),
-        secret_access_key: SecretString::from(secret.to_owned()),
-    }
+    Credentials { access_key_id: "AKIAEXAMPLE".to_owned(), secret_access_key: SecretString::from(secret.to_owned()) }
 }
 
 fn target() -> Target {
@@ -44,16 +41,11 @@ fn target() -> Target {
 }
 
 fn spec(format: SecretFormat) -> SecretSpec {
-    SecretSpec {
-        format,
-        ..SecretSpec::default()
-    }
+    SecretSpec { format, ..SecretSpec::default() }
 }
 
 fn text(data: &SecretData) -> String {
-    data.iter()
-        .map(|(key, value)| format!("{key}={}\n", String::from_utf8_lossy(value)))
-        .collect()
+    data.iter().map(|(key, value)| format!("{key}={}\n", String::from_utf8_lossy(value))).collect()
 }
 
 #[test]
@@ -61,10 +53,7 @@ fn rival_16_every_format_has_the_keys_that_its_consumer_expects() {
     let all: String = FORMATS
         .iter()
         .map(|format| {
-            format!(
-                "## {format:?}\n{}\n",
-                text(&render(&spec(*format), &credentials("se/c+r=t"), &target()).unwrap())
-            )
+            format!("## {format:?}\n{}\n", text(&render(&spec(*format), &credentials("se/c+r=t"), &target()).unwrap()))
         })
         .collect();
     insta::assert_snapshot!(all);
@@ -72,11 +61,7 @@ fn rival_16_every_format_has_the_keys_that_its_consumer_expects() {
 
 #[test]
 fn an_endpoint_of_the_class_replaces_that_of_aws() {
-    let compatible = Target {
-        endpoint: Some("http://s3.local:9000".to_owned()),
-        path_style: true,
-        ..target()
-    };
+    let compatible = Target { endpoint: Some("http://s3.local:9000".to_owned()), path_style: true, ..target() };
     let env = render(&spec(SecretFormat::AwsEnv), &credentials("s"), &compatible).unwrap();
     assert_eq!(env.text("AWS_ENDPOINT_URL_S3"), Some("http://s3.local:9000"));
     let thanos = render(&spec(SecretFormat::Thanos), &credentials("s"), &compatible).unwrap();
@@ -114,21 +99,8 @@ fn keys_are_renamed_and_mistakes_are_told() {
 
 #[test]
 fn formats_that_name_a_bucket_say_so_where_there_is_none() {
-    for format in [
-        SecretFormat::LokiOperator,
-        SecretFormat::TempoOperator,
-        SecretFormat::Thanos,
-        SecretFormat::Cosi,
-    ] {
-        let error = render(
-            &spec(format),
-            &credentials("s"),
-            &Target {
-                buckets: Vec::new(),
-                ..target()
-            },
-        )
-        .unwrap_err();
+    for format in [SecretFormat::LokiOperator, SecretFormat::TempoOperator, SecretFormat::Thanos, SecretFormat::Cosi] {
+        let error = render(&spec(format), &credentials("s"), &Target { buckets: Vec::new(), ..target() }).unwrap_err();
         assert!(error.to_string().contains("spec.access"), "{error}");
     }
 }
@@ -137,14 +109,7 @@ fn formats_that_name_a_bucket_say_so_where_there_is_none() {
 fn templates_render_in_a_sandbox() {
     let templated = |template: &str| {
         let template = BTreeMap::from([("file".to_owned(), template.to_owned())]);
-        render(
-            &SecretSpec {
-                template,
-                ..spec(SecretFormat::Template)
-            },
-            &credentials("SENTINEL"),
-            &target(),
-        )
+        render(&SecretSpec { template, ..spec(SecretFormat::Template) }, &credentials("SENTINEL"), &target())
     };
     let data = templated("{{ access_key_id }}:{{ secret_access_key }}@{{ region }} {{ buckets | join(' ') }}").unwrap();
     assert_eq!(data.text("file"), Some("AKIAEXAMPLE:SENTINEL@cn-north-1 team-a logs"));

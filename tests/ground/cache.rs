@@ -1,0 +1,131 @@
+//! What is built or installed once: the Kubernetes programs and Python's packages, outside `target/`, keyed by what
+//! they are made from.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+
+use crate::processes::which;
+use crate::repository;
+
+/// The version that the API server reports; the module versions are in `tests/cluster/go.mod`.
+const KUBERNETES: &str = "v1.36.3";
+
+/// Etcd, kube-apiserver, kube-controller-manager and kubectl.
+#[derive(Clone, Debug)]
+pub enum Programs {
+    /// One binary of our own, which takes the program's name as its first argument.
+    Combined(PathBuf),
+    /// A folder of binaries, by `KUBEBUILDER_ASSETS`.
+    Folder(PathBuf),
+}
+
+impl Programs {
+    /// The binary of a program, and the arguments that come before its own.
+    #[must_use]
+    pub fn command(&self, program: &str) -> (PathBuf, Vec<String>) {
+        match self {
+            Self::Combined(binary) => (binary.clone(), vec![program.to_owned()]),
+            Self::Folder(folder) => (folder.join(program), Vec::new()),
+        }
+    }
+}
+
+/// The Kubernetes programs, built where they are not there yet; that takes minutes, once.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub async fn kubernetes() -> Result<Programs> {
+    if let Some(folder) = std::env::var_os("KUBEBUILDER_ASSETS") {
+        return Ok(Programs::Folder(PathBuf::from(folder)));
+    }
+    let source = repository().join("tests/cluster");
+    let key = key(&[&source.join("go.mod"), &source.join("go.sum"), &source.join("main.go")])?;
+    let binary = root()?.join(format!("kubernetes-{KUBERNETES}-{key}"));
+    let _lock = lock(&binary).await?;
+    if !binary.is_file() {
+        eprintln!("building Kubernetes {KUBERNETES} from its Go modules: about five minutes on two cores, once");
+        let part = binary.with_extension("part");
+        let package = "k8s.io/component-base/version";
+        let flags =
+            format!("-s -w -X {package}.gitVersion={KUBERNETES} -X {package}.gitMajor=1 -X {package}.gitMinor=36");
+        run(Command::new(which("go")?)
+            .current_dir(&source)
+            .env("CGO_ENABLED", "0")
+            .args(["build", "-mod=readonly", "-ldflags", &flags, "-o"])
+            .arg(&part)
+            .arg("."))
+        .await
+        .context("building tests/cluster")?;
+        fs::rename(&part, &binary)?;
+    }
+    Ok(Programs::Combined(binary))
+}
+
+/// A virtual environment with moto and boto3, as `tests/aws/requirements.txt` pins them by hash; the path of its
+/// `bin`.
+///
+/// # Errors
+/// Where Python is missing or the installation fails.
+pub async fn python() -> Result<PathBuf> {
+    let requirements = repository().join("tests/aws/requirements.txt");
+    let python = which("python3")?;
+    let version = Command::new(&python).arg("--version").output().await.context("asking Python's version")?;
+    let version = String::from_utf8_lossy(&version.stdout).trim().replace(' ', "-").to_lowercase();
+    let venv = root()?.join(format!("{version}-{}", key(&[&requirements])?));
+    let _lock = lock(&venv).await?;
+    let done = venv.join("installed");
+    if !done.is_file() {
+        eprintln!("installing moto and boto3 for {version}, by hash");
+        if venv.is_dir() {
+            fs::remove_dir_all(&venv)?;
+        }
+        run(Command::new(&python).args(["-m", "venv"]).arg(&venv)).await.context("making a virtual environment")?;
+        run(Command::new(venv.join("bin/python"))
+            .env_remove("PIP_FIND_LINKS")
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r"])
+            .arg(&requirements))
+        .await
+        .context("installing tests/aws/requirements.txt")?;
+        File::create(&done)?;
+    }
+    Ok(venv.join("bin"))
+}
+
+/// Runs a build command: its output is ours, on standard error.
+async fn run(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).stdout(std::io::stderr()).kill_on_drop(true).status().await?;
+    ensure!(status.success(), "{:?} ended with {status}", command.as_std());
+    Ok(())
+}
+
+fn root() -> Result<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let root = base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("s3-access-operator");
+    fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
+    Ok(root)
+}
+
+/// Two grounds must not build the same thing at once.
+async fn lock(target: &Path) -> Result<File> {
+    let mut path = target.as_os_str().to_owned();
+    path.push(".lock");
+    let file = File::options().create(true).append(true).open(&path)?;
+    tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?.context("locking the cache")
+}
+
+fn key(files: &[&Path]) -> Result<String> {
+    let mut hasher = Sha256::new();
+    hasher.update(std::env::consts::ARCH);
+    for file in files {
+        hasher.update(fs::read(file).with_context(|| format!("reading {}", file.display()))?);
+    }
+    let digest = hasher.finalize();
+    Ok(digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+}

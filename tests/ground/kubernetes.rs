@@ -1,0 +1,305 @@
+//! A real control plane: etcd, kube-apiserver and kube-controller-manager, on ports of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::{Api, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::cache::Programs;
+use crate::ports::Port;
+use crate::processes::{Process, Spec};
+use crate::wait::eventually;
+
+const START: Duration = Duration::from_secs(60);
+/// Long enough for any test; the API server takes no less than ten minutes.
+const TOKEN_SECONDS: i64 = 6 * 3600;
+
+/// What it takes to talk to a control plane, from any process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Access {
+    /// The administrator's kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// The API server's audit log.
+    pub audit_log: PathBuf,
+    /// The API server's address.
+    pub server: String,
+    /// kubectl's binary and leading arguments.
+    pub kubectl: (PathBuf, Vec<String>),
+}
+
+/// A running control plane; dropping it ends it.
+#[derive(Debug)]
+pub struct Kubernetes {
+    access: Access,
+    // Ended in this order: clients before servers.
+    _processes: Vec<Process>,
+    _ports: Vec<Port>,
+}
+
+/// A write that the API server has recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// `create`, `update`, `patch` or `delete`.
+    pub verb: String,
+    /// The plural, with the subresource behind a slash.
+    pub resource: String,
+    /// The object's name.
+    pub name: String,
+    /// The HTTP status.
+    pub code: u64,
+}
+
+impl Kubernetes {
+    /// Starts a control plane whose files lie in `folder`.
+    ///
+    /// # Errors
+    /// Where one of the programs does not come up; with the end of its log.
+    pub async fn start(programs: &Programs, folder: &Path) -> Result<Self> {
+        let (client, peer, secure) = (Port::free()?, Port::free()?, Port::free()?);
+        let path = |name: &str| folder.join(name);
+        let text = |name: &str| path(name).display().to_string();
+        let token = random_token()?;
+        fs::write(path("tokens.csv"), format!("{token},admin,admin,\"system:masters\"\n"))?;
+        fs::write(path("service-accounts.key"), signing_key()?)?;
+        fs::write(path("audit-policy.yaml"), AUDIT_POLICY)?;
+        fs::write(path("audit.log"), "")?;
+        let spawn = |program: &str, args: Vec<String>| {
+            let (binary, leading) = programs.command(program);
+            Spec::new(program, binary, path(&format!("{program}.log"))).dir(folder).args(leading).args(args).spawn()
+        };
+        let mut etcd = spawn(
+            "etcd",
+            vec![
+                format!("--data-dir={}", text("etcd")),
+                format!("--listen-client-urls={}", client.http()),
+                format!("--advertise-client-urls={}", client.http()),
+                format!("--listen-peer-urls={}", peer.http()),
+                "--unsafe-no-fsync".to_owned(),
+            ],
+        )?;
+        let mut apiserver = spawn(
+            "kube-apiserver",
+            vec![
+                format!("--etcd-servers={}", client.http()),
+                format!("--cert-dir={}", text("certificates")),
+                format!("--secure-port={}", secure.number()),
+                "--bind-address=127.0.0.1".to_owned(),
+                format!("--service-account-key-file={}", text("service-accounts.key")),
+                format!("--service-account-signing-key-file={}", text("service-accounts.key")),
+                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+                format!("--token-auth-file={}", text("tokens.csv")),
+                "--authorization-mode=RBAC".to_owned(),
+                "--service-cluster-ip-range=10.96.0.0/24".to_owned(),
+                format!("--audit-policy-file={}", text("audit-policy.yaml")),
+                format!("--audit-log-path={}", text("audit.log")),
+            ],
+        )?;
+        let server = format!("https://127.0.0.1:{}", secure.number());
+        let certificate = path("certificates/apiserver.crt");
+        eventually("the API server's certificate", START, async || {
+            etcd.ensure_running()?;
+            apiserver.ensure_running()?;
+            ensure!(certificate.is_file(), "{} is missing", certificate.display());
+            Ok(())
+        })
+        .await?;
+        let kubeconfig = path("admin.kubeconfig");
+        write_kubeconfig(&kubeconfig, &server, &fs::read(&certificate)?, &token)?;
+        let access = Access { kubeconfig, audit_log: path("audit.log"), server, kubectl: programs.command("kubectl") };
+        let admin = access.client().await?;
+        eventually("the API server", START, async || {
+            etcd.ensure_running()?;
+            apiserver.ensure_running()?;
+            let ready = admin.request_text(http::Request::get("/readyz").body(Vec::new())?).await?;
+            ensure!(ready == "ok", "/readyz says {ready}");
+            Ok(())
+        })
+        .await?;
+        let mut manager = spawn(
+            "kube-controller-manager",
+            vec![
+                format!("--kubeconfig={}", access.kubeconfig.display()),
+                format!("--service-account-private-key-file={}", text("service-accounts.key")),
+                "--leader-elect=false".to_owned(),
+                "--secure-port=0".to_owned(),
+                format!("--controllers={CONTROLLERS}"),
+            ],
+        )?;
+        eventually("the default service account", START, async || {
+            manager.ensure_running()?;
+            Api::<ServiceAccount>::namespaced(admin.clone(), "default").get("default").await?;
+            Ok(())
+        })
+        .await?;
+        Ok(Self { access, _processes: vec![manager, apiserver, etcd], _ports: vec![client, peer, secure] })
+    }
+
+    /// How to talk to it.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+}
+
+impl Access {
+    /// The administrator's client.
+    ///
+    /// # Errors
+    /// Where the kubeconfig cannot be read.
+    pub async fn client(&self) -> Result<kube::Client> {
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        // A test waits for conditions itself, and wants to see each refusal.
+        config.default_retry = false;
+        Ok(kube::Client::try_from(config)?)
+    }
+
+    /// Runs kubectl as the administrator; its standard output.
+    ///
+    /// # Errors
+    /// Where kubectl fails: with its standard error.
+    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        let (binary, leading) = &self.kubectl;
+        let output = tokio::process::Command::new(binary)
+            .args(leading)
+            .args(args)
+            .env_clear()
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("HOME", self.kubeconfig.parent().unwrap_or(Path::new("/")))
+            .stdin(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "kubectl {}: {errors}", args.join(" "));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Writes a kubeconfig for a service account, by the TokenRequest API: what a pod of it would have.
+    ///
+    /// # Errors
+    /// Where there is no such service account.
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let request = TokenRequest {
+            spec: Some(TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() }),
+            ..TokenRequest::default()
+        };
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        let token = answer.status.and_then(|status| status.token).context("the answer has no token")?;
+        let folder = self.kubeconfig.parent().context("the kubeconfig has no folder")?;
+        let path = folder.join(format!("{namespace}-{name}-{}.kubeconfig", random_token()?));
+        write_kubeconfig(&path, &self.server, &fs::read(folder.join("certificates/apiserver.crt"))?, &token)?;
+        Ok(path)
+    }
+
+    /// The writes that a user has made in a namespace, Events and Leases apart.
+    ///
+    /// # Errors
+    /// Where the audit log cannot be read.
+    pub fn writes(&self, user: &str, namespace: &str) -> Result<Vec<Write>> {
+        let log = fs::read_to_string(&self.audit_log)?;
+        let entries = log.lines().filter_map(|line| serde_json::from_str::<AuditEvent>(line).ok());
+        Ok(entries
+            .filter(|event| event.user.username == user && event.object.namespace == namespace)
+            .filter(|event| !["events", "leases"].contains(&event.object.resource.as_str()))
+            .map(|event| Write {
+                verb: event.verb,
+                resource: match event.object.subresource {
+                    Some(subresource) => format!("{}/{subresource}", event.object.resource),
+                    None => event.object.resource,
+                },
+                name: event.object.name,
+                code: event.status.code,
+            })
+            .collect())
+    }
+}
+
+#[derive(Deserialize)]
+struct AuditEvent {
+    verb: String,
+    user: AuditUser,
+    #[serde(rename = "objectRef")]
+    object: AuditObject,
+    #[serde(rename = "responseStatus")]
+    status: AuditStatus,
+}
+
+#[derive(Deserialize)]
+struct AuditUser {
+    username: String,
+}
+
+#[derive(Deserialize)]
+struct AuditObject {
+    resource: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    name: String,
+    subresource: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AuditStatus {
+    code: u64,
+}
+
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  verbs: [create, update, patch, delete]
+";
+
+/// Those that the operator's users meet: without the garbage collector, owner references would be untested.
+const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
+serviceaccount-token-controller,deployment-controller,replicaset-controller";
+
+fn write_kubeconfig(path: &Path, server: &str, certificate: &[u8], token: &str) -> Result<()> {
+    let cluster = BTreeMap::from([
+        ("server", json!(server)),
+        ("certificate-authority-data", json!(STANDARD.encode(certificate))),
+    ]);
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "ground", "cluster": cluster }],
+        "users": [{ "name": "user", "user": { "token": token } }],
+        "contexts": [{ "name": "ground", "context": { "cluster": "ground", "user": "user" } }],
+        "current-context": "ground",
+    });
+    // JSON is YAML; the folder is private.
+    fs::write(path, kubeconfig.to_string()).with_context(|| format!("writing {}", path.display()))
+}
+
+fn random_token() -> Result<String> {
+    let mut bytes = [0_u8; 16];
+    aws_lc_rs::rand::fill(&mut bytes).ok().context("no randomness")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A key for service account tokens, in PEM.
+fn signing_key() -> Result<String> {
+    let key =
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).ok().context("no key")?;
+    let body = STANDARD.encode(key.as_ref());
+    let lines: Vec<String> =
+        body.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
+}

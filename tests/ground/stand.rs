@@ -1,0 +1,150 @@
+//! The whole ground: started once by `cargo xtask`, shared by every test through a file that says where all is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::folders::Folder;
+use crate::kubernetes::{Access, Kubernetes};
+use crate::moto::{Account, Moto, Partition};
+use crate::operator::Operator;
+use crate::{cache, repository};
+
+/// The environment variable that names the file with the [`Stand`] of a running ground.
+pub const STATE: &str = "GROUND_STATE";
+/// The operator's own namespace.
+pub const OPERATOR_NAMESPACE: &str = "s3-access-system";
+/// Its service account.
+pub const OPERATOR_ACCOUNT: &str = "s3-access-operator";
+/// The name by which the API server knows it.
+pub const OPERATOR_USER: &str = "system:serviceaccount:s3-access-system:s3-access-operator";
+
+/// Where all is, for any process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stand {
+    /// The control plane.
+    pub kubernetes: Access,
+    /// The AWS account.
+    pub aws: Account,
+    /// What the operator runs as there: a user with no more than the shipped policy.
+    pub operator_identity: Account,
+    /// The `bin` of the virtual environment with boto3.
+    pub python: PathBuf,
+    /// The operator's binary.
+    pub operator: PathBuf,
+    /// For logs.
+    pub folder: PathBuf,
+}
+
+/// A running ground; dropping it ends everything and removes its files.
+#[derive(Debug)]
+pub struct Ground {
+    stand: Stand,
+    _moto: Moto,
+    _kubernetes: Kubernetes,
+    _folder: Folder,
+}
+
+impl Ground {
+    /// Starts Kubernetes and moto side by side, and installs CRDs, RBAC and the operator's IAM identity.
+    ///
+    /// # Errors
+    /// Where something cannot be built or does not come up.
+    pub async fn start(partition: Partition, operator: &Path) -> Result<Self> {
+        let (programs, python) = (cache::kubernetes().await?, cache::python().await?);
+        let folder = Folder::create("ground")?;
+        let (kubernetes, moto) = tokio::try_join!(
+            Kubernetes::start(&programs, folder.path()),
+            Moto::start(&python, folder.path(), partition),
+        )?;
+        let access = kubernetes.access().clone();
+        let deploy = repository().join("deploy");
+        access.kubectl(&["apply", "-k", &deploy.display().to_string()]).await?;
+        access
+            .kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/s3accessusers.s3access.dev"])
+            .await?;
+        let aws = moto.account().clone();
+        let operator_identity = aws.create_identity("s3-access-operator", &shipped_policy(partition)?).await?;
+        let stand = Stand {
+            kubernetes: access,
+            aws,
+            operator_identity,
+            python,
+            operator: operator.to_path_buf(),
+            folder: folder.path().to_path_buf(),
+        };
+        fs::write(folder.path().join("stand.json"), serde_json::to_vec(&stand)?)?;
+        Ok(Self { stand, _moto: moto, _kubernetes: kubernetes, _folder: folder })
+    }
+
+    /// Where all is.
+    #[must_use]
+    pub fn stand(&self) -> &Stand {
+        &self.stand
+    }
+
+    /// The file that says so.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.stand.folder.join("stand.json")
+    }
+}
+
+impl Stand {
+    /// The ground that `cargo xtask test` has started.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn attach() -> Result<Self> {
+        let state = std::env::var_os(STATE).context("this test needs the test ground: run `cargo xtask test`")?;
+        let text = fs::read(&state).with_context(|| format!("reading {}", Path::new(&state).display()))?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// A control plane that somebody else runs, with an AWS account of ours. The operator runs there as whoever the
+    /// kubeconfig names.
+    ///
+    /// # Errors
+    /// Where the operator's IAM identity cannot be made.
+    pub async fn given(
+        kubernetes: Access,
+        aws: Account,
+        python: PathBuf,
+        operator: PathBuf,
+        folder: PathBuf,
+    ) -> Result<Self> {
+        let operator_identity = aws.create_identity("s3-access-operator", &shipped_policy(aws.partition)?).await?;
+        Ok(Self { kubernetes, aws, operator_identity, python, operator, folder })
+    }
+
+    /// Starts an operator as its shipped service account and with its shipped IAM policy, with these settings beside.
+    ///
+    /// # Errors
+    /// Where it does not become ready.
+    pub async fn start_operator(&self, name: &str, settings: &[(&str, &str)]) -> Result<Operator> {
+        let kubeconfig = self.kubernetes.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT).await?;
+        let mut env: BTreeMap<String, String> = self.operator_identity.env();
+        env.insert("KUBECONFIG".to_owned(), kubeconfig.display().to_string());
+        env.insert("S3ACCESS_LOG_FORMAT".to_owned(), "text".to_owned());
+        // An empty value takes a variable away.
+        for (name, value) in settings {
+            env.insert((*name).to_owned(), (*value).to_owned());
+        }
+        env.retain(|_, value| !value.is_empty());
+        Operator::start(&self.operator, env, self.folder.join(format!("operator-{name}.log"))).await
+    }
+}
+
+/// The operator's own IAM policy, as shipped. moto looks at the actions of IAM calls, and takes the resource of all of
+/// them for `*`; the resources and conditions are for AWS.
+fn shipped_policy(partition: Partition) -> Result<String> {
+    let path = repository().join(format!("deploy/iam/operator-policy.{}.json", partition.name()));
+    let mut policy: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+    for statement in policy["Statement"].as_array_mut().into_iter().flatten() {
+        statement["Resource"] = "*".into();
+    }
+    Ok(policy.to_string())
+}

@@ -1,0 +1,78 @@
+//! `test`: one ground for all tests, and one line that counts them.
+
+use std::process::Stdio;
+
+use anyhow::{Result, ensure};
+use ground::moto::Partition;
+use ground::stand::{Ground, STATE};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::{build_operator, cargo};
+
+#[derive(Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+pub(crate) async fn run(args: &[String]) -> Result<()> {
+    let operator = build_operator().await?;
+    let built = cargo().args(["test", "--locked", "--workspace", "--no-run"]).status().await?;
+    ensure!(built.success(), "the tests do not build");
+    let ground = Ground::start(Partition::Aws, &operator).await?;
+    let mut child = cargo()
+        .args(["test", "--locked", "--workspace", "--no-fail-fast"])
+        .args(args)
+        .env(STATE, ground.state())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut count = Count::default();
+    if let Some(stdout) = child.stdout.take() {
+        let mut lines = BufReader::new(stdout).lines();
+        while let Some(line) = lines.next_line().await? {
+            println!("{line}");
+            count.add(&line);
+        }
+    }
+    let status = child.wait().await?;
+    drop(ground);
+    println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
+    ensure!(status.success() && count.failed == 0, "cargo test ended with {status}");
+    ensure!(count.passed > 0, "no test ran");
+    Ok(())
+}
+
+impl Count {
+    /// Reads a summary line of libtest.
+    fn add(&mut self, line: &str) {
+        let Some(summary) = line.strip_prefix("test result: ") else { return };
+        for part in summary.split([';', '.']) {
+            let mut words = part.split_whitespace();
+            let (Some(number), Some(what)) = (words.next().and_then(|word| word.parse::<usize>().ok()), words.next())
+            else {
+                continue;
+            };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.skipped += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Count;
+
+    #[test]
+    fn summaries_add_up() {
+        let mut count = Count::default();
+        count.add("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s");
+        count.add("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.30s");
+        count.add("test some::name ... ok");
+        assert_eq!((count.passed, count.failed, count.skipped), (7, 2, 1));
+    }
+}
