@@ -128,7 +128,8 @@ impl AwsError {
         }
         match error {
             SdkError::ServiceError(service) => {
-                let code = service.err().code().unwrap_or("Unknown");
+                // Compatible servers wrap the code otherwise, and name it in the header that AWS's front ends use.
+                let code = service.err().code().or_else(|| service.raw().error_type()).unwrap_or("Unknown");
                 let kind = ErrorKind::of_code(code, service.raw().status_code());
                 made(kind, code, service.err().message().unwrap_or_default().to_owned())
             }
@@ -194,11 +195,17 @@ impl AwsError {
 pub(super) trait StatusOf {
     /// The status code.
     fn status_code(&self) -> Option<u16>;
+    /// The error code in the header.
+    fn error_type(&self) -> Option<&str>;
 }
 
 impl StatusOf for aws_smithy_runtime_api::client::orchestrator::HttpResponse {
     fn status_code(&self) -> Option<u16> {
         Some(self.status().as_u16())
+    }
+
+    fn error_type(&self) -> Option<&str> {
+        self.headers().get("x-amzn-errortype")
     }
 }
 

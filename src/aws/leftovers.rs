@@ -29,8 +29,8 @@ async fn clear_devices(SdkIam { client, lane }: &SdkIam, user: &str) -> Result<(
         let serial = &device.serial_number;
         let request = client.deactivate_mfa_device().user_name(user).serial_number(serial);
         gone(lane.call("DeactivateMFADevice", serial, request.send()).await)?;
-        // A virtual device is an entity of its own; a hardware one has a serial number instead of an ARN.
-        if serial.starts_with("arn:") {
+        // Only a virtual device is an entity of its own: a hardware token has a serial number, a FIDO key `:u2f/`.
+        if serial.contains(":mfa/") {
             let request = client.delete_virtual_mfa_device().serial_number(serial);
             gone(lane.call("DeleteVirtualMFADevice", serial, request.send()).await)?;
         }

@@ -2,17 +2,20 @@
 //! half-alive.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Config, ResourceExt};
 use kube_lease_manager::LeaseManagerBuilder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::Error;
+use crate::api::MANAGER;
 use crate::aws::{Session, SessionOptions};
 use crate::config::RunOptions;
 use crate::controller;
@@ -25,6 +28,8 @@ use crate::telemetry;
 /// How long a Lease is good for without being renewed, and how long before its end it is renewed; seconds.
 const LEASE_DURATION: u64 = 15;
 const LEASE_GRACE: u64 = 5;
+/// How often the Lease is looked at.
+const LEASE_LOOK: Duration = Duration::from_secs(3);
 /// A request to the API server that takes longer has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -61,11 +66,14 @@ async fn work(
     info!(cluster_id = cluster.id, cluster_name = cluster.name, region = session.region, "starting");
     health.set_ready(true);
     let mut terminate = Terminate::new()?;
+    let identity = identity();
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &options.namespace);
     let lease = if options.leader_election {
         let manager = LeaseManagerBuilder::new(client.clone(), &options.lease_name)
             .with_namespace(&options.namespace)
             .with_duration(LEASE_DURATION)
             .with_grace(LEASE_GRACE)
+            .with_identity(identity.as_str())
             .build()
             .await?;
         let (mut leads, renewal) = manager.watch().await;
@@ -96,11 +104,7 @@ async fn work(
     tokio::pin!(controllers);
     let lost = async {
         match lease.as_ref() {
-            Some((leads, _)) => {
-                let mut leads = leads.clone();
-                // An error means that the renewal has ended: that is a loss, too.
-                let _ = leads.wait_for(|leads| !*leads).await;
-            }
+            Some((leads, _)) => lease_lost(&leases, &options.lease_name, &identity, leads.clone()).await,
             None => std::future::pending().await,
         }
     };
@@ -119,6 +123,35 @@ async fn work(
             Ok(())
         }
     }
+}
+
+/// Returns once the Lease is no longer provably ours: taken by another, given up by the manager, or not to be read for
+/// as long as it is good. The manager alone goes on for ever where the API server does not answer.
+async fn lease_lost(leases: &Api<Lease>, name: &str, identity: &str, mut leads: watch::Receiver<bool>) {
+    let mut seen = Instant::now();
+    loop {
+        tokio::select! {
+            _ = leads.wait_for(|leads| !*leads) => return,
+            () = tokio::time::sleep(LEASE_LOOK) => {}
+        }
+        match tokio::time::timeout(LEASE_LOOK, leases.get(name)).await {
+            Ok(Ok(lease)) => {
+                let holder = lease.spec.and_then(|spec| spec.holder_identity);
+                if holder.as_deref() != Some(identity) {
+                    return;
+                }
+                seen = Instant::now();
+            }
+            Ok(Err(_)) | Err(_) if seen.elapsed() < Duration::from_secs(LEASE_DURATION) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+/// Unlike every other process's, also on one host and after a restart of this pod.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| MANAGER.to_owned());
+    format!("{host}-{}-{}", std::process::id(), Timestamp::now().as_millisecond())
 }
 
 async fn client() -> Result<Client, Error> {

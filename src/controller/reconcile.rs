@@ -14,7 +14,7 @@ use super::context::Context;
 use super::error::Error;
 use super::memory::Settled;
 use super::observe::{self, Held, SecretsSeen};
-use super::report::report;
+use super::report::{self, report};
 use super::schedule::{backoff, next_turn};
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::core::conditions::{interrupted, says_settled, status};
@@ -119,12 +119,11 @@ async fn look(ctx: &Context, user: &S3AccessUser) -> Outcome {
         let message = format!("paused: remove the annotation {} to go on", annotations::PAUSED);
         return refuse(ctx, user, None, Part::User, Reason::Paused, message).await;
     }
+    if deleting && is_true(user, annotations::ABANDON) {
+        return abandon(ctx, user).await;
+    }
     let account = match ctx.session.account().await {
         Ok(account) => account,
-        Err(error) if deleting && is_true(user, annotations::ABANDON) => {
-            debug!(%error, "AWS cannot be asked, and need not be: the user is abandoned");
-            return abandon(ctx, user).await;
-        }
         Err(error) => return fail(ctx, user, None, &error.into(), Part::User).await,
     };
     let owner = Owner::of(user, account, &ctx.cluster);
@@ -398,10 +397,14 @@ async fn refuse(
     Outcome::Refused(next_turn(&uid, ctx.now(), ctx.resync_interval))
 }
 
+/// Lets the CR go, and says what may be left in IAM.
 async fn abandon(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let others: Vec<String> = user.finalizers().iter().filter(|found| *found != FINALIZER).cloned().collect();
     match ctx.kubernetes.set_finalizers(user, &others).await {
-        Ok(()) => Outcome::Deleted,
+        Ok(()) => {
+            report::abandoned(ctx, user).await;
+            Outcome::Deleted
+        }
         Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error.into()),
     }
 }

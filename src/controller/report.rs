@@ -2,6 +2,7 @@
 //! new.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
 
 use super::context::Context;
@@ -58,6 +59,29 @@ pub async fn announce(ctx: &Context, user: &S3AccessUser, owner: &Owner, reason:
     }
     let status = interrupted(Some(owner), &parts, &earlier, user.metadata.generation, ctx.now());
     report(ctx, &UserRef::of(&user.metadata), &earlier, &status).await
+}
+
+/// Names, in an Event that outlives the user, what may be left in IAM.
+pub async fn abandoned(ctx: &Context, user: &S3AccessUser) {
+    let status = user.status.as_ref();
+    let known = |field: Option<&String>| field.cloned().unwrap_or_else(|| "unknown".to_owned());
+    let message = format!(
+        "abandoned by annotation: what is left in IAM is nobody's now: user {}, access key {}, policy {}",
+        known(status.and_then(|status| status.user_arn.as_ref())),
+        known(status.and_then(|status| status.access_key_id.as_ref())),
+        known(status.and_then(|status| status.policy_arn.as_ref())),
+    );
+    tracing::warn!(namespace = user.namespace(), name = user.name_any(), "{message}");
+    let event = Event {
+        type_: EventType::Warning,
+        reason: "Abandoned".to_owned(),
+        note: Some(note(&message)),
+        action: "Delete".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = ctx.kubernetes.publish(&UserRef::of(&user.metadata), event).await {
+        tracing::warn!(%error, "an Event was not published");
+    }
 }
 
 fn ready(status: &S3AccessUserStatus) -> Option<&Condition> {

@@ -38,8 +38,6 @@ pub struct Owner {
     pub retain: bool,
     /// When the CR's deletion was asked for.
     pub deleted_at: Option<Timestamp>,
-    /// The CR carries the abandon annotation.
-    pub abandon: bool,
     /// The name of the Secret.
     pub secret_name: String,
 }
@@ -64,7 +62,6 @@ impl Owner {
             adoption: spec.adoption,
             retain: spec.deletion_policy.unwrap_or_default() == DeletionPolicy::Retain,
             deleted_at: user.metadata.deletion_timestamp.as_ref().map(|time| time.0),
-            abandon: is_true(user, annotations::ABANDON),
         }
     }
 

@@ -18,10 +18,6 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
     if !observed.finalizer {
         return plan;
     }
-    if owner.abandon {
-        plan.actions.push(Action::RemoveFinalizer);
-        return plan;
-    }
     match &observed.user {
         UserState::Present(user) if owner.identity.ownership(&user.tags) == Ownership::Ours => {
             plan_user(owner, observed, user, &mut plan);
