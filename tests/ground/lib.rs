@@ -1,1 +1,3 @@
 //! The test ground.
+
+pub mod double;

@@ -1,0 +1,100 @@
+//! What was called, by whom, and how it went.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::error::Code;
+use super::operation::Operation;
+
+/// How a call went, as its caller saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered.
+    Done,
+    /// It was answered with an error, and had no effect.
+    Refused(Code),
+    /// It was answered with an error by a fault, after its effect.
+    FailedAfterEffect(Code),
+    /// The request was lost before its effect.
+    LostBeforeEffect,
+    /// The response was lost after the call was carried out, with or without success.
+    LostAfterEffect,
+}
+
+/// A call that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Its number, from 0.
+    pub seq: u64,
+    /// When it was made.
+    pub time: Timestamp,
+    /// Which call it was.
+    pub operation: Operation,
+    /// The caller's ARN, or the access key of one that could not prove who it is.
+    pub caller: String,
+    /// The name or ARN that it was about.
+    pub target: String,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// The calls since the beginning, or since the history was cleared.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    calls: Vec<Call>,
+    counts: BTreeMap<Operation, u64>,
+    next: u64,
+}
+
+impl History {
+    /// The calls, oldest first.
+    pub fn calls(&self) -> &[Call] {
+        &self.calls
+    }
+
+    /// How many calls there were of each operation.
+    pub fn counts(&self) -> &BTreeMap<Operation, u64> {
+        &self.counts
+    }
+
+    /// How many calls there were of one operation.
+    pub fn count(&self, operation: Operation) -> u64 {
+        self.counts.get(&operation).copied().unwrap_or_default()
+    }
+
+    /// How many calls could have changed something: none at rest.
+    pub fn writes(&self) -> u64 {
+        self.counts
+            .iter()
+            .filter(|(operation, _)| operation.is_write())
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    /// Forgets the calls; numbers go on.
+    pub fn clear(&mut self) {
+        self.calls.clear();
+        self.counts.clear();
+    }
+
+    pub(super) fn record(
+        &mut self,
+        time: Timestamp,
+        operation: Operation,
+        caller: String,
+        target: String,
+        outcome: Outcome,
+    ) {
+        self.calls.push(Call {
+            seq: self.next,
+            time,
+            operation,
+            caller,
+            target,
+            outcome,
+        });
+        self.next += 1;
+        *self.counts.entry(operation).or_default() += 1;
+    }
+}
