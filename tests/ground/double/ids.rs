@@ -75,6 +75,19 @@ impl Ids {
         self.text(length, BASE32)
     }
 
+    /// A request identifier, another one for each answer.
+    pub(super) fn request_id(&mut self) -> String {
+        let (high, low) = (self.0.u64(..), self.0.u64(..));
+        format!(
+            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xffff,
+            high & 0xfff,
+            low >> 52,
+            low & 0xffff_ffff_ffff
+        )
+    }
+
     /// A number in `0..=limit`.
     pub(super) fn up_to(&mut self, limit: u64) -> u64 {
         self.0.u64(0..=limit)

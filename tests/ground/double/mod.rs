@@ -18,6 +18,7 @@
 
 mod attachments;
 mod authorize;
+mod buckets;
 mod caller;
 mod conditions;
 mod details;
@@ -45,6 +46,7 @@ mod sts;
 mod tests;
 mod throttle;
 mod users;
+mod wire;
 mod world;
 
 pub use authorize::Decision;
@@ -67,4 +69,5 @@ pub use response::{
 };
 pub use settings::{Lag, Rate, Settings, Throttle};
 pub use state::State;
+pub use wire::{Clock, Config, DoubleServer};
 pub use world::{Access, CallError, Identity, Reply, World};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::authorize::unknown_key;
+use super::buckets::Buckets;
 use super::caller::{Caller, Credentials};
 use super::conditions::Context;
 use super::error::{ApiError, Code};
@@ -27,6 +28,7 @@ pub struct World {
     /// Sessions by their temporary access keys.
     pub(super) sessions: BTreeMap<String, Session>,
     pub(super) ids: Ids,
+    pub(super) buckets: Buckets,
     faults: FaultPlan,
     history: History,
 }
@@ -121,6 +123,7 @@ impl World {
             accounts: BTreeMap::new(),
             sessions: BTreeMap::new(),
             ids: Ids::new(settings.seed.wrapping_add(1)),
+            buckets: Buckets::default(),
             faults: FaultPlan::default(),
             history: History::default(),
         };
