@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -26,6 +26,8 @@ use super::{Moment, answer};
 pub enum Clock {
     /// The machine's time; signatures are held against it.
     Real,
+    /// So much later than the machine's time; signatures are held against it.
+    Ahead(SignedDuration),
     /// A time that stands still until the test moves it.
     Virtual(Timestamp),
 }
@@ -70,6 +72,10 @@ impl Shared {
                 now: Timestamp::now(),
                 is_real: true,
             },
+            Clock::Ahead(by) => {
+                let now = Timestamp::now().checked_add(by).unwrap_or(Timestamp::MAX);
+                Moment { now, is_real: true }
+            }
             Clock::Virtual(now) => Moment { now, is_real: false },
         }
     }
@@ -243,7 +249,9 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         tokio::time::sleep(answer.delay).await;
     }
     let content = answer.content.ok_or(Lost)?;
-    let mut response = Response::builder().status(content.status);
+    // Clients that find their clock wrong set it by this header.
+    let date = moment.now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let mut response = Response::builder().status(content.status).header("date", date);
     for (name, value) in content.headers {
         response = response.header(name, value);
     }
