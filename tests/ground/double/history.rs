@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use rpds::VectorSync;
 
 use super::error::Code;
 use super::operation::Operation;
@@ -40,17 +41,28 @@ pub struct Call {
 }
 
 /// The calls since the beginning, or since the history was cleared.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct History {
-    calls: Vec<Call>,
+    /// Persistent, so that a copy of a world with a long past costs nothing.
+    calls: VectorSync<Call>,
     counts: BTreeMap<Operation, u64>,
     next: u64,
 }
 
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            calls: VectorSync::new_sync(),
+            counts: BTreeMap::new(),
+            next: 0,
+        }
+    }
+}
+
 impl History {
     /// The calls, oldest first.
-    pub fn calls(&self) -> &[Call] {
-        &self.calls
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter()
     }
 
     /// How many calls there were of each operation.
@@ -74,7 +86,7 @@ impl History {
 
     /// Forgets the calls; numbers go on.
     pub fn clear(&mut self) {
-        self.calls.clear();
+        self.calls = VectorSync::new_sync();
         self.counts.clear();
     }
 
@@ -86,7 +98,7 @@ impl History {
         target: String,
         outcome: Outcome,
     ) {
-        self.calls.push(Call {
+        self.calls.push_back_mut(Call {
             seq: self.next,
             time,
             operation,

@@ -1,6 +1,7 @@
 //! Replicas that are behind: each read sees a state that the account really had.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,7 +12,7 @@ use super::state::State;
 /// The states of the recent past, oldest first, each with the time since when it holds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Replicas {
-    past: VecDeque<(Timestamp, State)>,
+    past: VecDeque<(Timestamp, Arc<State>)>,
 }
 
 impl Replicas {
@@ -22,11 +23,11 @@ impl Replicas {
             return;
         }
         if self.past.is_empty() {
-            self.past.push_back((Timestamp::MIN, before));
+            self.past.push_back((Timestamp::MIN, Arc::new(before)));
         }
         // A clock that is turned back does not turn back the order of the writes.
         let now = self.past.back().map_or(now, |(latest, _)| now.max(*latest));
-        self.past.push_back((now, after));
+        self.past.push_back((now, Arc::new(after)));
         let horizon = now.checked_sub(longest).unwrap_or(Timestamp::MIN);
         while self.past.get(1).is_some_and(|(since, _)| *since <= horizon) {
             self.past.pop_front();
@@ -36,7 +37,7 @@ impl Replicas {
     /// The state that held at a time, `None` if that is the latest one.
     fn at(&self, time: Timestamp) -> Option<&State> {
         let index = self.past.partition_point(|(since, _)| *since <= time);
-        self.past.get(index.saturating_sub(1)).map(|(_, state)| state)
+        self.past.get(index.saturating_sub(1)).map(|(_, state)| state.as_ref())
     }
 
     /// The state that one read sees: a replica is chosen anew for each.

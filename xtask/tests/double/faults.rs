@@ -73,7 +73,7 @@ async fn the_retries_of_the_sdk_mint_a_key_that_nobody_knows() {
         .unwrap();
     assert_eq!(keys(&double), 2);
     let outcomes: Vec<Outcome> =
-        double.with(|world| world.history().calls()[1..].iter().map(|call| call.outcome).collect());
+        double.with(|world| world.history().calls().skip(1).map(|call| call.outcome).collect());
     assert_eq!(outcomes, [Outcome::LostAfterEffect, Outcome::Done]);
 }
 

@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
+use futures::future;
 use futures::stream::{self, StreamExt};
 use ground::double::{Caller, Config, DoubleServer, Request, Settings, World};
 
 use super::admin;
+use super::raw::Request as Raw;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement, for a build with optimisation on a machine with nothing else to do"]
@@ -50,6 +52,26 @@ async fn calls_a_second_over_http() {
     }
     assert_eq!(users, USERS);
     println!("details of {USERS} users: {:?}", began.elapsed());
+}
+
+/// One signed request over and over, on connections that stay open: what the server alone takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, for a build with optimisation on a machine with nothing else to do"]
+async fn calls_a_second_of_the_server_alone() {
+    const CONNECTIONS: usize = 16;
+    const CALLS: usize = 2_000;
+    let double = DoubleServer::start(Config::default()).await.unwrap();
+    admin(&double).create_user().user_name("u").send().await.unwrap();
+    let body = b"Action=ListAccessKeys&UserName=u&Version=2010-05-08";
+    let mut request = Raw::post("/", "application/x-www-form-urlencoded", body);
+    request.sign(&double.endpoint(), &double.admin(), "iam", double.region());
+    let (endpoint, request) = (double.endpoint(), &request);
+    let began = Instant::now();
+    future::join_all((0..CONNECTIONS).map(|_| request.repeat(&endpoint, CALLS))).await;
+    println!(
+        "server alone: {:.0} calls/s",
+        (CONNECTIONS * CALLS) as f64 / began.elapsed().as_secs_f64()
+    );
 }
 
 #[test]

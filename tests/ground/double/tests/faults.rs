@@ -38,10 +38,7 @@ fn a_lost_request_has_no_effect_and_a_lost_response_has_one() {
     assert_eq!(bench.refusal(create_key()), Code::ServiceFailure);
     assert_eq!(keys(&bench), 2);
     assert_eq!(bench.refusal(create_key()), Code::LimitExceeded);
-    let outcomes: Vec<Outcome> = bench.world.history().calls()[1..]
-        .iter()
-        .map(|call| call.outcome)
-        .collect();
+    let outcomes: Vec<Outcome> = bench.world.history().calls().skip(1).map(|call| call.outcome).collect();
     assert_eq!(
         outcomes,
         [
@@ -102,7 +99,6 @@ fn the_history_names_caller_target_and_counts() {
     let history = bench.world.history();
     let seen: Vec<(u64, &str, &str)> = history
         .calls()
-        .iter()
         .map(|call| (call.seq, call.caller.as_str(), call.target.as_str()))
         .collect();
     assert_eq!(
