@@ -1,2 +1,41 @@
-//! S3 access operator.
+//! S3 access operator: gives workloads their own AWS IAM user, S3 policy and access key.
+//!
+//! # Architecture
+//! A pure core in an effectful shell. For each S3AccessUser, [`controller`] *observes* everything there is to know
+//! into one [`core::observed::Observed`]; [`core::plan`] decides, as a pure function of what is wanted, what is seen and
+//! the time; the controller *applies* one action at a time and records its effect in the picture, until nothing is
+//! left to do. The status is a report, written last and only if it says anything new.
+//!
+//! | module | what it is | may import |
+//! |---|---|---|
+//! | [`api`] | the custom resource, its conditions, every name that is written on an object | types only |
+//! | [`core`] | desired, observed, plan, policy, rotation, names, conditions, secret data | neither client nor clock |
+//! | [`aws`] | the calls used, what their errors mean, one session an account | the SDK |
+//! | [`kubernetes`] | the requests made, what a Secret looks like | kube |
+//! | [`controller`] | streams, observe, apply, report, memory | all of the above |
+//! | [`cli`], [`config`], [`server`], [`metrics`], [`telemetry`] | the process around it | |
+//!
+//! # Invariants
+//! 1. A secret key is only ever in the Secret and in memory.
+//! 2. IAM never holds a key of ours that is not in the Secret, beyond a rotation's overlap or one in-flight mint.
+//! 3. No key that the Secret holds is deactivated or deleted before its successor is in the Secret and has been seen to
+//!    work, unless the CR is being deleted or suspended, or the key is proven lost.
+//! 4. Nothing is changed or deleted without proof of ownership, read live: our tags with the CR's UID on the user, our
+//!    controller reference with the CR's UID on the Secret.
+//! 5. Two leaders, a stale cache, a lost answer or a crash at any point lead to the same end, with no key left over.
+//! 6. At rest: no write to Kubernetes, none to IAM, no burst at restart.
+//! 7. Tenants reach nothing outside their class.
+//! 8. A read error is never "missing"; NotFound is, and for IAM only after the consistency window.
+//! 9. A bad CR harms no other; one throttled account delays no other.
+//! 10. Deleting always ends: keys go first, and what blocks is named in the condition.
+
 pub mod api;
+pub mod aws;
+pub mod cli;
+pub mod config;
+pub mod controller;
+pub mod core;
+pub mod kubernetes;
+pub mod metrics;
+pub mod server;
+pub mod telemetry;

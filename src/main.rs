@@ -1,8 +1,18 @@
 //! The operator's binary.
-use kube::CustomResourceExt;
-fn main() {
-    println!(
-        "{}",
-        serde_json::to_string_pretty(&s3_access_operator::api::S3AccessUser::crd()).unwrap_or_default()
-    );
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use s3_access_operator::cli::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Cli::parse().execute().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the operator ends");
+            eprintln!("s3-access-operator: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -53,6 +53,10 @@ pub mod secret_annotations {
     pub const ROTATED_AT: &str = "s3access.dev/rotated-at";
     /// The value of the CR's rotate annotation that the key answers to.
     pub const ROTATE_HANDLED: &str = "s3access.dev/rotate-handled";
+    /// The labels that `spec.secret.labels` set, comma-separated.
+    pub const SPEC_LABELS: &str = "s3access.dev/spec-labels";
+    /// The annotations that `spec.secret.annotations` set, comma-separated.
+    pub const SPEC_ANNOTATIONS: &str = "s3access.dev/spec-annotations";
     /// Stakater Reloader restarts the workloads that ask for it when the Secret changes.
     pub const RELOADER_MATCH: &str = "reloader.stakater.com/match";
 }
@@ -71,6 +75,10 @@ pub mod tags {
     pub const POLICY: &str = "s3access.dev/policy";
     /// Digests of the managed policies that the operator attached because the spec names them.
     pub const ATTACHED: &str = "s3access.dev/attached";
+    /// The policy that [`POLICY`] named before, until it is deleted.
+    pub const PREVIOUS_POLICY: &str = "s3access.dev/previous-policy";
+    /// The digest of the permissions boundary that the operator set because the spec names it.
+    pub const BOUNDARY: &str = "s3access.dev/boundary";
     /// Digests of the tag keys that the operator set because the spec names them.
     pub const TAG_KEYS: &str = "s3access.dev/tag-keys";
     /// When the user was adopted, RFC 3339: keys that are older than this belong to somebody else.

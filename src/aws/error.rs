@@ -1,0 +1,264 @@
+//! What an AWS error means to the operator.
+
+use std::error::Error;
+use std::fmt;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
+
+use crate::api::Reason;
+
+/// What an AWS error means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// NoSuchEntity.
+    NotFound,
+    /// EntityAlreadyExists.
+    AlreadyExists,
+    /// DeleteConflict.
+    DeleteConflict,
+    /// LimitExceeded: a quota, not the request rate.
+    LimitExceeded,
+    /// The operator's own permissions do not suffice.
+    AccessDenied,
+    /// The operator has no credentials.
+    NoCredentials,
+    /// AWS does not accept the credentials that signed the request.
+    InvalidCredentials,
+    /// Too many requests.
+    Throttled,
+    /// IAM asks to come again later.
+    TryLater,
+    /// No answer: after a write, nobody knows whether it took effect.
+    Unreachable,
+    /// MalformedPolicyDocument.
+    MalformedPolicy,
+    /// Anything else.
+    Other,
+}
+
+impl ErrorKind {
+    /// By the error code: IAM's quota error is `LimitExceeded`, whereas `LimitExceededException` is in the SDK's list
+    /// of throttling codes.
+    fn of_code(code: &str, status: Option<u16>) -> Self {
+        match code {
+            "NoSuchEntity" | "NoSuchEntityException" => Self::NotFound,
+            "EntityAlreadyExists" | "EntityAlreadyExistsException" => Self::AlreadyExists,
+            "DeleteConflict" | "DeleteConflictException" => Self::DeleteConflict,
+            "LimitExceeded" => Self::LimitExceeded,
+            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => Self::AccessDenied,
+            "InvalidClientTokenId"
+            | "SignatureDoesNotMatch"
+            | "UnrecognizedClientException"
+            | "InvalidAccessKeyId"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "IncompleteSignature"
+            | "AuthFailure"
+            | "MissingAuthenticationToken" => Self::InvalidCredentials,
+            "Throttling"
+            | "ThrottlingException"
+            | "RequestLimitExceeded"
+            | "LimitExceededException"
+            | "SlowDown"
+            | "TooManyRequestsException" => Self::Throttled,
+            "ConcurrentModification"
+            | "ConcurrentModificationException"
+            | "EntityTemporarilyUnmodifiable"
+            | "EntityTemporarilyUnmodifiableException"
+            | "ServiceFailure"
+            | "ServiceFailureException"
+            | "ServiceUnavailable"
+            | "InternalFailure"
+            | "RequestTimeout" => Self::TryLater,
+            "MalformedPolicyDocument" | "MalformedPolicyDocumentException" => Self::MalformedPolicy,
+            _ if status.is_some_and(|status| status >= 500) => Self::TryLater,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A failed AWS call.
+#[derive(Clone, Debug)]
+pub struct AwsError {
+    /// The operation, such as `CreateUser`.
+    pub operation: &'static str,
+    /// The object it was about.
+    pub object: String,
+    /// What the error means.
+    pub kind: ErrorKind,
+    /// The error code, or what stands in its place.
+    pub code: String,
+    /// AWS's words, without the request id.
+    pub message: String,
+}
+
+impl fmt::Display for AwsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.operation, self.object, self.code)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        if let Some(help) = self.help() {
+            write!(f, ": {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for AwsError {}
+
+impl AwsError {
+    /// Reads the SDK's error.
+    pub(super) fn of<E, R>(operation: &'static str, object: &str, error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        R: fmt::Debug + StatusOf + 'static,
+    {
+        let made = |kind, code: &str, message: String| Self {
+            operation,
+            object: object.to_owned(),
+            kind,
+            code: code.to_owned(),
+            message,
+        };
+        if let Some(cause) = find_credentials_error(error) {
+            let message = cause.source().map_or_else(|| cause.to_string(), chain);
+            return made(ErrorKind::NoCredentials, "NoCredentials", message);
+        }
+        match error {
+            SdkError::ServiceError(service) => {
+                let code = service.err().code().unwrap_or("Unknown");
+                let kind = ErrorKind::of_code(code, service.raw().status_code());
+                made(kind, code, service.err().message().unwrap_or_default().to_owned())
+            }
+            SdkError::TimeoutError(_) => made(ErrorKind::Unreachable, "Timeout", "no answer in time".to_owned()),
+            SdkError::DispatchFailure(failure) => {
+                let message = failure
+                    .as_connector_error()
+                    .map_or_else(String::new, |cause| chain(cause));
+                made(ErrorKind::Unreachable, "Unreachable", message)
+            }
+            SdkError::ResponseError(response) => made(
+                ErrorKind::Unreachable,
+                "UnreadableAnswer",
+                format!("HTTP status {:?}", response.raw().status_code()),
+            ),
+            other => made(ErrorKind::Other, "RequestNotSent", chain(other)),
+        }
+    }
+
+    /// The reason of the condition.
+    pub fn reason(&self) -> Reason {
+        match self.kind {
+            ErrorKind::AccessDenied => Reason::AccessDenied,
+            ErrorKind::NoCredentials => Reason::NoCredentials,
+            ErrorKind::InvalidCredentials => Reason::InvalidCredentials,
+            ErrorKind::Throttled | ErrorKind::TryLater => Reason::Throttled,
+            ErrorKind::Unreachable => Reason::Unreachable,
+            ErrorKind::LimitExceeded => Reason::QuotaExceeded,
+            ErrorKind::MalformedPolicy => Reason::InvalidPolicy,
+            ErrorKind::DeleteConflict => Reason::DeleteBlocked,
+            // Read again, it will have come or gone.
+            ErrorKind::NotFound | ErrorKind::AlreadyExists => Reason::Creating,
+            ErrorKind::Other => Reason::Failed,
+        }
+    }
+
+    /// Whether another try, without anybody's help, may well succeed.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::Throttled
+                | ErrorKind::TryLater
+                | ErrorKind::Unreachable
+                | ErrorKind::NotFound
+                | ErrorKind::AlreadyExists
+        )
+    }
+
+    fn help(&self) -> Option<&'static str> {
+        match self.kind {
+            ErrorKind::AccessDenied => Some("grant the operator the permissions of deploy/iam/operator-policy"),
+            ErrorKind::NoCredentials => Some(
+                "give the operator AWS credentials: a role for its service account, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            ),
+            ErrorKind::InvalidCredentials => Some("replace the operator's AWS credentials, and check its clock"),
+            ErrorKind::Unreachable => Some("check the network and AWS_ENDPOINT_URL; it is tried again"),
+            ErrorKind::Throttled | ErrorKind::TryLater => Some("it is tried again more slowly"),
+            ErrorKind::LimitExceeded => Some("raise the IAM quota, or remove what is not needed"),
+            _ => None,
+        }
+    }
+}
+
+/// The HTTP status of a raw answer.
+pub(super) trait StatusOf {
+    /// The status code.
+    fn status_code(&self) -> Option<u16>;
+}
+
+impl StatusOf for aws_smithy_runtime_api::client::orchestrator::HttpResponse {
+    fn status_code(&self) -> Option<u16> {
+        Some(self.status().as_u16())
+    }
+}
+
+fn find_credentials_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CredentialsError> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref::<CredentialsError>() {
+            return Some(found);
+        }
+        next = cause.source();
+    }
+    None
+}
+
+/// An error with its causes, which the SDK's Display leaves out.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quota_error_is_no_throttling() {
+        assert_eq!(ErrorKind::of_code("LimitExceeded", Some(409)), ErrorKind::LimitExceeded);
+        assert_eq!(ErrorKind::of_code("Throttling", Some(400)), ErrorKind::Throttled);
+        assert_eq!(
+            ErrorKind::of_code("EntityTemporarilyUnmodifiable", Some(409)),
+            ErrorKind::TryLater
+        );
+        assert_eq!(ErrorKind::of_code("Whatever", Some(503)), ErrorKind::TryLater);
+        assert_eq!(ErrorKind::of_code("Whatever", Some(400)), ErrorKind::Other);
+    }
+
+    #[test]
+    fn rival_15_messages_name_the_object_and_what_to_do_and_no_request() {
+        let error = AwsError {
+            operation: "CreateUser",
+            object: "reports".to_owned(),
+            kind: ErrorKind::AccessDenied,
+            code: "AccessDenied".to_owned(),
+            message: "not authorized".to_owned(),
+        };
+        let text = error.to_string();
+        assert!(
+            text.starts_with("CreateUser reports: AccessDenied: not authorized: grant the operator"),
+            "{text}"
+        );
+        assert!(!text.to_lowercase().contains("request"), "{text}");
+    }
+}

@@ -1,0 +1,421 @@
+//! The SDK's IAM client behind the trait.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_iam::config::retry::RetryConfig;
+use aws_sdk_iam::primitives::DateTime;
+use aws_sdk_iam::types::{StatusType, Tag};
+use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
+
+use super::call::Lane;
+use super::{AwsError, CreatedKey, ErrorKind, Iam, PolicyRecord, Result, UserRecord};
+use crate::core::observed::{AccessKey, Minted, PolicyVersion};
+use crate::core::policy::Document;
+
+/// The SDK's IAM client, in the account's lane.
+pub(super) struct SdkIam {
+    pub(super) client: aws_sdk_iam::Client,
+    pub(super) lane: Arc<Lane>,
+}
+
+#[async_trait]
+impl Iam for SdkIam {
+    async fn get_user(&self, user: &str) -> Result<Option<UserRecord>> {
+        let answer = found(
+            self.lane
+                .call("GetUser", user, self.client.get_user().user_name(user).send())
+                .await,
+        )?;
+        Ok(answer.and_then(|answer| answer.user).map(|user| UserRecord {
+            tags: tags_from(user.tags()),
+            boundary: user
+                .permissions_boundary
+                .and_then(|boundary| boundary.permissions_boundary_arn),
+            arn: user.arn,
+            path: user.path,
+        }))
+    }
+
+    async fn create_user(
+        &self,
+        user: &str,
+        path: &str,
+        tags: &BTreeMap<String, String>,
+        boundary: Option<&str>,
+    ) -> Result<String> {
+        const OPERATION: &str = "CreateUser";
+        let request = self
+            .client
+            .create_user()
+            .user_name(user)
+            .path(path)
+            .set_tags(Some(tags_to(OPERATION, user, tags)?))
+            .set_permissions_boundary(boundary.map(ToOwned::to_owned));
+        let answer = self.lane.call(OPERATION, user, request.send()).await?;
+        answer
+            .user
+            .map(|created| created.arn)
+            .ok_or_else(|| unreadable(OPERATION, user))
+    }
+
+    async fn update_user_path(&self, user: &str, path: &str) -> Result<()> {
+        let request = self.client.update_user().user_name(user).new_path(path);
+        self.lane.call("UpdateUser", user, request.send()).await.map(drop)
+    }
+
+    async fn delete_user(&self, user: &str) -> Result<()> {
+        gone(
+            self.lane
+                .call("DeleteUser", user, self.client.delete_user().user_name(user).send())
+                .await,
+        )
+    }
+
+    async fn tag_user(&self, user: &str, tags: &BTreeMap<String, String>) -> Result<()> {
+        const OPERATION: &str = "TagUser";
+        let request = self
+            .client
+            .tag_user()
+            .user_name(user)
+            .set_tags(Some(tags_to(OPERATION, user, tags)?));
+        self.lane.call(OPERATION, user, request.send()).await.map(drop)
+    }
+
+    async fn untag_user(&self, user: &str, keys: &[String]) -> Result<()> {
+        let request = self
+            .client
+            .untag_user()
+            .user_name(user)
+            .set_tag_keys(Some(keys.to_vec()));
+        self.lane.call("UntagUser", user, request.send()).await.map(drop)
+    }
+
+    async fn put_user_permissions_boundary(&self, user: &str, arn: &str) -> Result<()> {
+        let request = self
+            .client
+            .put_user_permissions_boundary()
+            .user_name(user)
+            .permissions_boundary(arn);
+        self.lane
+            .call("PutUserPermissionsBoundary", user, request.send())
+            .await
+            .map(drop)
+    }
+
+    async fn delete_user_permissions_boundary(&self, user: &str) -> Result<()> {
+        let request = self.client.delete_user_permissions_boundary().user_name(user);
+        gone(
+            self.lane
+                .call("DeleteUserPermissionsBoundary", user, request.send())
+                .await,
+        )
+    }
+
+    async fn clear_leftovers(&self, user: &str) -> Result<()> {
+        super::leftovers::clear(self, user).await
+    }
+
+    async fn list_access_keys(&self, user: &str) -> Result<Vec<AccessKey>> {
+        const OPERATION: &str = "ListAccessKeys";
+        let request = self
+            .client
+            .list_access_keys()
+            .user_name(user)
+            .into_paginator()
+            .items()
+            .send();
+        let listed = self
+            .lane
+            .call(OPERATION, user, request.collect::<std::result::Result<Vec<_>, _>>())
+            .await?;
+        listed
+            .into_iter()
+            .map(|key| {
+                let id = key.access_key_id.ok_or_else(|| unreadable(OPERATION, user))?;
+                let created_at = key
+                    .create_date
+                    .as_ref()
+                    .and_then(timestamp)
+                    .ok_or_else(|| unreadable(OPERATION, user))?;
+                Ok(AccessKey {
+                    id,
+                    active: key.status == Some(StatusType::Active),
+                    created_at,
+                })
+            })
+            .collect()
+    }
+
+    async fn create_access_key(&self, user: &str) -> Result<CreatedKey> {
+        const OPERATION: &str = "CreateAccessKey";
+        let once = aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled());
+        let request = self
+            .client
+            .create_access_key()
+            .user_name(user)
+            .customize()
+            .config_override(once);
+        let answer = self.lane.call(OPERATION, user, request.send()).await?;
+        let key = answer.access_key.ok_or_else(|| unreadable(OPERATION, user))?;
+        let created_at = key
+            .create_date
+            .as_ref()
+            .and_then(timestamp)
+            .unwrap_or_else(Timestamp::now);
+        Ok(CreatedKey {
+            minted: Minted {
+                id: key.access_key_id,
+                created_at,
+            },
+            secret: SecretString::from(key.secret_access_key),
+        })
+    }
+
+    async fn update_access_key(&self, user: &str, id: &str, active: bool) -> Result<()> {
+        let status = if active {
+            StatusType::Active
+        } else {
+            StatusType::Inactive
+        };
+        let request = self
+            .client
+            .update_access_key()
+            .user_name(user)
+            .access_key_id(id)
+            .status(status);
+        self.lane.call("UpdateAccessKey", id, request.send()).await.map(drop)
+    }
+
+    async fn delete_access_key(&self, user: &str, id: &str) -> Result<()> {
+        let request = self.client.delete_access_key().user_name(user).access_key_id(id);
+        gone(self.lane.call("DeleteAccessKey", id, request.send()).await)
+    }
+
+    async fn get_access_key_last_used(&self, id: &str) -> Result<Option<Timestamp>> {
+        let request = self.client.get_access_key_last_used().access_key_id(id);
+        let answer = found(self.lane.call("GetAccessKeyLastUsed", id, request.send()).await)?;
+        let used = answer
+            .and_then(|answer| answer.access_key_last_used)
+            .and_then(|used| used.last_used_date);
+        Ok(used.as_ref().and_then(timestamp))
+    }
+
+    async fn list_attached_user_policies(&self, user: &str) -> Result<BTreeSet<String>> {
+        let request = self
+            .client
+            .list_attached_user_policies()
+            .user_name(user)
+            .into_paginator()
+            .items()
+            .send();
+        let collected = request.collect::<std::result::Result<Vec<_>, _>>();
+        let listed = self.lane.call("ListAttachedUserPolicies", user, collected).await?;
+        Ok(listed.into_iter().filter_map(|policy| policy.policy_arn).collect())
+    }
+
+    async fn attach_user_policy(&self, user: &str, arn: &str) -> Result<()> {
+        let request = self.client.attach_user_policy().user_name(user).policy_arn(arn);
+        self.lane.call("AttachUserPolicy", arn, request.send()).await.map(drop)
+    }
+
+    async fn detach_user_policy(&self, user: &str, arn: &str) -> Result<()> {
+        let request = self.client.detach_user_policy().user_name(user).policy_arn(arn);
+        gone(self.lane.call("DetachUserPolicy", arn, request.send()).await)
+    }
+
+    async fn get_user_policy(&self, user: &str, name: &str) -> Result<Option<Document>> {
+        const OPERATION: &str = "GetUserPolicy";
+        let request = self.client.get_user_policy().user_name(user).policy_name(name);
+        let answer = found(self.lane.call(OPERATION, name, request.send()).await)?;
+        answer
+            .map(|answer| document(OPERATION, name, &answer.policy_document))
+            .transpose()
+    }
+
+    async fn put_user_policy(&self, user: &str, name: &str, document: &Document) -> Result<()> {
+        let request = self
+            .client
+            .put_user_policy()
+            .user_name(user)
+            .policy_name(name)
+            .policy_document(document.text());
+        self.lane.call("PutUserPolicy", name, request.send()).await.map(drop)
+    }
+
+    async fn delete_user_policy(&self, user: &str, name: &str) -> Result<()> {
+        let request = self.client.delete_user_policy().user_name(user).policy_name(name);
+        gone(self.lane.call("DeleteUserPolicy", name, request.send()).await)
+    }
+
+    async fn get_policy(&self, arn: &str) -> Result<Option<PolicyRecord>> {
+        let answer = found(
+            self.lane
+                .call("GetPolicy", arn, self.client.get_policy().policy_arn(arn).send())
+                .await,
+        )?;
+        Ok(answer.and_then(|answer| answer.policy).map(|policy| PolicyRecord {
+            tags: tags_from(policy.tags()),
+            default_version: policy.default_version_id.unwrap_or_else(|| "v1".to_owned()),
+        }))
+    }
+
+    async fn get_policy_version(&self, arn: &str, version: &str) -> Result<Document> {
+        const OPERATION: &str = "GetPolicyVersion";
+        let request = self.client.get_policy_version().policy_arn(arn).version_id(version);
+        let answer = self.lane.call(OPERATION, arn, request.send()).await?;
+        let text = answer.policy_version.and_then(|version| version.document);
+        document(OPERATION, arn, &text.ok_or_else(|| unreadable(OPERATION, arn))?)
+    }
+
+    async fn list_policy_versions(&self, arn: &str) -> Result<Vec<PolicyVersion>> {
+        let request = self
+            .client
+            .list_policy_versions()
+            .policy_arn(arn)
+            .into_paginator()
+            .items()
+            .send();
+        let collected = request.collect::<std::result::Result<Vec<_>, _>>();
+        let listed = self.lane.call("ListPolicyVersions", arn, collected).await?;
+        Ok(listed
+            .into_iter()
+            .filter_map(|version| {
+                Some(PolicyVersion {
+                    id: version.version_id?,
+                    is_default: version.is_default_version,
+                    created_at: version.create_date.as_ref().and_then(timestamp).unwrap_or_default(),
+                })
+            })
+            .collect())
+    }
+
+    async fn create_policy(&self, arn: &str, document: &Document, tags: &BTreeMap<String, String>) -> Result<()> {
+        const OPERATION: &str = "CreatePolicy";
+        let (path, name) = path_and_name(arn).ok_or_else(|| unreadable(OPERATION, arn))?;
+        let request = self
+            .client
+            .create_policy()
+            .policy_name(name)
+            .path(path)
+            .policy_document(document.text())
+            .set_tags(Some(tags_to(OPERATION, arn, tags)?));
+        self.lane.call(OPERATION, arn, request.send()).await.map(drop)
+    }
+
+    async fn create_policy_version(&self, arn: &str, document: &Document) -> Result<()> {
+        let request = self
+            .client
+            .create_policy_version()
+            .policy_arn(arn)
+            .policy_document(document.text())
+            .set_as_default(true);
+        self.lane
+            .call("CreatePolicyVersion", arn, request.send())
+            .await
+            .map(drop)
+    }
+
+    async fn delete_policy_version(&self, arn: &str, version: &str) -> Result<()> {
+        let request = self.client.delete_policy_version().policy_arn(arn).version_id(version);
+        gone(self.lane.call("DeletePolicyVersion", arn, request.send()).await)
+    }
+
+    async fn delete_policy(&self, arn: &str) -> Result<()> {
+        gone(
+            self.lane
+                .call("DeletePolicy", arn, self.client.delete_policy().policy_arn(arn).send())
+                .await,
+        )
+    }
+
+    async fn tag_policy(&self, arn: &str, tags: &BTreeMap<String, String>) -> Result<()> {
+        const OPERATION: &str = "TagPolicy";
+        let request = self
+            .client
+            .tag_policy()
+            .policy_arn(arn)
+            .set_tags(Some(tags_to(OPERATION, arn, tags)?));
+        self.lane.call(OPERATION, arn, request.send()).await.map(drop)
+    }
+
+    async fn list_entities_for_policy(&self, arn: &str) -> Result<Vec<String>> {
+        let request = self.client.list_entities_for_policy().policy_arn(arn);
+        let answer = self.lane.call("ListEntitiesForPolicy", arn, request.send()).await?;
+        let users = answer
+            .policy_users()
+            .iter()
+            .filter_map(|user| user.user_name())
+            .map(|name| format!("user {name}"));
+        let roles = answer
+            .policy_roles()
+            .iter()
+            .filter_map(|role| role.role_name())
+            .map(|name| format!("role {name}"));
+        let groups = answer
+            .policy_groups()
+            .iter()
+            .filter_map(|group| group.group_name())
+            .map(|name| format!("group {name}"));
+        Ok(users.chain(roles).chain(groups).collect())
+    }
+}
+
+/// Only a positive NoSuchEntity is "missing"; every other error stays one.
+fn found<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What was to be deleted and is not there is deleted.
+pub(super) fn gone<T>(answer: Result<T>) -> Result<()> {
+    found(answer).map(drop)
+}
+
+fn timestamp(time: &DateTime) -> Option<Timestamp> {
+    Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
+}
+
+fn tags_from(tags: &[Tag]) -> BTreeMap<String, String> {
+    tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect()
+}
+
+fn tags_to(operation: &'static str, object: &str, tags: &BTreeMap<String, String>) -> Result<Vec<Tag>> {
+    tags.iter()
+        .map(|(key, value)| {
+            Tag::builder()
+                .key(key)
+                .value(value)
+                .build()
+                .map_err(|_| unreadable(operation, object))
+        })
+        .collect()
+}
+
+/// IAM returns documents URL-encoded (RFC 3986).
+fn document(operation: &'static str, object: &str, encoded: &str) -> Result<Document> {
+    let decoded = percent_decode_str(encoded).decode_utf8_lossy();
+    Document::parse(&decoded).map_err(|_| unreadable(operation, object))
+}
+
+fn path_and_name(arn: &str) -> Option<(&str, &str)> {
+    let (_, resource) = arn.split_once(":policy")?;
+    let name_at = resource.rfind('/')? + 1;
+    Some(resource.split_at(name_at))
+}
+
+fn unreadable(operation: &'static str, object: &str) -> AwsError {
+    AwsError {
+        operation,
+        object: object.to_owned(),
+        kind: ErrorKind::Other,
+        code: "UnreadableAnswer".to_owned(),
+        message: "the request or its answer lacks a required field".to_owned(),
+    }
+}

@@ -1,0 +1,60 @@
+//! Counts every attempt that the SDK makes, where it makes it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use aws_sdk_iam::config::ConfigBag;
+use aws_sdk_iam::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
+use aws_sdk_iam::config::{Intercept, RuntimeComponents};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_types::config_bag::{Layer, Storable, StoreReplace};
+
+use crate::metrics::Metrics;
+
+/// An SDK interceptor that feeds the metrics.
+#[derive(Debug)]
+pub(super) struct CountAttempts(pub(super) Arc<Metrics>);
+
+#[derive(Debug)]
+struct StartedAt(Instant);
+
+impl Storable for StartedAt {
+    type Storer = StoreReplace<Self>;
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Intercept for CountAttempts {
+    fn name(&self) -> &'static str {
+        "CountAttempts"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let mut layer = Layer::new("CountAttempts");
+        layer.store_put(StartedAt(Instant::now()));
+        bag.push_layer(layer);
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = bag
+            .load::<Metadata>()
+            .map_or("Unknown", |metadata| metadata.name())
+            .to_owned();
+        let elapsed = bag.load::<StartedAt>().map(|started| started.0.elapsed());
+        let status = context.response().map_or(0, |response| response.status().as_u16());
+
+        self.0.aws_request(operation, status, elapsed);
+        Ok(())
+    }
+}

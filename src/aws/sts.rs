@@ -1,0 +1,61 @@
+//! STS: who the operator is, and whether a new key works.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_credential_types::Credentials;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::call::Lane;
+use super::{AwsError, ErrorKind, Result, Sts};
+use crate::core::desired::Account;
+
+/// The SDK's STS client, in the account's lane.
+pub(super) struct SdkSts {
+    pub(super) client: aws_sdk_sts::Client,
+    pub(super) lane: Arc<Lane>,
+}
+
+const OPERATION: &str = "GetCallerIdentity";
+
+#[async_trait]
+impl Sts for SdkSts {
+    async fn caller(&self) -> Result<Account> {
+        let answer = self
+            .lane
+            .call(OPERATION, "operator", self.client.get_caller_identity().send())
+            .await?;
+        let arn = answer.arn().unwrap_or_default();
+        let partition = arn.split(':').nth(1).unwrap_or_default();
+        match answer.account() {
+            Some(id) if !partition.is_empty() => Ok(Account {
+                id: id.to_owned(),
+                partition: partition.to_owned(),
+            }),
+            _ => Err(AwsError {
+                operation: OPERATION,
+                object: "operator".to_owned(),
+                kind: ErrorKind::Other,
+                code: "UnreadableAnswer".to_owned(),
+                message: format!("no account and partition in {arn:?}"),
+            }),
+        }
+    }
+
+    async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool> {
+        let credentials = Credentials::from_keys(id, secret.expose_secret(), None);
+        let with_the_key = aws_sdk_sts::config::Builder::new().credentials_provider(credentials);
+        let request = self
+            .client
+            .get_caller_identity()
+            .customize()
+            .config_override(with_the_key);
+        match self.lane.call(OPERATION, id, request.send()).await {
+            Ok(_) => Ok(true),
+            // Refused by a policy, it was known: authentication comes before authorization.
+            Err(error) if error.kind == ErrorKind::AccessDenied => Ok(true),
+            Err(error) if error.kind == ErrorKind::InvalidCredentials => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The commands of the binary.
+
+mod crd;
+mod run;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::RunOptions;
+
+/// Gives workloads their own AWS IAM user, S3 policy and access key.
+#[derive(Parser, Debug)]
+#[command(name = "s3-access-operator", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Reconcile until terminated.
+    Run(Box<RunOptions>),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crd,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Logging did not start.
+    #[error(transparent)]
+    Telemetry(#[from] crate::telemetry::Error),
+    /// The Kubernetes API server cannot be found or used.
+    #[error("Kubernetes: {0}: check KUBECONFIG, or the service account's token")]
+    Kubernetes(#[from] kube::Error),
+    /// The client's configuration cannot be found.
+    #[error("Kubernetes: {0}: set KUBECONFIG, or run in a cluster")]
+    KubeConfig(#[from] kube::config::InferConfigError),
+    /// The Lease cannot be used.
+    #[error("the Lease: {0}: check the Role of the operator's service account")]
+    Lease(#[from] kube_lease_manager::LeaseManagerError),
+    /// Another replica has taken over, or the Lease could not be renewed.
+    #[error("the Lease was lost: the process ends, so that no two replicas work at once")]
+    LeaseLost,
+    /// The endpoints cannot be served.
+    #[error("the HTTP listener: {0}")]
+    Listener(std::io::Error),
+    /// Printing failed.
+    #[error("standard output: {0}")]
+    Output(#[from] std::io::Error),
+    /// Serialization failed.
+    #[error("YAML: {0}")]
+    Yaml(#[from] serde_saphyr::ser_error::Error),
+    /// A part of the process ended that must not.
+    #[error("{0} ended unexpectedly")]
+    Ended(&'static str),
+}
+
+impl Cli {
+    /// Carries out the command.
+    ///
+    /// # Errors
+    /// Whatever the command met, in words for its user.
+    pub async fn execute(self) -> Result<(), Error> {
+        match self.command {
+            Command::Run(options) => run::run(*options).await,
+            Command::Crd => crd::print(),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Flags and their environment variables; `run --help` is the reference.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+
+use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
+
+/// The flags of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunOptions {
+    /// The id in the ownership tags of everything made in IAM [default: the UID of the kube-system namespace]
+    #[arg(long, env = "S3ACCESS_CLUSTER_ID", value_parser = cluster_id)]
+    pub cluster_id: Option<String>,
+    /// The short name at the start of derived IAM user names [default: the first 8 characters of the cluster id]
+    #[arg(long, env = "S3ACCESS_CLUSTER_NAME", value_parser = cluster_name)]
+    pub cluster_name: Option<String>,
+    /// Watch only these namespaces [default: all]
+    #[arg(long, env = "S3ACCESS_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+    /// The operator's own namespace, where its Lease lives
+    #[arg(long, env = "S3ACCESS_NAMESPACE", default_value = "s3-access-system")]
+    pub namespace: String,
+    /// How often a settled user is looked at again, to find what was changed in IAM
+    #[arg(long, env = "S3ACCESS_RESYNC_INTERVAL", default_value = "10h", value_parser = duration)]
+    pub resync_interval: SignedDuration,
+    /// How long IAM may take to show what was just written: within it, "not found" is not believed
+    #[arg(long, env = "S3ACCESS_CONSISTENCY_WINDOW", default_value = "60s", value_parser = duration)]
+    pub consistency_window: SignedDuration,
+    /// The pause between two tries of a new access key
+    #[arg(long, env = "S3ACCESS_PROBE_INTERVAL", default_value = "2s", value_parser = duration)]
+    pub probe_interval: SignedDuration,
+    /// How many users are reconciled side by side
+    #[arg(long, env = "S3ACCESS_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub concurrency: u16,
+    /// At most so many requests a second to the AWS account
+    #[arg(long, env = "S3ACCESS_REQUESTS_PER_SECOND", default_value = "10")]
+    pub requests_per_second: NonZeroU32,
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, env = "S3ACCESS_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// The form of the logs
+    #[arg(long, env = "S3ACCESS_LOG_FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+    /// What is logged, in the syntax of tracing's EnvFilter
+    #[arg(
+        long,
+        env = "S3ACCESS_LOG_LEVEL",
+        default_value = "info,kube_runtime=warn,aws_config=warn"
+    )]
+    pub log_level: String,
+    /// Let one replica work and the others stand by
+    #[arg(long, env = "S3ACCESS_LEADER_ELECTION", default_value_t = true, action = clap::ArgAction::Set)]
+    pub leader_election: bool,
+    /// The name of the Lease
+    #[arg(long, env = "S3ACCESS_LEASE_NAME", default_value = "s3-access-operator")]
+    pub lease_name: String,
+}
+
+/// The form of the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    match text.parse::<SignedDuration>() {
+        Ok(duration) if duration > SignedDuration::ZERO => Ok(duration),
+        Ok(_) => Err("must be longer than nothing".to_owned()),
+        Err(error) => Err(format!("not a duration such as 10h or 90s: {error}")),
+    }
+}
+
+/// What an IAM tag value may hold.
+fn cluster_id(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.:/=+-@".contains(c);
+    if (1..=128).contains(&text.len()) && text.chars().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err("1 to 128 letters, digits and _.:/=+-@".to_owned())
+}
+
+/// What an IAM user name may start with, short enough to leave room for the rest.
+fn cluster_name(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
+    if (1..=20).contains(&text.len()) && text.chars().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err("1 to 20 letters, digits and +=,.@_-".to_owned())
+}

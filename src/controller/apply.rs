@@ -1,0 +1,192 @@
+//! Carries out one action. What it leads to is recorded by the caller, so that the next decision needs no new read.
+
+use kube::ResourceExt;
+use secrecy::SecretString;
+
+use super::context::Context;
+use super::error::Error;
+use super::observe::{Held, wanted_of};
+use super::report;
+use crate::api::{FINALIZER, S3AccessUser};
+use crate::aws::ErrorKind;
+use crate::core::desired::Owner;
+use crate::core::observed::{Effect, Observed};
+use crate::core::plan::{Action, SecretRecord, WhyDelete};
+use crate::core::secret_data::Credentials;
+use crate::kubernetes::KubernetesError;
+
+/// Carries out one action.
+pub async fn apply(
+    ctx: &Context,
+    user: &S3AccessUser,
+    owner: &Owner,
+    observed: &Observed,
+    held: &mut Held,
+    action: &Action,
+) -> Result<Effect, Error> {
+    let iam = &ctx.session.iam;
+    let name = &owner.user_name;
+    match action {
+        Action::AddFinalizer => {
+            let mut finalizers = user.finalizers().to_vec();
+            finalizers.push(FINALIZER.to_owned());
+            ctx.kubernetes.set_finalizers(user, &finalizers).await?;
+        }
+        Action::RemoveFinalizer => {
+            let others: Vec<String> = user
+                .finalizers()
+                .iter()
+                .filter(|found| *found != FINALIZER)
+                .cloned()
+                .collect();
+            ctx.kubernetes.set_finalizers(user, &others).await?;
+        }
+        Action::Announce(reason) => report::announce(ctx, user, owner, *reason).await?,
+        Action::CreateUser { tags, boundary } => {
+            let arn = iam.create_user(name, &owner.path, tags, boundary.as_deref()).await?;
+            return Ok(Effect::UserCreated(arn));
+        }
+        Action::MoveUser { path } => iam.update_user_path(name, path).await?,
+        Action::TagUser(tags) => iam.tag_user(name, tags).await?,
+        Action::UntagUser(keys) => iam.untag_user(name, keys).await?,
+        Action::PutBoundary(arn) => iam.put_user_permissions_boundary(name, arn).await?,
+        Action::DeleteBoundary => iam.delete_user_permissions_boundary(name).await?,
+        Action::CreatePolicy { arn, document } => iam.create_policy(arn, document, &owner.identity.tags()).await?,
+        Action::TagPolicy { arn, tags } => iam.tag_policy(arn, tags).await?,
+        Action::DeletePolicyVersion { arn, version } => iam.delete_policy_version(arn, version).await?,
+        Action::CreatePolicyVersion { arn, document } => iam.create_policy_version(arn, document).await?,
+        Action::DeletePolicy { arn } => delete_policy(ctx, arn).await?,
+        Action::AttachPolicy(arn) => iam.attach_user_policy(name, arn).await?,
+        Action::DetachPolicy(arn) => iam.detach_user_policy(name, arn).await?,
+        Action::PutInlinePolicy { name: policy, document } => iam.put_user_policy(name, policy, document).await?,
+        Action::DeleteInlinePolicy { name: policy } => iam.delete_user_policy(name, policy).await?,
+        Action::CreateAccessKey => return create_access_key(ctx, owner, held).await,
+        Action::SetKeyStatus { id, active } => iam.update_access_key(name, id, *active).await?,
+        Action::DeleteKey { id, why } => delete_key(ctx, owner, id, *why).await?,
+        Action::ProbeKey { id } => {
+            let usable = ctx.session.sts.accepts(id, half_of(held, id)?).await?;
+            return Ok(Effect::Probed(usable));
+        }
+        Action::ReadLastUsed { id } => return Ok(Effect::LastUsed(iam.get_access_key_last_used(id).await?)),
+        Action::WriteSecret { key_id, record } => {
+            return write_secret(ctx, user, owner, observed, held, key_id, record).await;
+        }
+        Action::DeleteSecret { name, uid } => {
+            ctx.kubernetes
+                .delete_secret(&owner.identity.namespace, name, uid)
+                .await?;
+        }
+        Action::DeleteUser => match iam.delete_user(name).await {
+            // Once what stood in the way is said to be gone, a further conflict is worth telling.
+            Err(error) if error.kind == ErrorKind::DeleteConflict && !observed.cleared => {
+                return Ok(Effect::DeleteConflict);
+            }
+            outcome => outcome?,
+        },
+        Action::ClearLeftovers => iam.clear_leftovers(name).await?,
+    }
+    Ok(Effect::Done)
+}
+
+async fn create_access_key(ctx: &Context, owner: &Owner, held: &mut Held) -> Result<Effect, Error> {
+    let created = ctx.session.iam.create_access_key(&owner.user_name).await?;
+    ctx.metrics.key_issued();
+    let minted = created.minted;
+    held.halves.insert(minted.id.clone(), created.secret.clone());
+    ctx.memory.update(&owner.identity.uid, |remembered| {
+        remembered.minted = Some((minted.clone(), created.secret))
+    });
+    Ok(Effect::KeyCreated(minted))
+}
+
+async fn delete_key(ctx: &Context, owner: &Owner, id: &str, why: WhyDelete) -> Result<(), Error> {
+    ctx.session.iam.delete_access_key(&owner.user_name, id).await?;
+    ctx.metrics.key_deleted(why);
+    forget_minted(ctx, owner, id);
+    Ok(())
+}
+
+async fn delete_policy(ctx: &Context, arn: &str) -> Result<(), Error> {
+    let iam = &ctx.session.iam;
+    for version in iam.list_policy_versions(arn).await.or_else(none_if_missing)? {
+        if !version.is_default {
+            iam.delete_policy_version(arn, &version.id).await?;
+        }
+    }
+    match iam.delete_policy(arn).await {
+        Err(mut error) if error.kind == ErrorKind::DeleteConflict => {
+            let entities = iam.list_entities_for_policy(arn).await?;
+            if !entities.is_empty() {
+                error.message = format!("it is still attached to {}: detach it there", entities.join(", "));
+            }
+            Err(error.into())
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+fn none_if_missing<T: Default>(error: crate::aws::AwsError) -> Result<T, crate::aws::AwsError> {
+    if error.kind == ErrorKind::NotFound {
+        Ok(T::default())
+    } else {
+        Err(error)
+    }
+}
+
+async fn write_secret(
+    ctx: &Context,
+    user: &S3AccessUser,
+    owner: &Owner,
+    observed: &Observed,
+    held: &mut Held,
+    key_id: &str,
+    record: &SecretRecord,
+) -> Result<Effect, Error> {
+    let credentials = Credentials {
+        access_key_id: key_id.to_owned(),
+        secret_access_key: half_of(held, key_id)?.clone(),
+    };
+    let secret = wanted_of(&ctx.session, user, owner, held.live.as_ref(), &credentials, record)?;
+    let written = match observed.our_secret() {
+        None => ctx.kubernetes.create_secret(&secret).await,
+        Some(_) => ctx.kubernetes.replace_secret(&secret).await,
+    };
+    let written = match written {
+        Ok(written) => written,
+        Err(error) => return Err(abandon_minted(ctx, owner, observed, key_id, error).await),
+    };
+    forget_minted(ctx, owner, key_id);
+    let effect = Effect::SecretWritten {
+        uid: written.uid().unwrap_or_default(),
+        resource_version: written.resource_version().unwrap_or_default(),
+    };
+    held.live = Some(written);
+    Ok(effect)
+}
+
+/// A new key whose Secret the API server has refused is deleted at once: it may not be asked to take it again soon.
+/// Where nobody knows whether the write took effect, the key is kept, and the next look finds it in the Secret or not.
+async fn abandon_minted(
+    ctx: &Context,
+    owner: &Owner,
+    observed: &Observed,
+    key_id: &str,
+    error: KubernetesError,
+) -> Error {
+    let minted = observed.minted.as_ref().is_some_and(|minted| minted.id == key_id);
+    if minted && error.code.is_some() && delete_key(ctx, owner, key_id, WhyDelete::Orphan).await.is_err() {
+        // The next look finds it in no Secret.
+        forget_minted(ctx, owner, key_id);
+    }
+    error.into()
+}
+
+fn forget_minted(ctx: &Context, owner: &Owner, id: &str) {
+    ctx.memory.update(&owner.identity.uid, |remembered| {
+        remembered.minted.take_if(|(minted, _)| minted.id == id);
+    });
+}
+
+fn half_of<'a>(held: &'a Held, id: &str) -> Result<&'a SecretString, Error> {
+    held.halves.get(id).ok_or_else(|| Error::KeyUnknown(id.to_owned()))
+}

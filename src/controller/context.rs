@@ -1,0 +1,39 @@
+//! What every reconciliation shares.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::memory::Memory;
+use crate::aws::Session;
+use crate::core::names::Cluster;
+use crate::core::plan::Waits;
+use crate::kubernetes::Kubernetes;
+use crate::metrics::Metrics;
+
+/// What every reconciliation shares.
+pub struct Context {
+    /// The cluster, for names and ownership.
+    pub cluster: Cluster,
+    /// Kubernetes.
+    pub kubernetes: Arc<dyn Kubernetes>,
+    /// The operator's own AWS account.
+    pub session: Arc<Session>,
+    /// What this process remembers.
+    pub memory: Arc<Memory>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Waits within a reconciliation.
+    pub waits: Waits,
+    /// How often a settled user is looked at again, to find drift.
+    pub resync_interval: SignedDuration,
+    /// The clock.
+    pub clock: fn() -> Timestamp,
+}
+
+impl Context {
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}

@@ -1,0 +1,58 @@
+//! What can go wrong while a plan is carried out, and what the conditions say of it.
+
+use crate::api::Reason;
+use crate::aws::AwsError;
+use crate::core::conditions::Failure;
+use crate::core::plan::Part;
+use crate::core::secret_data::RenderError;
+use crate::kubernetes::KubernetesError;
+
+/// What can go wrong while a plan is carried out.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// AWS said no, or nothing.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// Kubernetes said no, or nothing.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    /// The Secret cannot be rendered as the spec asks.
+    #[error("spec.secret: {0}")]
+    Render(#[from] RenderError),
+    /// The secret half of a key is not at hand; the next look finds the key in no Secret and replaces it.
+    #[error("the secret half of access key {0} is not at hand; it is looked for again")]
+    KeyUnknown(String),
+}
+
+impl Error {
+    /// Another look is due at once: the world is not as it was seen.
+    pub fn is_stale_view(&self) -> bool {
+        match self {
+            Self::Kubernetes(error) => error.is_conflict(),
+            Self::Aws(error) => error.kind == crate::aws::ErrorKind::AlreadyExists,
+            Self::Render(_) | Self::KeyUnknown(_) => false,
+        }
+    }
+
+    /// For the conditions.
+    pub fn failure(&self, part: Part) -> Failure {
+        let (reason, transient) = match self {
+            Self::Aws(error) => (error.reason(), error.is_transient()),
+            Self::Kubernetes(error) if error.is_forbidden() => (Reason::AccessDenied, false),
+            Self::Kubernetes(error) => {
+                let transient = error
+                    .code
+                    .is_none_or(|code| code == 409 || code == 404 || code == 429 || code >= 500);
+                (Reason::Failed, transient)
+            }
+            Self::Render(_) => (Reason::InvalidSpec, false),
+            Self::KeyUnknown(_) => (Reason::Creating, true),
+        };
+        Failure {
+            part,
+            reason,
+            message: self.to_string(),
+            transient,
+        }
+    }
+}

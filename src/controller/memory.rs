@@ -1,0 +1,58 @@
+//! What one process remembers between two looks at an S3AccessUser. All of it may be lost at any time: a minted key
+//! that is forgotten is found in IAM, in no Secret, and deleted.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use crate::core::observed::{Minted, Probes};
+
+/// What is remembered of one S3AccessUser.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// A key that is in no Secret yet, with its secret half.
+    pub minted: Option<(Minted, SecretString)>,
+    /// What was seen of the newest key at work.
+    pub probes: Probes,
+    /// How often in a row a look ended short of done.
+    pub failures: u32,
+    /// The last look that ended with everything done.
+    pub settled: Option<Settled>,
+    /// For a CR that does not fit the schema: the error that its status tells.
+    pub invalid: Option<String>,
+}
+
+/// A look that ended with everything done: until something changes or falls due, nobody need look again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The CR's generation and annotations, as they were.
+    pub asked: u64,
+    /// The Secret's resource version.
+    pub secret_version: String,
+    /// When to look again.
+    pub due_at: Timestamp,
+}
+
+/// The memory of all, by UID.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<HashMap<String, Remembered>>);
+
+impl Memory {
+    /// What is remembered of the user; `None` at first sight.
+    pub fn recall(&self, uid: &str) -> Option<Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
+    }
+
+    /// Changes what is remembered of the user.
+    pub fn update<T>(&self, uid: &str, change: impl FnOnce(&mut Remembered) -> T) -> T {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(memory.entry(uid.to_owned()).or_default())
+    }
+
+    /// Forgets the user.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}

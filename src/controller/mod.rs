@@ -1,0 +1,17 @@
+//! The controller: streams in, looks out.
+
+mod apply;
+mod context;
+mod error;
+mod memory;
+mod observe;
+mod reconcile;
+mod report;
+mod run;
+mod schedule;
+
+pub use context::Context;
+pub use error::Error;
+pub use memory::Memory;
+pub use reconcile::{Outcome, reconcile, reconcile_invalid};
+pub use run::{Options, run};

@@ -1,0 +1,249 @@
+//! Reads everything there is to know into one [`Observed`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use secrecy::SecretString;
+
+use super::context::Context;
+use super::error::Error;
+use super::memory::Remembered;
+use crate::api::{FINALIZER, S3AccessUser};
+use crate::aws::{Session, UserRecord};
+use crate::core::conditions::says_settled;
+use crate::core::desired::{Desired, DesiredPolicy, Owner};
+use crate::core::observed::{
+    HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, Probes, SecretState, User, UserState,
+};
+use crate::core::plan::{SecretRecord, policies_to_read};
+use crate::core::secret_data::{Credentials, Target};
+use crate::kubernetes::secret::{Controller, Recorded, controller_of, find_key, is_up_to_date, recorded, wanted};
+
+/// The Secrets as read, and the secret halves of the keys found: what the pure core must not see.
+#[derive(Default)]
+pub struct Held {
+    /// The live Secret of the wanted name.
+    pub live: Option<Secret>,
+    /// The secret halves, by key id.
+    pub halves: HashMap<String, SecretString>,
+    /// This pass has added the finalizer, which the cached CR does not show yet.
+    pub finalizer_added: bool,
+}
+
+/// What the Secrets hold.
+pub struct SecretsSeen {
+    /// The one of the wanted name.
+    pub state: SecretState,
+    /// Those under earlier names.
+    pub renamed: BTreeMap<String, OurSecret>,
+}
+
+/// Reads the Secrets, live.
+pub async fn secrets(ctx: &Context, user: &S3AccessUser, owner: &Owner, held: &mut Held) -> Result<SecretsSeen, Error> {
+    let namespace = &owner.identity.namespace;
+    let live = ctx.kubernetes.get_secret(namespace, &owner.secret_name).await?;
+    let state = match &live {
+        None => SecretState::Missing,
+        Some(secret) => match controller_of(secret, &owner.identity.uid) {
+            Controller::Ours => SecretState::Ours(ours(ctx, user, owner, secret, held).await?),
+            Controller::Other(other) => SecretState::Foreign {
+                other_user: Some(other),
+            },
+            Controller::Foreign => SecretState::Foreign { other_user: None },
+        },
+    };
+    held.live = live;
+    let mut renamed = BTreeMap::new();
+    for name in ctx.kubernetes.secret_names_of(&owner.identity.uid) {
+        if name == owner.secret_name {
+            continue;
+        }
+        if let Some(secret) = ctx.kubernetes.get_secret(namespace, &name).await?
+            && controller_of(&secret, &owner.identity.uid) == Controller::Ours
+        {
+            renamed.insert(name, ours(ctx, user, owner, &secret, held).await?);
+        }
+    }
+    Ok(SecretsSeen { state, renamed })
+}
+
+async fn ours(
+    ctx: &Context,
+    user: &S3AccessUser,
+    owner: &Owner,
+    secret: &Secret,
+    held: &mut Held,
+) -> Result<OurSecret, Error> {
+    let Recorded {
+        annotated,
+        record,
+        account_id,
+    } = recorded(secret);
+    let mut key = None;
+    let mut up_to_date = false;
+    if let Some(found) = find_key(secret, &user.spec.secret) {
+        let Credentials {
+            access_key_id,
+            secret_access_key,
+        } = &found.credentials;
+        // Annotations may have been stripped from a Secret that still works: only AWS can tell.
+        if found.vouched || ctx.session.sts.accepts(access_key_id, secret_access_key).await? {
+            held.halves.insert(access_key_id.clone(), secret_access_key.clone());
+            key = Some(HeldKey {
+                id: access_key_id.clone(),
+                created_at: record.created_at,
+                account_id,
+            });
+            up_to_date = wanted_of(&ctx.session, user, owner, Some(secret), &found.credentials, &record)
+                .is_ok_and(|wanted| is_up_to_date(secret, &wanted));
+        }
+    }
+    Ok(OurSecret {
+        uid: secret.uid().unwrap_or_default(),
+        resource_version: secret.resource_version().unwrap_or_default(),
+        key,
+        annotated,
+        previous: record.previous,
+        rotated_at: record.rotated_at,
+        rotate_handled: record.rotate_handled,
+        up_to_date,
+    })
+}
+
+/// The Secret as it should be with that key.
+pub fn wanted_of(
+    session: &Session,
+    user: &S3AccessUser,
+    owner: &Owner,
+    live: Option<&Secret>,
+    credentials: &Credentials,
+    record: &SecretRecord,
+) -> Result<Secret, Error> {
+    let target = Target {
+        region: session.region.clone(),
+        endpoint: session.s3_endpoint.clone(),
+        path_style: session.s3_endpoint.is_some(),
+        buckets: user.spec.access.iter().map(|grant| grant.bucket.clone()).collect(),
+        user_arn: owner.user_arn(),
+    };
+    Ok(wanted(
+        user,
+        &owner.secret_name,
+        live,
+        credentials,
+        record,
+        &owner.account.id,
+        &target,
+    )?)
+}
+
+/// Puts the picture together: the Secrets as seen, and IAM.
+///
+/// A CR without our finalizer was never acted upon: IAM is then not asked before the first write, whose "already
+/// exists" says more than any read. `thorough` asks all the same.
+pub async fn everything(
+    ctx: &Context,
+    user: &S3AccessUser,
+    owner: &Owner,
+    desired: Option<&Desired>,
+    secrets: SecretsSeen,
+    remembered: &Remembered,
+    thorough: bool,
+) -> Result<Observed, Error> {
+    let finalizer = user.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    let status = user.status.as_ref();
+    let mut observed = Observed {
+        finalizer,
+        announced_settled: status.is_some_and(|status| says_settled(status, user.metadata.generation)),
+        retiring_hint: status
+            .and_then(|status| status.retiring_key.as_ref())
+            .map(|key| key.id.clone()),
+        secret: secrets.state,
+        renamed: secrets.renamed,
+        minted: remembered.minted.as_ref().map(|(minted, _)| minted.clone()),
+        probes: remembered.probes.clone(),
+        ..Observed::nothing()
+    };
+    if !finalizer && !thorough {
+        observed.probes = Probes::default();
+        return Ok(observed);
+    }
+    let iam = &ctx.session.iam;
+    let name = &owner.user_name;
+    let found = iam.get_user(name).await?;
+    let tags = found.as_ref().map(|found| found.tags.clone()).unwrap_or_default();
+    observed.user = match found {
+        None => UserState::Missing,
+        Some(found) => UserState::Present(Box::new(user_of(ctx, owner, desired, found).await?)),
+    };
+    let managed = desired.is_none_or(|desired| matches!(desired.policy, Some(DesiredPolicy::Managed { .. })));
+    for arn in policies_to_read(owner, &tags) {
+        // An inline policy leaves the ARN of the managed one, which never was, to nobody.
+        if managed || arn != owner.policy_arn() || is_recorded(&tags, &arn) {
+            let state = policy(ctx, &arn, desired).await?;
+            observed.policies.insert(arn, state);
+        }
+    }
+    Ok(observed)
+}
+
+fn is_recorded(tags: &BTreeMap<String, String>, arn: &str) -> bool {
+    tags.values()
+        .filter_map(|record| record.strip_prefix("managed:"))
+        .any(|name| arn.ends_with(&format!(":policy{name}")))
+}
+
+async fn user_of(ctx: &Context, owner: &Owner, desired: Option<&Desired>, record: UserRecord) -> Result<User, Error> {
+    let iam = &ctx.session.iam;
+    let name = &owner.user_name;
+    let mut user = User {
+        arn: record.arn,
+        path: record.path,
+        tags: record.tags,
+        boundary: record.boundary,
+        keys: iam.list_access_keys(name).await?,
+        attached: iam.list_attached_user_policies(name).await?,
+        inline: BTreeMap::new(),
+    };
+    let wanted = match desired.and_then(|desired| desired.policy.as_ref()) {
+        Some(DesiredPolicy::Inline { name, .. }) => Some(name.clone()),
+        _ => None,
+    };
+    let recorded = user
+        .policy_records()
+        .filter_map(|record| record.strip_prefix("inline:"))
+        .map(ToOwned::to_owned);
+    let inline: BTreeSet<String> = recorded.chain(wanted).collect();
+    for policy in inline {
+        if let Some(document) = iam.get_user_policy(name, &policy).await? {
+            user.inline.insert(policy, document);
+        }
+    }
+    Ok(user)
+}
+
+async fn policy(ctx: &Context, arn: &str, desired: Option<&Desired>) -> Result<PolicyState, Error> {
+    let iam = &ctx.session.iam;
+    let Some(record) = iam.get_policy(arn).await? else {
+        return Ok(PolicyState::Missing);
+    };
+    let document = iam.get_policy_version(arn, &record.default_version).await?;
+    let differs = match desired.and_then(|desired| desired.policy.as_ref()) {
+        Some(DesiredPolicy::Managed {
+            arn: wanted,
+            document: meant,
+        }) => wanted == arn && !meant.means_the_same(&document),
+        _ => false,
+    };
+    let versions = if differs {
+        iam.list_policy_versions(arn).await?
+    } else {
+        Vec::new()
+    };
+    Ok(PolicyState::Present(ManagedPolicy {
+        tags: record.tags,
+        document,
+        versions,
+    }))
+}

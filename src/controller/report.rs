@@ -1,0 +1,94 @@
+//! Tells users how it stands: the status, and an Event where the verdict changes. Nothing is written that says nothing
+//! new.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::runtime::events::{Event, EventType};
+
+use super::context::Context;
+use crate::api::{ConditionType, Reason, S3AccessUser, S3AccessUserStatus};
+use crate::core::conditions::interrupted;
+use crate::core::desired::Owner;
+use crate::core::plan::{Part, Parts, Progress};
+use crate::kubernetes::{Result, UserRef};
+
+/// The limit of Kubernetes on an Event's note.
+const NOTE_LIMIT: usize = 1_000;
+
+/// Writes the status, if it says anything new.
+pub async fn report(
+    ctx: &Context,
+    user: &UserRef,
+    earlier: &S3AccessUserStatus,
+    status: &S3AccessUserStatus,
+) -> Result<()> {
+    if status == earlier {
+        return Ok(());
+    }
+    ctx.kubernetes.apply_status(user, status).await?;
+    let (before, after) = (ready(earlier), ready(status));
+    let verdict = |condition: Option<&Condition>| condition.map(|found| (found.status.clone(), found.reason.clone()));
+    if let Some(condition) = after.filter(|_| verdict(before) != verdict(after)) {
+        let event = Event {
+            type_: if condition.status == "True" || is_progress(condition) {
+                EventType::Normal
+            } else {
+                EventType::Warning
+            },
+            reason: condition.reason.clone(),
+            note: Some(note(&condition.message)),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        // An Event is a courtesy: the status says the same.
+        if let Err(error) = ctx.kubernetes.publish(user, event).await {
+            tracing::debug!(%error, "an Event was not published");
+        }
+    }
+    Ok(())
+}
+
+/// Says that a new key is on its way, before it is made.
+pub async fn announce(ctx: &Context, user: &S3AccessUser, owner: &Owner, reason: Reason) -> Result<()> {
+    let earlier = user.status.clone().unwrap_or_default();
+    let synced = || Progress::Synced;
+    let key = Progress::Waiting(reason, "a new access key is being made".to_owned());
+    let mut parts = Parts {
+        user: synced(),
+        policy: synced(),
+        key,
+        secret: synced(),
+    };
+    if reason != Reason::Rotating {
+        parts.set(Part::Secret, Progress::Pending);
+    }
+    let status = interrupted(Some(owner), &parts, &earlier, user.metadata.generation, ctx.now());
+    report(ctx, &UserRef::of(&user.metadata), &earlier, &status).await
+}
+
+fn ready(status: &S3AccessUserStatus) -> Option<&Condition> {
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == ConditionType::Ready.as_str())
+}
+
+fn is_progress(condition: &Condition) -> bool {
+    [
+        Reason::Creating,
+        Reason::Rotating,
+        Reason::WaitingForKey,
+        Reason::Deleting,
+        Reason::Suspended,
+        Reason::Paused,
+    ]
+    .iter()
+    .any(|reason| reason.as_str() == condition.reason)
+}
+
+fn note(message: &str) -> String {
+    message
+        .char_indices()
+        .take_while(|(at, _)| *at < NOTE_LIMIT)
+        .map(|(_, c)| c)
+        .collect()
+}

@@ -1,0 +1,184 @@
+//! The streams: S3AccessUsers and the metadata of their Secrets, one controller for each watched scope.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::memory::Memory;
+use super::reconcile::{Outcome, reconcile, reconcile_invalid};
+use crate::api::{ConditionType, MANAGED_BY_LABEL, MANAGER, S3AccessUser};
+use crate::aws::Session;
+use crate::core::names::Cluster;
+use crate::core::plan::Waits;
+use crate::kubernetes::KubeClient;
+use crate::metrics::Metrics;
+
+/// How often the gauges of users are counted anew.
+const COUNT_INTERVAL: Duration = Duration::from_secs(15);
+/// Objects a page of the initial lists, which bounds the memory that they take.
+const PAGE: u32 = 500;
+
+type Guarded = DeserializeGuard<S3AccessUser>;
+
+/// What the controllers are made of.
+pub struct Options {
+    /// Only these namespaces; empty: all.
+    pub namespaces: Vec<String>,
+    /// How many users are looked at side by side.
+    pub concurrency: u16,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The operator's own account.
+    pub session: Arc<Session>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Waits within a reconciliation.
+    pub waits: Waits,
+    /// How often a settled user is looked at again.
+    pub resync_interval: SignedDuration,
+}
+
+/// Reconciles until told to stop; what is under way is finished.
+pub async fn run(client: Client, options: Options, stop: CancellationToken) {
+    let scopes: Vec<Option<String>> = if options.namespaces.is_empty() {
+        vec![None]
+    } else {
+        options.namespaces.iter().cloned().map(Some).collect()
+    };
+    let (stores, controllers): (Vec<_>, Vec<_>) = scopes
+        .iter()
+        .map(|scope| scoped(&client, scope.as_deref(), &options, stop.clone()))
+        .unzip();
+    let counting = count_users(stores, options.metrics.clone());
+    tokio::select! {
+        _ = join_all(controllers) => {}
+        () = counting => {}
+    }
+}
+
+fn scoped(
+    client: &Client,
+    namespace: Option<&str>,
+    options: &Options,
+    stop: CancellationToken,
+) -> (Store<Guarded>, impl Future<Output = ()> + use<>) {
+    let (secret_store, secret_writer) = reflector::store();
+    let owned = watcher::Config::default()
+        .labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"))
+        .page_size(PAGE);
+    let secrets = watcher(scoped_api::<PartialObjectMeta<Secret>>(client, namespace), owned)
+        .default_backoff()
+        .modify(|secret| secret.managed_fields_mut().clear())
+        .reflect(secret_writer)
+        .touched_objects()
+        .predicate_filter(predicates::resource_version, PredicateConfig::default());
+
+    let (user_store, user_writer) = reflector::store();
+    let users = watcher(
+        scoped_api::<Guarded>(client, namespace),
+        watcher::Config::default().page_size(PAGE),
+    )
+    .default_backoff()
+    .modify(|user| user.managed_fields_mut().clear())
+    .reflect(user_writer)
+    .applied_objects()
+    // Our own finalizer and status are no news; a deletion is, and raises the generation.
+    .predicate_filter(
+        predicates::generation
+            .combine(predicates::annotations)
+            .combine(deletion),
+        PredicateConfig::default(),
+    );
+
+    let ctx = Arc::new(Context {
+        cluster: options.cluster.clone(),
+        kubernetes: Arc::new(KubeClient::new(client.clone(), secret_store)),
+        session: options.session.clone(),
+        memory: Arc::new(Memory::default()),
+        metrics: options.metrics.clone(),
+        waits: options.waits,
+        resync_interval: options.resync_interval,
+        clock: Timestamp::now,
+    });
+    let config = controller::Config::default().concurrency(options.concurrency);
+    let controller = Controller::for_stream(users, user_store.clone())
+        .with_config(config)
+        .owns_stream(secrets)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(look, never_fails, ctx)
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                tracing::debug!(%error, "a stream had an error");
+            }
+        });
+    (user_store, controller)
+}
+
+fn scoped_api<K: Resource<Scope = kube::core::NamespaceResourceScope>>(
+    client: &Client,
+    namespace: Option<&str>,
+) -> Api<K>
+where
+    K::DynamicType: Default,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn deletion<K: Resource>(object: &K) -> Option<u64> {
+    Some(u64::from(object.meta().deletion_timestamp.is_some()))
+}
+
+async fn look(user: Arc<Guarded>, ctx: Arc<Context>) -> Result<controller::Action, Infallible> {
+    let outcome = match &user.0 {
+        Ok(user) => reconcile(&ctx, user).await,
+        Err(invalid) => reconcile_invalid(&ctx, invalid).await,
+    };
+    Ok(action(outcome, ctx.now()))
+}
+
+fn action(outcome: Outcome, now: Timestamp) -> controller::Action {
+    match outcome.due_at() {
+        Some(due_at) => {
+            controller::Action::requeue(Duration::try_from(due_at.duration_since(now)).unwrap_or(Duration::ZERO))
+        }
+        None => controller::Action::await_change(),
+    }
+}
+
+fn never_fails(_: Arc<Guarded>, error: &Infallible, _: Arc<Context>) -> controller::Action {
+    match *error {}
+}
+
+async fn count_users(stores: Vec<Store<Guarded>>, metrics: Arc<Metrics>) {
+    let mut ticks = tokio::time::interval(COUNT_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let (mut ready, mut not_ready) = (0, 0);
+        for user in stores.iter().flat_map(Store::state) {
+            if is_ready(&user) { ready += 1 } else { not_ready += 1 }
+        }
+        metrics.set_users("", ready, not_ready);
+    }
+}
+
+fn is_ready(user: &Guarded) -> bool {
+    let Ok(user) = &user.0 else { return false };
+    user.status
+        .iter()
+        .flat_map(|status| &status.conditions)
+        .any(|condition| condition.type_ == ConditionType::Ready.as_str() && condition.status == "True")
+}

@@ -1,0 +1,79 @@
+//! When to look again.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::core::rotation::later;
+
+/// The first pause after something went wrong.
+const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(1);
+/// The longest: what an administrator has put right takes effect within it.
+const LAST_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
+
+/// The next turn of this user in the sweep: each has a phase of its own, so that neither a restart nor the passing of
+/// an interval looks at all of them at once.
+pub fn next_turn(uid: &str, now: Timestamp, interval: SignedDuration) -> Timestamp {
+    let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
+    let phase = i64::try_from(fnv(uid) % u64::try_from(interval_ms).unwrap_or(1)).unwrap_or(0);
+    let wait = (phase - now.as_millisecond()).rem_euclid(interval_ms);
+    later(
+        now,
+        SignedDuration::from_millis(if wait == 0 { interval_ms } else { wait }),
+    )
+}
+
+/// The pause after so many failures in a row; each user's differs a little.
+pub fn backoff(uid: &str, failures: u32) -> SignedDuration {
+    let doubled = FIRST_BACKOFF
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(LAST_BACKOFF);
+    let spread = i64::try_from(fnv(uid) % 256).unwrap_or(0);
+    doubled + SignedDuration::from_millis(i64::try_from(doubled.as_millis()).unwrap_or(0) * spread / 1024)
+}
+
+/// FNV-1a: the same in every process, unlike the standard library's hasher.
+pub fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn invariant_6_a_restart_spreads_the_looks_over_the_interval() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let interval = SignedDuration::from_hours(10);
+        let tenth = SignedDuration::from_hours(1);
+        let soon = (0..1_000)
+            .filter(|n| next_turn(&format!("uid-{n}"), now, interval) < later(now, tenth))
+            .count();
+        assert!(
+            (50..200).contains(&soon),
+            "{soon} of 1000 within a tenth of the interval"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn turns_come_once_an_interval(uid in "[0-9a-f-]{36}", seconds in 1_000_000_000_i64..2_000_000_000, interval in 1_i64..100_000) {
+            let now = Timestamp::from_second(seconds).unwrap();
+            let interval = SignedDuration::from_secs(interval);
+            let first = next_turn(&uid, now, interval);
+            prop_assert!(first > now && first <= later(now, interval));
+            prop_assert_eq!(next_turn(&uid, first, interval), later(first, interval));
+        }
+
+        #[test]
+        fn the_backoff_grows_to_a_bound(uid in "[0-9a-f-]{36}", failures in 1_u32..100) {
+            let pause = backoff(&uid, failures);
+            prop_assert!(pause >= FIRST_BACKOFF && pause < LAST_BACKOFF * 5 / 4 + SignedDuration::from_secs(1));
+            prop_assert!(backoff(&uid, failures + 1) >= pause);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The report: conditions and status fields, from how the parts stand.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::desired::{Desired, DesiredPolicy, Owner};
+use super::observed::Observed;
+use super::plan::{Part, Parts, Plan, Progress};
+use crate::api::{BindingReference, ConditionType, Reason, RetiringKey, S3AccessUserStatus};
+
+/// The limit of Kubernetes on a condition's message.
+const MESSAGE_LIMIT: usize = 32_768;
+
+/// What went wrong while acting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The part that it happened to.
+    pub part: Part,
+    /// The reason of the conditions.
+    pub reason: Reason,
+    /// What failed, on which object, why, and what to do; free of request ids, which would make each retry news.
+    pub message: String,
+    /// The operator tries again by itself, and that may help.
+    pub transient: bool,
+}
+
+impl Failure {
+    /// Marks the part.
+    pub fn mark(self, parts: &mut Parts) {
+        let progress = if self.transient {
+            Progress::Waiting(self.reason, self.message)
+        } else {
+            Progress::Blocked(self.reason, self.message)
+        };
+        parts.set(self.part, progress);
+    }
+}
+
+/// The conditions for these parts. A condition keeps its transition time unless its status flips.
+pub fn conditions(parts: &Parts, earlier: &[Condition], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+    let mut verdicts: Vec<(ConditionType, bool, Reason, String)> = Vec::new();
+    let parts_in_order = [Part::User, Part::Policy, Part::AccessKey, Part::Secret];
+    let of = |part| parts.of(part);
+    let blocked = parts_in_order.iter().find_map(|part| match of(*part) {
+        Progress::Blocked(reason, message) => Some((*reason, message.clone())),
+        _ => None,
+    });
+    let waiting = parts_in_order.iter().find_map(|part| match of(*part) {
+        Progress::Waiting(reason, message) => Some((*reason, message.clone())),
+        Progress::Pending => Some((Reason::Creating, "an earlier step is not done yet".to_owned())),
+        _ => None,
+    });
+    let synced = (
+        Reason::Synced,
+        "IAM user, policy, access key and Secret are as the spec says".to_owned(),
+    );
+    let usable = blocked.is_none() && waiting.as_ref().is_none_or(|(reason, _)| *reason == Reason::Rotating);
+    let (reason, message) = blocked
+        .clone()
+        .or_else(|| waiting.clone())
+        .unwrap_or_else(|| synced.clone());
+    verdicts.push((ConditionType::Ready, usable, reason, message));
+    let (reason, message) = waiting
+        .clone()
+        .filter(|_| blocked.is_none())
+        .unwrap_or_else(|| synced.clone());
+    verdicts.push((
+        ConditionType::Reconciling,
+        waiting.is_some() && blocked.is_none(),
+        reason,
+        message,
+    ));
+    let (reason, message) = blocked.clone().unwrap_or(synced);
+    verdicts.push((ConditionType::Stalled, blocked.is_some(), reason, message));
+    for part in parts_in_order {
+        let (status, reason, message) = match of(part) {
+            Progress::Synced => (true, Reason::Synced, String::new()),
+            // While a key is being replaced, the one in the Secret works.
+            Progress::Waiting(Reason::Rotating, message) => (true, Reason::Rotating, message.clone()),
+            Progress::Waiting(reason, message) | Progress::Blocked(reason, message) => {
+                (false, *reason, message.clone())
+            }
+            Progress::Pending => (false, Reason::Creating, "an earlier step is not done yet".to_owned()),
+        };
+        verdicts.push((part.condition(), status, reason, message));
+    }
+    verdicts
+        .into_iter()
+        .map(|(kind, status, reason, message)| condition(kind, status, reason, message, earlier, generation, now))
+        .collect()
+}
+
+fn condition(
+    kind: ConditionType,
+    status: bool,
+    reason: Reason,
+    mut message: String,
+    earlier: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
+    let status = if status { "True" } else { "False" };
+    let kept = earlier
+        .iter()
+        .find(|found| found.type_ == kind.as_str() && found.status == status);
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_LIMIT / 4) {
+        message.truncate(end);
+    }
+    Condition {
+        type_: kind.as_str().to_owned(),
+        status: status.to_owned(),
+        reason: reason.as_str().to_owned(),
+        message,
+        observed_generation: generation,
+        last_transition_time: kept.map_or_else(|| Time(now), |found| found.last_transition_time.clone()),
+    }
+}
+
+/// The whole status of a CR whose spec could be carried out.
+pub fn status(
+    desired: &Desired,
+    observed: &Observed,
+    plan: &Plan,
+    earlier: &S3AccessUserStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> S3AccessUserStatus {
+    let user = observed.user();
+    let key = observed.our_secret().and_then(|secret| secret.key.as_ref());
+    let listed = key.and_then(|key| user?.keys.iter().find(|found| found.id == key.id));
+    let policy_arn = match &desired.policy {
+        Some(DesiredPolicy::Managed { arn, .. }) if observed.policies.contains_key(arn) => Some(arn.clone()),
+        _ => None,
+    };
+    S3AccessUserStatus {
+        conditions: conditions(&plan.parts, &earlier.conditions, generation, now),
+        user_arn: user.map(|user| user.arn.clone()),
+        policy_arn,
+        access_key_id: key.map(|key| key.id.clone()),
+        access_key_created_at: listed.map(|key| key.created_at).or_else(|| key?.created_at).map(Time),
+        next_rotation_at: plan.next_rotation_at.map(Time),
+        last_used_at: plan.retiring.as_ref().and_then(|retiring| retiring.last_used).map(Time),
+        retiring_key: plan.retiring.as_ref().map(|retiring| RetiringKey {
+            id: retiring.id.clone(),
+            retire_at: Time(retiring.retire_at),
+        }),
+        binding: key.map(|_| BindingReference {
+            name: desired.owner.secret_name.clone(),
+        }),
+        ..whose(&desired.owner, generation)
+    }
+}
+
+/// The status of a CR that could not be looked at to the end: what was known stays, the conditions say why.
+pub fn interrupted(
+    owner: Option<&Owner>,
+    parts: &Parts,
+    earlier: &S3AccessUserStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> S3AccessUserStatus {
+    let names = owner.map_or_else(S3AccessUserStatus::default, |owner| whose(owner, generation));
+    S3AccessUserStatus {
+        observed_generation: generation,
+        conditions: conditions(parts, &earlier.conditions, generation, now),
+        user_name: names.user_name.or_else(|| earlier.user_name.clone()),
+        account_id: names.account_id.or_else(|| earlier.account_id.clone()),
+        partition: names.partition.or_else(|| earlier.partition.clone()),
+        ..earlier.clone()
+    }
+}
+
+/// Whether the status, which is only a report, says that nothing is left to do for this generation.
+pub fn says_settled(status: &S3AccessUserStatus, generation: Option<i64>) -> bool {
+    let is = |kind: ConditionType, wanted: &str| {
+        status
+            .conditions
+            .iter()
+            .any(|found| found.type_ == kind.as_str() && found.status == wanted)
+    };
+    status.observed_generation == generation
+        && is(ConditionType::Ready, "True")
+        && is(ConditionType::Reconciling, "False")
+}
+
+fn whose(owner: &Owner, generation: Option<i64>) -> S3AccessUserStatus {
+    S3AccessUserStatus {
+        observed_generation: generation,
+        user_name: Some(owner.user_name.clone()),
+        account_id: Some(owner.account.id.clone()),
+        partition: Some(owner.account.partition.clone()),
+        ..S3AccessUserStatus::default()
+    }
+}

@@ -1,0 +1,14 @@
+//! The pure core: what should be, what is, and what to do about the difference.
+//!
+//! Nothing here imports a Kubernetes client or the AWS SDK, and nothing reads a clock: every function takes `now`.
+//! So each crash point, clock and interleaving can be tried in microseconds, and the `plan` command is the very
+//! function that the controller runs.
+
+pub mod conditions;
+pub mod desired;
+pub mod names;
+pub mod observed;
+pub mod plan;
+pub mod policy;
+pub mod rotation;
+pub mod secret_data;

@@ -1,0 +1,407 @@
+//! What is: everything there is to know before a decision, and how each action changes it.
+//!
+//! [`Observed::record`] is the model of the world that makes `plan` a fixed point: plan, act, record, plan again,
+//! until nothing is left to do. No read is needed in between, and the same function drives the `plan` command and
+//! the model checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::desired::Owner;
+use super::plan::{Action, SecretRecord};
+use super::policy::Document;
+use crate::api::tags;
+
+/// An access key as ListAccessKeys shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessKey {
+    /// Its id.
+    pub id: String,
+    /// Active in IAM's sense.
+    pub active: bool,
+    /// IAM's CreateDate.
+    pub created_at: Timestamp,
+}
+
+/// An IAM user with all that hangs on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    /// Its ARN.
+    pub arn: String,
+    /// Its path.
+    pub path: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// The ARN of its permissions boundary.
+    pub boundary: Option<String>,
+    /// Its access keys; the inactive ones too.
+    pub keys: Vec<AccessKey>,
+    /// The ARNs of its attached managed policies.
+    pub attached: BTreeSet<String>,
+    /// Those of its inline policies that were asked for.
+    pub inline: BTreeMap<String, Document>,
+}
+
+/// The IAM user of that name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UserState {
+    /// Not looked for: the CR has no finalizer, so nothing was ever made for it.
+    Unread,
+    /// IAM says NoSuchEntity.
+    Missing,
+    /// It is there.
+    Present(Box<User>),
+    /// This pass has deleted it: unlike Missing, that needs no second look.
+    Deleted,
+}
+
+/// A version of a managed policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyVersion {
+    /// `v1`, `v2`, ...
+    pub id: String,
+    /// The one in force.
+    pub is_default: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A customer managed policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ManagedPolicy {
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// The default version's document.
+    pub document: Document,
+    /// Its versions; read only where the document has to change.
+    pub versions: Vec<PolicyVersion>,
+}
+
+/// A managed policy at an ARN.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PolicyState {
+    /// IAM says NoSuchEntity.
+    Missing,
+    /// It is there.
+    Present(ManagedPolicy),
+}
+
+/// The key that a Secret of ours holds, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldKey {
+    /// Its id.
+    pub id: String,
+    /// IAM's CreateDate, as recorded on the Secret.
+    pub created_at: Option<Timestamp>,
+    /// The account, as recorded on the Secret.
+    pub account_id: Option<String>,
+}
+
+/// A Secret that our S3AccessUser controls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OurSecret {
+    /// Its UID, the precondition of its deletion.
+    pub uid: String,
+    /// The precondition of its update.
+    pub resource_version: String,
+    /// The key it holds; `None` where the data is emptied or altered so that no working key is in it.
+    pub key: Option<HeldKey>,
+    /// The operator's annotations are there.
+    pub annotated: bool,
+    /// The key that it held before.
+    pub previous: Option<String>,
+    /// When the key was swapped.
+    pub rotated_at: Option<Timestamp>,
+    /// The rotate annotation that the key answers to.
+    pub rotate_handled: Option<String>,
+    /// Data, labels and annotations are what the spec and the key make of them.
+    pub up_to_date: bool,
+}
+
+/// A live read of the Secret of the wanted name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretState {
+    /// Kubernetes says NotFound.
+    Missing,
+    /// It is not ours to write.
+    Foreign {
+        /// The other S3AccessUser that controls it.
+        other_user: Option<String>,
+    },
+    /// It is ours.
+    Ours(OurSecret),
+}
+
+/// A key that this process made and that is in no Secret yet. The secret half stays in the shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Minted {
+    /// Its id.
+    pub id: String,
+    /// IAM's CreateDate.
+    pub created_at: Timestamp,
+}
+
+/// What this process has seen of a key at work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// The key.
+    pub id: String,
+    /// How often in a row AWS accepted it.
+    pub successes: u32,
+    /// The last attempt.
+    pub last: Option<Timestamp>,
+}
+
+/// Everything there is to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// The CR carries our finalizer.
+    pub finalizer: bool,
+    /// The CR's status says that all is done: what has to be taken back before a new key is made.
+    pub announced_settled: bool,
+    /// The hint of `status.retiringKey`.
+    pub retiring_hint: Option<String>,
+    /// The IAM user.
+    pub user: UserState,
+    /// The managed policies that were asked for, by ARN: the wanted one and the recorded ones.
+    pub policies: BTreeMap<String, PolicyState>,
+    /// The Secret of the wanted name.
+    pub secret: SecretState,
+    /// Secrets of ours under other names: `spec.secret.name` was changed.
+    pub renamed: BTreeMap<String, OurSecret>,
+    /// A key of this process that is in no Secret yet.
+    pub minted: Option<Minted>,
+    /// What was seen of the newest key at work.
+    pub probes: Probes,
+    /// IAM's GetAccessKeyLastUsed of the retiring key, where it was asked: `(id, last use)`.
+    pub last_used: Option<(String, Option<Timestamp>)>,
+    /// DeleteUser said DeleteConflict.
+    pub leftovers: bool,
+    /// What DeleteUser may have found in its way was removed in this pass.
+    pub cleared: bool,
+}
+
+/// What an action led to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// It was done.
+    Done,
+    /// CreateUser's answer: the ARN.
+    UserCreated(String),
+    /// CreateAccessKey's answer, less the secret.
+    KeyCreated(Minted),
+    /// Whether AWS accepted the key.
+    Probed(bool),
+    /// When the key was last used.
+    LastUsed(Option<Timestamp>),
+    /// The Secret's new UID and resource version.
+    SecretWritten {
+        /// Its UID.
+        uid: String,
+        /// Its resource version.
+        resource_version: String,
+    },
+    /// DeleteUser said DeleteConflict.
+    DeleteConflict,
+}
+
+impl Observed {
+    /// A CR that was never acted upon.
+    pub fn nothing() -> Self {
+        Self {
+            finalizer: false,
+            announced_settled: false,
+            retiring_hint: None,
+            user: UserState::Unread,
+            policies: BTreeMap::new(),
+            secret: SecretState::Missing,
+            renamed: BTreeMap::new(),
+            minted: None,
+            probes: Probes::default(),
+            last_used: None,
+            leftovers: false,
+            cleared: false,
+        }
+    }
+
+    /// The IAM user, where it is there.
+    pub fn user(&self) -> Option<&User> {
+        match &self.user {
+            UserState::Present(user) => Some(user),
+            UserState::Unread | UserState::Missing | UserState::Deleted => None,
+        }
+    }
+
+    /// The Secret of the wanted name, where it is ours.
+    pub fn our_secret(&self) -> Option<&OurSecret> {
+        match &self.secret {
+            SecretState::Ours(secret) => Some(secret),
+            SecretState::Missing | SecretState::Foreign { .. } => None,
+        }
+    }
+
+    /// The key that a Secret of ours holds: under the wanted name, else under an earlier one.
+    pub fn held(&self) -> Option<(&OurSecret, &HeldKey)> {
+        self.our_secret()
+            .into_iter()
+            .chain(self.renamed.values())
+            .find_map(|secret| secret.key.as_ref().map(|key| (secret, key)))
+    }
+
+    /// Brings the picture up to date after an action, as IAM and Kubernetes do by their documented effects.
+    pub fn record(&mut self, owner: &Owner, action: &Action, effect: &Effect, now: Timestamp) {
+        match (action, effect) {
+            (Action::AddFinalizer, _) => self.finalizer = true,
+            (Action::RemoveFinalizer, _) => self.finalizer = false,
+            (Action::Announce(_), _) => self.announced_settled = false,
+            (Action::CreateUser { tags, boundary }, Effect::UserCreated(arn)) => {
+                self.user = UserState::Present(Box::new(User {
+                    arn: arn.clone(),
+                    path: owner.path.clone(),
+                    tags: tags.clone(),
+                    boundary: boundary.clone(),
+                    keys: Vec::new(),
+                    attached: BTreeSet::new(),
+                    inline: BTreeMap::new(),
+                }));
+            }
+            (Action::CreatePolicy { arn, document }, _) => {
+                let policy = ManagedPolicy {
+                    tags: owner.identity.tags(),
+                    document: document.clone(),
+                    versions: Vec::new(),
+                };
+                self.policies.insert(arn.clone(), PolicyState::Present(policy));
+            }
+            (Action::TagPolicy { arn, tags }, _) => {
+                if let Some(PolicyState::Present(policy)) = self.policies.get_mut(arn) {
+                    policy.tags.extend(tags.clone());
+                }
+            }
+            (Action::DeletePolicyVersion { arn, version }, _) => {
+                if let Some(PolicyState::Present(policy)) = self.policies.get_mut(arn) {
+                    policy.versions.retain(|found| found.id != *version);
+                }
+            }
+            (Action::CreatePolicyVersion { arn, document }, _) => {
+                if let Some(PolicyState::Present(policy)) = self.policies.get_mut(arn) {
+                    policy.document = document.clone();
+                }
+            }
+            (Action::DeletePolicy { arn }, _) => {
+                self.policies.insert(arn.clone(), PolicyState::Missing);
+            }
+            (Action::DeleteUser, Effect::DeleteConflict) => self.leftovers = true,
+            (Action::DeleteUser, _) => self.user = UserState::Deleted,
+            (Action::ClearLeftovers, _) => (self.leftovers, self.cleared) = (false, true),
+            (Action::WriteSecret { key_id, record }, Effect::SecretWritten { uid, resource_version }) => {
+                self.record_secret(owner, key_id, record, uid, resource_version);
+            }
+            (Action::DeleteSecret { name, .. }, _) => {
+                self.renamed.remove(name);
+            }
+            (Action::ProbeKey { id }, Effect::Probed(usable)) => {
+                if self.probes.id != *id {
+                    self.probes = Probes {
+                        id: id.clone(),
+                        ..Probes::default()
+                    };
+                }
+                self.probes.successes = if *usable { self.probes.successes + 1 } else { 0 };
+                self.probes.last = Some(now);
+            }
+            (Action::ReadLastUsed { id }, Effect::LastUsed(time)) => self.last_used = Some((id.clone(), *time)),
+            (Action::CreateAccessKey, Effect::KeyCreated(minted)) => {
+                let key = AccessKey {
+                    id: minted.id.clone(),
+                    active: true,
+                    created_at: minted.created_at,
+                };
+                self.minted = Some(minted.clone());
+                self.probes = Probes {
+                    id: minted.id.clone(),
+                    ..Probes::default()
+                };
+                self.with_user(|user| user.keys.push(key));
+            }
+            _ => self.with_user(|user| record_on_user(user, action)),
+        }
+        if let Action::DeleteKey { id, .. } = action {
+            self.minted.take_if(|minted| minted.id == *id);
+        }
+    }
+
+    fn record_secret(&mut self, owner: &Owner, key_id: &str, record: &SecretRecord, uid: &str, resource_version: &str) {
+        self.minted.take_if(|minted| minted.id == key_id);
+        self.secret = SecretState::Ours(OurSecret {
+            uid: uid.to_owned(),
+            resource_version: resource_version.to_owned(),
+            key: Some(HeldKey {
+                id: key_id.to_owned(),
+                created_at: record.created_at,
+                account_id: Some(owner.account.id.clone()),
+            }),
+            annotated: true,
+            previous: record.previous.clone(),
+            rotated_at: record.rotated_at,
+            rotate_handled: record.rotate_handled.clone(),
+            up_to_date: true,
+        });
+    }
+
+    fn with_user(&mut self, change: impl FnOnce(&mut User)) {
+        if let UserState::Present(user) = &mut self.user {
+            change(user);
+        }
+    }
+}
+
+fn record_on_user(user: &mut User, action: &Action) {
+    match action {
+        Action::MoveUser { path } => {
+            user.arn = user
+                .arn
+                .replacen(&format!(":user{}", user.path), &format!(":user{path}"), 1);
+            user.path.clone_from(path);
+        }
+        Action::TagUser(tags) => user.tags.extend(tags.clone()),
+        Action::UntagUser(keys) => user.tags.retain(|key, _| !keys.contains(key)),
+        Action::PutBoundary(arn) => user.boundary = Some(arn.clone()),
+        Action::DeleteBoundary => user.boundary = None,
+        Action::AttachPolicy(arn) => {
+            user.attached.insert(arn.clone());
+        }
+        Action::DetachPolicy(arn) => {
+            user.attached.remove(arn);
+        }
+        Action::PutInlinePolicy { name, document } => {
+            user.inline.insert(name.clone(), document.clone());
+        }
+        Action::DeleteInlinePolicy { name } => {
+            user.inline.remove(name);
+        }
+        Action::SetKeyStatus { id, active } => {
+            if let Some(key) = user.keys.iter_mut().find(|key| key.id == *id) {
+                key.active = *active;
+            }
+        }
+        Action::DeleteKey { id, .. } => user.keys.retain(|key| key.id != *id),
+        _ => {}
+    }
+}
+
+impl User {
+    /// The record of the policy that the operator made: `managed:…` or `inline:…`.
+    pub fn policy_records(&self) -> impl Iterator<Item = &str> {
+        [tags::POLICY, tags::PREVIOUS_POLICY]
+            .into_iter()
+            .filter_map(|tag| self.tags.get(tag))
+            .map(String::as_str)
+    }
+
+    /// When the user was taken over from somebody else; keys that are older are not ours.
+    pub fn adopted_at(&self) -> Option<Timestamp> {
+        self.tags.get(tags::ADOPTED_AT).and_then(|time| time.parse().ok())
+    }
+}

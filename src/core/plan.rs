@@ -1,0 +1,188 @@
+//! The decision: what to do next, about which part, and how it stands. A pure function of what is wanted, what is
+//! seen, and the time.
+
+mod action;
+mod identity;
+mod key;
+mod policies;
+mod secret;
+mod teardown;
+
+pub use action::{Action, Part, SecretRecord, WhyDelete};
+pub use teardown::{policies_to_read, teardown};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::desired::Desired;
+use super::observed::Observed;
+use super::rotation::later;
+use crate::api::Reason;
+
+/// The configured waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// IAM's consistency window: within it, "not found" may be a replica that lags (3–15 s are usual, 30 s reported).
+    pub consistency_window: SignedDuration,
+    /// Between two probes of a new key.
+    pub probe_interval: SignedDuration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            consistency_window: SignedDuration::from_secs(60),
+            probe_interval: SignedDuration::from_secs(2),
+        }
+    }
+}
+
+/// How a part stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// As the spec says.
+    Synced,
+    /// The operator goes on by itself.
+    Waiting(Reason, String),
+    /// Only somebody's action helps.
+    Blocked(Reason, String),
+    /// An earlier part comes first.
+    Pending,
+}
+
+/// The parts, each of which has a condition of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// The IAM user.
+    pub user: Progress,
+    /// Its policies.
+    pub policy: Progress,
+    /// Its access key.
+    pub key: Progress,
+    /// The Secret.
+    pub secret: Progress,
+}
+
+impl Parts {
+    /// Nothing is known yet.
+    pub fn pending() -> Self {
+        Self {
+            user: Progress::Pending,
+            policy: Progress::Pending,
+            key: Progress::Pending,
+            secret: Progress::Pending,
+        }
+    }
+
+    /// The part's progress.
+    pub fn of(&self, part: Part) -> &Progress {
+        match part {
+            Part::User => &self.user,
+            Part::Policy => &self.policy,
+            Part::AccessKey => &self.key,
+            Part::Secret => &self.secret,
+        }
+    }
+
+    /// Changes the part's progress.
+    pub fn set(&mut self, part: Part, progress: Progress) {
+        match part {
+            Part::User => self.user = progress,
+            Part::Policy => self.policy = progress,
+            Part::AccessKey => self.key = progress,
+            Part::Secret => self.secret = progress,
+        }
+    }
+}
+
+/// A replaced key in its overlap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retiring {
+    /// Its id.
+    pub id: String,
+    /// When it is deactivated.
+    pub retire_at: Timestamp,
+    /// When IAM says it was last used.
+    pub last_used: Option<Timestamp>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// In this order; after them, plan again. Empty: all is done that can be done now.
+    pub actions: Vec<Action>,
+    /// How each part stands.
+    pub parts: Parts,
+    /// When to look again, where something is to come.
+    pub wake_at: Option<Timestamp>,
+    /// The replaced key.
+    pub retiring: Option<Retiring>,
+    /// When the key is due.
+    pub next_rotation_at: Option<Timestamp>,
+}
+
+impl Plan {
+    fn new() -> Self {
+        Self {
+            actions: Vec::new(),
+            parts: Parts::pending(),
+            wake_at: None,
+            retiring: None,
+            next_rotation_at: None,
+        }
+    }
+
+    /// Looks again at that time, or earlier if something else is due earlier.
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn wait(&mut self, part: Part, reason: Reason, message: impl Into<String>, until: Timestamp) {
+        self.parts.set(part, Progress::Waiting(reason, message.into()));
+        self.wake(until);
+    }
+
+    fn block(&mut self, part: Part, reason: Reason, message: impl Into<String>) {
+        self.parts.set(part, Progress::Blocked(reason, message.into()));
+    }
+}
+
+/// Decides for a CR that is not being deleted: an ordered chain over one picture of the world.
+///
+/// The user comes first, then its policies, then the key and the Secret, so that a key that is Ready can do what the
+/// spec says. A part that cannot go on leaves the later ones as they are.
+pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
+    let mut plan = Plan::new();
+    let account = &desired.owner.account.id;
+    if let Some(other) = observed
+        .held()
+        .and_then(|(_, key)| key.account_id.as_ref())
+        .filter(|other| *other != account)
+    {
+        plan.block(
+            Part::User,
+            Reason::AccountMismatch,
+            format!("the Secret's key belongs to account {other}, and the operator's credentials to {account}: restore the credentials, or delete the S3AccessUser and create it again"),
+        );
+        return plan;
+    }
+    let Some(user) = identity::plan_user(desired, observed, &mut plan) else {
+        return plan;
+    };
+    if plan.actions.is_empty() {
+        plan.parts.user = Progress::Synced;
+    }
+    policies::plan_policies(desired, observed, user, &mut plan);
+    if !matches!(plan.parts.policy, Progress::Blocked(..)) && plan.actions.is_empty() {
+        plan.parts.policy = Progress::Synced;
+    }
+    if !plan.actions.is_empty() {
+        return plan;
+    }
+    key::plan_key(desired, observed, user, now, waits, &mut plan);
+    plan
+}
+
+/// Soon, without a busy loop.
+fn soon(now: Timestamp, waits: &Waits) -> Timestamp {
+    later(now, waits.probe_interval)
+}

@@ -1,0 +1,123 @@
+//! The IAM user: created whole, refused where it is somebody else's, kept as the spec says.
+
+use std::collections::BTreeMap;
+
+use super::{Action, Part, Plan};
+use crate::api::{Adoption, Reason, tags};
+use crate::core::desired::Desired;
+use crate::core::names::{self, Ownership};
+use crate::core::observed::{Observed, User, UserState};
+
+/// Plans the user; `None` where nothing else can be planned before it is there and ours.
+pub(super) fn plan_user<'a>(desired: &Desired, observed: &'a Observed, plan: &mut Plan) -> Option<&'a User> {
+    let user = match &observed.user {
+        UserState::Unread | UserState::Missing | UserState::Deleted => {
+            add_finalizer(observed, plan);
+            plan.actions.push(Action::CreateUser {
+                tags: desired.user_tags(None),
+                boundary: desired.boundary.clone(),
+            });
+            return None;
+        }
+        UserState::Present(user) => user,
+    };
+    let owner = &desired.owner;
+    match (owner.identity.ownership(&user.tags), owner.adoption) {
+        (Ownership::Ours, _) => {}
+        (Ownership::Predecessor, Adoption::IfOwnedByTag | Adoption::Force) => {
+            add_finalizer(observed, plan);
+            plan.actions.push(Action::TagUser(owner.identity.tags()));
+            return None;
+        }
+        (ownership, adoption) => {
+            plan.block(
+                Part::User,
+                Reason::ForeignUser,
+                foreign_user(&owner.user_name, user, ownership, adoption),
+            );
+            return None;
+        }
+    }
+    add_finalizer(observed, plan);
+    if user.path != owner.path {
+        plan.actions.push(Action::MoveUser {
+            path: owner.path.clone(),
+        });
+    }
+    plan_tags(desired, user, plan);
+    plan_boundary(desired, user, plan);
+    Some(user)
+}
+
+/// Before the first write to IAM, so that nothing is made that no finalizer removes.
+fn add_finalizer(observed: &Observed, plan: &mut Plan) {
+    if !observed.finalizer {
+        plan.actions.push(Action::AddFinalizer);
+    }
+}
+
+fn plan_tags(desired: &Desired, user: &User, plan: &mut Plan) {
+    let mut wanted = desired.user_tags(Some(user));
+    // The policy's record is written before the policy is made or deleted: see `policies`.
+    wanted.remove(tags::POLICY);
+    wanted.remove(tags::BOUNDARY);
+    let missing: BTreeMap<String, String> = wanted
+        .iter()
+        .filter(|(key, value)| user.tags.get(*key) != Some(value))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let stale: Vec<String> = user
+        .tags
+        .keys()
+        .filter(|key| names::recorded(user.tags.get(tags::TAG_KEYS), key) && !desired.tags.contains_key(*key))
+        .chain(
+            user.tags
+                .keys()
+                .filter(|key| [tags::ATTACHED, tags::TAG_KEYS].contains(&key.as_str()) && !wanted.contains_key(*key)),
+        )
+        .cloned()
+        .collect();
+    if !missing.is_empty() {
+        plan.actions.push(Action::TagUser(missing));
+    }
+    if !stale.is_empty() {
+        plan.actions.push(Action::UntagUser(stale));
+    }
+}
+
+/// A boundary that the spec does not name is only removed if the operator set it.
+fn plan_boundary(desired: &Desired, user: &User, plan: &mut Plan) {
+    match (&desired.boundary, &user.boundary) {
+        (Some(wanted), found) => {
+            let record = names::record([wanted.as_str()]);
+            if user.tags.get(tags::BOUNDARY) != Some(&record) {
+                plan.actions
+                    .push(Action::TagUser(BTreeMap::from([(tags::BOUNDARY.to_owned(), record)])));
+            }
+            if found.as_ref() != Some(wanted) {
+                plan.actions.push(Action::PutBoundary(wanted.clone()));
+            }
+        }
+        (None, Some(found)) if names::recorded(user.tags.get(tags::BOUNDARY), found) => {
+            plan.actions.push(Action::DeleteBoundary);
+        }
+        (None, _) => {
+            if user.tags.contains_key(tags::BOUNDARY) {
+                plan.actions.push(Action::UntagUser(vec![tags::BOUNDARY.to_owned()]));
+            }
+        }
+    }
+}
+
+fn foreign_user(name: &str, user: &User, ownership: Ownership, adoption: Adoption) -> String {
+    let whose = match (ownership, user.tags.get(tags::OWNER), user.tags.get(tags::CLUSTER)) {
+        (Ownership::Predecessor, ..) => "belongs to an earlier S3AccessUser of this name".to_owned(),
+        (_, Some(owner), Some(cluster)) => format!("belongs to S3AccessUser {owner} of cluster {cluster}"),
+        _ => "was not made by this operator".to_owned(),
+    };
+    let help = match (ownership, adoption) {
+        (Ownership::Predecessor, Adoption::Never) => "set spec.adoption to IfOwnedByTag to take it over",
+        _ => "choose another spec.userName, or delete that user if nobody needs it",
+    };
+    format!("IAM user {name} {whose}: {help}")
+}

@@ -1,0 +1,340 @@
+//! The access key: made once, seen to work, replaced without a gap, and never left behind.
+
+use jiff::Timestamp;
+
+use super::secret::{self, SecretName};
+use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDelete, soon};
+use crate::api::Reason;
+use crate::core::desired::Desired;
+use crate::core::observed::{AccessKey, HeldKey, Observed, OurSecret, User};
+use crate::core::rotation::{PROBES, Retirement, later};
+
+/// IAM's limit on the access keys of a user; inactive ones count.
+const KEYS_LIMIT: usize = 2;
+/// A new key that AWS does not accept for this many consistency windows is given up.
+const UNUSABLE_AFTER: i32 = 10;
+
+/// Everything that the decisions about the key look at.
+struct View<'a> {
+    desired: &'a Desired,
+    observed: &'a Observed,
+    user: &'a User,
+    now: Timestamp,
+    waits: &'a Waits,
+}
+
+/// Plans the key and the Secret that holds it.
+pub(super) fn plan_key(
+    desired: &Desired,
+    observed: &Observed,
+    user: &User,
+    now: Timestamp,
+    waits: &Waits,
+    plan: &mut Plan,
+) {
+    let view = View {
+        desired,
+        observed,
+        user,
+        now,
+        waits,
+    };
+    // No key is made or touched while its Secret could not be written.
+    if !secret::may_write(desired, observed, plan) {
+        return;
+    }
+    match observed.held() {
+        Some((secret, key)) => match view.listed(&key.id) {
+            Some(listed) => view.plan_current(secret, listed, plan),
+            None if view.may_be_lagging(key) => {
+                let message = format!("IAM does not list access key {} yet", key.id);
+                plan.wait(Part::AccessKey, Reason::WaitingForKey, message, soon(now, waits));
+            }
+            None => view.plan_first(plan),
+        },
+        None => view.plan_first(plan),
+    }
+}
+
+impl View<'_> {
+    fn listed(&self, id: &str) -> Option<&AccessKey> {
+        self.user.keys.iter().find(|key| key.id == id)
+    }
+
+    /// Keys that are older than the user's adoption were made by somebody else, for somebody else.
+    fn is_ours(&self, key: &AccessKey) -> bool {
+        self.user
+            .adopted_at()
+            .is_none_or(|adopted_at| key.created_at >= adopted_at)
+    }
+
+    /// Within the consistency window, a replica of IAM that does not know the key proves nothing.
+    fn may_be_lagging(&self, key: &HeldKey) -> bool {
+        key.created_at
+            .is_some_and(|created_at| later(created_at, self.waits.consistency_window) > self.now)
+    }
+
+    /// No Secret of ours holds a key that IAM knows: make one, then remove what nobody can use any more.
+    fn plan_first(&self, plan: &mut Plan) {
+        if let Some(minted) = &self.observed.minted {
+            plan.parts.key = Progress::Waiting(Reason::Creating, "the new access key goes into the Secret".to_owned());
+            plan.actions.push(self.write_first(&minted.id, minted.created_at));
+            return;
+        }
+        if !self.desired.active {
+            self.delete_orphans(None, plan);
+            let message = "suspended: no access key is made until spec.suspend and spec.accessKey.status allow it";
+            plan.block(Part::AccessKey, Reason::Suspended, message);
+            plan.parts.secret = Progress::Pending;
+            return;
+        }
+        if self.user.keys.len() >= KEYS_LIMIT {
+            // The newest of ours goes: of two, it is the one that no consumer can have got from the Secret.
+            let newest = self
+                .user
+                .keys
+                .iter()
+                .filter(|key| self.is_ours(key))
+                .max_by_key(|key| key.created_at);
+            match newest {
+                Some(key) => plan.actions.push(Action::DeleteKey {
+                    id: key.id.clone(),
+                    why: WhyDelete::Orphan,
+                }),
+                None => {
+                    self.block_on_foreign_keys(plan);
+                    return;
+                }
+            }
+        }
+        plan.parts.key = Progress::Waiting(Reason::Creating, "an access key is being made".to_owned());
+        if self.observed.announced_settled {
+            plan.actions.push(Action::Announce(Reason::Creating));
+        }
+        plan.actions.push(Action::CreateAccessKey);
+    }
+
+    fn write_first(&self, id: &str, created_at: Timestamp) -> Action {
+        Action::WriteSecret {
+            key_id: id.to_owned(),
+            record: SecretRecord {
+                created_at: Some(created_at),
+                rotate_handled: self.desired.rotation.requested.clone(),
+                ..SecretRecord::default()
+            },
+        }
+    }
+
+    /// The Secret holds a key that IAM knows.
+    fn plan_current(&self, secret: &OurSecret, current: &AccessKey, plan: &mut Plan) {
+        plan.next_rotation_at = self
+            .desired
+            .rotation
+            .due_at(current.created_at)
+            .filter(|_| self.desired.active);
+        let refreshed = secret::refresh(self.desired, self.observed, secret, current, plan);
+        if current.active != self.desired.active {
+            plan.actions.push(Action::SetKeyStatus {
+                id: current.id.clone(),
+                active: self.desired.active,
+            });
+        }
+        self.plan_retiring(secret, current, plan);
+        self.delete_orphans(Some((secret, current)), plan);
+        if !plan.actions.is_empty() || refreshed == SecretName::Stale {
+            return;
+        }
+        plan.parts.secret = Progress::Synced;
+        if !self.desired.active {
+            let message = format!(
+                "suspended: access key {} is inactive because spec.suspend or spec.accessKey.status says so",
+                current.id
+            );
+            plan.block(Part::AccessKey, Reason::Suspended, message);
+            return;
+        }
+        plan.parts.key = Progress::Synced;
+        self.prove(current, plan);
+        if let Some(minted) = &self.observed.minted {
+            self.plan_swap(secret, current, &minted.id, minted.created_at, plan);
+        } else {
+            self.plan_rotation(secret, current, plan);
+        }
+    }
+
+    /// A key in its first minutes is Ready only when AWS has been seen to accept it.
+    fn prove(&self, current: &AccessKey, plan: &mut Plan) {
+        let probes = &self.observed.probes;
+        let tried = probes.id == current.id && probes.last.is_some();
+        if tried && probes.successes > 0 {
+            return;
+        }
+        let fresh = later(current.created_at, self.waits.consistency_window) > self.now;
+        if !fresh && !tried {
+            return;
+        }
+        self.probe(&current.id, plan);
+        let message = format!("AWS does not accept access key {} yet; it is tried again", current.id);
+        plan.parts.key = Progress::Waiting(Reason::WaitingForKey, message);
+    }
+
+    /// Tries a key, at most once in a probe interval.
+    fn probe(&self, id: &str, plan: &mut Plan) {
+        let probes = &self.observed.probes;
+        match probes
+            .last
+            .filter(|_| probes.id == id)
+            .map(|last| later(last, self.waits.probe_interval))
+        {
+            Some(next) if next > self.now => plan.wake(next),
+            _ => plan.actions.push(Action::ProbeKey { id: id.to_owned() }),
+        }
+    }
+
+    fn plan_rotation(&self, secret: &OurSecret, current: &AccessKey, plan: &mut Plan) {
+        let requested = &self.desired.rotation.requested;
+        let on_demand = secret.annotated && requested.is_some() && *requested != secret.rotate_handled;
+        let scheduled = plan.next_rotation_at.is_some_and(|due_at| due_at <= self.now);
+        if !on_demand && !scheduled {
+            if let Some(due_at) = plan.next_rotation_at {
+                plan.wake(due_at);
+            }
+            return;
+        }
+        if let Some(retiring) = plan.retiring.clone() {
+            let message = format!(
+                "a rotation is due, and waits until {} leaves its overlap at {}, since IAM allows two access keys",
+                retiring.id, retiring.retire_at
+            );
+            plan.wait(Part::AccessKey, Reason::Rotating, message, retiring.retire_at);
+            return;
+        }
+        if self.user.keys.len() >= KEYS_LIMIT {
+            self.block_on_foreign_keys(plan);
+            return;
+        }
+        let message = format!("access key {} is being replaced", current.id);
+        plan.parts.key = Progress::Waiting(Reason::Rotating, message);
+        if self.observed.announced_settled {
+            plan.actions.push(Action::Announce(Reason::Rotating));
+        }
+        plan.actions.push(Action::CreateAccessKey);
+    }
+
+    /// The new key goes into the Secret once it has been seen to work several times in a row.
+    fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, id: &str, created_at: Timestamp, plan: &mut Plan) {
+        let probes = &self.observed.probes;
+        let successes = if probes.id == id { probes.successes } else { 0 };
+        let message = format!(
+            "access key {id} replaces {} once AWS has accepted it {PROBES} times in a row; so far {successes}",
+            current.id
+        );
+        plan.parts.key = Progress::Waiting(Reason::Rotating, message);
+        if successes >= PROBES {
+            plan.actions.push(Action::WriteSecret {
+                key_id: id.to_owned(),
+                record: SecretRecord {
+                    created_at: Some(created_at),
+                    previous: Some(current.id.clone()),
+                    rotated_at: Some(self.now),
+                    rotate_handled: self
+                        .desired
+                        .rotation
+                        .requested
+                        .clone()
+                        .or_else(|| secret.rotate_handled.clone()),
+                },
+            });
+        } else if later(created_at, self.waits.consistency_window * UNUSABLE_AFTER) <= self.now {
+            plan.actions.push(Action::DeleteKey {
+                id: id.to_owned(),
+                why: WhyDelete::Unusable,
+            });
+        } else {
+            self.probe(id, plan);
+        }
+    }
+
+    /// The key that the Secret held before: works through the overlap, then inactive, then deleted.
+    fn plan_retiring(&self, secret: &OurSecret, current: &AccessKey, plan: &mut Plan) {
+        let Some(key) = self.retiring(secret, current) else {
+            return;
+        };
+        let rotated_at = secret.rotated_at.unwrap_or(current.created_at);
+        let overlap = self.desired.rotation.overlap;
+        let regular = Retirement::of(rotated_at, overlap, None);
+        if regular.deactivate_at > self.now {
+            self.keep_retiring(key, regular, None, plan);
+            return;
+        }
+        let Some((_, last_used)) = self.observed.last_used.as_ref().filter(|(id, _)| *id == key.id) else {
+            plan.actions.push(Action::ReadLastUsed { id: key.id.clone() });
+            return;
+        };
+        let retirement = Retirement::of(rotated_at, overlap, *last_used);
+        if retirement.delete_at <= self.now && !key.active {
+            plan.actions.push(Action::DeleteKey {
+                id: key.id.clone(),
+                why: WhyDelete::Retired,
+            });
+        } else {
+            self.keep_retiring(key, retirement, *last_used, plan);
+        }
+    }
+
+    fn keep_retiring(&self, key: &AccessKey, retirement: Retirement, last_used: Option<Timestamp>, plan: &mut Plan) {
+        let active = self.desired.active && retirement.deactivate_at > self.now;
+        if key.active != active {
+            plan.actions.push(Action::SetKeyStatus {
+                id: key.id.clone(),
+                active,
+            });
+        }
+        plan.wake(if retirement.deactivate_at > self.now {
+            retirement.deactivate_at
+        } else {
+            retirement.delete_at
+        });
+        plan.retiring = Some(Retiring {
+            id: key.id.clone(),
+            retire_at: retirement.deactivate_at,
+            last_used,
+        });
+    }
+
+    /// By the Secret's own record; by the status only as a hint, and only for a key that is older than the current one.
+    fn retiring(&self, secret: &OurSecret, current: &AccessKey) -> Option<&AccessKey> {
+        self.user.keys.iter().filter(|key| key.id != current.id).find(|key| {
+            secret.previous.as_ref() == Some(&key.id)
+                || (self.observed.retiring_hint.as_ref() == Some(&key.id) && key.created_at < current.created_at)
+        })
+    }
+
+    /// A key of ours that no Secret holds is of use to nobody: a crash or a lost response left it.
+    fn delete_orphans(&self, keep: Option<(&OurSecret, &AccessKey)>, plan: &mut Plan) {
+        let minted = self.observed.minted.as_ref().map(|minted| minted.id.as_str());
+        for key in self.user.keys.iter().filter(|key| self.is_ours(key)) {
+            let kept = keep.is_some_and(|(secret, current)| {
+                key.id == current.id
+                    || self
+                        .retiring(secret, current)
+                        .is_some_and(|retiring| retiring.id == key.id)
+            });
+            if !kept && minted != Some(key.id.as_str()) {
+                plan.actions.push(Action::DeleteKey {
+                    id: key.id.clone(),
+                    why: WhyDelete::Orphan,
+                });
+            }
+        }
+    }
+
+    fn block_on_foreign_keys(&self, plan: &mut Plan) {
+        let ids: Vec<&str> = self.user.keys.iter().map(|key| key.id.as_str()).collect();
+        let message = format!(
+            "IAM allows two access keys, and the slots are taken by {}, of which this operator may not delete any: delete one of those that were there before the user was adopted",
+            ids.join(" and ")
+        );
+        plan.block(Part::AccessKey, Reason::ForeignAccessKeys, message);
+    }
+}

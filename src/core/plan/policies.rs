@@ -1,0 +1,219 @@
+//! The policies: ours made, kept and removed; others attached, and only those detached that the operator attached.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Action, Part, Plan};
+use crate::api::{Adoption, Reason, tags};
+use crate::core::desired::{Account, Desired, DesiredPolicy, Owner};
+use crate::core::names::{self, Ownership};
+use crate::core::observed::{ManagedPolicy, Observed, PolicyState, User};
+use crate::core::policy::Document;
+
+/// IAM's limit on the versions of a managed policy.
+const VERSIONS_LIMIT: usize = 5;
+
+pub(super) fn plan_policies(desired: &Desired, observed: &Observed, user: &User, plan: &mut Plan) {
+    if !record_policy(desired, observed, user, plan) {
+        return;
+    }
+    match &desired.policy {
+        Some(DesiredPolicy::Managed { arn, document }) => {
+            if !plan_managed(desired, observed, arn, document, plan) {
+                return;
+            }
+            attach(user, arn, plan);
+        }
+        Some(DesiredPolicy::Inline { name, document }) => {
+            if !user
+                .inline
+                .get(name)
+                .is_some_and(|found| found.means_the_same(document))
+            {
+                plan.actions.push(Action::PutInlinePolicy {
+                    name: name.clone(),
+                    document: document.clone(),
+                });
+            }
+        }
+        None => {}
+    }
+    for arn in &desired.attached {
+        attach(user, arn, plan);
+    }
+    for arn in &user.attached {
+        if names::recorded(user.tags.get(tags::ATTACHED), arn)
+            && !desired.attached.contains(arn)
+            && !is_own(desired, arn)
+        {
+            plan.actions.push(Action::DetachPolicy(arn.clone()));
+        }
+    }
+    remove_previous(desired, observed, user, plan);
+}
+
+/// Writes down which policy is ours before it is made, and which one is to go before the new one takes its place in
+/// the record. Returns false where an older removal has to end first.
+fn record_policy(desired: &Desired, observed: &Observed, user: &User, plan: &mut Plan) -> bool {
+    let wanted = desired.policy.as_ref().map(DesiredPolicy::record);
+    let recorded = user.tags.get(tags::POLICY);
+    if recorded == wanted.as_ref() {
+        return true;
+    }
+    match (recorded, user.tags.get(tags::PREVIOUS_POLICY)) {
+        (Some(recorded), None) => {
+            let mut update = BTreeMap::from([(tags::PREVIOUS_POLICY.to_owned(), recorded.clone())]);
+            match wanted {
+                Some(wanted) => {
+                    update.insert(tags::POLICY.to_owned(), wanted);
+                    plan.actions.push(Action::TagUser(update));
+                }
+                None => {
+                    plan.actions.push(Action::TagUser(update));
+                    plan.actions.push(Action::UntagUser(vec![tags::POLICY.to_owned()]));
+                }
+            }
+            true
+        }
+        (None, _) => {
+            plan.actions
+                .extend(wanted.map(|wanted| Action::TagUser(BTreeMap::from([(tags::POLICY.to_owned(), wanted)]))));
+            true
+        }
+        (Some(_), Some(previous)) if wanted.as_ref() == Some(previous) => {
+            // Changed back before the removal ended: the two swap places.
+            let update = BTreeMap::from([
+                (tags::POLICY.to_owned(), previous.clone()),
+                (tags::PREVIOUS_POLICY.to_owned(), recorded.cloned().unwrap_or_default()),
+            ]);
+            plan.actions.push(Action::TagUser(update));
+            true
+        }
+        (Some(_), Some(previous)) => {
+            plan.actions
+                .extend(removal(&desired.owner, observed, user, previous, &desired.attached));
+            plan.actions
+                .push(Action::UntagUser(vec![tags::PREVIOUS_POLICY.to_owned()]));
+            false
+        }
+    }
+}
+
+/// Returns false where the policy of that name is somebody else's.
+fn plan_managed(desired: &Desired, observed: &Observed, arn: &str, document: &Document, plan: &mut Plan) -> bool {
+    let policy = match observed.policies.get(arn) {
+        None | Some(PolicyState::Missing) => {
+            plan.actions.push(Action::CreatePolicy {
+                arn: arn.to_owned(),
+                document: document.clone(),
+            });
+            return true;
+        }
+        Some(PolicyState::Present(policy)) => policy,
+    };
+    let identity = &desired.owner.identity;
+    match (identity.ownership(&policy.tags), desired.owner.adoption) {
+        (Ownership::Ours, _) => {}
+        (Ownership::Predecessor, Adoption::IfOwnedByTag | Adoption::Force) => {
+            plan.actions.push(Action::TagPolicy {
+                arn: arn.to_owned(),
+                tags: identity.tags(),
+            });
+        }
+        _ => {
+            let message = format!(
+                "policy {arn} was not made for this S3AccessUser: choose another spec.policy.name, or name the policy in spec.managedPolicyArns to attach it as it is"
+            );
+            plan.block(Part::Policy, Reason::ForeignUser, message);
+            return false;
+        }
+    }
+    if !policy.document.means_the_same(document) {
+        plan.actions
+            .extend(version_to_prune(policy).map(|version| Action::DeletePolicyVersion {
+                arn: arn.to_owned(),
+                version,
+            }));
+        plan.actions.push(Action::CreatePolicyVersion {
+            arn: arn.to_owned(),
+            document: document.clone(),
+        });
+    }
+    true
+}
+
+/// The oldest version that is not in force, where there is no room for another.
+fn version_to_prune(policy: &ManagedPolicy) -> Option<String> {
+    if policy.versions.len() < VERSIONS_LIMIT {
+        return None;
+    }
+    let prunable = policy.versions.iter().filter(|version| !version.is_default);
+    prunable
+        .min_by_key(|version| version.created_at)
+        .map(|version| version.id.clone())
+}
+
+fn attach(user: &User, arn: &str, plan: &mut Plan) {
+    if !user.attached.contains(arn) {
+        plan.actions.push(Action::AttachPolicy(arn.to_owned()));
+    }
+}
+
+/// The policy that was ours under an earlier name or type goes, once its successor is in place.
+fn remove_previous(desired: &Desired, observed: &Observed, user: &User, plan: &mut Plan) {
+    let Some(previous) = user.tags.get(tags::PREVIOUS_POLICY) else {
+        return;
+    };
+    if plan.actions.is_empty() {
+        plan.actions
+            .extend(removal(&desired.owner, observed, user, previous, &desired.attached));
+        plan.actions
+            .push(Action::UntagUser(vec![tags::PREVIOUS_POLICY.to_owned()]));
+    }
+}
+
+/// What it takes to remove a recorded policy, as far as it is there. A managed policy is deleted only if its own tags
+/// say that it is ours, and stays attached where the spec names it among the existing ones.
+pub(super) fn removal(
+    owner: &Owner,
+    observed: &Observed,
+    user: &User,
+    record: &str,
+    keep: &BTreeSet<String>,
+) -> Vec<Action> {
+    let Some(arn) = recorded_arn(owner, record) else {
+        let name = record
+            .strip_prefix("inline:")
+            .filter(|name| user.inline.contains_key(*name));
+        return name
+            .into_iter()
+            .map(|name| Action::DeleteInlinePolicy { name: name.to_owned() })
+            .collect();
+    };
+    if keep.contains(&arn) {
+        return Vec::new();
+    }
+    let detach = user.attached.contains(&arn).then(|| Action::DetachPolicy(arn.clone()));
+    detach.into_iter().chain(deletion(owner, observed, &arn)).collect()
+}
+
+/// Deletes a managed policy whose own tags say that it is ours.
+pub(super) fn deletion(owner: &Owner, observed: &Observed, arn: &str) -> Option<Action> {
+    match observed.policies.get(arn) {
+        Some(PolicyState::Present(policy)) if owner.identity.ownership(&policy.tags) == Ownership::Ours => {
+            Some(Action::DeletePolicy { arn: arn.to_owned() })
+        }
+        _ => None,
+    }
+}
+
+/// The ARN that a record of the form `managed:<path><name>` stands for.
+pub fn recorded_arn(owner: &Owner, record: &str) -> Option<String> {
+    let Account { id, partition } = &owner.account;
+    record
+        .strip_prefix("managed:")
+        .map(|path_and_name| format!("arn:{partition}:iam::{id}:policy{path_and_name}"))
+}
+
+fn is_own(desired: &Desired, arn: &str) -> bool {
+    matches!(&desired.policy, Some(DesiredPolicy::Managed { arn: own, .. }) if own == arn)
+}

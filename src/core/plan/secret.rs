@@ -1,0 +1,73 @@
+//! The Secret: written only if it is ours, kept as the spec says, and followed when its name changes.
+
+use super::{Action, Part, Plan, SecretRecord};
+use crate::api::Reason;
+use crate::core::desired::Desired;
+use crate::core::observed::{AccessKey, Observed, OurSecret, SecretState};
+
+/// Whether the key lies where the spec wants it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecretName {
+    /// It does, and as it should.
+    Right,
+    /// It is about to be written.
+    Stale,
+}
+
+/// Returns false, with the condition set, where the Secret of the wanted name is somebody else's.
+pub(super) fn may_write(desired: &Desired, observed: &Observed, plan: &mut Plan) -> bool {
+    let SecretState::Foreign { other_user } = &observed.secret else {
+        return true;
+    };
+    let name = &desired.owner.secret_name;
+    match other_user {
+        Some(other) => plan.block(
+            Part::Secret,
+            Reason::SecretNameTaken,
+            format!("Secret {name} belongs to S3AccessUser {other}: choose another spec.secret.name"),
+        ),
+        None => plan.block(
+            Part::Secret,
+            Reason::ForeignSecret,
+            format!("Secret {name} exists and was not made for this S3AccessUser: choose another spec.secret.name, or delete that Secret if nobody needs it"),
+        ),
+    }
+    false
+}
+
+/// Brings the Secret to what the spec and its key make of it, and removes it under earlier names.
+pub(super) fn refresh(
+    desired: &Desired,
+    observed: &Observed,
+    secret: &OurSecret,
+    current: &AccessKey,
+    plan: &mut Plan,
+) -> SecretName {
+    let in_place = observed
+        .our_secret()
+        .is_some_and(|found| found.key.is_some() && found.up_to_date);
+    if !in_place {
+        plan.actions.push(Action::WriteSecret {
+            key_id: current.id.clone(),
+            record: SecretRecord {
+                created_at: Some(current.created_at),
+                previous: secret.previous.clone(),
+                rotated_at: secret.rotated_at,
+                // Stripped annotations are no request to rotate.
+                rotate_handled: if secret.annotated {
+                    secret.rotate_handled.clone()
+                } else {
+                    desired.rotation.requested.clone()
+                },
+            },
+        });
+        return SecretName::Stale;
+    }
+    for (name, renamed) in &observed.renamed {
+        plan.actions.push(Action::DeleteSecret {
+            name: name.clone(),
+            uid: renamed.uid.clone(),
+        });
+    }
+    SecretName::Right
+}

@@ -1,0 +1,113 @@
+//! Deletion: keys first, then everything of ours, in the order that IAM demands; it always ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::policies::{deletion, recorded_arn, removal};
+use super::{Action, Part, Plan, Progress, Waits, WhyDelete, soon};
+use crate::api::{Reason, tags};
+use crate::core::desired::Owner;
+use crate::core::names::Ownership;
+use crate::core::observed::{Observed, User, UserState};
+use crate::core::rotation::later;
+
+/// Decides for a CR that is being deleted. It needs no valid spec, no Secret and no namespace.
+pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
+    let mut plan = Plan::new();
+    if !observed.finalizer {
+        return plan;
+    }
+    if owner.abandon {
+        plan.actions.push(Action::RemoveFinalizer);
+        return plan;
+    }
+    match &observed.user {
+        UserState::Present(user) if owner.identity.ownership(&user.tags) == Ownership::Ours => {
+            plan_user(owner, observed, user, &mut plan);
+        }
+        // Created a moment ago, it may be unknown to the replica that answered: then it would be left behind.
+        UserState::Missing | UserState::Unread if !window_passed(owner, now, waits) => {
+            let message = "IAM does not know the user; it is looked for again before the S3AccessUser is let go";
+            plan.wait(Part::User, Reason::Deleting, message, soon(now, waits));
+        }
+        _ if owner.retain => {}
+        // The user is gone, or was never ours: a policy of ours may still be there.
+        _ => plan.actions.extend(
+            observed
+                .policies
+                .keys()
+                .filter_map(|arn| deletion(owner, observed, arn)),
+        ),
+    }
+    if plan.actions.is_empty() && plan.parts.user == Progress::Pending {
+        plan.actions.push(Action::RemoveFinalizer);
+    }
+    plan
+}
+
+fn window_passed(owner: &Owner, now: Timestamp, waits: &Waits) -> bool {
+    owner
+        .deleted_at
+        .is_none_or(|deleted_at| later(deleted_at, waits.consistency_window) <= now)
+}
+
+fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {
+    let adopted_at = user.adopted_at();
+    let (ours, foreign): (Vec<_>, Vec<_>) = user
+        .keys
+        .iter()
+        .partition(|key| adopted_at.is_none_or(|adopted_at| key.created_at >= adopted_at));
+    for key in ours {
+        plan.actions.push(Action::DeleteKey {
+            id: key.id.clone(),
+            why: WhyDelete::Teardown,
+        });
+    }
+    if owner.retain {
+        // Without the UID the user is nobody's, and the next S3AccessUser of this name may take it over.
+        plan.actions.push(Action::UntagUser(vec![tags::UID.to_owned()]));
+        plan.actions.push(Action::RemoveFinalizer);
+        return;
+    }
+    if !foreign.is_empty() {
+        let ids: Vec<&str> = foreign.iter().map(|key| key.id.as_str()).collect();
+        let message = format!(
+            "IAM user {} has access keys from before its adoption ({}): delete them, or set spec.deletionPolicy to Retain",
+            owner.user_name,
+            ids.join(", ")
+        );
+        plan.block(Part::User, Reason::DeleteBlocked, message);
+        return;
+    }
+    if observed.leftovers {
+        plan.actions.push(Action::ClearLeftovers);
+    }
+    let nothing = BTreeSet::new();
+    let mut actions = Vec::new();
+    for record in user.policy_records() {
+        actions.extend(removal(owner, observed, user, record, &nothing));
+    }
+    for arn in &user.attached {
+        if !actions.contains(&Action::DetachPolicy(arn.clone())) {
+            actions.push(Action::DetachPolicy(arn.clone()));
+        }
+    }
+    // A policy can be deleted only when it is attached nowhere.
+    actions.sort_by_key(|action| matches!(action, Action::DeletePolicy { .. }));
+    plan.actions.extend(actions);
+    plan.actions
+        .extend(deletion(owner, observed, &owner.policy_arn()).filter(|action| !plan.actions.contains(action)));
+    plan.actions.push(Action::DeleteUser);
+}
+
+/// The ARNs of the managed policies to look at: the spec's, and those that the user's tags record.
+pub fn policies_to_read(owner: &Owner, tags: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let recorded = [tags::POLICY, tags::PREVIOUS_POLICY]
+        .into_iter()
+        .filter_map(|tag| tags.get(tag));
+    recorded
+        .filter_map(|record| recorded_arn(owner, record))
+        .chain([owner.policy_arn()])
+        .collect()
+}

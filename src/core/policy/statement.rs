@@ -1,0 +1,286 @@
+//! Raw statements: IAM's grammar, the account's partition, and nothing beyond S3.
+
+use serde_json::{Map, Value};
+
+use super::PolicyError;
+use crate::api::Reason;
+
+const ELEMENTS: [&str; 7] = [
+    "Sid",
+    "Effect",
+    "Action",
+    "NotAction",
+    "Resource",
+    "NotResource",
+    "Condition",
+];
+/// What reading and writing objects under a KMS key takes; everything else about keys is not the tenant's.
+const KMS_ACTIONS: [&str; 6] = [
+    "kms:decrypt",
+    "kms:encrypt",
+    "kms:generatedatakey",
+    "kms:generatedatakey*",
+    "kms:reencrypt*",
+    "kms:describekey",
+];
+
+/// Checks one statement and fills in `${partition}` and `${account}`. `at` is its place in the spec, for messages.
+pub(super) fn check(raw: &Value, at: &str, partition: &str, account: &str) -> Result<Value, PolicyError> {
+    let filled = fill_in(raw, partition, account);
+    let Value::Object(statement) = &filled else {
+        return Err(PolicyError::invalid(format!(
+            "{at}: a statement is an object with Effect, Action and Resource"
+        )));
+    };
+    for element in statement.keys() {
+        if element == "Principal" || element == "NotPrincipal" {
+            return Err(PolicyError::invalid(format!(
+                "{at}.{element}: a user's policy has no principal: remove it"
+            )));
+        }
+        if !ELEMENTS.contains(&element.as_str()) {
+            let known = ELEMENTS.join(", ");
+            return Err(PolicyError::invalid(format!(
+                "{at}.{element}: no element of a statement (names are case-sensitive): use {known}"
+            )));
+        }
+    }
+    let allows = match statement.get("Effect").and_then(Value::as_str) {
+        Some("Allow") => true,
+        Some("Deny") => false,
+        _ => return Err(PolicyError::invalid(format!("{at}.Effect: must be Allow or Deny"))),
+    };
+    check_sid(statement, at)?;
+    check_actions(statement, at, allows)?;
+    check_resources(statement, at, partition, account)?;
+    if let Some(condition) = statement.get("Condition") {
+        check_condition(condition, at)?;
+    }
+    Ok(filled)
+}
+
+fn fill_in(value: &Value, partition: &str, account: &str) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace("${partition}", partition).replace("${account}", account)),
+        Value::Array(members) => members
+            .iter()
+            .map(|member| fill_in(member, partition, account))
+            .collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, member)| (key.clone(), fill_in(member, partition, account)))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+fn check_sid(statement: &Map<String, Value>, at: &str) -> Result<(), PolicyError> {
+    match statement.get("Sid") {
+        None => Ok(()),
+        Some(Value::String(sid)) if sid.chars().all(|c| c.is_ascii_alphanumeric()) => Ok(()),
+        Some(_) => Err(PolicyError::invalid(format!(
+            "{at}.Sid: only letters and digits are allowed"
+        ))),
+    }
+}
+
+fn check_actions(statement: &Map<String, Value>, at: &str, allows: bool) -> Result<(), PolicyError> {
+    let (element, value) = one_of(statement, at, "Action", "NotAction")?;
+    let actions = strings(value, &format!("{at}.{element}"))?;
+    for action in &actions {
+        let well_formed = *action == "*"
+            || action.split_once(':').is_some_and(|(service, name)| {
+                !service.is_empty()
+                    && service.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+                    && !name.is_empty()
+                    && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '*' || c == '?')
+            });
+        if !well_formed {
+            return Err(PolicyError::invalid(format!(
+                "{at}.{element}: {action:?} is not an action such as s3:GetObject"
+            )));
+        }
+    }
+    if !allows {
+        return Ok(());
+    }
+    if element == "NotAction" {
+        return Err(not_permitted(format!(
+            "{at}.NotAction: allowing all but some actions reaches beyond S3: list the actions in Action"
+        )));
+    }
+    for action in actions {
+        let action_lower = action.to_ascii_lowercase();
+        if !action_lower.starts_with("s3:") && !KMS_ACTIONS.contains(&action_lower.as_str()) {
+            return Err(not_permitted(format!(
+                "{at}.Action: {action:?} is not an s3: action (of kms: Decrypt, Encrypt, GenerateDataKey, ReEncrypt* and DescribeKey are allowed), and no class widens that"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_resources(
+    statement: &Map<String, Value>,
+    at: &str,
+    partition: &str,
+    account: &str,
+) -> Result<(), PolicyError> {
+    let (element, value) = one_of(statement, at, "Resource", "NotResource")?;
+    for resource in strings(value, &format!("{at}.{element}"))? {
+        if resource == "*" {
+            continue;
+        }
+        let parts: Vec<&str> = resource.splitn(6, ':').collect();
+        let &["arn", found, service, _, _, rest] = parts.as_slice() else {
+            return Err(PolicyError::invalid(format!(
+                "{at}.{element}: {resource:?} is not an ARN: write it as arn:{partition}:s3:::<bucket>/<key>"
+            )));
+        };
+        if service.is_empty() || rest.is_empty() {
+            return Err(PolicyError::invalid(format!(
+                "{at}.{element}: {resource:?} lacks a service or a resource"
+            )));
+        }
+        if found != partition {
+            return Err(PolicyError {
+                reason: Reason::PartitionMismatch,
+                message: format!(
+                    "{at}.{element}: {resource:?} is of partition {found:?}, and account {account} is of {partition}: write {:?}, or arn:${{partition}}:… to fit every account",
+                    format!("arn:{partition}:{}", parts[2..].join(":")),
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_condition(condition: &Value, at: &str) -> Result<(), PolicyError> {
+    let malformed = || {
+        PolicyError::invalid(format!(
+            "{at}.Condition: must map operators to keys to values, such as {{\"StringLike\": {{\"s3:prefix\": [\"2026/*\"]}}}}"
+        ))
+    };
+    let operators = condition.as_object().ok_or_else(malformed)?;
+    for keys in operators.values() {
+        for values in keys.as_object().ok_or_else(malformed)?.values() {
+            let scalar = |value: &Value| value.is_string() || value.is_boolean() || value.is_number();
+            let well_formed = match values {
+                Value::Array(values) => values.iter().all(scalar),
+                value => scalar(value),
+            };
+            if !well_formed {
+                return Err(malformed());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn one_of<'a>(
+    statement: &'a Map<String, Value>,
+    at: &str,
+    element: &'static str,
+    negated: &'static str,
+) -> Result<(&'static str, &'a Value), PolicyError> {
+    match (statement.get(element), statement.get(negated)) {
+        (Some(value), None) => Ok((element, value)),
+        (None, Some(value)) => Ok((negated, value)),
+        _ => Err(PolicyError::invalid(format!(
+            "{at}: exactly one of {element} and {negated} is needed"
+        ))),
+    }
+}
+
+fn strings<'a>(value: &'a Value, at: &str) -> Result<Vec<&'a str>, PolicyError> {
+    let malformed = || PolicyError::invalid(format!("{at}: must be a string or a list of strings, not empty"));
+    match value {
+        Value::String(text) if !text.is_empty() => Ok(vec![text]),
+        Value::Array(members) if !members.is_empty() => members
+            .iter()
+            .map(|member| member.as_str().filter(|text| !text.is_empty()).ok_or_else(malformed))
+            .collect(),
+        _ => Err(malformed()),
+    }
+}
+
+fn not_permitted(message: String) -> PolicyError {
+    PolicyError {
+        reason: Reason::NotPermittedByClass,
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn checked(raw: Value) -> Result<Value, PolicyError> {
+        check(&raw, "spec.policy.statements[0]", "aws-cn", "123456789012")
+    }
+
+    #[test]
+    fn placeholders_are_filled_in_and_policy_variables_kept() {
+        let statement = checked(json!({
+            "Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:${partition}:s3:::b-${account}/${aws:username}/*",
+        }))
+        .unwrap();
+        assert_eq!(
+            statement["Resource"],
+            "arn:aws-cn:s3:::b-123456789012/${aws:username}/*"
+        );
+    }
+
+    #[test]
+    fn rival_19_another_partition_is_refused_with_the_right_arn() {
+        let error = checked(json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*" }))
+            .unwrap_err();
+        assert_eq!(error.reason, Reason::PartitionMismatch);
+        assert!(error.message.contains("\"arn:aws-cn:s3:::b/*\""), "{error}");
+    }
+
+    #[test]
+    fn grants_beyond_s3_are_refused() {
+        for action in ["*", "iam:CreateUser", "sts:AssumeRole", "kms:*", "kms:PutKeyPolicy"] {
+            let error = checked(json!({ "Effect": "Allow", "Action": [action], "Resource": "*" })).unwrap_err();
+            assert_eq!(error.reason, Reason::NotPermittedByClass, "{action}");
+        }
+        let error = checked(json!({ "Effect": "Allow", "NotAction": "s3:GetObject", "Resource": "*" })).unwrap_err();
+        assert_eq!(error.reason, Reason::NotPermittedByClass);
+        for action in ["s3:*", "S3:getobject", "kms:Decrypt"] {
+            checked(json!({ "Effect": "Allow", "Action": action, "Resource": "*" })).unwrap();
+        }
+        checked(json!({ "Effect": "Deny", "NotAction": ["s3:GetObject"], "Resource": "*" })).unwrap();
+    }
+
+    #[test]
+    fn malformed_statements_are_refused_with_the_field() {
+        let good = json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*" });
+        for (element, value) in [
+            ("Effect", json!("allow")),
+            ("effect", json!("Allow")),
+            ("Sid", json!("a b")),
+            ("Action", json!([])),
+            ("Action", json!("GetObject")),
+            ("Action", json!("s*:GetObject")),
+            ("NotAction", json!("s3:GetObject")),
+            ("Resource", json!({})),
+            ("Resource", json!("my-bucket")),
+            ("Resource", json!("arn:aws-cn:s3")),
+            ("Principal", json!("*")),
+            ("Condition", json!({ "StringLike": "s3:prefix" })),
+            ("Condition", json!({ "StringLike": { "s3:prefix": {} } })),
+        ] {
+            let mut statement = good.clone();
+            statement.as_object_mut().unwrap().insert(element.to_owned(), value);
+            let error = checked(statement).unwrap_err();
+            assert_eq!(error.reason, Reason::InvalidPolicy, "{element}");
+            assert!(error.message.starts_with("spec.policy.statements[0]"), "{error}");
+        }
+        assert!(checked(json!("Allow")).is_err());
+    }
+}

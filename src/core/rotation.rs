@@ -1,0 +1,106 @@
+//! When a key is replaced, and when the replaced one goes.
+//!
+//! Everything is computed from IAM's CreateDate and from the record on the Secret, so that a failover or an edited
+//! interval needs no memory.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// How long a replaced key goes on working where the spec does not say.
+pub const DEFAULT_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
+/// How long a deactivated key is kept, so that a consumer that was overlooked can be helped by reactivating it.
+pub const INACTIVE_GRACE: SignedDuration = SignedDuration::from_hours(1);
+/// How often a new key must be seen to work before it replaces an old one: IAM's replicas answer in turn, and one
+/// that knows the key says nothing of the next.
+pub const PROBES: u32 = 3;
+
+/// The rotation that the spec asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// The age at which a key is replaced.
+    pub interval: Option<SignedDuration>,
+    /// How long the replaced key goes on working.
+    pub overlap: SignedDuration,
+    /// The value of the CR's rotate annotation.
+    pub requested: Option<String>,
+}
+
+impl Rotation {
+    /// When a key of that age is due, by schedule.
+    pub fn due_at(&self, created_at: Timestamp) -> Option<Timestamp> {
+        self.interval.map(|interval| later(created_at, interval))
+    }
+}
+
+/// What becomes of a replaced key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retirement {
+    /// Until then it works.
+    pub deactivate_at: Timestamp,
+    /// From then on it may be deleted.
+    pub delete_at: Timestamp,
+    /// Its use during the overlap has put that off.
+    pub extended: bool,
+}
+
+impl Retirement {
+    /// A key that was replaced at `rotated_at` works for `overlap`. If IAM reports a use of it after the swap, it works
+    /// for one overlap more after that use, but never longer than two overlaps in all: an idle report proves nothing
+    /// (IAM's lags by hours), and a consumer that never reloads must not keep a key alive for ever.
+    pub fn of(rotated_at: Timestamp, overlap: SignedDuration, last_used: Option<Timestamp>) -> Self {
+        let regular = later(rotated_at, overlap);
+        let bound = later(regular, overlap);
+        let deactivate_at = match last_used {
+            Some(used) if used > rotated_at => later(used, overlap).clamp(regular, bound),
+            _ => regular,
+        };
+        Self {
+            deactivate_at,
+            delete_at: later(deactivate_at, overlap.min(INACTIVE_GRACE)),
+            extended: deactivate_at > regular,
+        }
+    }
+}
+
+/// `time + duration`, the end of time where that overflows.
+pub fn later(time: Timestamp, duration: SignedDuration) -> Timestamp {
+    time.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_interval_edit_takes_effect_at_once() {
+        let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let due = |hours| {
+            let interval = Some(SignedDuration::from_hours(hours));
+            Rotation {
+                interval,
+                overlap: DEFAULT_OVERLAP,
+                requested: None,
+            }
+            .due_at(created)
+        };
+        assert_eq!(due(48), Some("2026-01-03T00:00:00Z".parse().unwrap()));
+        assert_eq!(due(i64::MAX / 3600), Some(Timestamp::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn a_retirement_is_bounded(overlap in 0_i64..100_000, used in proptest::option::of(-100_000_i64..400_000)) {
+            let rotated = Timestamp::from_second(1_000_000_000).unwrap();
+            let overlap = SignedDuration::from_secs(overlap);
+            let used = used.map(|seconds| later(rotated, SignedDuration::from_secs(seconds)));
+            let retirement = Retirement::of(rotated, overlap, used);
+            prop_assert!(retirement.deactivate_at >= later(rotated, overlap));
+            prop_assert!(retirement.deactivate_at <= later(rotated, overlap * 2));
+            prop_assert!(retirement.delete_at >= retirement.deactivate_at);
+            prop_assert!(retirement.delete_at <= later(rotated, overlap * 3));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Where in the data the secret half stands: so a Secret can change its format without a new key.
+
+use std::fmt;
+use std::str::FromStr;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Credentials, SecretData};
+use crate::api::{SecretFormat, SecretSpec};
+
+/// A stretch of a data value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The data key.
+    pub key: String,
+    /// Bytes before it.
+    pub offset: usize,
+    /// Bytes.
+    pub length: usize,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}+{}", self.key, self.offset, self.length)
+    }
+}
+
+impl FromStr for Location {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (key, stretch) = text.rsplit_once('@').ok_or(())?;
+        let (offset, length) = stretch.split_once('+').ok_or(())?;
+        Ok(Self {
+            key: key.to_owned(),
+            offset: offset.parse().map_err(|_| ())?,
+            length: length.parse().map_err(|_| ())?,
+        })
+    }
+}
+
+/// The first place where the secret half stands to the letter; none where the format encodes it.
+pub fn locate(data: &SecretData, secret: &SecretString) -> Option<Location> {
+    let wanted = secret.expose_secret().as_bytes();
+    if wanted.is_empty() {
+        return None;
+    }
+    data.iter().find_map(|(key, value)| {
+        let offset = value.windows(wanted.len()).position(|window| window == wanted)?;
+        Some(Location {
+            key: key.to_owned(),
+            offset,
+            length: wanted.len(),
+        })
+    })
+}
+
+/// What stands at that place.
+pub fn extract(data: &SecretData, location: &Location) -> Option<SecretString> {
+    let end = location.offset.checked_add(location.length)?;
+    let stretch = data.get(&location.key)?.get(location.offset..end)?;
+    std::str::from_utf8(stretch).ok().map(SecretString::from)
+}
+
+/// The key of a Secret whose annotations were stripped, for the formats that hold both halves in entries of their own.
+pub fn extract_by_format(spec: &SecretSpec, data: &SecretData) -> Option<Credentials> {
+    let (id, secret) = match spec.format {
+        SecretFormat::AwsEnv | SecretFormat::Longhorn => ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+        SecretFormat::Cnpg => ("ACCESS_KEY_ID", "ACCESS_SECRET_KEY"),
+        SecretFormat::LokiOperator | SecretFormat::TempoOperator => ("access_key_id", "access_key_secret"),
+        SecretFormat::MountpointCsi => ("key_id", "access_key"),
+        SecretFormat::CsiS3 => ("accessKeyID", "secretAccessKey"),
+        SecretFormat::ArgoWorkflows => ("accessKey", "secretKey"),
+        SecretFormat::Kubeflow => ("accesskey", "secretkey"),
+        SecretFormat::Harbor => ("REGISTRY_STORAGE_S3_ACCESSKEY", "REGISTRY_STORAGE_S3_SECRETKEY"),
+        SecretFormat::Hadoop => ("fs.s3a.access.key", "fs.s3a.secret.key"),
+        SecretFormat::Trino => ("s3.aws-access-key", "s3.aws-secret-key"),
+        SecretFormat::Flink => ("s3.access-key", "s3.secret-key"),
+        SecretFormat::Cosi => ("COSI_S3_ACCESS_KEY_ID", "COSI_S3_ACCESS_SECRET_KEY"),
+        SecretFormat::Velero
+        | SecretFormat::Thanos
+        | SecretFormat::Rclone
+        | SecretFormat::Airflow
+        | SecretFormat::S3fs
+        | SecretFormat::Template => return None,
+    };
+    let entry = |name: &str| {
+        data.text(spec.keys.get(name).map_or(name, String::as_str))
+            .filter(|text| !text.is_empty())
+    };
+    Some(Credentials {
+        access_key_id: entry(id)?.to_owned(),
+        secret_access_key: SecretString::from(entry(secret)?.to_owned()),
+    })
+}

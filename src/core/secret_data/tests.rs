@@ -1,0 +1,208 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use proptest::prelude::*;
+
+use super::*;
+
+const FORMATS: [SecretFormat; 19] = [
+    SecretFormat::AwsEnv,
+    SecretFormat::Velero,
+    SecretFormat::Cnpg,
+    SecretFormat::LokiOperator,
+    SecretFormat::TempoOperator,
+    SecretFormat::Thanos,
+    SecretFormat::MountpointCsi,
+    SecretFormat::CsiS3,
+    SecretFormat::Longhorn,
+    SecretFormat::Rclone,
+    SecretFormat::ArgoWorkflows,
+    SecretFormat::Kubeflow,
+    SecretFormat::Harbor,
+    SecretFormat::Airflow,
+    SecretFormat::Hadoop,
+    SecretFormat::Trino,
+    SecretFormat::Flink,
+    SecretFormat::S3fs,
+    SecretFormat::Cosi,
+];
+
+fn credentials(secret: &str) -> Credentials {
+    Credentials {
+        access_key_id: "AKIAEXAMPLE".to_owned(),
+        secret_access_key: SecretString::from(secret.to_owned()),
+    }
+}
+
+fn target() -> Target {
+    Target {
+        region: "cn-north-1".to_owned(),
+        endpoint: None,
+        path_style: false,
+        buckets: vec!["team-a".to_owned(), "logs".to_owned()],
+        user_arn: "arn:aws-cn:iam::123456789012:user/reports".to_owned(),
+    }
+}
+
+fn spec(format: SecretFormat) -> SecretSpec {
+    SecretSpec {
+        format,
+        ..SecretSpec::default()
+    }
+}
+
+fn text(data: &SecretData) -> String {
+    data.iter()
+        .map(|(key, value)| format!("{key}={}\n", String::from_utf8_lossy(value)))
+        .collect()
+}
+
+#[test]
+fn rival_16_every_format_has_the_keys_that_its_consumer_expects() {
+    let all: String = FORMATS
+        .iter()
+        .map(|format| {
+            format!(
+                "## {format:?}\n{}\n",
+                text(&render(&spec(*format), &credentials("se/c+r=t"), &target()).unwrap())
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn an_endpoint_of_the_class_replaces_that_of_aws() {
+    let compatible = Target {
+        endpoint: Some("http://s3.local:9000".to_owned()),
+        path_style: true,
+        ..target()
+    };
+    let env = render(&spec(SecretFormat::AwsEnv), &credentials("s"), &compatible).unwrap();
+    assert_eq!(env.text("AWS_ENDPOINT_URL_S3"), Some("http://s3.local:9000"));
+    let thanos = render(&spec(SecretFormat::Thanos), &credentials("s"), &compatible).unwrap();
+    assert!(
+        thanos
+            .text("objstore.yml")
+            .unwrap()
+            .contains("endpoint: \"s3.local:9000\"\n  region: \"cn-north-1\"\n  insecure: true")
+    );
+}
+
+#[test]
+fn keys_are_renamed_and_mistakes_are_told() {
+    let renaming = |from: &str, to: &str| SecretSpec {
+        keys: BTreeMap::from([(from.to_owned(), to.to_owned())]),
+        ..spec(SecretFormat::ArgoWorkflows)
+    };
+    let data = render(&renaming("accessKey", "id"), &credentials("s"), &target()).unwrap();
+    assert_eq!(data.text("id"), Some("AKIAEXAMPLE"));
+    assert_eq!(data.text("accessKey"), None);
+    let error = render(&renaming("nope", "id"), &credentials("s"), &target()).unwrap_err();
+    assert!(error.to_string().contains("accessKey, secretKey"), "{error}");
+    let error = render(&renaming("accessKey", "secretKey"), &credentials("s"), &target()).unwrap_err();
+    assert_eq!(error, RenderError::KeyCollision("secretKey".to_owned()));
+    for bad in ["a/b", "..", "", "a b"] {
+        assert!(
+            matches!(
+                render(&renaming("accessKey", bad), &credentials("s"), &target()),
+                Err(RenderError::InvalidKey(_))
+            ),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn formats_that_name_a_bucket_say_so_where_there_is_none() {
+    for format in [
+        SecretFormat::LokiOperator,
+        SecretFormat::TempoOperator,
+        SecretFormat::Thanos,
+        SecretFormat::Cosi,
+    ] {
+        let error = render(
+            &spec(format),
+            &credentials("s"),
+            &Target {
+                buckets: Vec::new(),
+                ..target()
+            },
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("spec.access"), "{error}");
+    }
+}
+
+#[test]
+fn templates_render_in_a_sandbox() {
+    let templated = |template: &str| {
+        let template = BTreeMap::from([("file".to_owned(), template.to_owned())]);
+        render(
+            &SecretSpec {
+                template,
+                ..spec(SecretFormat::Template)
+            },
+            &credentials("SENTINEL"),
+            &target(),
+        )
+    };
+    let data = templated("{{ access_key_id }}:{{ secret_access_key }}@{{ region }} {{ buckets | join(' ') }}").unwrap();
+    assert_eq!(data.text("file"), Some("AKIAEXAMPLE:SENTINEL@cn-north-1 team-a logs"));
+    for attack in [
+        "{{ nothing }}",
+        "{{ secret_access_key.nothing.more }}",
+        "{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}{% endfor %}",
+        "{% include '/etc/passwd' %}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ secret_access_key | int }}",
+        "{{ 'x' * 99999999 }}",
+        "{% unclosed",
+    ] {
+        let error = templated(attack).unwrap_err();
+        assert!(!error.to_string().contains("SENTINEL"), "{error}");
+    }
+}
+
+#[test]
+fn invariant_1_debug_shows_no_value() {
+    let credentials = credentials("SENTINEL");
+    for format in FORMATS {
+        let data = render(&spec(format), &credentials, &target()).unwrap();
+        assert!(!format!("{data:?} {credentials:?}").contains("SENTINEL"), "{format:?}");
+    }
+}
+
+#[test]
+fn a_stripped_secret_still_shows_its_key_where_the_format_has_entries_for_it() {
+    let credentials = credentials("SENTINEL");
+    let mut found = 0;
+    for format in FORMATS {
+        let data = render(&spec(format), &credentials, &target()).unwrap();
+        if let Some(extracted) = extract_by_format(&spec(format), &data) {
+            assert_eq!(digest(&extracted), digest(&credentials), "{format:?}");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 14);
+}
+
+proptest! {
+    #[test]
+    fn the_secret_is_found_where_it_was_put(secret in "[A-Za-z0-9/+=%]{8,64}", index in 0..FORMATS.len()) {
+        let data = render(&spec(FORMATS[index]), &credentials(&secret), &target()).unwrap();
+        match locate(&data, &SecretString::from(secret.clone())) {
+            Some(location) => {
+                prop_assert_eq!(location.to_string().parse::<Location>(), Ok(location.clone()));
+                let extracted = extract(&data, &location).unwrap();
+                prop_assert_eq!(extracted.expose_secret(), secret.as_str());
+            }
+            // Airflow's URL percent-encodes it.
+            None => prop_assert_eq!(FORMATS[index], SecretFormat::Airflow),
+        }
+    }
+
+    #[test]
+    fn digests_tell_keys_apart(a in "[A-Za-z0-9/+]{40}", b in "[A-Za-z0-9/+]{40}") {
+        prop_assert_eq!(a == b, digest(&credentials(&a)) == digest(&credentials(&b)));
+    }
+}

@@ -1,0 +1,149 @@
+//! The kube client behind the trait.
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::PartialObjectMeta;
+use kube::discovery::ApiResource;
+use kube::runtime::events::{Event, Recorder, Reporter};
+use kube::runtime::reflector::Store;
+use kube::{Client, Resource, ResourceExt};
+use serde_json::json;
+
+use super::{Kubernetes, KubernetesError, Result, UserRef};
+use crate::api::{MANAGER, S3AccessUser, S3AccessUserStatus};
+
+/// The operator's client, and the metadata of the Secrets that it watches.
+pub struct KubeClient {
+    client: Client,
+    recorder: Recorder,
+    secrets: Store<PartialObjectMeta<Secret>>,
+}
+
+impl KubeClient {
+    /// Speaks through the client; the store says which Secrets a user controls.
+    pub fn new(client: Client, secrets: Store<PartialObjectMeta<Secret>>) -> Self {
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: std::env::var("HOSTNAME").ok(),
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            secrets,
+        }
+    }
+
+    fn secrets(&self, namespace: &str) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+#[async_trait]
+impl Kubernetes for KubeClient {
+    async fn get_secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>> {
+        let found = self.secrets(namespace).get_opt(name).await;
+        found.map_err(|error| KubernetesError::of("get Secret", namespace, name, &error))
+    }
+
+    async fn create_secret(&self, secret: &Secret) -> Result<Secret> {
+        let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+        let created = self.secrets(&namespace).create(&as_manager(), secret).await;
+        created.map_err(|error| KubernetesError::of("create Secret", &namespace, &name, &error))
+    }
+
+    async fn replace_secret(&self, secret: &Secret) -> Result<Secret> {
+        let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+        let replaced = self.secrets(&namespace).replace(&name, &as_manager(), secret).await;
+        replaced.map_err(|error| KubernetesError::of("update Secret", &namespace, &name, &error))
+    }
+
+    async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()> {
+        let this_one = Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        };
+        let deleted = self
+            .secrets(namespace)
+            .delete(name, &DeleteParams::default().preconditions(this_one))
+            .await;
+        match deleted.map_err(|error| KubernetesError::of("delete Secret", namespace, name, &error)) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn secret_names_of(&self, uid: &str) -> Vec<String> {
+        let of_user = |secret: &PartialObjectMeta<Secret>| {
+            secret
+                .owner_references()
+                .iter()
+                .any(|reference| reference.controller == Some(true) && reference.uid == uid)
+        };
+        self.secrets
+            .state()
+            .iter()
+            .filter(|secret| of_user(secret))
+            .map(|secret| secret.name_any())
+            .collect()
+    }
+
+    async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<()> {
+        let reference = UserRef::of(&user.metadata);
+        let patch = json!({
+            "metadata": { "uid": reference.uid, "resourceVersion": user.resource_version(), "finalizers": finalizers },
+        });
+        let users: Api<PartialObjectMeta<S3AccessUser>> = Api::namespaced(self.client.clone(), &reference.namespace);
+        let patched = users
+            .patch_metadata(&reference.name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await;
+        match patched {
+            Ok(_) => Ok(()),
+            Err(error) => Err(KubernetesError::of(
+                "set finalizers of S3AccessUser",
+                &reference.namespace,
+                &reference.name,
+                &error,
+            )),
+        }
+    }
+
+    async fn apply_status(&self, user: &UserRef, status: &S3AccessUserStatus) -> Result<()> {
+        let resource = ApiResource::erase::<S3AccessUser>(&());
+        // Answers are read as dynamic objects: the spec of this one may be what does not parse.
+        let users: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &user.namespace, &resource);
+        let body = json!({
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": { "name": user.name, "namespace": user.namespace, "uid": user.uid },
+            "status": status,
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        let applied = users.patch_status(&user.name, &params, &Patch::Apply(&body)).await;
+        match applied {
+            Ok(_) => Ok(()),
+            Err(error) => Err(KubernetesError::of(
+                "update status of S3AccessUser",
+                &user.namespace,
+                &user.name,
+                &error,
+            )),
+        }
+    }
+
+    async fn publish(&self, user: &UserRef, event: Event) -> Result<()> {
+        let mut reference = S3AccessUser::new(&user.name, crate::api::S3AccessUserSpec::default()).object_ref(&());
+        reference.namespace = Some(user.namespace.clone());
+        reference.uid = Some(user.uid.clone());
+        let published = self.recorder.publish(&event, &reference).await;
+        published
+            .map_err(|error| KubernetesError::of("publish Event on S3AccessUser", &user.namespace, &user.name, &error))
+    }
+}
+
+fn as_manager() -> PostParams {
+    PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}

@@ -1,0 +1,63 @@
+//! Kubernetes, as far as the operator needs it: live reads, writes under preconditions, and what a Secret looks like.
+
+mod client;
+mod error;
+pub mod secret;
+
+pub use client::KubeClient;
+pub use error::KubernetesError;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::events::Event;
+
+use crate::api::{S3AccessUser, S3AccessUserStatus};
+
+/// What Kubernetes requests answer.
+pub type Result<T> = std::result::Result<T, KubernetesError>;
+
+/// An S3AccessUser, by name and UID: also of one that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRef {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID: a precondition, so that no successor of the same name is written by mistake.
+    pub uid: String,
+}
+
+impl UserRef {
+    /// Names an object.
+    pub fn of(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Self {
+        Self {
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// The requests that the operator makes, and no others. Reads of Secrets are live, never from a cache.
+///
+/// # Errors
+/// Every request fails with [`KubernetesError`], which names the request and the object.
+#[async_trait]
+pub trait Kubernetes: Send + Sync {
+    /// The Secret; `None` only to a positive NotFound.
+    async fn get_secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>>;
+    /// Creates the Secret; one that is there already is a conflict.
+    async fn create_secret(&self, secret: &Secret) -> Result<Secret>;
+    /// Replaces the Secret of the very resource version that it carries.
+    async fn replace_secret(&self, secret: &Secret) -> Result<Secret>;
+    /// Deletes the Secret of that UID.
+    async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()>;
+    /// The names of the Secrets that the user controls, as far as the watch has seen them: a hint for live reads.
+    fn secret_names_of(&self, uid: &str) -> Vec<String>;
+    /// Sets the finalizers of the very resource version that was read.
+    async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<()>;
+    /// Applies the status.
+    async fn apply_status(&self, user: &UserRef, status: &S3AccessUserStatus) -> Result<()>;
+    /// Publishes an Event about the user.
+    async fn publish(&self, user: &UserRef, event: Event) -> Result<()>;
+}

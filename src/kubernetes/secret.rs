@@ -1,0 +1,214 @@
+//! The Secret: whose it is, which key it holds, and what it should look like.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource, ResourceExt};
+
+use crate::api::{GROUP, MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretSpec, secret_annotations as annotations};
+use crate::core::plan::SecretRecord;
+use crate::core::secret_data::{self, Credentials, Location, RenderError, SecretData, Target};
+
+/// Whose a Secret is, by its controller reference: the only proof, since labels and annotations can be copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Controller {
+    /// This user's, by UID.
+    Ours,
+    /// Another S3AccessUser's.
+    Other(String),
+    /// Not an S3AccessUser's.
+    Foreign,
+}
+
+/// Reads the proof.
+pub fn controller_of(secret: &Secret, uid: &str) -> Controller {
+    let references = secret.owner_references();
+    let controller = references.iter().find(|reference| reference.controller == Some(true));
+    match controller {
+        Some(reference) if is_user(reference) && reference.uid == uid => Controller::Ours,
+        Some(reference) if is_user(reference) => Controller::Other(reference.name.clone()),
+        _ => Controller::Foreign,
+    }
+}
+
+fn is_user(reference: &OwnerReference) -> bool {
+    reference.kind == S3AccessUser::kind(&())
+        && reference
+            .api_version
+            .split_once('/')
+            .is_some_and(|(group, _)| group == GROUP)
+}
+
+/// What the Secret's annotations record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// The annotations are there.
+    pub annotated: bool,
+    /// What was recorded beside the key.
+    pub record: SecretRecord,
+    /// The account of the key.
+    pub account_id: Option<String>,
+}
+
+/// Reads the record.
+pub fn recorded(secret: &Secret) -> Recorded {
+    let get = |name: &str| secret.annotations().get(name).cloned();
+    let time = |name: &str| get(name).and_then(|text| text.parse::<Timestamp>().ok());
+    Recorded {
+        annotated: get(annotations::ACCESS_KEY_ID).is_some(),
+        record: SecretRecord {
+            created_at: time(annotations::ACCESS_KEY_CREATED_AT),
+            previous: get(annotations::PREVIOUS_ACCESS_KEY_ID),
+            rotated_at: time(annotations::ROTATED_AT),
+            rotate_handled: get(annotations::ROTATE_HANDLED),
+        },
+        account_id: get(annotations::ACCOUNT_ID),
+    }
+}
+
+/// A key found in a Secret.
+#[derive(Clone, Debug)]
+pub struct FoundKey {
+    /// Both halves.
+    pub credentials: Credentials,
+    /// The digest vouches for them; otherwise only AWS can.
+    pub vouched: bool,
+}
+
+/// The key in the data: where the annotations say, else where the format has it.
+pub fn find_key(secret: &Secret, spec: &SecretSpec) -> Option<FoundKey> {
+    let data = data_of(secret);
+    let get = |name: &str| secret.annotations().get(name);
+    let by_record = || {
+        let location: Location = get(annotations::ACCESS_KEY_LOCATION)?.parse().ok()?;
+        let secret_access_key = secret_data::extract(&data, &location)?;
+        let credentials = Credentials {
+            access_key_id: get(annotations::ACCESS_KEY_ID)?.clone(),
+            secret_access_key,
+        };
+        let vouched = get(annotations::ACCESS_KEY_DIGEST) == Some(&secret_data::digest(&credentials));
+        vouched.then_some(FoundKey { credentials, vouched })
+    };
+    by_record().or_else(|| {
+        let credentials = secret_data::extract_by_format(spec, &data)?;
+        let vouched = get(annotations::ACCESS_KEY_DIGEST) == Some(&secret_data::digest(&credentials));
+        Some(FoundKey { credentials, vouched })
+    })
+}
+
+/// The Secret as it should be, on top of what others have put on it.
+///
+/// # Errors
+/// The format cannot be rendered.
+pub fn wanted(
+    user: &S3AccessUser,
+    name: &str,
+    live: Option<&Secret>,
+    credentials: &Credentials,
+    record: &SecretRecord,
+    account_id: &str,
+    target: &Target,
+) -> Result<Secret, RenderError> {
+    let spec = &user.spec.secret;
+    let data = secret_data::render(spec, credentials, target)?;
+    let mut secret = live.cloned().unwrap_or_default();
+    let meta = &mut secret.metadata;
+    meta.managed_fields = None;
+    meta.name = Some(name.to_owned());
+    meta.namespace = user.namespace();
+    if meta.owner_references.as_ref().is_none_or(Vec::is_empty) {
+        meta.owner_references = user.controller_owner_ref(&()).map(|reference| vec![reference]);
+    }
+    let labels = meta.labels.get_or_insert_default();
+    let found_annotations = meta.annotations.get_or_insert_default();
+    remove_stale(labels, found_annotations, spec);
+    labels.extend(spec.labels.clone());
+    labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
+    found_annotations.retain(|name, _| !name.starts_with("s3access.dev/"));
+    found_annotations.extend(spec.annotations.clone());
+    found_annotations.extend(own_annotations(user, credentials, record, account_id, &data));
+    secret.type_.get_or_insert_with(|| "Opaque".to_owned());
+    secret.string_data = None;
+    secret.data = Some(
+        data.iter()
+            .map(|(key, value)| (key.to_owned(), ByteString(value.to_vec())))
+            .collect(),
+    );
+    Ok(secret)
+}
+
+fn own_annotations(
+    user: &S3AccessUser,
+    credentials: &Credentials,
+    record: &SecretRecord,
+    account_id: &str,
+    data: &SecretData,
+) -> BTreeMap<String, String> {
+    let location = secret_data::locate(data, &credentials.secret_access_key).map(|location| location.to_string());
+    let spec = &user.spec.secret;
+    let entries = [
+        (annotations::USER_UID, user.uid()),
+        (annotations::ACCESS_KEY_ID, Some(credentials.access_key_id.clone())),
+        (
+            annotations::ACCESS_KEY_CREATED_AT,
+            record.created_at.map(|time| time.to_string()),
+        ),
+        (annotations::ACCESS_KEY_DIGEST, Some(secret_data::digest(credentials))),
+        (annotations::ACCESS_KEY_LOCATION, location),
+        (annotations::ACCOUNT_ID, Some(account_id.to_owned())),
+        (annotations::PREVIOUS_ACCESS_KEY_ID, record.previous.clone()),
+        (annotations::ROTATED_AT, record.rotated_at.map(|time| time.to_string())),
+        (annotations::ROTATE_HANDLED, record.rotate_handled.clone()),
+        (annotations::SPEC_LABELS, names(&spec.labels)),
+        (annotations::SPEC_ANNOTATIONS, names(&spec.annotations)),
+        (annotations::RELOADER_MATCH, Some("true".to_owned())),
+    ];
+    entries
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+/// Labels and annotations that the spec once named and no longer does; all others are somebody else's.
+fn remove_stale(labels: &mut BTreeMap<String, String>, found: &mut BTreeMap<String, String>, spec: &SecretSpec) {
+    let listed = |found: &BTreeMap<String, String>, record: &str| -> Vec<String> {
+        found
+            .get(record)
+            .map(|names| names.split(',').map(ToOwned::to_owned).collect())
+            .unwrap_or_default()
+    };
+    for name in listed(found, annotations::SPEC_LABELS) {
+        if !spec.labels.contains_key(&name) {
+            labels.remove(&name);
+        }
+    }
+    for name in listed(found, annotations::SPEC_ANNOTATIONS) {
+        if !spec.annotations.contains_key(&name) {
+            found.remove(&name);
+        }
+    }
+}
+
+fn names(entries: &BTreeMap<String, String>) -> Option<String> {
+    (!entries.is_empty()).then(|| entries.keys().cloned().collect::<Vec<_>>().join(","))
+}
+
+fn data_of(secret: &Secret) -> SecretData {
+    secret
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.0.clone()))
+        .collect()
+}
+
+/// Whether the live Secret is as wanted, as far as it is the operator's to say.
+pub fn is_up_to_date(live: &Secret, wanted: &Secret) -> bool {
+    live.data == wanted.data
+        && live.labels() == wanted.labels()
+        && live.annotations() == wanted.annotations()
+        && live.type_ == wanted.type_
+}

@@ -1,0 +1,236 @@
+//! The Prometheus metrics, prefix `s3access_`. Labels are static words or IAM's operation names.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::core::plan::WhyDelete;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    operation: String,
+    code: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WhyLabel {
+    why: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WhatLabel {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct UsersLabels {
+    class: String,
+    condition: &'static str,
+}
+
+/// Every metric of the operator.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<ResultLabel, Counter>,
+    reconcile_duration: Histogram,
+    aws_requests: Family<RequestLabels, Counter>,
+    aws_duration: Histogram,
+    aws_throttled: Counter,
+    keys_issued: Counter,
+    keys_deleted: Family<WhyLabel, Counter>,
+    orphans_deleted: Counter,
+    key_age: Histogram,
+    drift_corrected: Family<WhatLabel, Counter>,
+    users: Family<UsersLabels, Gauge>,
+    queue_depth: Gauge,
+    leader: Gauge<i64>,
+    started: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("s3access");
+        let metrics = Self {
+            reconciles: Family::default(),
+            reconcile_duration: Histogram::new(exponential_buckets(0.005, 2.0, 14)),
+            aws_requests: Family::default(),
+            aws_duration: Histogram::new(exponential_buckets(0.005, 2.0, 14)),
+            aws_throttled: Counter::default(),
+            keys_issued: Counter::default(),
+            keys_deleted: Family::default(),
+            orphans_deleted: Counter::default(),
+            // An hour to about two years.
+            key_age: Histogram::new(exponential_buckets(3_600.0, 2.0, 14)),
+            drift_corrected: Family::default(),
+            users: Family::default(),
+            queue_depth: Gauge::default(),
+            leader: Gauge::default(),
+            started: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("reconcile", "Reconciliations, by result", metrics.reconciles.clone());
+        registry.register(
+            "reconcile_duration_seconds",
+            "Time of a reconciliation",
+            metrics.reconcile_duration.clone(),
+        );
+        registry.register(
+            "aws_requests",
+            "Attempts of AWS calls, by operation and HTTP status",
+            metrics.aws_requests.clone(),
+        );
+        registry.register(
+            "aws_request_duration_seconds",
+            "Time of an attempt of an AWS call",
+            metrics.aws_duration.clone(),
+        );
+        registry.register(
+            "aws_throttled",
+            "AWS calls that were throttled",
+            metrics.aws_throttled.clone(),
+        );
+        registry.register("keys_issued", "Access keys made", metrics.keys_issued.clone());
+        registry.register(
+            "keys_deleted",
+            "Access keys deleted, by reason",
+            metrics.keys_deleted.clone(),
+        );
+        registry.register(
+            "orphan_keys_deleted",
+            "Access keys deleted because no Secret held them",
+            metrics.orphans_deleted.clone(),
+        );
+        registry.register(
+            "access_key_age_seconds",
+            "Age of the Secrets' access keys, when looked at",
+            metrics.key_age.clone(),
+        );
+        registry.register(
+            "drift_corrected",
+            "Differences put right, by what differed",
+            metrics.drift_corrected.clone(),
+        );
+        registry.register(
+            "users",
+            "S3AccessUsers, by class and by Ready condition",
+            metrics.users.clone(),
+        );
+        registry.register(
+            "queue_depth",
+            "S3AccessUsers being reconciled",
+            metrics.queue_depth.clone(),
+        );
+        registry.register("leader", "1 while this replica holds the lease", metrics.leader.clone());
+        registry.register(
+            "start_time_seconds",
+            "When the process started, Unix time",
+            metrics.started.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// The text exposition.
+    ///
+    /// # Errors
+    /// None in practice: writing to a string.
+    pub fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// A reconciliation begins.
+    pub fn reconcile_started(&self) {
+        self.queue_depth.inc();
+    }
+
+    /// A reconciliation ended: `ready`, `waiting`, `blocked`, `deleted`, `deferred` or `error`.
+    pub fn reconcile_ended(&self, result: &'static str, took: Duration) {
+        self.queue_depth.dec();
+        self.reconciles.get_or_create(&ResultLabel { result }).inc();
+        self.reconcile_duration.observe(took.as_secs_f64());
+    }
+
+    /// An attempt of an AWS call ended; status 0 means no answer.
+    pub fn aws_request(&self, operation: String, status: u16, took: Option<Duration>) {
+        self.aws_requests
+            .get_or_create(&RequestLabels {
+                operation,
+                code: status,
+            })
+            .inc();
+        if let Some(took) = took {
+            self.aws_duration.observe(took.as_secs_f64());
+        }
+    }
+
+    /// AWS throttled a call.
+    pub fn throttled(&self) {
+        self.aws_throttled.inc();
+    }
+
+    /// A key was made.
+    pub fn key_issued(&self) {
+        self.keys_issued.inc();
+    }
+
+    /// A key was deleted.
+    pub fn key_deleted(&self, why: WhyDelete) {
+        let label = match why {
+            WhyDelete::Orphan => "orphan",
+            WhyDelete::Retired => "retired",
+            WhyDelete::Unusable => "unusable",
+            WhyDelete::Teardown => "teardown",
+        };
+        self.keys_deleted.get_or_create(&WhyLabel { why: label }).inc();
+        if why == WhyDelete::Orphan {
+            self.orphans_deleted.inc();
+        }
+    }
+
+    /// The age of a key in a Secret.
+    pub fn key_age(&self, age: Duration) {
+        self.key_age.observe(age.as_secs_f64());
+    }
+
+    /// A settled CR was found to differ, and put right.
+    pub fn drift_corrected(&self, what: &'static str) {
+        self.drift_corrected.get_or_create(&WhatLabel { what }).inc();
+    }
+
+    /// The numbers of ready and other users, by class.
+    pub fn set_users(&self, class: &str, ready: i64, not_ready: i64) {
+        for (condition, count) in [("Ready", ready), ("NotReady", not_ready)] {
+            self.users
+                .get_or_create(&UsersLabels {
+                    class: class.to_owned(),
+                    condition,
+                })
+                .set(count);
+        }
+    }
+
+    /// Whether this replica leads.
+    pub fn set_leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// When the process started, Unix seconds.
+    pub fn set_started(&self, seconds: f64) {
+        self.started.set(seconds);
+    }
+}
