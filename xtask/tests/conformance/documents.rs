@@ -1,4 +1,4 @@
-//! Documents of managed policies: grammar, size, and what comes back.
+//! Documents: grammar, size, and what comes back.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -19,14 +19,16 @@ cases![
     a_document_comes_back_with_its_meaning,
 ];
 
-/// Tries a document that is to be refused.
+/// Tries a document that is to be refused. It is an inline policy, since every server has those.
 async fn malformed(target: &Target, document: &str) -> Result<()> {
-    let create = target
+    let user = target.user().await?;
+    let put = target
         .iam
-        .create_policy()
-        .policy_name(target.name("malformed"))
+        .put_user_policy()
+        .user_name(user)
+        .policy_name("malformed")
         .policy_document(document);
-    refused(create.send().await, "MalformedPolicyDocument", 400).with_context(|| document.to_owned())
+    refused(put.send().await, "MalformedPolicyDocument", 400).with_context(|| document.to_owned())
 }
 
 async fn malformed_statement(target: &Target, statement: &str) -> Result<()> {

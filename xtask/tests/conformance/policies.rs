@@ -29,6 +29,8 @@ cases![
     policies_are_listed_by_scope,
     the_entities_of_a_policy_are_listed,
     policies_are_tagged,
+    the_identifier_of_a_policy_tells_its_type,
+    a_missing_user_has_no_attached_policies,
 ];
 
 async fn absent(target: &Target) -> Result<String> {
@@ -480,4 +482,20 @@ async fn policies_are_tagged(target: &Target) -> Result<()> {
         .context("a policy")?;
     ensure!(policy.tags() == [tag("b")?], "{:?}", policy.tags());
     Ok(())
+}
+
+async fn the_identifier_of_a_policy_tells_its_type(target: &Target) -> Result<()> {
+    let arn = target.policy(ALL_OF_S3).await?;
+    let got = target.iam.get_policy().policy_arn(&arn).send().await?;
+    let id = got.policy.and_then(|policy| policy.policy_id).context("an id")?;
+    ensure!(id.starts_with("ANPA") && id.len() == 21, "{id}");
+    Ok(())
+}
+
+async fn a_missing_user_has_no_attached_policies(target: &Target) -> Result<()> {
+    let list = target
+        .iam
+        .list_attached_user_policies()
+        .user_name(target.name("missing"));
+    refused(list.send().await, "NoSuchEntity", 404)
 }
