@@ -10,6 +10,22 @@
 //!                    └► State: users, keys, policies, … (persistent maps: a copy costs nothing)
 //! ```
 //!
+//! In-process, a test gives the time and gets the answer; a clone is a world of its own:
+//!
+//! ```
+//! use ground::double::{Account, Caller, Fault, FaultKind, Operation, Request, Settings, When, World};
+//!
+//! let account = Account { id: "123456789012".into(), partition: "aws".into() };
+//! let mut world = World::new(account, Settings::default());
+//! let (root, now) = (Caller::root("123456789012"), "2026-01-01T00:00:00Z".parse()?);
+//! world.faults().set([Fault::new(When::Nth(Operation::DeleteUser, 0), FaultKind::LostBeforeEffect)]);
+//! let delete = Request::DeleteUser { user_name: "reports".into() };
+//! assert!(world.clone().call(now, &root, &delete).result.is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Over HTTP, [`DoubleServer`] answers IAM, STS and S3 at one URL; [`DoubleServer::with`] looks into its world.
+//!
 //! What it holds to:
 //! - a call that fails changes nothing;
 //! - writes see the latest state; reads see a state that the account really had, at most [`Lag::longest`] ago;

@@ -1,7 +1,7 @@
 //! One suite of what AWS does, tried on every server that stands in for it.
 //!
 //! The double has to pass it all. The others have a list of known gaps, each with its reason: a gap that is not listed
-//! fails the suite, and so does a listed one that has closed.
+//! fails the suite, and so does a listed one that has closed. `MOTO_SERVER` and `VERSITYGW` name the others' programs.
 #![allow(
     clippy::expect_used,
     clippy::print_stdout,
