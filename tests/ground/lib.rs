@@ -2,6 +2,7 @@
 //! process. Tests and developers' commands stand on it.
 
 pub mod cache;
+pub mod double;
 pub mod folders;
 pub mod kubernetes;
 pub mod moto;

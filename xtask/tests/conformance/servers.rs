@@ -1,0 +1,102 @@
+//! Other servers that stand in for AWS: moto, and versitygw's IAM.
+
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use crate::target::{EVERYTHING, Target};
+
+/// A running server; it ends with this.
+pub struct Server {
+    /// The server, with the key of an administrator.
+    pub target: Target,
+    _process: Child,
+    _folder: TempDir,
+}
+
+const REGION: &str = "us-east-1";
+
+/// A moto server that checks signatures and permissions, if `MOTO_SERVER` names its program.
+pub async fn moto() -> Result<Option<Server>> {
+    let Some(program) = std::env::var_os("MOTO_SERVER") else {
+        return Ok(None);
+    };
+    let (address, folder) = (free_address()?, tempfile::tempdir()?);
+    let (host, port) = address.split_once(':').context("a port")?;
+    let process = start(program, &["-H", host, "-p", port], &address).await?;
+    // Until checks are switched on, any key will do to make an administrator.
+    let endpoint = format!("http://{address}");
+    let bootstrap = Target::new(endpoint.clone(), REGION, "AKIABOOTSTRAP", "bootstrap");
+    let (_, admin) = bootstrap.user_who_may(EVERYTHING).await?;
+    check_signatures_and_permissions(&address).await.context("reset-auth")?;
+    let target = Target::new(endpoint, REGION, admin.access_key_id(), admin.secret_access_key());
+    Ok(Some(Server {
+        target,
+        _process: process,
+        _folder: folder,
+    }))
+}
+
+/// The IAM of versitygw, if `VERSITYGW` names its program.
+pub async fn versitygw() -> Result<Option<Server>> {
+    const ROOT: (&str, &str) = ("AKIAROOTROOTROOTROOT", "secret-of-the-root-of-a-test");
+    let Some(program) = std::env::var_os("VERSITYGW") else {
+        return Ok(None);
+    };
+    let (address, folder) = (free_address()?, tempfile::tempdir()?);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (store, socket) = (path("store"), path("socket"));
+    std::fs::create_dir(&store)?;
+    let root = ["--access", ROOT.0, "--secret", ROOT.1, "--port", &address];
+    let iam = ["iam", "--dir", &store, "--private-ports", &socket];
+    let process = start(program, &[root.as_slice(), iam.as_slice()].concat(), &address).await?;
+    let target = Target::new(format!("http://{address}"), REGION, ROOT.0, ROOT.1);
+    Ok(Some(Server {
+        target,
+        _process: process,
+        _folder: folder,
+    }))
+}
+
+fn free_address() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+/// Starts a program with an empty environment, and waits until it listens.
+async fn start(program: OsString, arguments: &[&str], address: &str) -> Result<Child> {
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().kill_on_drop(true);
+    let process = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut patience = 300;
+    while TcpStream::connect(address).await.is_err() {
+        patience -= 1;
+        ensure!(patience > 0, "the server does not listen");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(process)
+}
+
+/// Tells moto to check every request from now on.
+async fn check_signatures_and_permissions(address: &str) -> Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!(
+        "POST /moto-api/reset-auth HTTP/1.1\r\nHost: {address}\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\
+         Connection: close\r\n\r\n0"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    Ok(())
+}
