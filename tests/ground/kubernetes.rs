@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -72,7 +72,9 @@ impl Kubernetes {
         let text = |name: &str| path(name).display().to_string();
         let token = random_token()?;
         fs::write(path("tokens.csv"), format!("{token},admin,admin,\"system:masters\"\n"))?;
-        fs::write(path("service-accounts.key"), signing_key()?)?;
+        let (private, public) = signing_key()?;
+        fs::write(path("service-accounts.key"), private)?;
+        fs::write(path("service-accounts.pub"), public)?;
         fs::write(path("audit-policy.yaml"), AUDIT_POLICY)?;
         fs::write(path("audit.log"), "")?;
         let spawn = |program: &str, args: Vec<String>| {
@@ -96,7 +98,7 @@ impl Kubernetes {
                 format!("--cert-dir={}", text("certificates")),
                 format!("--secure-port={}", secure.number()),
                 "--bind-address=127.0.0.1".to_owned(),
-                format!("--service-account-key-file={}", text("service-accounts.key")),
+                format!("--service-account-key-file={}", text("service-accounts.pub")),
                 format!("--service-account-signing-key-file={}", text("service-accounts.key")),
                 "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
                 format!("--token-auth-file={}", text("tokens.csv")),
@@ -294,12 +296,16 @@ fn random_token() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// A key for service account tokens, in PEM.
-fn signing_key() -> Result<String> {
-    let key =
-        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).ok().context("no key")?;
-    let body = STANDARD.encode(key.as_ref());
-    let lines: Vec<String> =
-        body.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-    Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
+/// A key pair for service account tokens, in PEM: the private half, then the public one.
+fn signing_key() -> Result<(String, String)> {
+    let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).ok().context("no key")?;
+    let private = key.to_pkcs8v1().ok().context("no key")?;
+    let public = AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()).ok().context("no key")?;
+    Ok((pem("PRIVATE KEY", private.as_ref()), pem("PUBLIC KEY", public.as_ref())))
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let body = STANDARD.encode(der);
+    let lines: Vec<&str> = (0..body.len()).step_by(64).filter_map(|at| body.get(at..body.len().min(at + 64))).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }

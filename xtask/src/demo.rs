@@ -59,9 +59,9 @@ pub(crate) async fn run(partition: Partition, kubeconfig: Option<PathBuf>) -> Re
     let shown = show(
         stand,
         "walk-through.yaml",
-        "team-a",
-        "app-user",
-        "app-user-s3",
+        "default",
+        "walk-through",
+        "walk-through-s3",
         &[
             ("PutObject", "team-a-reports", true),
             ("GetObject", "team-b-reports", true),

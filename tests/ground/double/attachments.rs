@@ -19,10 +19,7 @@ impl State {
             .attached
             .iter()
             .filter_map(|arn| self.policies.get(arn))
-            .map(|policy| AttachedPolicy {
-                name: policy.name.clone(),
-                arn: policy.arn.clone(),
-            })
+            .map(|policy| AttachedPolicy { name: policy.name.clone(), arn: policy.arn.clone() })
             .collect();
         attached.sort_by(|left, right| (&left.name, &left.arn).cmp(&(&right.name, &right.arn)));
         attached
@@ -35,11 +32,7 @@ impl State {
         window: &Window,
     ) -> Result<Response, ApiError> {
         let prefix = path_prefix.unwrap_or("/");
-        let fits = |arn: &str| {
-            self.policies
-                .get(arn)
-                .is_some_and(|policy| policy.path.starts_with(prefix))
-        };
+        let fits = |arn: &str| self.policies.get(arn).is_some_and(|policy| policy.path.starts_with(prefix));
         let attached = self
             .attached(self.user(name)?)
             .into_iter()
@@ -78,10 +71,8 @@ impl Iam {
         if !user.attached.contains(arn) && user.attached.len() >= limit {
             return Err(Code::LimitExceeded.error(format!("Cannot exceed quota for PoliciesPerUser: {limit}")));
         }
-        self.state
-            .edit_policy(arn, |policy| policy.attached_to.insert_mut(fold(name)))?;
-        self.state
-            .edit_user(name, |user| user.attached.insert(arn.to_owned()))?;
+        self.state.edit_policy(arn, |policy| policy.attached_to.insert_mut(fold(name)))?;
+        self.state.edit_user(name, |user| user.attached.insert(arn.to_owned()))?;
         Ok(Response::Done)
     }
 
@@ -91,8 +82,7 @@ impl Iam {
         if !attached {
             return Err(Code::NoSuchEntity.error(format!("Policy {arn} was not found.")));
         }
-        self.state
-            .edit_policy(arn, |policy| policy.attached_to.remove_mut(&fold(name)))?;
+        self.state.edit_policy(arn, |policy| policy.attached_to.remove_mut(&fold(name)))?;
         self.state.edit_user(name, |user| user.attached.remove(arn))?;
         Ok(Response::Done)
     }
@@ -102,28 +92,19 @@ impl Iam {
         check_name("policyName", policy, limits::NAME_CHARACTERS)?;
         let user = self.state.user(name)?;
         let document = Arc::new(Document::parse(text, &self.state.account.partition)?);
-        let others: usize = user
-            .inline
-            .iter()
-            .filter(|(name, _)| *name != policy)
-            .map(|(_, document)| document.size())
-            .sum();
+        let others: usize =
+            user.inline.iter().filter(|(name, _)| *name != policy).map(|(_, document)| document.size()).sum();
         let limit = limits::INLINE_POLICIES_CHARACTERS;
         if others + document.size() > limit {
-            return Err(Code::LimitExceeded.error(format!(
-                "Maximum policy size of {limit} bytes exceeded for user {}",
-                user.name
-            )));
+            return Err(Code::LimitExceeded
+                .error(format!("Maximum policy size of {limit} bytes exceeded for user {}", user.name)));
         }
-        self.state
-            .edit_user(name, |user| user.inline.insert(policy.to_owned(), document))?;
+        self.state.edit_user(name, |user| user.inline.insert(policy.to_owned(), document))?;
         Ok(Response::Done)
     }
 
     pub(super) fn delete_user_policy(&mut self, name: &str, policy: &str) -> Result<Response, ApiError> {
         let removed = self.state.edit_user(name, |user| user.inline.remove(policy))?;
-        removed
-            .map(|_| Response::Done)
-            .ok_or_else(|| no_such_inline_policy(policy))
+        removed.map(|_| Response::Done).ok_or_else(|| no_such_inline_policy(policy))
     }
 }

@@ -49,13 +49,8 @@ impl Statement {
         // Actions are compared without regard to case, resources with it.
         let action = action.to_lowercase();
         self.actions.holds(|pattern| glob(&pattern.to_lowercase(), &action))
-            && self
-                .resources
-                .holds(|pattern| context.fill(pattern).is_some_and(|pattern| glob(&pattern, resource)))
-            && self
-                .conditions
-                .iter()
-                .all(|test| test.operator.holds(&test.key, &test.values, context))
+            && self.resources.holds(|pattern| context.fill(pattern).is_some_and(|pattern| glob(&pattern, resource)))
+            && self.conditions.iter().all(|test| test.operator.holds(&test.key, &test.values, context))
     }
 }
 
@@ -97,10 +92,7 @@ impl State {
         for tag in user.tags.values() {
             context.add(&format!("aws:PrincipalTag/{}", tag.key), &tag.value);
         }
-        let attached = user
-            .attached
-            .iter()
-            .filter_map(|arn| self.policies.get(arn)?.document());
+        let attached = user.attached.iter().filter_map(|arn| self.policies.get(arn)?.document());
         let decision = evaluate(user.inline.values().chain(attached), action, resource, &context);
         let Some(boundary) = &user.boundary else {
             return decision;
@@ -144,11 +136,7 @@ impl State {
             }
         };
         match request {
-            Request::CreateUser {
-                tags,
-                permissions_boundary,
-                ..
-            } => {
+            Request::CreateUser { tags, permissions_boundary, .. } => {
                 request_tags(tags);
                 if let Some(arn) = permissions_boundary {
                     context.add("iam:PermissionsBoundary", arn);
@@ -160,9 +148,7 @@ impl State {
             Request::UntagUser { tag_keys, .. } | Request::UntagPolicy { tag_keys, .. } => {
                 tag_keys.iter().for_each(|key| context.add("aws:TagKeys", key));
             }
-            Request::PutUserPermissionsBoundary {
-                permissions_boundary, ..
-            } => {
+            Request::PutUserPermissionsBoundary { permissions_boundary, .. } => {
                 context.add("iam:PermissionsBoundary", permissions_boundary);
             }
             Request::AttachUserPolicy { policy_arn, .. } | Request::DetachUserPolicy { policy_arn, .. } => {
@@ -179,10 +165,9 @@ impl State {
         let tags = match request.subject() {
             Subject::User(name) => self.user(name).ok().map(|user| {
                 // A call that sets a boundary is judged by the new one, any other by the one in force.
-                if let (Some(arn), false) = (
-                    &user.boundary,
-                    matches!(request, Request::PutUserPermissionsBoundary { .. }),
-                ) {
+                if let (Some(arn), false) =
+                    (&user.boundary, matches!(request, Request::PutUserPermissionsBoundary { .. }))
+                {
                     context.add("iam:PermissionsBoundary", arn);
                 }
                 &user.tags
@@ -215,11 +200,7 @@ impl Iam {
                 Ok(view.decide(user, action, resource, context))
             }
             Caller::Session { role, .. } => {
-                let role = self
-                    .roles
-                    .iter()
-                    .find(|other| other.name == *role)
-                    .ok_or_else(unknown_key)?;
+                let role = self.roles.iter().find(|other| other.name == *role).ok_or_else(unknown_key)?;
                 Ok(evaluate(&role.policies, action, resource, context))
             }
         }
@@ -232,10 +213,7 @@ impl Iam {
             Caller::Root { .. } => account.arn("root"),
             Caller::User { name, .. } => self.state.user_arn(name, "/"),
             Caller::Session { role, session, .. } => {
-                format!(
-                    "arn:{}:sts::{}:assumed-role/{role}/{session}",
-                    account.partition, account.id
-                )
+                format!("arn:{}:sts::{}:assumed-role/{role}/{session}", account.partition, account.id)
             }
         }
     }
@@ -264,9 +242,8 @@ impl Iam {
     pub(super) fn denied(&self, caller: &Caller, action: &str, resource: &str, decision: Decision) -> ApiError {
         let arn = self.arn_of(caller);
         let because = decision.because(action);
-        Code::AccessDenied.error(format!(
-            "User: {arn} is not authorized to perform: {action} on resource: {resource} {because}"
-        ))
+        Code::AccessDenied
+            .error(format!("User: {arn} is not authorized to perform: {action} on resource: {resource} {because}"))
     }
 }
 

@@ -32,12 +32,7 @@ impl Object {
     pub(super) fn new(body: &[u8], content_type: &str, now: Timestamp) -> Self {
         // Clients take an ETag as it is; this one changes with the content, as a real one does.
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(body)[..16]));
-        Self {
-            body: body.to_vec(),
-            content_type: content_type.to_owned(),
-            etag,
-            modified: now,
-        }
+        Self { body: body.to_vec(), content_type: content_type.to_owned(), etag, modified: now }
     }
 }
 
@@ -100,11 +95,7 @@ impl Buckets {
     }
 
     pub(super) fn create(&mut self, name: &str, owner: &str, now: Timestamp) {
-        let bucket = Bucket {
-            owner: owner.to_owned(),
-            created: now,
-            objects: BTreeMap::new(),
-        };
+        let bucket = Bucket { owner: owner.to_owned(), created: now, objects: BTreeMap::new() };
         self.0.insert(name.to_owned(), bucket);
     }
 
@@ -125,44 +116,21 @@ mod tests {
     fn bucket(keys: &[&str]) -> Bucket {
         let object = Object::new(b"x", "text/plain", Timestamp::UNIX_EPOCH);
         let objects = keys.iter().map(|key| ((*key).to_owned(), object.clone())).collect();
-        Bucket {
-            owner: String::new(),
-            created: Timestamp::UNIX_EPOCH,
-            objects,
-        }
+        Bucket { owner: String::new(), created: Timestamp::UNIX_EPOCH, objects }
     }
 
     fn names(page: &Objects<'_>) -> (Vec<String>, Vec<String>, Option<String>) {
-        (
-            page.objects.iter().map(|(key, _)| (*key).clone()).collect(),
-            page.common_prefixes.clone(),
-            page.next.clone(),
-        )
+        (page.objects.iter().map(|(key, _)| (*key).clone()).collect(), page.common_prefixes.clone(), page.next.clone())
     }
 
     #[test]
     fn keys_are_folded_at_the_delimiter_and_paged() {
         let bucket = bucket(&["a", "b/1", "b/2", "c/1", "d"]);
         let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert_eq!(
-            names(&bucket.list("", "/", "", 10)),
-            (text(&["a", "d"]), text(&["b/", "c/"]), None)
-        );
-        assert_eq!(
-            names(&bucket.list("b/", "/", "", 10)),
-            (text(&["b/1", "b/2"]), text(&[]), None)
-        );
-        assert_eq!(
-            names(&bucket.list("", "/", "", 2)),
-            (text(&["a"]), text(&["b/"]), Some("b/".into()))
-        );
-        assert_eq!(
-            names(&bucket.list("", "/", "b/", 2)),
-            (text(&["d"]), text(&["c/"]), None)
-        );
-        assert_eq!(
-            names(&bucket.list("", "", "b/1", 2)),
-            (text(&["b/2", "c/1"]), text(&[]), Some("c/1".into()))
-        );
+        assert_eq!(names(&bucket.list("", "/", "", 10)), (text(&["a", "d"]), text(&["b/", "c/"]), None));
+        assert_eq!(names(&bucket.list("b/", "/", "", 10)), (text(&["b/1", "b/2"]), text(&[]), None));
+        assert_eq!(names(&bucket.list("", "/", "", 2)), (text(&["a"]), text(&["b/"]), Some("b/".into())));
+        assert_eq!(names(&bucket.list("", "/", "b/", 2)), (text(&["d"]), text(&["c/"]), None));
+        assert_eq!(names(&bucket.list("", "", "b/1", 2)), (text(&["b/2", "c/1"]), text(&[]), Some("c/1".into())));
     }
 }

@@ -29,17 +29,12 @@ pub enum Caller {
 impl Caller {
     /// The root of an account.
     pub fn root(account: impl Into<String>) -> Self {
-        Self::Root {
-            account: account.into(),
-        }
+        Self::Root { account: account.into() }
     }
 
     /// A user of an account.
     pub fn user(account: impl Into<String>, name: impl Into<String>) -> Self {
-        Self::User {
-            account: account.into(),
-            name: name.into(),
-        }
+        Self::User { account: account.into(), name: name.into() }
     }
 
     /// The account that the caller belongs to.
@@ -63,9 +58,6 @@ pub struct Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Credentials")
-            .field("access_key_id", &self.access_key_id)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
     }
 }

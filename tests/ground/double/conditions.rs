@@ -132,21 +132,14 @@ impl Operator {
             "IpAddress" | "NotIpAddress" | "BinaryEquals" => (Comparison::Unsupported, false),
             _ => return None,
         };
-        Some(Self {
-            quantifier,
-            comparison,
-            negated,
-            if_exists,
-        })
+        Some(Self { quantifier, comparison, negated, if_exists })
     }
 
     /// Whether a request passes the test of a key against the policy's values.
     pub(super) fn holds(self, key: &str, wanted: &[String], context: &Context) -> bool {
         let values = context.get(key);
         if self.comparison == Comparison::Null {
-            return wanted
-                .iter()
-                .any(|word| word.eq_ignore_ascii_case("true") == values.is_empty());
+            return wanted.iter().any(|word| word.eq_ignore_ascii_case("true") == values.is_empty());
         }
         if self.comparison == Comparison::Unsupported {
             return false;
@@ -266,10 +259,7 @@ mod tests {
     #[test]
     fn a_policy_variable_is_filled_in_or_makes_the_pattern_void() {
         let context = Context::new().with("aws:username", "reports");
-        assert_eq!(
-            context.fill("home/${aws:username}/*").as_deref(),
-            Some("home/reports/*")
-        );
+        assert_eq!(context.fill("home/${aws:username}/*").as_deref(), Some("home/reports/*"));
         assert_eq!(context.fill("home/${aws:PrincipalTag/team}/*"), None);
         assert_eq!(context.fill("plain").as_deref(), Some("plain"));
     }

@@ -28,23 +28,16 @@ impl State {
         reorder: bool,
     ) -> Response {
         // A key in the marker is the number of the type and the key of the entity.
-        let after = window
-            .after()
-            .and_then(|after| after.split_once('/'))
-            .unwrap_or_default();
+        let after = window.after().and_then(|after| after.split_once('/')).unwrap_or_default();
         let sections = DetailsFilter::ALL.iter().enumerate().filter(|(number, section)| {
             (filter.is_empty() || filter.contains(section)) && number.to_string().as_str() >= after.0
         });
         let entities = sections.flat_map(|(number, section)| {
             let after = (number.to_string() == after.0).then_some(after.1);
-            self.section(*section, roles, after)
-                .map(move |(key, entity)| (format!("{number}/{key}"), entity))
+            self.section(*section, roles, after).map(move |(key, entity)| (format!("{number}/{key}"), entity))
         });
         let page = window.take(entities);
-        let mut details = AccountDetails {
-            marker: page.marker,
-            ..AccountDetails::default()
-        };
+        let mut details = AccountDetails { marker: page.marker, ..AccountDetails::default() };
         for entity in page.items {
             match entity {
                 Entity::User(user) => details.users.push(self.user_detail(user, reorder)),
@@ -63,15 +56,12 @@ impl State {
         after: Option<&'a str>,
     ) -> Box<dyn Iterator<Item = (&'a str, Entity<'a>)> + 'a> {
         match section {
-            DetailsFilter::User => Box::new(
-                self.users_after(after)
-                    .map(|(key, user)| (key.as_str(), Entity::User(user))),
-            ),
-            DetailsFilter::Group => Box::new(
-                self.groups
-                    .iter()
-                    .map(|(key, group)| (key.as_str(), Entity::Group(group))),
-            ),
+            DetailsFilter::User => {
+                Box::new(self.users_after(after).map(|(key, user)| (key.as_str(), Entity::User(user))))
+            }
+            DetailsFilter::Group => {
+                Box::new(self.groups.iter().map(|(key, group)| (key.as_str(), Entity::Group(group))))
+            }
             DetailsFilter::Role => Box::new(roles.iter().map(|role| (role.name.as_str(), Entity::Role(role)))),
             DetailsFilter::LocalManagedPolicy => Box::new(
                 self.policies_after(after)
@@ -90,11 +80,7 @@ impl State {
         UserDetail {
             user: Arc::clone(user),
             attached: self.attached(user),
-            inline: user
-                .inline
-                .iter()
-                .map(|(name, document)| (name.clone(), shown(document, reorder)))
-                .collect(),
+            inline: user.inline.iter().map(|(name, document)| (name.clone(), shown(document, reorder))).collect(),
         }
     }
 
@@ -125,8 +111,5 @@ fn policy_detail(policy: &Arc<Policy>, reorder: bool) -> PolicyDetail {
         .iter()
         .map(|(number, version)| policy.view(*number, version, Some(shown(&version.document, reorder))))
         .collect();
-    PolicyDetail {
-        policy: Arc::clone(policy),
-        versions,
-    }
+    PolicyDetail { policy: Arc::clone(policy), versions }
 }

@@ -45,10 +45,7 @@ impl Document {
     /// # Errors
     /// `MalformedPolicyDocument` with IAM's message where it has one.
     pub fn parse(text: &str, partition: &str) -> Result<Self, ApiError> {
-        if !text
-            .chars()
-            .all(|letter| matches!(letter, '\u{9}' | '\u{a}' | '\u{d}' | '\u{20}'..='\u{ff}'))
-        {
+        if !text.chars().all(|letter| matches!(letter, '\u{9}' | '\u{a}' | '\u{d}' | '\u{20}'..='\u{ff}')) {
             return Err(Code::ValidationError.error(
                 "The specified value for policyDocument is invalid. It must contain only printable ASCII characters.",
             ));
@@ -72,10 +69,7 @@ impl Document {
             .into_iter()
             .map(|statement| Statement::parse(statement, partition, &mut sids))
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            text: text.to_owned(),
-            statements,
-        })
+        Ok(Self { text: text.to_owned(), statements })
     }
 
     /// The statements.
@@ -153,18 +147,7 @@ impl Statement {
         if fields.contains_key("Principal") || fields.contains_key("NotPrincipal") {
             return Err(malformed("Policy document should not specify a principal."));
         }
-        only_keys(
-            fields,
-            &[
-                "Sid",
-                "Effect",
-                "Action",
-                "NotAction",
-                "Resource",
-                "NotResource",
-                "Condition",
-            ],
-        )?;
+        only_keys(fields, &["Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"])?;
         if let Some(sid) = fields.get("Sid") {
             let sid = sid.as_str().ok_or_else(|| malformed("Syntax errors in policy."))?;
             if !sid.chars().all(|letter| letter.is_ascii_alphanumeric()) {
@@ -195,12 +178,7 @@ impl Statement {
             Some(Value::Object(block)) => parse_conditions(block)?,
             Some(_) => return Err(malformed("Syntax errors in policy.")),
         };
-        Ok(Self {
-            allows,
-            actions,
-            resources,
-            conditions,
-        })
+        Ok(Self { allows, actions, resources, conditions })
     }
 }
 
@@ -227,26 +205,16 @@ fn check_action(action: &str) -> Result<(), ApiError> {
         return Ok(());
     }
     let Some((vendor, name)) = action.split_once(':') else {
-        return Err(malformed(
-            "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.",
-        ));
+        return Err(malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."));
     };
-    let vendor_fits = !vendor.is_empty()
-        && vendor
-            .chars()
-            .all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
+    let vendor_fits =
+        !vendor.is_empty() && vendor.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
     if !vendor_fits {
         return Err(malformed(format!("Vendor {vendor} is not valid")));
     }
-    let name_fits = !name.is_empty()
-        && name
-            .chars()
-            .all(|letter| letter.is_ascii_alphanumeric() || "*?".contains(letter));
-    if name_fits {
-        Ok(())
-    } else {
-        Err(malformed("Syntax errors in policy."))
-    }
+    let name_fits =
+        !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "*?".contains(letter));
+    if name_fits { Ok(()) } else { Err(malformed("Syntax errors in policy.")) }
 }
 
 /// `*` or an ARN of the account's partition.
@@ -255,14 +223,9 @@ fn check_resource(resource: &str, partition: &str) -> Result<(), ApiError> {
         return Ok(());
     }
     let not_an_arn = || malformed(format!("Resource {resource} must be in ARN format or \"*\"."));
-    let (named, rest) = resource
-        .strip_prefix("arn:")
-        .and_then(|rest| rest.split_once(':'))
-        .ok_or_else(not_an_arn)?;
+    let (named, rest) = resource.strip_prefix("arn:").and_then(|rest| rest.split_once(':')).ok_or_else(not_an_arn)?;
     if named != partition && named != "*" {
-        return Err(malformed(format!(
-            "Partition \"{named}\" is not valid for resource \"{resource}\"."
-        )));
+        return Err(malformed(format!("Partition \"{named}\" is not valid for resource \"{resource}\".")));
     }
     // Service, region, account, and the resource; a wildcard at the end may stand for several of them.
     if rest.split(':').count() < 4 && !rest.ends_with('*') {
@@ -281,16 +244,10 @@ fn parse_conditions(block: &Map<String, Value>) -> Result<Vec<Condition>, ApiErr
         };
         for (key, values) in tests {
             if !key.contains(':') {
-                return Err(malformed(
-                    "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.",
-                ));
+                return Err(malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."));
             }
             let values = condition_values(values).ok_or_else(|| malformed("Syntax errors in policy."))?;
-            conditions.push(Condition {
-                operator,
-                key: key.to_lowercase(),
-                values,
-            });
+            conditions.push(Condition { operator, key: key.to_lowercase(), values });
         }
     }
     Ok(conditions)

@@ -4,10 +4,7 @@ use std::fmt;
 
 /// An error code of IAM, STS, or the query protocol that both speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each code under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each code under this very name")]
 pub enum Code {
     AccessDenied,
     ConcurrentModification,
@@ -88,10 +85,7 @@ impl Code {
 
     /// An error with this code and a message.
     pub fn error(self, message: impl Into<String>) -> ApiError {
-        ApiError {
-            code: self,
-            message: message.into(),
-        }
+        ApiError { code: self, message: message.into() }
     }
 }
 

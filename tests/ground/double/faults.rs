@@ -61,10 +61,7 @@ pub struct FaultPlan {
 impl FaultPlan {
     /// Replaces the plan, and counts calls from 0 again.
     pub fn set(&mut self, faults: impl IntoIterator<Item = Fault>) {
-        *self = Self {
-            faults: faults.into_iter().collect(),
-            ..Self::default()
-        };
+        *self = Self { faults: faults.into_iter().collect(), ..Self::default() };
     }
 
     /// Ends all faults.

@@ -17,10 +17,7 @@ use super::state::State;
 impl State {
     pub(super) fn list_groups_for_user(&self, name: &str, window: &Window) -> Result<Response, ApiError> {
         let user = self.user(name)?;
-        let groups = user
-            .groups
-            .iter()
-            .filter_map(|name| self.groups.get(&fold(name)).map(|group| (name, group)));
+        let groups = user.groups.iter().filter_map(|name| self.groups.get(&fold(name)).map(|group| (name, group)));
         Ok(Response::Groups(window.take(groups).map(Arc::clone)))
     }
 }
@@ -70,8 +67,7 @@ impl Iam {
         if !groups.contains(&group) && groups.len() >= limit {
             return Err(Code::LimitExceeded.error(format!("Cannot exceed quota for GroupsPerUser: {limit}")));
         }
-        self.state
-            .edit_group(&group, |group| group.members.insert_mut(fold(user)))?;
+        self.state.edit_group(&group, |group| group.members.insert_mut(fold(user)))?;
         self.state.edit_user(user, |user| user.groups.insert(group))?;
         Ok(Response::Done)
     }
@@ -81,8 +77,7 @@ impl Iam {
         if !self.state.edit_user(user, |user| user.groups.remove(&group))? {
             return Err(Code::NoSuchEntity.error(format!("User {user} is not in group {group}.")));
         }
-        self.state
-            .edit_group(&group, |group| group.members.remove_mut(&fold(user)))?;
+        self.state.edit_group(&group, |group| group.members.remove_mut(&fold(user)))?;
         Ok(Response::Done)
     }
 }

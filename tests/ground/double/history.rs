@@ -51,11 +51,7 @@ pub struct History {
 
 impl Default for History {
     fn default() -> Self {
-        Self {
-            calls: VectorSync::new_sync(),
-            counts: BTreeMap::new(),
-            next: 0,
-        }
+        Self { calls: VectorSync::new_sync(), counts: BTreeMap::new(), next: 0 }
     }
 }
 
@@ -77,11 +73,7 @@ impl History {
 
     /// How many calls could have changed something: none at rest.
     pub fn writes(&self) -> u64 {
-        self.counts
-            .iter()
-            .filter(|(operation, _)| operation.is_write())
-            .map(|(_, count)| count)
-            .sum()
+        self.counts.iter().filter(|(operation, _)| operation.is_write()).map(|(_, count)| count).sum()
     }
 
     /// Forgets the calls; numbers go on.
@@ -98,14 +90,7 @@ impl History {
         target: String,
         outcome: Outcome,
     ) {
-        self.calls.push_back_mut(Call {
-            seq: self.next,
-            time,
-            operation,
-            caller,
-            target,
-            outcome,
-        });
+        self.calls.push_back_mut(Call { seq: self.next, time, operation, caller, target, outcome });
         self.next += 1;
         *self.counts.entry(operation).or_default() += 1;
     }

@@ -156,26 +156,22 @@ impl Iam {
                 view.get_policy_version(policy_arn, version_id, reorder)
             }
             Request::ListPolicyVersions { policy_arn, .. } => view.list_policy_versions(policy_arn, &window),
-            Request::ListPolicies {
-                scope,
-                only_attached,
-                path_prefix,
-                ..
-            } => Ok(view.list_policies(*scope, *only_attached, path_prefix.as_deref(), &window)),
+            Request::ListPolicies { scope, only_attached, path_prefix, .. } => {
+                Ok(view.list_policies(*scope, *only_attached, path_prefix.as_deref(), &window))
+            }
             Request::ListEntitiesForPolicy { policy_arn, .. } => view.list_entities(policy_arn, &window),
-            Request::ListAttachedUserPolicies {
-                user_name, path_prefix, ..
-            } => view.list_attached(user_name, path_prefix.as_deref(), &window),
+            Request::ListAttachedUserPolicies { user_name, path_prefix, .. } => {
+                view.list_attached(user_name, path_prefix.as_deref(), &window)
+            }
             Request::GetUserPolicy { user_name, policy_name } => view.get_user_policy(user_name, policy_name, reorder),
             Request::ListUserPolicies { user_name, .. } => view.list_user_policies(user_name, &window),
             Request::GetLoginProfile { user_name } => view.get_login_profile(user_name),
             Request::ListMFADevices { user_name, .. } => view.list_mfa_devices(user_name, &window),
             Request::ListSigningCertificates { user_name, .. } => view.list_signing_certificates(user_name, &window),
             Request::ListSSHPublicKeys { user_name, .. } => view.list_ssh_keys(user_name, &window),
-            Request::ListServiceSpecificCredentials {
-                user_name,
-                service_name,
-            } => view.list_service_credentials(user_name, service_name.as_deref()),
+            Request::ListServiceSpecificCredentials { user_name, service_name } => {
+                view.list_service_credentials(user_name, service_name.as_deref())
+            }
             Request::ListGroupsForUser { user_name, .. } => view.list_groups_for_user(user_name, &window),
             Request::GetAccountAuthorizationDetails { filter, .. } => {
                 Ok(view.account_details(&self.roles, filter, &window, reorder))
@@ -187,54 +183,30 @@ impl Iam {
 
     fn write(&mut self, now: Timestamp, request: &Request) -> Result<Response, ApiError> {
         match request {
-            Request::CreateUser {
-                user_name,
-                path,
-                permissions_boundary,
-                tags,
-            } => self.create_user(now, user_name, path.as_deref(), permissions_boundary.clone(), tags),
-            Request::UpdateUser {
-                user_name,
-                new_user_name,
-                new_path,
-            } => self.update_user(user_name, new_user_name.as_deref(), new_path.as_deref()),
+            Request::CreateUser { user_name, path, permissions_boundary, tags } => {
+                self.create_user(now, user_name, path.as_deref(), permissions_boundary.clone(), tags)
+            }
+            Request::UpdateUser { user_name, new_user_name, new_path } => {
+                self.update_user(user_name, new_user_name.as_deref(), new_path.as_deref())
+            }
             Request::DeleteUser { user_name } => self.delete_user(user_name),
             Request::TagUser { user_name, tags } => self.tag_user(user_name, tags),
             Request::UntagUser { user_name, tag_keys } => self.untag_user(user_name, tag_keys),
-            Request::PutUserPermissionsBoundary {
-                user_name,
-                permissions_boundary,
-            } => self.set_boundary(user_name, Some(permissions_boundary.clone())),
+            Request::PutUserPermissionsBoundary { user_name, permissions_boundary } => {
+                self.set_boundary(user_name, Some(permissions_boundary.clone()))
+            }
             Request::DeleteUserPermissionsBoundary { user_name } => self.set_boundary(user_name, None),
             Request::CreateAccessKey { user_name } => self.create_access_key(now, user_name),
-            Request::UpdateAccessKey {
-                user_name,
-                access_key_id,
-                status,
-            } => self.update_access_key(user_name, access_key_id, *status),
-            Request::DeleteAccessKey {
-                user_name,
-                access_key_id,
-            } => self.delete_access_key(user_name, access_key_id),
-            Request::CreatePolicy {
-                policy_name,
-                path,
-                policy_document,
-                description,
-                tags,
-            } => self.create_policy(
-                now,
-                policy_name,
-                path.as_deref(),
-                policy_document,
-                description.clone(),
-                tags,
-            ),
-            Request::CreatePolicyVersion {
-                policy_arn,
-                policy_document,
-                set_as_default,
-            } => self.create_policy_version(now, policy_arn, policy_document, *set_as_default),
+            Request::UpdateAccessKey { user_name, access_key_id, status } => {
+                self.update_access_key(user_name, access_key_id, *status)
+            }
+            Request::DeleteAccessKey { user_name, access_key_id } => self.delete_access_key(user_name, access_key_id),
+            Request::CreatePolicy { policy_name, path, policy_document, description, tags } => {
+                self.create_policy(now, policy_name, path.as_deref(), policy_document, description.clone(), tags)
+            }
+            Request::CreatePolicyVersion { policy_arn, policy_document, set_as_default } => {
+                self.create_policy_version(now, policy_arn, policy_document, *set_as_default)
+            }
             Request::DeletePolicyVersion { policy_arn, version_id } => {
                 self.delete_policy_version(now, policy_arn, version_id)
             }
@@ -246,11 +218,9 @@ impl Iam {
             Request::UntagPolicy { policy_arn, tag_keys } => self.untag_policy(policy_arn, tag_keys),
             Request::AttachUserPolicy { user_name, policy_arn } => self.attach_user_policy(user_name, policy_arn),
             Request::DetachUserPolicy { user_name, policy_arn } => self.detach_user_policy(user_name, policy_arn),
-            Request::PutUserPolicy {
-                user_name,
-                policy_name,
-                policy_document,
-            } => self.put_user_policy(user_name, policy_name, policy_document),
+            Request::PutUserPolicy { user_name, policy_name, policy_document } => {
+                self.put_user_policy(user_name, policy_name, policy_document)
+            }
             Request::DeleteUserPolicy { user_name, policy_name } => self.delete_user_policy(user_name, policy_name),
             other => self.write_leftover(now, other),
         }
@@ -261,50 +231,34 @@ impl Iam {
         match request {
             Request::CreateLoginProfile { user_name, password } => self.create_login_profile(now, user_name, password),
             Request::DeleteLoginProfile { user_name } => self.delete_login_profile(user_name),
-            Request::CreateVirtualMFADevice {
-                virtual_mfa_device_name,
-                path,
-            } => self.create_virtual_device(virtual_mfa_device_name, path.as_deref()),
+            Request::CreateVirtualMFADevice { virtual_mfa_device_name, path } => {
+                self.create_virtual_device(virtual_mfa_device_name, path.as_deref())
+            }
             Request::DeleteVirtualMFADevice { serial_number } => self.delete_virtual_device(serial_number),
-            Request::EnableMFADevice {
-                user_name,
-                serial_number,
-                authentication_code1,
-                authentication_code2,
-            } => self.enable_device(
-                now,
-                user_name,
-                serial_number,
-                [authentication_code1, authentication_code2],
-            ),
-            Request::DeactivateMFADevice {
-                user_name,
-                serial_number,
-            } => self.deactivate_device(user_name, serial_number),
-            Request::UploadSigningCertificate {
-                user_name,
-                certificate_body,
-            } => self.upload_signing_certificate(now, user_name, certificate_body),
-            Request::DeleteSigningCertificate {
-                user_name,
-                certificate_id,
-            } => self.delete_signing_certificate(user_name, certificate_id),
-            Request::UploadSSHPublicKey {
-                user_name,
-                ssh_public_key_body,
-            } => self.upload_ssh_key(now, user_name, ssh_public_key_body),
-            Request::DeleteSSHPublicKey {
-                user_name,
-                ssh_public_key_id,
-            } => self.delete_ssh_key(user_name, ssh_public_key_id),
-            Request::CreateServiceSpecificCredential {
-                user_name,
-                service_name,
-            } => self.create_service_credential(now, user_name, service_name),
-            Request::DeleteServiceSpecificCredential {
-                user_name,
-                service_specific_credential_id,
-            } => self.delete_service_credential(user_name, service_specific_credential_id),
+            Request::EnableMFADevice { user_name, serial_number, authentication_code1, authentication_code2 } => {
+                self.enable_device(now, user_name, serial_number, [authentication_code1, authentication_code2])
+            }
+            Request::DeactivateMFADevice { user_name, serial_number } => {
+                self.deactivate_device(user_name, serial_number)
+            }
+            Request::UploadSigningCertificate { user_name, certificate_body } => {
+                self.upload_signing_certificate(now, user_name, certificate_body)
+            }
+            Request::DeleteSigningCertificate { user_name, certificate_id } => {
+                self.delete_signing_certificate(user_name, certificate_id)
+            }
+            Request::UploadSSHPublicKey { user_name, ssh_public_key_body } => {
+                self.upload_ssh_key(now, user_name, ssh_public_key_body)
+            }
+            Request::DeleteSSHPublicKey { user_name, ssh_public_key_id } => {
+                self.delete_ssh_key(user_name, ssh_public_key_id)
+            }
+            Request::CreateServiceSpecificCredential { user_name, service_name } => {
+                self.create_service_credential(now, user_name, service_name)
+            }
+            Request::DeleteServiceSpecificCredential { user_name, service_specific_credential_id } => {
+                self.delete_service_credential(user_name, service_specific_credential_id)
+            }
             Request::CreateGroup { group_name, path } => self.create_group(now, group_name, path.as_deref()),
             Request::DeleteGroup { group_name } => self.delete_group(group_name),
             Request::AddUserToGroup { user_name, group_name } => self.add_user_to_group(user_name, group_name),

@@ -49,9 +49,7 @@ impl Ids {
     }
 
     fn text(&mut self, length: usize, alphabet: &[u8]) -> String {
-        (0..length)
-            .map(|_| char::from(alphabet[self.0.usize(..alphabet.len())]))
-            .collect()
+        (0..length).map(|_| char::from(alphabet[self.0.usize(..alphabet.len())])).collect()
     }
 
     pub(super) fn id(&mut self, prefix: Prefix) -> String {

@@ -26,11 +26,7 @@ pub(super) struct Usage {
 impl Usage {
     /// Moves what has been pending for long enough to where it is shown.
     fn settle(&mut self, now: Timestamp) {
-        if self
-            .pending
-            .as_ref()
-            .is_some_and(|used| now.duration_since(used.at) >= LAST_USED_LAG)
-        {
+        if self.pending.as_ref().is_some_and(|used| now.duration_since(used.at) >= LAST_USED_LAG) {
             self.shown = self.pending.take();
         }
     }
@@ -75,11 +71,7 @@ impl Iam {
         let counted = user
             .keys
             .iter()
-            .filter(|key| {
-                self.settings
-                    .key_quota_race
-                    .is_none_or(|window| now.duration_since(key.created) >= window)
-            })
+            .filter(|key| self.settings.key_quota_race.is_none_or(|window| now.duration_since(key.created) >= window))
             .count();
         let limit = limits::ACCESS_KEYS_PER_USER;
         if counted >= limit {
@@ -98,12 +90,9 @@ impl Iam {
     }
 
     pub(super) fn update_access_key(&mut self, name: &str, id: &str, status: Status) -> Result<Response, ApiError> {
-        let found = self.state.edit_user(name, |user| {
-            user.keys
-                .iter_mut()
-                .find(|key| key.id == id)
-                .map(|key| key.status = status)
-        })?;
+        let found = self
+            .state
+            .edit_user(name, |user| user.keys.iter_mut().find(|key| key.id == id).map(|key| key.status = status))?;
         found.map(|()| Response::Done).ok_or_else(|| no_such_key(id))
     }
 
@@ -111,8 +100,7 @@ impl Iam {
         if !self.state.user(name)?.keys.iter().any(|key| key.id == id) {
             return Err(no_such_key(id));
         }
-        self.state
-            .edit_user(name, |user| user.keys.retain(|key| key.id != id))?;
+        self.state.edit_user(name, |user| user.keys.retain(|key| key.id != id))?;
         self.state.keys.remove_mut(id);
         self.usage.remove(id);
         Ok(Response::Done)
@@ -127,18 +115,14 @@ impl Iam {
         id: &str,
     ) -> Result<Response, ApiError> {
         let Some((user, _)) = view.key(id) else {
-            return Err(Code::AccessDenied.error(format!(
-                "Not authorized to perform: iam:GetAccessKeyLastUsed on resource: access key {id}"
-            )));
+            return Err(Code::AccessDenied
+                .error(format!("Not authorized to perform: iam:GetAccessKeyLastUsed on resource: access key {id}")));
         };
         let last_used = self.usage.get_mut(id).and_then(|usage| {
             usage.settle(now);
             usage.shown.clone()
         });
-        Ok(Response::AccessKeyLastUsed {
-            user_name: user.name.clone(),
-            last_used,
-        })
+        Ok(Response::AccessKeyLastUsed { user_name: user.name.clone(), last_used })
     }
 
     /// Notes that a key was used, for GetAccessKeyLastUsed.

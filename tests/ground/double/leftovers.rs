@@ -14,11 +14,7 @@ use super::response::{Response, Window};
 use super::state::State;
 
 /// Services that have credentials of their own (API reference, CreateServiceSpecificCredential).
-const SERVICES: [&str; 3] = [
-    "codecommit.amazonaws.com",
-    "cassandra.amazonaws.com",
-    "bedrock.amazonaws.com",
-];
+const SERVICES: [&str; 3] = ["codecommit.amazonaws.com", "cassandra.amazonaws.com", "bedrock.amazonaws.com"];
 
 fn no_such(what: &str, id: &str) -> ApiError {
     Code::NoSuchEntity.error(format!("The {what} with id {id} cannot be found."))
@@ -36,41 +32,26 @@ impl State {
     pub(super) fn get_login_profile(&self, name: &str) -> Result<Response, ApiError> {
         let user = self.user(name)?;
         let created = user.login_profile.ok_or_else(|| no_login_profile(name))?;
-        Ok(Response::LoginProfile {
-            user_name: user.name.clone(),
-            created,
-        })
+        Ok(Response::LoginProfile { user_name: user.name.clone(), created })
     }
 
     pub(super) fn list_mfa_devices(&self, name: &str, window: &Window) -> Result<Response, ApiError> {
         let user = self.user(name)?;
-        let devices = window.take(
-            user.mfa_devices
-                .iter()
-                .map(|(serial, enabled)| (serial, (serial.clone(), *enabled))),
-        );
-        Ok(Response::MfaDevices {
-            user_name: user.name.clone(),
-            devices,
-        })
+        let devices =
+            window.take(user.mfa_devices.iter().map(|(serial, enabled)| (serial, (serial.clone(), *enabled))));
+        Ok(Response::MfaDevices { user_name: user.name.clone(), devices })
     }
 
     pub(super) fn list_signing_certificates(&self, name: &str, window: &Window) -> Result<Response, ApiError> {
         let user = self.user(name)?;
         let certificates = window.take(by_id(&user.signing_certificates, |certificate| &certificate.id));
-        Ok(Response::SigningCertificates {
-            user_name: user.name.clone(),
-            certificates,
-        })
+        Ok(Response::SigningCertificates { user_name: user.name.clone(), certificates })
     }
 
     pub(super) fn list_ssh_keys(&self, name: &str, window: &Window) -> Result<Response, ApiError> {
         let user = self.user(name)?;
         let keys = window.take(by_id(&user.ssh_keys, |key| &key.id));
-        Ok(Response::SshKeys {
-            user_name: user.name.clone(),
-            keys,
-        })
+        Ok(Response::SshKeys { user_name: user.name.clone(), keys })
     }
 
     pub(super) fn list_service_credentials(&self, name: &str, service: Option<&str>) -> Result<Response, ApiError> {
@@ -81,18 +62,12 @@ impl State {
             .filter(|credential| service.is_none_or(|service| credential.service == service))
             .cloned()
             .collect();
-        Ok(Response::ServiceCredentials {
-            user_name: user.name.clone(),
-            credentials,
-        })
+        Ok(Response::ServiceCredentials { user_name: user.name.clone(), credentials })
     }
 
     /// Notes which user a virtual device serves.
     pub(super) fn assign_device(&mut self, serial: &str, user: Option<String>) {
-        let device = VirtualMfaDevice {
-            serial: serial.to_owned(),
-            user,
-        };
+        let device = VirtualMfaDevice { serial: serial.to_owned(), user };
         self.devices.insert_mut(serial.to_owned(), Arc::new(device));
     }
 }
@@ -116,18 +91,11 @@ impl Iam {
             return Err(Code::EntityAlreadyExists.error(format!("Login Profile for user {name} already exists.")));
         }
         if password.is_empty() || password.chars().count() > 128 {
-            return Err(super::names::invalid(
-                "password",
-                "",
-                "Member must have length between 1 and 128",
-            ));
+            return Err(super::names::invalid("password", "", "Member must have length between 1 and 128"));
         }
         let user_name = user.name.clone();
         self.state.edit_user(name, |user| user.login_profile = Some(now))?;
-        Ok(Response::LoginProfile {
-            user_name,
-            created: now,
-        })
+        Ok(Response::LoginProfile { user_name, created: now })
     }
 
     pub(super) fn delete_login_profile(&mut self, name: &str) -> Result<Response, ApiError> {
@@ -144,10 +112,7 @@ impl Iam {
             return Err(Code::EntityAlreadyExists.error("MFADevice entity at the same path and name already exists."));
         }
         self.state.assign_device(&serial, None);
-        Ok(Response::VirtualMfaDevice {
-            serial,
-            seed: self.ids.base32(64),
-        })
+        Ok(Response::VirtualMfaDevice { serial, seed: self.ids.base32(64) })
     }
 
     pub(super) fn delete_virtual_device(&mut self, serial: &str) -> Result<Response, ApiError> {
@@ -180,8 +145,7 @@ impl Iam {
             return Err(over_quota("MFADevicesPerUser", limits::MFA_DEVICES_PER_USER));
         }
         self.state.assign_device(serial, Some(fold(name)));
-        self.state
-            .edit_user(name, |user| user.mfa_devices.insert(serial.to_owned(), now))?;
+        self.state.edit_user(name, |user| user.mfa_devices.insert(serial.to_owned(), now))?;
         Ok(Response::Done)
     }
 
@@ -205,10 +169,7 @@ impl Iam {
             return Err(Code::MalformedCertificate.error("Unable to parse certificate."));
         }
         if user.signing_certificates.len() >= limits::SIGNING_CERTIFICATES_PER_USER {
-            return Err(over_quota(
-                "SigningCertificatesPerUser",
-                limits::SIGNING_CERTIFICATES_PER_USER,
-            ));
+            return Err(over_quota("SigningCertificatesPerUser", limits::SIGNING_CERTIFICATES_PER_USER));
         }
         let user_name = user.name.clone();
         let certificate = SigningCertificate {
@@ -217,20 +178,14 @@ impl Iam {
             status: Status::Active,
             uploaded: now,
         };
-        self.state
-            .edit_user(name, |user| user.signing_certificates.push(certificate.clone()))?;
+        self.state.edit_user(name, |user| user.signing_certificates.push(certificate.clone()))?;
         Ok(Response::SigningCertificate { user_name, certificate })
     }
 
     pub(super) fn delete_signing_certificate(&mut self, name: &str, id: &str) -> Result<Response, ApiError> {
-        let removed = self.state.edit_user(name, |user| {
-            remove(&mut user.signing_certificates, |item| item.id == id)
-        })?;
-        if removed {
-            Ok(Response::Done)
-        } else {
-            Err(no_such("Certificate", id))
-        }
+        let removed =
+            self.state.edit_user(name, |user| remove(&mut user.signing_certificates, |item| item.id == id))?;
+        if removed { Ok(Response::Done) } else { Err(no_such("Certificate", id)) }
     }
 
     pub(super) fn upload_ssh_key(&mut self, now: Timestamp, name: &str, body: &str) -> Result<Response, ApiError> {
@@ -242,25 +197,15 @@ impl Iam {
             return Err(over_quota("SSHPublicKeysPerUser", limits::SSH_KEYS_PER_USER));
         }
         let user_name = user.name.clone();
-        let key = SshKey {
-            id: self.ids.id(Prefix::SshKey),
-            body: body.to_owned(),
-            status: Status::Active,
-            uploaded: now,
-        };
+        let key =
+            SshKey { id: self.ids.id(Prefix::SshKey), body: body.to_owned(), status: Status::Active, uploaded: now };
         self.state.edit_user(name, |user| user.ssh_keys.push(key.clone()))?;
         Ok(Response::SshKey { user_name, key })
     }
 
     pub(super) fn delete_ssh_key(&mut self, name: &str, id: &str) -> Result<Response, ApiError> {
-        let removed = self
-            .state
-            .edit_user(name, |user| remove(&mut user.ssh_keys, |item| item.id == id))?;
-        if removed {
-            Ok(Response::Done)
-        } else {
-            Err(no_such("SSH public key", id))
-        }
+        let removed = self.state.edit_user(name, |user| remove(&mut user.ssh_keys, |item| item.id == id))?;
+        if removed { Ok(Response::Done) } else { Err(no_such("SSH public key", id)) }
     }
 
     pub(super) fn create_service_credential(
@@ -273,16 +218,9 @@ impl Iam {
         if !SERVICES.contains(&service) {
             return Err(Code::NotSupportedService.error(format!("No such service {service} exists.")));
         }
-        let held = user
-            .service_credentials
-            .iter()
-            .filter(|credential| credential.service == service)
-            .count();
+        let held = user.service_credentials.iter().filter(|credential| credential.service == service).count();
         if held >= limits::SERVICE_CREDENTIALS_PER_SERVICE {
-            return Err(over_quota(
-                "ServiceSpecificCredentialsPerUser",
-                limits::SERVICE_CREDENTIALS_PER_SERVICE,
-            ));
+            return Err(over_quota("ServiceSpecificCredentialsPerUser", limits::SERVICE_CREDENTIALS_PER_SERVICE));
         }
         let user_name = user.name.clone();
         let credential = ServiceCredential {
@@ -292,24 +230,13 @@ impl Iam {
             status: Status::Active,
             created: now,
         };
-        self.state
-            .edit_user(name, |user| user.service_credentials.push(credential.clone()))?;
-        Ok(Response::ServiceCredential {
-            user_name,
-            credential,
-            password: self.ids.secret(),
-        })
+        self.state.edit_user(name, |user| user.service_credentials.push(credential.clone()))?;
+        Ok(Response::ServiceCredential { user_name, credential, password: self.ids.secret() })
     }
 
     pub(super) fn delete_service_credential(&mut self, name: &str, id: &str) -> Result<Response, ApiError> {
-        let removed = self
-            .state
-            .edit_user(name, |user| remove(&mut user.service_credentials, |item| item.id == id))?;
-        if removed {
-            Ok(Response::Done)
-        } else {
-            Err(no_such("service specific credential", id))
-        }
+        let removed = self.state.edit_user(name, |user| remove(&mut user.service_credentials, |item| item.id == id))?;
+        if removed { Ok(Response::Done) } else { Err(no_such("service specific credential", id)) }
     }
 }
 

@@ -36,10 +36,7 @@ pub struct Tag {
 impl Tag {
     /// A tag of a key and a value.
     pub fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            value: value.into(),
-        }
+        Self { key: key.into(), value: value.into() }
     }
 }
 
@@ -128,10 +125,7 @@ impl std::fmt::Debug for AccessKey {
 
 /// An X.509 signing certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each field under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
 pub struct SigningCertificate {
     pub id: String,
     pub body: String,
@@ -141,10 +135,7 @@ pub struct SigningCertificate {
 
 /// An SSH public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each field under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
 pub struct SshKey {
     pub id: String,
     pub body: String,
@@ -154,10 +145,7 @@ pub struct SshKey {
 
 /// A user name and password for one AWS service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each field under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
 pub struct ServiceCredential {
     pub id: String,
     pub service: String,
@@ -168,10 +156,7 @@ pub struct ServiceCredential {
 
 /// A managed policy, the account's own or AWS's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each field under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
 pub struct Policy {
     pub name: String,
     pub path: String,
@@ -198,9 +183,7 @@ pub struct Policy {
 impl Policy {
     /// The document in force.
     pub fn document(&self) -> Option<&Arc<Document>> {
-        self.versions
-            .get(&self.default_version)
-            .map(|version| &version.document)
+        self.versions.get(&self.default_version).map(|version| &version.document)
     }
 }
 
@@ -215,10 +198,7 @@ pub struct PolicyVersion {
 
 /// A group of users.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each field under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
 pub struct Group {
     pub name: String,
     pub path: String,

@@ -14,23 +14,12 @@ pub(super) fn invalid(parameter: &str, value: &str, constraint: &str) -> ApiErro
 /// `[\w+=,.@-]+`, with a length of at least one.
 pub(super) fn check_name(parameter: &str, value: &str, limit: usize) -> Result<(), ApiError> {
     if value.is_empty() {
-        return Err(invalid(
-            parameter,
-            value,
-            "Member must have length greater than or equal to 1",
-        ));
+        return Err(invalid(parameter, value, "Member must have length greater than or equal to 1"));
     }
     if value.chars().count() > limit {
-        return Err(invalid(
-            parameter,
-            value,
-            &format!("Member must have length less than or equal to {limit}"),
-        ));
+        return Err(invalid(parameter, value, &format!("Member must have length less than or equal to {limit}")));
     }
-    if value
-        .chars()
-        .all(|letter| letter.is_ascii_alphanumeric() || "_+=,.@-".contains(letter))
-    {
+    if value.chars().all(|letter| letter.is_ascii_alphanumeric() || "_+=,.@-".contains(letter)) {
         return Ok(());
     }
     Err(Code::ValidationError.error(format!(
@@ -50,11 +39,7 @@ pub(super) fn check_path(value: &str) -> Result<(), ApiError> {
     let framed = value.starts_with('/') && value.ends_with('/');
     if value.chars().count() > limits::PATH_CHARACTERS {
         let limit = limits::PATH_CHARACTERS;
-        return Err(invalid(
-            "path",
-            value,
-            &format!("Member must have length less than or equal to {limit}"),
-        ));
+        return Err(invalid("path", value, &format!("Member must have length less than or equal to {limit}")));
     }
     if printable && framed {
         return Ok(());
@@ -72,8 +57,7 @@ pub(super) fn fold(name: &str) -> String {
 
 /// `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`
 fn tag_characters(text: &str) -> bool {
-    text.chars()
-        .all(|letter| letter.is_alphanumeric() || letter == ' ' || "_.:/=+-@".contains(letter))
+    text.chars().all(|letter| letter.is_alphanumeric() || letter == ' ' || "_.:/=+-@".contains(letter))
 }
 
 fn check_tag(position: usize, tag: &Tag) -> Result<(), ApiError> {
@@ -81,11 +65,7 @@ fn check_tag(position: usize, tag: &Tag) -> Result<(), ApiError> {
     let parameter = format!("tags.{position}.member.value");
     if tag.value.chars().count() > limits::TAG_VALUE_CHARACTERS {
         let limit = limits::TAG_VALUE_CHARACTERS;
-        return Err(invalid(
-            &parameter,
-            &tag.value,
-            &format!("Member must have length less than or equal to {limit}"),
-        ));
+        return Err(invalid(&parameter, &tag.value, &format!("Member must have length less than or equal to {limit}")));
     }
     if tag_characters(&tag.value) {
         return Ok(());
@@ -97,19 +77,11 @@ fn check_tag(position: usize, tag: &Tag) -> Result<(), ApiError> {
 /// The key of a tag; `aws:` is AWS's own.
 pub(super) fn check_tag_key(parameter: &str, key: &str) -> Result<(), ApiError> {
     if key.is_empty() {
-        return Err(invalid(
-            parameter,
-            key,
-            "Member must have length greater than or equal to 1",
-        ));
+        return Err(invalid(parameter, key, "Member must have length greater than or equal to 1"));
     }
     if key.chars().count() > limits::TAG_KEY_CHARACTERS {
         let limit = limits::TAG_KEY_CHARACTERS;
-        return Err(invalid(
-            parameter,
-            key,
-            &format!("Member must have length less than or equal to {limit}"),
-        ));
+        return Err(invalid(parameter, key, &format!("Member must have length less than or equal to {limit}")));
     }
     if !tag_characters(key) {
         let constraint = r"Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+";
@@ -135,10 +107,9 @@ pub(super) fn merge_tags(present: &Tags, added: &[Tag]) -> Result<Tags, ApiError
         merged.insert(fold(&tag.key), tag.clone());
     }
     if merged.len() > limits::TAGS {
-        return Err(Code::LimitExceeded.error(format!(
-            "The number of tags has reached the maximum limit: {}",
-            limits::TAGS
-        )));
+        return Err(
+            Code::LimitExceeded.error(format!("The number of tags has reached the maximum limit: {}", limits::TAGS))
+        );
     }
     Ok(merged)
 }

@@ -59,25 +59,16 @@ impl Policy {
     }
 
     fn version(&self, id: &str) -> Result<(u32, &PolicyVersion), ApiError> {
-        let number = id
-            .strip_prefix('v')
-            .and_then(|digits| digits.parse::<u32>().ok())
-            .ok_or_else(|| {
-                super::names::invalid(
-                    "versionId",
-                    id,
-                    r"Member must satisfy regular expression pattern: v[1-9][0-9]*(\.[A-Za-z0-9-]*)?",
-                )
-            })?;
-        self.versions
-            .get(&number)
-            .map(|version| (number, version))
-            .ok_or_else(|| {
-                Code::NoSuchEntity.error(format!(
-                    "Policy {} version {id} does not exist or is not attachable.",
-                    self.arn
-                ))
-            })
+        let number = id.strip_prefix('v').and_then(|digits| digits.parse::<u32>().ok()).ok_or_else(|| {
+            super::names::invalid(
+                "versionId",
+                id,
+                r"Member must satisfy regular expression pattern: v[1-9][0-9]*(\.[A-Za-z0-9-]*)?",
+            )
+        })?;
+        self.versions.get(&number).map(|version| (number, version)).ok_or_else(|| {
+            Code::NoSuchEntity.error(format!("Policy {} version {id} does not exist or is not attachable.", self.arn))
+        })
     }
 }
 
@@ -134,22 +125,17 @@ impl State {
 
     pub(super) fn list_entities(&self, arn: &str, window: &Window) -> Result<Response, ApiError> {
         let policy = self.policy(arn)?;
-        let users = policy.attached_to.iter().filter_map(|name| {
-            self.users
-                .get(name)
-                .map(|user| (name, (user.name.clone(), user.id.clone())))
-        });
+        let users = policy
+            .attached_to
+            .iter()
+            .filter_map(|name| self.users.get(name).map(|user| (name, (user.name.clone(), user.id.clone()))));
         Ok(Response::PolicyUsers(window.take(users)))
     }
 }
 
 /// The text of a document as an answer gives it, before it is URL-encoded.
 pub(super) fn shown(document: &Document, reorder: bool) -> String {
-    if reorder {
-        document.reordered()
-    } else {
-        document.text().to_owned()
-    }
+    if reorder { document.reordered() } else { document.text().to_owned() }
 }
 
 impl Iam {
@@ -173,9 +159,8 @@ impl Iam {
         let tags = merge_tags(&Tags::new(), tags)?;
         let document = managed_document(text, &self.state.account.partition)?;
         if self.state.policy_names.contains_key(&fold(name)) {
-            return Err(Code::EntityAlreadyExists.error(format!(
-                "A policy called {name} already exists. Duplicate names are not allowed."
-            )));
+            return Err(Code::EntityAlreadyExists
+                .error(format!("A policy called {name} already exists. Duplicate names are not allowed.")));
         }
         let limit = self.settings.policies_per_account;
         if self.state.policy_names.size() >= limit {

@@ -41,13 +41,7 @@ pub enum DetailsFilter {
 
 impl DetailsFilter {
     /// Every filter, in the order in which the entities are listed.
-    pub const ALL: [Self; 5] = [
-        Self::User,
-        Self::Group,
-        Self::Role,
-        Self::LocalManagedPolicy,
-        Self::AwsManagedPolicy,
-    ];
+    pub const ALL: [Self; 5] = [Self::User, Self::Group, Self::Role, Self::LocalManagedPolicy, Self::AwsManagedPolicy];
 
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
@@ -242,10 +236,7 @@ impl Request {
             | Self::AddUserToGroup { group_name, .. }
             | Self::RemoveUserFromGroup { group_name, .. } => Subject::Group(group_name),
             Self::GetAccessKeyLastUsed { access_key_id } => Subject::Key(access_key_id),
-            Self::CreateVirtualMFADevice {
-                virtual_mfa_device_name,
-                ..
-            } => Subject::Device(virtual_mfa_device_name),
+            Self::CreateVirtualMFADevice { virtual_mfa_device_name, .. } => Subject::Device(virtual_mfa_device_name),
             Self::DeleteVirtualMFADevice { serial_number } => Subject::Device(serial_number),
             Self::AssumeRole { role_arn, .. } => Subject::Role(role_arn),
             Self::ListUsers { .. }

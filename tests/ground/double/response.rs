@@ -23,10 +23,7 @@ pub struct Listing<T> {
 impl<T> Listing<T> {
     /// The same page of other items.
     pub(super) fn map<U>(self, convert: impl FnMut(T) -> U) -> Listing<U> {
-        Listing {
-            items: self.items.into_iter().map(convert).collect(),
-            marker: self.marker,
-        }
+        Listing { items: self.items.into_iter().map(convert).collect(), marker: self.marker }
     }
 }
 
@@ -57,10 +54,7 @@ impl Window {
                     .ok_or_else(|| Code::ValidationError.error("Invalid Marker"))?,
             ),
         };
-        Ok(Self {
-            after,
-            limit: usize::try_from(shorten(asked)).unwrap_or(usize::MAX),
-        })
+        Ok(Self { after, limit: usize::try_from(shorten(asked)).unwrap_or(usize::MAX) })
     }
 
     /// The key that the page begins after.
@@ -70,14 +64,9 @@ impl Window {
 
     /// The page out of items in the order of their keys; those up to [`Self::after`] are skipped.
     pub(super) fn take<K: AsRef<str>, T>(&self, items: impl IntoIterator<Item = (K, T)>) -> Listing<T> {
-        let mut rest = items
-            .into_iter()
-            .skip_while(|(key, _)| self.after().is_some_and(|after| key.as_ref() <= after))
-            .peekable();
-        let mut page = Listing {
-            items: Vec::new(),
-            marker: None,
-        };
+        let mut rest =
+            items.into_iter().skip_while(|(key, _)| self.after().is_some_and(|after| key.as_ref() <= after)).peekable();
+        let mut page = Listing { items: Vec::new(), marker: None };
         while let Some((key, item)) = rest.next() {
             page.items.push(item);
             if page.items.len() == self.limit && rest.peek().is_some() {
@@ -100,20 +89,13 @@ pub struct NewAccessKey {
 
 impl std::fmt::Debug for NewAccessKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("NewAccessKey")
-            .field("user_name", &self.user_name)
-            .field("key", &self.key)
-            .finish()
+        formatter.debug_struct("NewAccessKey").field("user_name", &self.user_name).field("key", &self.key).finish()
     }
 }
 
 /// What ListAccessKeys tells of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each field under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
 pub struct AccessKeyMetadata {
     pub user_name: String,
     pub id: String,
@@ -123,10 +105,7 @@ pub struct AccessKeyMetadata {
 
 /// A version of a managed policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each field under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
 pub struct VersionView {
     pub version_id: String,
     pub is_default: bool,
@@ -137,10 +116,7 @@ pub struct VersionView {
 
 /// A managed policy as ListAttachedUserPolicies names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each field under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
 pub struct AttachedPolicy {
     pub name: String,
     pub arn: String,
@@ -168,10 +144,7 @@ pub struct PolicyDetail {
 
 /// A page of GetAccountAuthorizationDetails.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each field under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
 pub struct AccountDetails {
     pub users: Vec<UserDetail>,
     pub groups: Vec<Arc<Group>>,
@@ -182,10 +155,7 @@ pub struct AccountDetails {
 
 /// Who a caller is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each field under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
 pub struct CallerIdentity {
     pub user_id: String,
     pub account: String,
@@ -194,10 +164,7 @@ pub struct CallerIdentity {
 
 /// What AssumeRole gives. `Debug` leaves the secrets out.
 #[derive(Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the AWS API reference documents each field under this very name"
-)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
 pub struct AssumedRole {
     pub access_key_id: String,
     pub secret_access_key: String,
@@ -220,10 +187,7 @@ impl std::fmt::Debug for AssumedRole {
 
 /// The answer to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "each variant is named for what the AWS API reference calls the answer's content"
-)]
+#[expect(missing_docs, reason = "each variant is named for what the AWS API reference calls the answer's content")]
 pub enum Response {
     /// The call has no result but that it worked.
     Done,

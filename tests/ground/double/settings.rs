@@ -18,17 +18,11 @@ pub struct Lag {
 
 impl Lag {
     /// Every read sees the latest state.
-    pub const NONE: Self = Self {
-        longest: SignedDuration::ZERO,
-        stale_percent: 0,
-    };
+    pub const NONE: Self = Self { longest: SignedDuration::ZERO, stale_percent: 0 };
 
     /// Every read is answered by a replica that is 0 to `seconds` seconds behind.
     pub fn up_to_seconds(seconds: i64) -> Self {
-        Self {
-            longest: SignedDuration::from_secs(seconds),
-            stale_percent: 100,
-        }
+        Self { longest: SignedDuration::from_secs(seconds), stale_percent: 100 }
     }
 }
 
@@ -96,14 +90,8 @@ impl Settings {
         Self {
             seed,
             key_quota_race: Some(SignedDuration::from_secs(2)),
-            reads: Lag {
-                longest: SignedDuration::from_secs(60),
-                stale_percent: 50,
-            },
-            credentials: Lag {
-                longest: SignedDuration::from_secs(30),
-                stale_percent: 70,
-            },
+            reads: Lag { longest: SignedDuration::from_secs(60), stale_percent: 50 },
+            credentials: Lag { longest: SignedDuration::from_secs(30), stale_percent: 70 },
             short_pages: true,
             ..Self::default()
         }

@@ -35,10 +35,7 @@ pub struct State {
 const AWS_MANAGED: [(&str, &str); 5] = [
     ("AdministratorAccess", r#""Action":"*""#),
     ("AmazonS3FullAccess", r#""Action":["s3:*","s3-object-lambda:*"]"#),
-    (
-        "AmazonS3ReadOnlyAccess",
-        r#""Action":["s3:Get*","s3:List*","s3:Describe*"]"#,
-    ),
+    ("AmazonS3ReadOnlyAccess", r#""Action":["s3:Get*","s3:List*","s3:Describe*"]"#),
     ("IAMFullAccess", r#""Action":"iam:*""#),
     ("IAMReadOnlyAccess", r#""Action":["iam:Get*","iam:List*"]"#),
 ];
@@ -64,14 +61,8 @@ impl State {
                 continue;
             };
             let arn = format!("arn:{}:iam::aws:policy/{name}", state.account.partition);
-            let mut policy = Policy::new(
-                name,
-                "/",
-                arn,
-                ids.id(Prefix::Policy),
-                Arc::new(document),
-                Timestamp::UNIX_EPOCH,
-            );
+            let mut policy =
+                Policy::new(name, "/", arn, ids.id(Prefix::Policy), Arc::new(document), Timestamp::UNIX_EPOCH);
             policy.aws_managed = true;
             state.put_policy(policy);
         }
@@ -103,9 +94,7 @@ impl State {
     /// A managed policy, by ARN.
     pub fn policy(&self, arn: &str) -> Result<&Arc<Policy>, ApiError> {
         check_arn(arn)?;
-        self.policies
-            .get(arn)
-            .ok_or_else(|| Code::NoSuchEntity.error(format!("Policy {arn} was not found.")))
+        self.policies.get(arn).ok_or_else(|| Code::NoSuchEntity.error(format!("Policy {arn} was not found.")))
     }
 
     /// A managed policy that may be changed.
@@ -179,11 +168,7 @@ fn start(after: Option<&str>) -> Bound<&str> {
 /// Refuses what is no ARN at all.
 fn check_arn(arn: &str) -> Result<(), ApiError> {
     if arn.len() < 20 {
-        return Err(super::names::invalid(
-            "policyArn",
-            arn,
-            "Member must have length greater than or equal to 20",
-        ));
+        return Err(super::names::invalid("policyArn", arn, "Member must have length greater than or equal to 20"));
     }
     if arn.starts_with("arn:") && arn.splitn(6, ':').count() == 6 {
         return Ok(());

@@ -35,11 +35,8 @@ impl Iam {
         }
         let view = self.view(now, self.settings.credentials);
         let (user, key) = view.key(id)?;
-        let credentials = Credentials {
-            access_key_id: key.id.clone(),
-            secret_access_key: key.secret.clone(),
-            session_token: None,
-        };
+        let credentials =
+            Credentials { access_key_id: key.id.clone(), secret_access_key: key.secret.clone(), session_token: None };
         (key.status == super::model::Status::Active).then(|| (Caller::user(account, &user.name), credentials))
     }
 
@@ -48,24 +45,13 @@ impl Iam {
         let user_id = match caller {
             Caller::Root { .. } => account.clone(),
             // A user that is deleted while its key still works has no identifier to show any more.
-            Caller::User { name, .. } => self
-                .state
-                .user(name)
-                .map_or_else(|_| String::new(), |user| user.id.clone()),
+            Caller::User { name, .. } => self.state.user(name).map_or_else(|_| String::new(), |user| user.id.clone()),
             Caller::Session { role, session, .. } => {
-                let id = self
-                    .roles
-                    .iter()
-                    .find(|other| other.name == *role)
-                    .map_or("", |role| role.id.as_str());
+                let id = self.roles.iter().find(|other| other.name == *role).map_or("", |role| role.id.as_str());
                 format!("{id}:{session}")
             }
         };
-        CallerIdentity {
-            user_id,
-            account,
-            arn: self.arn_of(caller),
-        }
+        CallerIdentity { user_id, account, arn: self.arn_of(caller) }
     }
 
     fn role(&self, arn: &str) -> Option<&Role> {
@@ -81,22 +67,14 @@ impl World {
         request: &Request,
     ) -> Result<Response, ApiError> {
         let account = caller.account();
-        let throttled = self
-            .accounts
-            .get_mut(account)
-            .map(|iam| iam.throttle(now, request.operation()));
+        let throttled = self.accounts.get_mut(account).map(|iam| iam.throttle(now, request.operation()));
         throttled.unwrap_or(Ok(()))?;
         match request {
             Request::GetCallerIdentity {} => {
                 let iam = self.accounts.get(account).ok_or_else(super::authorize::unknown_key)?;
                 Ok(Response::CallerIdentity(iam.caller_identity(caller)))
             }
-            Request::AssumeRole {
-                role_arn,
-                role_session_name,
-                external_id,
-                duration_seconds,
-            } => {
+            Request::AssumeRole { role_arn, role_session_name, external_id, duration_seconds } => {
                 let duration = duration_seconds.unwrap_or(DEFAULT_DURATION);
                 if !DURATIONS.contains(&duration) {
                     return Err(invalid(
@@ -125,15 +103,8 @@ impl World {
             return Err(Code::AccessDenied.error("Roles may not be assumed by root accounts."));
         }
         let account_of_role = role_arn.split(':').nth(4).unwrap_or_default().to_owned();
-        let role = self
-            .accounts
-            .get(&account_of_role)
-            .and_then(|iam| iam.role(role_arn))
-            .cloned();
-        let iam = self
-            .accounts
-            .get_mut(caller.account())
-            .ok_or_else(super::authorize::unknown_key)?;
+        let role = self.accounts.get(&account_of_role).and_then(|iam| iam.role(role_arn)).cloned();
+        let iam = self.accounts.get_mut(caller.account()).ok_or_else(super::authorize::unknown_key)?;
         let denied = iam.denied(caller, "sts:AssumeRole", role_arn, Decision::NotAllowed);
         let Some(role) = role else {
             return Err(denied);
@@ -158,14 +129,9 @@ impl World {
         let account = arn.split(':').nth(4).unwrap_or_default();
         let iam = self.accounts.get(account).ok_or_else(super::authorize::unknown_key)?;
         let role = iam.role(arn).ok_or_else(super::authorize::unknown_key)?;
-        let caller = Caller::Session {
-            account: account.to_owned(),
-            role: role.name.clone(),
-            session: session.to_owned(),
-        };
-        let expires = now
-            .checked_add(SignedDuration::from_secs(i64::from(duration)))
-            .unwrap_or(Timestamp::MAX);
+        let caller =
+            Caller::Session { account: account.to_owned(), role: role.name.clone(), session: session.to_owned() };
+        let expires = now.checked_add(SignedDuration::from_secs(i64::from(duration))).unwrap_or(Timestamp::MAX);
         let credentials = Credentials {
             access_key_id: self.ids.id(Prefix::TemporaryKey),
             secret_access_key: self.ids.secret(),
@@ -180,14 +146,7 @@ impl World {
             assumed_role_id: identity.user_id,
             arn: identity.arn,
         };
-        self.sessions.insert(
-            credentials.access_key_id.clone(),
-            Session {
-                caller,
-                credentials,
-                expires,
-            },
-        );
+        self.sessions.insert(credentials.access_key_id.clone(), Session { caller, credentials, expires });
         Ok(Response::AssumedRole(answer))
     }
 }

@@ -29,9 +29,7 @@ impl State {
 
     pub(super) fn list_users(&self, path_prefix: Option<&str>, window: &Window) -> Response {
         let prefix = path_prefix.unwrap_or("/");
-        let users = self
-            .users_after(window.after())
-            .filter(|(_, user)| user.path.starts_with(prefix));
+        let users = self.users_after(window.after()).filter(|(_, user)| user.path.starts_with(prefix));
         Response::Users(window.take(users).map(Arc::clone))
     }
 
@@ -59,15 +57,9 @@ fn leftover(user: &User) -> Option<&'static str> {
         (user.keys.is_empty(), "must delete access keys first."),
         (user.login_profile.is_none(), "must delete login profile first."),
         (user.mfa_devices.is_empty(), "must delete MFA device first."),
-        (
-            user.signing_certificates.is_empty(),
-            "must delete signing certificates first.",
-        ),
+        (user.signing_certificates.is_empty(), "must delete signing certificates first."),
         (user.ssh_keys.is_empty(), "must delete SSH public keys first."),
-        (
-            user.service_credentials.is_empty(),
-            "must delete service specific credentials first.",
-        ),
+        (user.service_credentials.is_empty(), "must delete service specific credentials first."),
         (user.groups.is_empty(), "must remove users from group first."),
         (user.inline.is_empty(), "must delete policies first."),
         (user.attached.is_empty(), "must detach all policies first."),
@@ -183,9 +175,8 @@ impl Iam {
                 self.state.attachable(arn)?;
             }
             None if old.is_none() => {
-                return Err(Code::NoSuchEntity.error(format!(
-                    "The user with name {name} does not have a permissions boundary."
-                )));
+                return Err(Code::NoSuchEntity
+                    .error(format!("The user with name {name} does not have a permissions boundary.")));
             }
             None => {}
         }

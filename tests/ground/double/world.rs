@@ -188,13 +188,8 @@ impl World {
                 (result, outcome)
             }
         };
-        self.history
-            .record(now, request.operation(), caller, request.target().to_owned(), outcome);
-        let delay = if let Some(FaultKind::Delay(delay)) = fault {
-            delay
-        } else {
-            Duration::ZERO
-        };
+        self.history.record(now, request.operation(), caller, request.target().to_owned(), outcome);
+        let delay = if let Some(FaultKind::Delay(delay)) = fault { delay } else { Duration::ZERO };
         Reply { delay, result }
     }
 
@@ -229,10 +224,8 @@ impl World {
         resource: &str,
         context: &Context,
     ) -> Access {
-        let decision = self
-            .accounts
-            .get_mut(caller.account())
-            .map(|iam| iam.decide(now, caller, action, resource, context));
+        let decision =
+            self.accounts.get_mut(caller.account()).map(|iam| iam.decide(now, caller, action, resource, context));
         match decision {
             Some(Ok(decision)) if decision.is_allowed() => Access::Allowed,
             Some(Ok(_)) => Access::Denied,
@@ -244,19 +237,11 @@ impl World {
     pub(super) fn holder(&mut self, now: Timestamp, access_key_id: &str) -> Option<Holder> {
         if let Some(session) = self.sessions.get(access_key_id) {
             let (caller, credentials) = (session.caller.clone(), session.credentials.clone());
-            return Some(Holder {
-                caller,
-                credentials,
-                expires: Some(session.expires),
-            });
+            return Some(Holder { caller, credentials, expires: Some(session.expires) });
         }
         self.accounts.iter_mut().find_map(|(account, iam)| {
             let (caller, credentials) = iam.holder(now, account, access_key_id)?;
-            Some(Holder {
-                caller,
-                credentials,
-                expires: None,
-            })
+            Some(Holder { caller, credentials, expires: None })
         })
     }
 
@@ -292,11 +277,7 @@ impl World {
         if let (Caller::User { account, .. }, access_key_id) = (&holder.caller, &holder.credentials.access_key_id)
             && let Some(iam) = self.accounts.get_mut(account)
         {
-            let used = LastUsed {
-                at: now,
-                service: service.to_owned(),
-                region: region.to_owned(),
-            };
+            let used = LastUsed { at: now, service: service.to_owned(), region: region.to_owned() };
             iam.note_use(access_key_id, used);
         }
         Ok(holder.caller)
@@ -309,11 +290,7 @@ impl World {
         identity: &Identity,
         request: &Request,
     ) -> (String, Result<Response, ApiError>) {
-        let service = if request.operation().kind() == Kind::Sts {
-            "sts"
-        } else {
-            "iam"
-        };
+        let service = if request.operation().kind() == Kind::Sts { "sts" } else { "iam" };
         let caller = match identity {
             Identity::Caller(caller) => Ok(caller.clone()),
             Identity::Credentials(credentials) => self.identify(now, credentials, service),
@@ -337,10 +314,9 @@ impl World {
     /// The name for the history of somebody who was not let in, or not yet.
     fn name_of(&self, identity: &Identity) -> String {
         match identity {
-            Identity::Caller(caller) => self
-                .accounts
-                .get(caller.account())
-                .map_or_else(String::new, |iam| iam.arn_of(caller)),
+            Identity::Caller(caller) => {
+                self.accounts.get(caller.account()).map_or_else(String::new, |iam| iam.arn_of(caller))
+            }
             Identity::Credentials(credentials) => credentials.access_key_id.clone(),
             Identity::Refused(key, _) => key.clone(),
         }

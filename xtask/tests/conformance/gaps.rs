@@ -16,46 +16,22 @@ pub const OF_MOTO: &[Gap] = &[
     },
     Gap {
         why: "Condition is ignored",
-        cases: &[
-            "conditions_on_tags_of_the_request_hold",
-            "conditions_on_tags_of_the_resource_hold",
-        ],
+        cases: &["conditions_on_tags_of_the_request_hold", "conditions_on_tags_of_the_resource_hold"],
     },
     Gap {
         why: "CreateServiceSpecificCredential is not implemented: a page of HTML with the status 500",
-        cases: &[
-            "a_user_with_a_service_credential_cannot_be_deleted",
-            "service_credentials_come_and_go",
-        ],
+        cases: &["a_user_with_a_service_credential_cannot_be_deleted", "service_credentials_come_and_go"],
     },
     Gap {
         why: "CreateUser ignores PermissionsBoundary",
         cases: &["a_boundary_has_to_exist", "a_user_is_created_with_a_boundary"],
     },
-    Gap {
-        why: "DeleteGroup does not look at members",
-        cases: &["a_group_with_members_cannot_be_deleted"],
-    },
-    Gap {
-        why: "DeletePolicy does not look at attachments",
-        cases: &["an_attached_policy_cannot_be_deleted"],
-    },
-    Gap {
-        why: "DeletePolicy does not look at versions",
-        cases: &["a_policy_with_versions_cannot_be_deleted"],
-    },
-    Gap {
-        why: "DeleteUser does not look at MFA devices",
-        cases: &["a_user_with_an_mfa_device_cannot_be_deleted"],
-    },
-    Gap {
-        why: "DeleteUser does not look at access keys",
-        cases: &["a_user_with_a_key_cannot_be_deleted"],
-    },
-    Gap {
-        why: "DeleteUser does not look at groups",
-        cases: &["a_user_in_a_group_cannot_be_deleted"],
-    },
+    Gap { why: "DeleteGroup does not look at members", cases: &["a_group_with_members_cannot_be_deleted"] },
+    Gap { why: "DeletePolicy does not look at attachments", cases: &["an_attached_policy_cannot_be_deleted"] },
+    Gap { why: "DeletePolicy does not look at versions", cases: &["a_policy_with_versions_cannot_be_deleted"] },
+    Gap { why: "DeleteUser does not look at MFA devices", cases: &["a_user_with_an_mfa_device_cannot_be_deleted"] },
+    Gap { why: "DeleteUser does not look at access keys", cases: &["a_user_with_a_key_cannot_be_deleted"] },
+    Gap { why: "DeleteUser does not look at groups", cases: &["a_user_in_a_group_cannot_be_deleted"] },
     Gap {
         why: "DeleteUser does not look at the login profile",
         cases: &["a_user_with_a_login_profile_cannot_be_deleted"],
@@ -64,22 +40,10 @@ pub const OF_MOTO: &[Gap] = &[
         why: "DeleteUserPermissionsBoundary is not implemented: a page of HTML with the status 500",
         cases: &["removing_a_boundary_that_is_not_there_is_refused"],
     },
-    Gap {
-        why: "GetAccountAuthorizationDetails ignores MaxItems",
-        cases: &["details_are_given_by_page"],
-    },
-    Gap {
-        why: "Inactive keys work",
-        cases: &["an_inactive_key_is_refused"],
-    },
-    Gap {
-        why: "ListUsers ignores MaxItems",
-        cases: &["users_are_listed_by_page"],
-    },
-    Gap {
-        why: "Principal is let through",
-        cases: &["principals_do_not_belong_in_it"],
-    },
+    Gap { why: "GetAccountAuthorizationDetails ignores MaxItems", cases: &["details_are_given_by_page"] },
+    Gap { why: "Inactive keys work", cases: &["an_inactive_key_is_refused"] },
+    Gap { why: "ListUsers ignores MaxItems", cases: &["users_are_listed_by_page"] },
+    Gap { why: "Principal is let through", cases: &["principals_do_not_belong_in_it"] },
     Gap {
         why: "PutUserPermissionsBoundary is not implemented: a page of HTML with the status 500",
         cases: &[
@@ -90,18 +54,9 @@ pub const OF_MOTO: &[Gap] = &[
             "details_show_the_boundary_of_a_user",
         ],
     },
-    Gap {
-        why: "TagUser does not check characters and lengths",
-        cases: &["tag_characters_are_checked"],
-    },
-    Gap {
-        why: "TagUser does not count tags",
-        cases: &["fifty_tags_at_most"],
-    },
-    Gap {
-        why: "an attachment is counted again each time",
-        cases: &["attaching_twice_is_no_error"],
-    },
+    Gap { why: "TagUser does not check characters and lengths", cases: &["tag_characters_are_checked"] },
+    Gap { why: "TagUser does not count tags", cases: &["fifty_tags_at_most"] },
+    Gap { why: "an attachment is counted again each time", cases: &["attaching_twice_is_no_error"] },
     Gap {
         why: "calls of IAM are held against the resource * only, so that a policy for an ARN allows none",
         cases: &["resources_limit_an_allowance"],
@@ -116,25 +71,13 @@ pub const OF_MOTO: &[Gap] = &[
     },
     Gap {
         why: "identifiers have no prefix",
-        cases: &[
-            "the_identifier_of_a_policy_tells_its_type",
-            "the_identifier_of_a_user_tells_its_type",
-        ],
+        cases: &["the_identifier_of_a_policy_tells_its_type", "the_identifier_of_a_user_tells_its_type"],
     },
-    Gap {
-        why: "partitions in documents are not checked",
-        cases: &["arns_are_of_the_own_partition"],
-    },
-    Gap {
-        why: "paths are not checked",
-        cases: &["paths_are_checked"],
-    },
+    Gap { why: "partitions in documents are not checked", cases: &["arns_are_of_the_own_partition"] },
+    Gap { why: "paths are not checked", cases: &["paths_are_checked"] },
     Gap {
         why: "policies are told apart by ARN, not by name",
-        cases: &[
-            "policy_names_are_unique_over_paths",
-            "policy_names_are_unique_without_regard_to_case",
-        ],
+        cases: &["policy_names_are_unique_over_paths", "policy_names_are_unique_without_regard_to_case"],
     },
     Gap {
         why: "signatures of bodies with an encoded space (%20) do not match",
@@ -150,32 +93,17 @@ pub const OF_MOTO: &[Gap] = &[
     },
     Gap {
         why: "sizes are not checked",
-        cases: &[
-            "a_policy_has_6144_characters_at_most",
-            "inline_policies_have_2048_characters_together_at_most",
-        ],
+        cases: &["a_policy_has_6144_characters_at_most", "inline_policies_have_2048_characters_together_at_most"],
     },
     Gap {
         why: "tag keys differ by case",
-        cases: &[
-            "a_tag_key_twice_in_a_request_is_refused",
-            "tag_keys_differ_by_more_than_case",
-        ],
+        cases: &["a_tag_key_twice_in_a_request_is_refused", "tag_keys_differ_by_more_than_case"],
     },
-    Gap {
-        why: "the prefix aws: is let through",
-        cases: &["tags_of_aws_are_refused"],
-    },
-    Gap {
-        why: "the quota of attached policies is not checked",
-        cases: &["ten_policies_are_attached_at_most"],
-    },
+    Gap { why: "the prefix aws: is let through", cases: &["tags_of_aws_are_refused"] },
+    Gap { why: "the quota of attached policies is not checked", cases: &["ten_policies_are_attached_at_most"] },
     Gap {
         why: "user names are compared with regard to case",
-        cases: &[
-            "user_names_are_unique_without_regard_to_case",
-            "users_are_found_without_regard_to_case",
-        ],
+        cases: &["user_names_are_unique_without_regard_to_case", "users_are_found_without_regard_to_case"],
     },
     Gap {
         why: "user names are not checked",
@@ -185,49 +113,21 @@ pub const OF_MOTO: &[Gap] = &[
 
 /// The gaps of the IAM of versitygw 1.8.0.
 pub const OF_VERSITYGW: &[Gap] = &[
-    Gap {
-        why: "CreateUser ignores PermissionsBoundary",
-        cases: &["a_boundary_has_to_exist"],
-    },
-    Gap {
-        why: "GetAccountAuthorizationDetails is not implemented",
-        cases: &["details_are_given_by_page"],
-    },
-    Gap {
-        why: "GetAccountSummary is not implemented",
-        cases: &["the_summary_counts_users"],
-    },
-    Gap {
-        why: "ListUsers shows tags",
-        cases: &["a_list_of_users_shows_no_tags"],
-    },
-    Gap {
-        why: "fields of a document that nobody knows are let through",
-        cases: &["documents_are_checked"],
-    },
-    Gap {
-        why: "identifiers of keys have 21 characters, not 20",
-        cases: &["a_key_has_the_form_of_aws"],
-    },
-    Gap {
-        why: "the prefix aws: is let through",
-        cases: &["tags_of_aws_are_refused"],
-    },
+    Gap { why: "CreateUser ignores PermissionsBoundary", cases: &["a_boundary_has_to_exist"] },
+    Gap { why: "GetAccountAuthorizationDetails is not implemented", cases: &["details_are_given_by_page"] },
+    Gap { why: "GetAccountSummary is not implemented", cases: &["the_summary_counts_users"] },
+    Gap { why: "ListUsers shows tags", cases: &["a_list_of_users_shows_no_tags"] },
+    Gap { why: "fields of a document that nobody knows are let through", cases: &["documents_are_checked"] },
+    Gap { why: "identifiers of keys have 21 characters, not 20", cases: &["a_key_has_the_form_of_aws"] },
+    Gap { why: "the prefix aws: is let through", cases: &["tags_of_aws_are_refused"] },
     Gap {
         why: "there are no MFA devices",
         cases: &["a_user_with_an_mfa_device_cannot_be_deleted", "mfa_devices_come_and_go"],
     },
-    Gap {
-        why: "there are no SSH keys",
-        cases: &["a_user_with_an_ssh_key_cannot_be_deleted", "ssh_keys_come_and_go"],
-    },
+    Gap { why: "there are no SSH keys", cases: &["a_user_with_an_ssh_key_cannot_be_deleted", "ssh_keys_come_and_go"] },
     Gap {
         why: "there are no groups",
-        cases: &[
-            "a_group_with_members_cannot_be_deleted",
-            "a_user_in_a_group_cannot_be_deleted",
-            "groups_come_and_go",
-        ],
+        cases: &["a_group_with_members_cannot_be_deleted", "a_user_in_a_group_cannot_be_deleted", "groups_come_and_go"],
     },
     Gap {
         why: "there are no login profiles",
@@ -279,22 +179,13 @@ pub const OF_VERSITYGW: &[Gap] = &[
             "white_space_is_not_counted",
         ],
     },
-    Gap {
-        why: "there are no permissions boundaries",
-        cases: &["removing_a_boundary_that_is_not_there_is_refused"],
-    },
+    Gap { why: "there are no permissions boundaries", cases: &["removing_a_boundary_that_is_not_there_is_refused"] },
     Gap {
         why: "there are no service-specific credentials",
-        cases: &[
-            "a_user_with_a_service_credential_cannot_be_deleted",
-            "service_credentials_come_and_go",
-        ],
+        cases: &["a_user_with_a_service_credential_cannot_be_deleted", "service_credentials_come_and_go"],
     },
     Gap {
         why: "there are no signing certificates",
-        cases: &[
-            "a_user_with_a_signing_certificate_cannot_be_deleted",
-            "signing_certificates_come_and_go",
-        ],
+        cases: &["a_user_with_a_signing_certificate_cannot_be_deleted", "signing_certificates_come_and_go"],
     },
 ];

@@ -22,24 +22,13 @@ fn put(
     name: &str,
     document: &str,
 ) -> aws_sdk_iam::operation::put_user_policy::builders::PutUserPolicyFluentBuilder {
-    target
-        .iam
-        .put_user_policy()
-        .user_name(user)
-        .policy_name(name)
-        .policy_document(document)
+    target.iam.put_user_policy().user_name(user).policy_name(name).policy_document(document)
 }
 
 async fn an_inline_policy_is_put_and_shown(target: &Target) -> Result<()> {
     let user = target.user().await?;
     put(target, &user, "p", ALL_OF_S3).send().await?;
-    let shown = target
-        .iam
-        .get_user_policy()
-        .user_name(&user)
-        .policy_name("p")
-        .send()
-        .await?;
+    let shown = target.iam.get_user_policy().user_name(&user).policy_name("p").send().await?;
     ensure!(shown.user_name() == user && shown.policy_name() == "p");
     let document = decoded(shown.policy_document())?;
     let statement = document["Statement"].get(0).unwrap_or(&document["Statement"]);
@@ -50,16 +39,8 @@ async fn an_inline_policy_is_put_and_shown(target: &Target) -> Result<()> {
 async fn an_inline_policy_is_replaced(target: &Target) -> Result<()> {
     let user = target.user().await?;
     put(target, &user, "p", ALL_OF_S3).send().await?;
-    put(target, &user, "p", &ALL_OF_S3.replace("Allow", "Deny"))
-        .send()
-        .await?;
-    let shown = target
-        .iam
-        .get_user_policy()
-        .user_name(&user)
-        .policy_name("p")
-        .send()
-        .await?;
+    put(target, &user, "p", &ALL_OF_S3.replace("Allow", "Deny")).send().await?;
+    let shown = target.iam.get_user_policy().user_name(&user).policy_name("p").send().await?;
     let document = decoded(shown.policy_document())?;
     let statement = document["Statement"].get(0).unwrap_or(&document["Statement"]);
     ensure!(statement["Effect"] == "Deny", "{document}");
@@ -77,12 +58,8 @@ async fn inline_policies_have_2048_characters_together_at_most(target: &Target) 
 async fn inline_documents_are_checked(target: &Target) -> Result<()> {
     let user = target.user().await?;
     for document in ["text", "{}", &ALL_OF_S3.replace("s3:*", "GetObject")] {
-        refused(
-            put(target, &user, "p", document).send().await,
-            "MalformedPolicyDocument",
-            400,
-        )
-        .context("PutUserPolicy")?;
+        refused(put(target, &user, "p", document).send().await, "MalformedPolicyDocument", 400)
+            .context("PutUserPolicy")?;
     }
     Ok(())
 }
@@ -90,16 +67,8 @@ async fn inline_documents_are_checked(target: &Target) -> Result<()> {
 async fn a_missing_inline_policy_is_no_such_entity(target: &Target) -> Result<()> {
     let user = target.user().await?;
     let iam = &target.iam;
-    refused(
-        iam.get_user_policy().user_name(&user).policy_name("p").send().await,
-        "NoSuchEntity",
-        404,
-    )?;
-    refused(
-        iam.delete_user_policy().user_name(&user).policy_name("p").send().await,
-        "NoSuchEntity",
-        404,
-    )
+    refused(iam.get_user_policy().user_name(&user).policy_name("p").send().await, "NoSuchEntity", 404)?;
+    refused(iam.delete_user_policy().user_name(&user).policy_name("p").send().await, "NoSuchEntity", 404)
 }
 
 async fn inline_policies_are_listed(target: &Target) -> Result<()> {
@@ -107,13 +76,7 @@ async fn inline_policies_are_listed(target: &Target) -> Result<()> {
     for name in ["a", "b", "c"] {
         put(target, &user, name, ALL_OF_S3).send().await?;
     }
-    target
-        .iam
-        .delete_user_policy()
-        .user_name(&user)
-        .policy_name("b")
-        .send()
-        .await?;
+    target.iam.delete_user_policy().user_name(&user).policy_name("b").send().await?;
     let listed = target.iam.list_user_policies().user_name(&user).send().await?;
     ensure!(listed.policy_names() == ["a", "c"], "{:?}", listed.policy_names());
     Ok(())
@@ -121,8 +84,6 @@ async fn inline_policies_are_listed(target: &Target) -> Result<()> {
 
 async fn white_space_in_a_document_is_no_matter(target: &Target) -> Result<()> {
     let user = target.user().await?;
-    put(target, &user, "p", &ALL_OF_S3.replace(',', ",\n    "))
-        .send()
-        .await?;
+    put(target, &user, "p", &ALL_OF_S3.replace(',', ",\n    ")).send().await?;
     Ok(())
 }

@@ -38,11 +38,7 @@ cases![
 async fn a_key_has_the_form_of_aws(target: &Target) -> Result<()> {
     let name = target.user().await?;
     let key = target.key(&name).await?;
-    ensure!(
-        key.access_key_id().starts_with("AKIA") && key.access_key_id().len() == 20,
-        "{}",
-        key.access_key_id()
-    );
+    ensure!(key.access_key_id().starts_with("AKIA") && key.access_key_id().len() == 20, "{}", key.access_key_id());
     ensure!(key.secret_access_key().len() == 40);
     ensure!(*key.status() == StatusType::Active && key.user_name() == name && key.create_date().is_some());
     Ok(())
@@ -52,22 +48,11 @@ async fn a_third_key_is_refused(target: &Target) -> Result<()> {
     let name = target.user().await?;
     target.key(&name).await?;
     target.key(&name).await?;
-    refused(
-        target.iam.create_access_key().user_name(&name).send().await,
-        "LimitExceeded",
-        409,
-    )
+    refused(target.iam.create_access_key().user_name(&name).send().await, "LimitExceeded", 409)
 }
 
 async fn set_status(target: &Target, user: &str, id: &str, status: StatusType) -> Result<()> {
-    target
-        .iam
-        .update_access_key()
-        .user_name(user)
-        .access_key_id(id)
-        .status(status)
-        .send()
-        .await?;
+    target.iam.update_access_key().user_name(user).access_key_id(id).status(status).send().await?;
     Ok(())
 }
 
@@ -77,30 +62,18 @@ async fn inactive_keys_count(target: &Target) -> Result<()> {
         let key = target.key(&name).await?;
         set_status(target, &name, key.access_key_id(), StatusType::Inactive).await?;
     }
-    refused(
-        target.iam.create_access_key().user_name(&name).send().await,
-        "LimitExceeded",
-        409,
-    )
+    refused(target.iam.create_access_key().user_name(&name).send().await, "LimitExceeded", 409)
 }
 
 async fn an_unknown_key_cannot_be_changed(target: &Target) -> Result<()> {
     let name = target.user().await?;
-    let update = target
-        .iam
-        .update_access_key()
-        .user_name(&name)
-        .access_key_id("AKIAAAAAAAAAAAAAAAAA");
+    let update = target.iam.update_access_key().user_name(&name).access_key_id("AKIAAAAAAAAAAAAAAAAA");
     refused(update.status(StatusType::Inactive).send().await, "NoSuchEntity", 404)
 }
 
 async fn an_unknown_key_cannot_be_deleted(target: &Target) -> Result<()> {
     let name = target.user().await?;
-    let delete = target
-        .iam
-        .delete_access_key()
-        .user_name(&name)
-        .access_key_id("AKIAAAAAAAAAAAAAAAAA");
+    let delete = target.iam.delete_access_key().user_name(&name).access_key_id("AKIAAAAAAAAAAAAAAAAA");
     refused(delete.send().await, "NoSuchEntity", 404)
 }
 
@@ -109,12 +82,7 @@ async fn keys_are_listed_without_secrets(target: &Target) -> Result<()> {
     let (first, second) = (target.key(&name).await?, target.key(&name).await?);
     set_status(target, &name, first.access_key_id(), StatusType::Inactive).await?;
     let listed = target.iam.list_access_keys().user_name(&name).send().await?;
-    let find = |id: &str| {
-        listed
-            .access_key_metadata()
-            .iter()
-            .find(|key| key.access_key_id() == Some(id))
-    };
+    let find = |id: &str| listed.access_key_metadata().iter().find(|key| key.access_key_id() == Some(id));
     let status = |id: &str| find(id).and_then(|key| key.status().cloned());
     ensure!(status(first.access_key_id()) == Some(StatusType::Inactive));
     ensure!(status(second.access_key_id()) == Some(StatusType::Active));
@@ -124,18 +92,10 @@ async fn keys_are_listed_without_secrets(target: &Target) -> Result<()> {
 async fn a_new_key_was_never_used(target: &Target) -> Result<()> {
     let name = target.user().await?;
     let key = target.key(&name).await?;
-    let answer = target
-        .iam
-        .get_access_key_last_used()
-        .access_key_id(key.access_key_id())
-        .send()
-        .await?;
+    let answer = target.iam.get_access_key_last_used().access_key_id(key.access_key_id()).send().await?;
     ensure!(answer.user_name() == Some(name.as_str()));
     let used = answer.access_key_last_used.context("the last use")?;
-    ensure!(
-        used.last_used_date().is_none() && used.service_name() == "N/A" && used.region() == "N/A",
-        "{used:?}"
-    );
+    ensure!(used.last_used_date().is_none() && used.service_name() == "N/A" && used.region() == "N/A", "{used:?}");
     Ok(())
 }
 
@@ -144,11 +104,7 @@ async fn a_new_key_works(target: &Target) -> Result<()> {
     let key = target.key(&name).await?;
     let identity = target.sts_of(&key).get_caller_identity().send().await?;
     let account = target.account().await?;
-    ensure!(
-        identity.arn() == Some(format!("arn:aws:iam::{account}:user/{name}").as_str()),
-        "{:?}",
-        identity.arn()
-    );
+    ensure!(identity.arn() == Some(format!("arn:aws:iam::{account}:user/{name}").as_str()), "{:?}", identity.arn());
     ensure!(identity.account() == Some(&account), "{:?}", identity.account());
     Ok(())
 }
@@ -156,21 +112,9 @@ async fn a_new_key_works(target: &Target) -> Result<()> {
 async fn the_id_of_a_caller_is_that_of_the_user(target: &Target) -> Result<()> {
     let name = target.user().await?;
     let key = target.key(&name).await?;
-    let user = target
-        .iam
-        .get_user()
-        .user_name(&name)
-        .send()
-        .await?
-        .user
-        .context("a user")?;
+    let user = target.iam.get_user().user_name(&name).send().await?.user.context("a user")?;
     let identity = target.sts_of(&key).get_caller_identity().send().await?;
-    ensure!(
-        identity.user_id() == Some(user.user_id()),
-        "{:?}, not {}",
-        identity.user_id(),
-        user.user_id()
-    );
+    ensure!(identity.user_id() == Some(user.user_id()), "{:?}, not {}", identity.user_id(), user.user_id());
     Ok(())
 }
 
@@ -188,11 +132,7 @@ async fn an_inactive_key_is_refused(target: &Target) -> Result<()> {
     let name = target.user().await?;
     let key = target.key(&name).await?;
     set_status(target, &name, key.access_key_id(), StatusType::Inactive).await?;
-    refused(
-        target.sts_of(&key).get_caller_identity().send().await,
-        "InvalidClientTokenId",
-        403,
-    )
+    refused(target.sts_of(&key).get_caller_identity().send().await, "InvalidClientTokenId", 403)
 }
 
 async fn a_reactivated_key_works(target: &Target) -> Result<()> {
@@ -207,18 +147,8 @@ async fn a_reactivated_key_works(target: &Target) -> Result<()> {
 async fn a_deleted_key_is_refused(target: &Target) -> Result<()> {
     let name = target.user().await?;
     let key = target.key(&name).await?;
-    target
-        .iam
-        .delete_access_key()
-        .user_name(&name)
-        .access_key_id(key.access_key_id())
-        .send()
-        .await?;
-    refused(
-        target.sts_of(&key).get_caller_identity().send().await,
-        "InvalidClientTokenId",
-        403,
-    )
+    target.iam.delete_access_key().user_name(&name).access_key_id(key.access_key_id()).send().await?;
+    refused(target.sts_of(&key).get_caller_identity().send().await, "InvalidClientTokenId", 403)
 }
 
 async fn an_unknown_key_is_refused(target: &Target) -> Result<()> {
@@ -236,11 +166,7 @@ async fn another_secret_is_refused(target: &Target) -> Result<()> {
 async fn who_may_nothing_is_denied(target: &Target) -> Result<()> {
     let name = target.user().await?;
     let key = target.key(&name).await?;
-    refused(
-        target.iam_of(&key).get_user().user_name(&name).send().await,
-        "AccessDenied",
-        403,
-    )
+    refused(target.iam_of(&key).get_user().user_name(&name).send().await, "AccessDenied", 403)
 }
 
 async fn a_denial_can_be_read_by_the_sdk(target: &Target) -> Result<()> {
@@ -250,11 +176,7 @@ async fn a_denial_can_be_read_by_the_sdk(target: &Target) -> Result<()> {
         bail!("was let through");
     };
     ensure!(error.code() == Some("AccessDenied"), "{:?}", error.code());
-    ensure!(
-        error
-            .message()
-            .is_some_and(|message| message.contains("is not authorized to perform: iam:GetUser"))
-    );
+    ensure!(error.message().is_some_and(|message| message.contains("is not authorized to perform: iam:GetUser")));
     Ok(())
 }
 
@@ -268,11 +190,7 @@ async fn a_denial_wins(target: &Target) -> Result<()> {
         .await?;
     let iam = target.iam_of(&key);
     iam.list_users().send().await?;
-    refused(
-        iam.create_user().user_name(target.name("denied")).send().await,
-        "AccessDenied",
-        403,
-    )
+    refused(iam.create_user().user_name(target.name("denied")).send().await, "AccessDenied", 403)
 }
 
 async fn resources_limit_an_allowance(target: &Target) -> Result<()> {
@@ -283,20 +201,8 @@ async fn resources_limit_an_allowance(target: &Target) -> Result<()> {
     );
     let (_, key) = target.user_who_may(&document).await?;
     let iam = target.iam_of(&key);
-    iam.create_user()
-        .user_name(target.name("u"))
-        .path("/k8s/")
-        .send()
-        .await?;
-    refused(
-        iam.create_user()
-            .user_name(target.name("u"))
-            .path("/other/")
-            .send()
-            .await,
-        "AccessDenied",
-        403,
-    )
+    iam.create_user().user_name(target.name("u")).path("/k8s/").send().await?;
+    refused(iam.create_user().user_name(target.name("u")).path("/other/").send().await, "AccessDenied", 403)
 }
 
 async fn not_action_allows_the_rest(target: &Target) -> Result<()> {
@@ -311,13 +217,7 @@ async fn not_action_allows_the_rest(target: &Target) -> Result<()> {
 async fn attached_policies_count_as_inline_ones_do(target: &Target) -> Result<()> {
     let arn = target.policy(EVERYTHING).await?;
     let name = target.user().await?;
-    target
-        .iam
-        .attach_user_policy()
-        .user_name(&name)
-        .policy_arn(arn)
-        .send()
-        .await?;
+    target.iam.attach_user_policy().user_name(&name).policy_arn(arn).send().await?;
     let key = target.key(&name).await?;
     target.iam_of(&key).list_users().send().await?;
     Ok(())
@@ -326,20 +226,8 @@ async fn attached_policies_count_as_inline_ones_do(target: &Target) -> Result<()
 async fn a_detached_policy_allows_nothing(target: &Target) -> Result<()> {
     let arn = target.policy(EVERYTHING).await?;
     let name = target.user().await?;
-    target
-        .iam
-        .attach_user_policy()
-        .user_name(&name)
-        .policy_arn(&arn)
-        .send()
-        .await?;
-    target
-        .iam
-        .detach_user_policy()
-        .user_name(&name)
-        .policy_arn(&arn)
-        .send()
-        .await?;
+    target.iam.attach_user_policy().user_name(&name).policy_arn(&arn).send().await?;
+    target.iam.detach_user_policy().user_name(&name).policy_arn(&arn).send().await?;
     let key = target.key(&name).await?;
     refused(target.iam_of(&key).list_users().send().await, "AccessDenied", 403)
 }
@@ -351,18 +239,10 @@ async fn conditions_on_tags_of_the_request_hold(target: &Target) -> Result<()> {
     let (_, key) = target.user_who_may(document).await?;
     let iam = target.iam_of(&key);
     let tag = |value: &str| Tag::builder().key("owner").value(value).build();
-    iam.create_user()
-        .user_name(target.name("u"))
-        .tags(tag("cluster-1")?)
-        .send()
-        .await?;
+    iam.create_user().user_name(target.name("u")).tags(tag("cluster-1")?).send().await?;
     let other = iam.create_user().user_name(target.name("u")).tags(tag("cluster-2")?);
     refused(other.send().await, "AccessDenied", 403)?;
-    refused(
-        iam.create_user().user_name(target.name("u")).send().await,
-        "AccessDenied",
-        403,
-    )
+    refused(iam.create_user().user_name(target.name("u")).send().await, "AccessDenied", 403)
 }
 
 async fn conditions_on_tags_of_the_resource_hold(target: &Target) -> Result<()> {
@@ -383,11 +263,7 @@ async fn a_boundary_limits_what_policies_allow(target: &Target) -> Result<()> {
     let (name, key) = target.user_who_may(EVERYTHING).await?;
     let iam = target.iam_of(&key);
     iam.get_user().user_name(&name).send().await?;
-    let put = target
-        .iam
-        .put_user_permissions_boundary()
-        .user_name(&name)
-        .permissions_boundary(boundary);
+    let put = target.iam.put_user_permissions_boundary().user_name(&name).permissions_boundary(boundary);
     put.send().await?;
     refused(iam.get_user().user_name(&name).send().await, "AccessDenied", 403)
 }

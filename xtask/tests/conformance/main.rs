@@ -2,11 +2,7 @@
 //!
 //! The double has to pass it all. The others have a list of known gaps, each with its reason: a gap that is not listed
 //! fails the suite, and so does a listed one that has closed. `MOTO_SERVER` and `VERSITYGW` name the others' programs.
-#![allow(
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, and says how much it tried"
-)]
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking, and says how much it tried")]
 
 mod cases;
 mod details;
@@ -29,17 +25,9 @@ use servers::Server;
 use target::Target;
 
 fn all() -> impl Iterator<Item = &'static Case> {
-    [
-        users::CASES,
-        keys::CASES,
-        policies::CASES,
-        documents::CASES,
-        inline::CASES,
-        leftovers::CASES,
-        details::CASES,
-    ]
-    .into_iter()
-    .flatten()
+    [users::CASES, keys::CASES, policies::CASES, documents::CASES, inline::CASES, leftovers::CASES, details::CASES]
+        .into_iter()
+        .flatten()
 }
 
 /// Runs every case, and gives the reasons of those that failed.
@@ -65,37 +53,21 @@ fn surprises(failures: &BTreeMap<&str, String>, known: &[Gap]) -> Vec<String> {
 
 /// Each case of the gaps with its reason.
 fn cases_of(gaps: &[Gap]) -> impl Iterator<Item = (&'static str, &'static str)> {
-    gaps.iter()
-        .flat_map(|gap| gap.cases.iter().map(|case| (*case, gap.why)))
+    gaps.iter().flat_map(|gap| gap.cases.iter().map(|case| (*case, gap.why)))
 }
 
 /// Tries every case on a server.
 async fn check(server: &str, target: &Target, known: &[Gap]) {
     let surprises = surprises(&failures(target).await, known);
-    assert!(
-        surprises.is_empty(),
-        "{server}: {} surprises:\n{}",
-        surprises.len(),
-        surprises.join("\n")
-    );
-    println!(
-        "{server}: {} cases, {} of them known gaps",
-        all().count(),
-        cases_of(known).count()
-    );
+    assert!(surprises.is_empty(), "{server}: {} surprises:\n{}", surprises.len(), surprises.join("\n"));
+    println!("{server}: {} cases, {} of them known gaps", all().count(), cases_of(known).count());
 }
 
 #[test]
 fn a_new_gap_and_a_closed_one_are_surprises() {
-    let known = [Gap {
-        why: "reasons",
-        cases: &["still_open", "closed"],
-    }];
+    let known = [Gap { why: "reasons", cases: &["still_open", "closed"] }];
     let failed = [("still_open", "as ever".to_owned()), ("new", "oh".to_owned())].into();
-    assert_eq!(
-        surprises(&failed, &known),
-        ["new: oh", "closed: passes, and is listed as a gap: reasons"]
-    );
+    assert_eq!(surprises(&failed, &known), ["new: oh", "closed: passes, and is listed as a gap: reasons"]);
 }
 
 #[test]
@@ -114,12 +86,7 @@ fn cases_have_names_of_their_own_and_gaps_name_cases() {
 async fn the_double_conforms() {
     let double = DoubleServer::start(Config::default()).await.expect("a port");
     let admin = double.admin();
-    let target = Target::new(
-        double.endpoint(),
-        double.region(),
-        &admin.access_key_id,
-        &admin.secret_access_key,
-    );
+    let target = Target::new(double.endpoint(), double.region(), &admin.access_key_id, &admin.secret_access_key);
     check("double", &target, &[]).await;
 }
 

@@ -37,11 +37,7 @@ pub async fn moto() -> Result<Option<Server>> {
     let (_, admin) = bootstrap.user_who_may(EVERYTHING).await?;
     check_signatures_and_permissions(&address).await.context("reset-auth")?;
     let target = Target::new(endpoint, REGION, admin.access_key_id(), admin.secret_access_key());
-    Ok(Some(Server {
-        target,
-        _process: process,
-        _folder: folder,
-    }))
+    Ok(Some(Server { target, _process: process, _folder: folder }))
 }
 
 /// The IAM of versitygw, if `VERSITYGW` names its program.
@@ -58,11 +54,7 @@ pub async fn versitygw() -> Result<Option<Server>> {
     let iam = ["iam", "--dir", &store, "--private-ports", &socket];
     let process = start(program, &[root.as_slice(), iam.as_slice()].concat(), &address).await?;
     let target = Target::new(format!("http://{address}"), REGION, ROOT.0, ROOT.1);
-    Ok(Some(Server {
-        target,
-        _process: process,
-        _folder: folder,
-    }))
+    Ok(Some(Server { target, _process: process, _folder: folder }))
 }
 
 fn free_address() -> Result<String> {
@@ -73,11 +65,7 @@ fn free_address() -> Result<String> {
 async fn start(program: OsString, arguments: &[&str], address: &str) -> Result<Child> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().kill_on_drop(true);
-    let process = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let mut patience = 300;
     while TcpStream::connect(address).await.is_err() {
         patience -= 1;

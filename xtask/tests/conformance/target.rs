@@ -49,12 +49,7 @@ impl Target {
 
     /// A configuration with a user's key.
     pub fn config_of(&self, key: &AccessKey) -> SdkConfig {
-        config(
-            &self.endpoint,
-            self.region,
-            key.access_key_id(),
-            key.secret_access_key(),
-        )
+        config(&self.endpoint, self.region, key.access_key_id(), key.secret_access_key())
     }
 
     /// A user's client of IAM.
@@ -75,41 +70,20 @@ impl Target {
     /// Makes a user, and gives its name.
     pub async fn user(&self) -> Result<String> {
         let name = self.name("user");
-        self.iam
-            .create_user()
-            .user_name(&name)
-            .send()
-            .await
-            .context("CreateUser")?;
+        self.iam.create_user().user_name(&name).send().await.context("CreateUser")?;
         Ok(name)
     }
 
     /// Makes an access key.
     pub async fn key(&self, user: &str) -> Result<AccessKey> {
-        let created = self
-            .iam
-            .create_access_key()
-            .user_name(user)
-            .send()
-            .await
-            .context("CreateAccessKey")?;
+        let created = self.iam.create_access_key().user_name(user).send().await.context("CreateAccessKey")?;
         created.access_key.context("an access key")
     }
 
     /// Makes a managed policy, and gives its ARN.
     pub async fn policy(&self, document: &str) -> Result<String> {
-        let created = self
-            .iam
-            .create_policy()
-            .policy_name(self.name("policy"))
-            .policy_document(document)
-            .send()
-            .await;
-        created
-            .context("CreatePolicy")?
-            .policy
-            .and_then(|policy| policy.arn)
-            .context("an ARN")
+        let created = self.iam.create_policy().policy_name(self.name("policy")).policy_document(document).send().await;
+        created.context("CreatePolicy")?.policy.and_then(|policy| policy.arn).context("an ARN")
     }
 
     /// Makes a user that may do what a document says, and a key for it.
@@ -117,12 +91,7 @@ impl Target {
         let user = self.user().await?;
         // A case of its own tries white space, so that the others do not depend on it.
         let document: String = document.split_whitespace().collect();
-        let put = self
-            .iam
-            .put_user_policy()
-            .user_name(&user)
-            .policy_name("may")
-            .policy_document(document);
+        let put = self.iam.put_user_policy().user_name(&user).policy_name("may").policy_document(document);
         put.send().await.context("PutUserPolicy")?;
         let key = self.key(&user).await?;
         Ok((user, key))
@@ -130,12 +99,7 @@ impl Target {
 
     /// The account's number.
     pub async fn account(&self) -> Result<String> {
-        self.sts
-            .get_caller_identity()
-            .send()
-            .await?
-            .account
-            .context("an account")
+        self.sts.get_caller_identity().send().await?.account.context("an account")
     }
 }
 
@@ -169,15 +133,8 @@ where
     let Err(error) = result else {
         bail!("was let through, and not refused with {code}");
     };
-    let got = (
-        code_of(&error),
-        error.raw_response().map(|response| response.status().as_u16()),
-    );
+    let got = (code_of(&error), error.raw_response().map(|response| response.status().as_u16()));
     let wanted = (Some(code.to_owned()), Some(status));
-    ensure!(
-        got == wanted,
-        "refused with {got:?} ({}), not {wanted:?}",
-        error.message().unwrap_or_default()
-    );
+    ensure!(got == wanted, "refused with {got:?} ({}), not {wanted:?}", error.message().unwrap_or_default());
     Ok(())
 }

@@ -23,9 +23,8 @@ const EVERYTHING: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow
 /// A client of IAM that tries a call so many times.
 fn iam(double: &DoubleServer, credentials: &Credentials, attempts: u32) -> aws_sdk_iam::Client {
     let config = double.sdk_config(credentials).into_builder();
-    let retries = RetryConfig::standard()
-        .with_max_attempts(attempts)
-        .with_initial_backoff(std::time::Duration::from_millis(1));
+    let retries =
+        RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(std::time::Duration::from_millis(1));
     aws_sdk_iam::Client::new(&config.retry_config(retries).build())
 }
 
@@ -38,21 +37,8 @@ fn admin(double: &DoubleServer) -> aws_sdk_iam::Client {
 async fn user_who_may(double: &DoubleServer, name: &str, document: &str) -> Credentials {
     let iam = admin(double);
     iam.create_user().user_name(name).send().await.unwrap();
-    iam.put_user_policy()
-        .user_name(name)
-        .policy_name("may")
-        .policy_document(document)
-        .send()
-        .await
-        .unwrap();
-    let key = iam
-        .create_access_key()
-        .user_name(name)
-        .send()
-        .await
-        .unwrap()
-        .access_key
-        .unwrap();
+    iam.put_user_policy().user_name(name).policy_name("may").policy_document(document).send().await.unwrap();
+    let key = iam.create_access_key().user_name(name).send().await.unwrap().access_key.unwrap();
     credentials(&key)
 }
 

@@ -35,12 +35,7 @@ impl Answer {
 
 impl Request {
     pub(crate) fn new(method: &'static str, target: &str, body: &[u8]) -> Self {
-        Self {
-            method,
-            target: target.to_owned(),
-            headers: Vec::new(),
-            body: body.to_vec(),
-        }
+        Self { method, target: target.to_owned(), headers: Vec::new(), body: body.to_vec() }
     }
 
     pub(crate) fn post(target: &str, content_type: &str, body: &[u8]) -> Self {
@@ -78,18 +73,14 @@ impl Request {
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let signable = SignableRequest::new(self.method, url, headers, SignableBody::Bytes(&self.body)).unwrap();
         let (instructions, _) = sign(signable, &params).unwrap().into_parts();
-        let signed = instructions
-            .headers()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let signed = instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned()));
         self.headers.extend(signed);
     }
 
     /// The bytes on the wire.
     fn bytes(&self, address: &str, connection: &str) -> Vec<u8> {
-        let mut head = format!(
-            "{} {} HTTP/1.1\r\nhost: {address}\r\nconnection: {connection}\r\n",
-            self.method, self.target
-        );
+        let mut head =
+            format!("{} {} HTTP/1.1\r\nhost: {address}\r\nconnection: {connection}\r\n", self.method, self.target);
         head += &format!("content-length: {}\r\n", self.body.len());
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
@@ -119,14 +110,8 @@ pub(crate) async fn send(endpoint: &str, request: Request) -> Answer {
     stream.write_all(&request.bytes(address, "close")).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
-    let end = answer
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .expect("an answer");
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer");
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer {
-        status,
-        body: answer[end + 4..].to_vec(),
-    }
+    Answer { status, body: answer[end + 4..].to_vec() }
 }

@@ -13,16 +13,8 @@ use super::raw::Request as Raw;
 #[ignore = "a measurement, for a build with optimisation on a machine with nothing else to do"]
 async fn calls_a_second_over_http() {
     const USERS: usize = 10_000;
-    let settings = Settings {
-        users_per_account: USERS,
-        ..Settings::default()
-    };
-    let double = DoubleServer::start(Config {
-        settings,
-        ..Config::default()
-    })
-    .await
-    .unwrap();
+    let settings = Settings { users_per_account: USERS, ..Settings::default() };
+    let double = DoubleServer::start(Config { settings, ..Config::default() }).await.unwrap();
     let iam = admin(&double);
     let began = Instant::now();
     stream::iter(0..USERS)
@@ -36,16 +28,9 @@ async fn calls_a_second_over_http() {
             }
         })
         .await;
-    println!(
-        "SDK and server on one machine: {:.0} calls/s",
-        3.0 * USERS as f64 / began.elapsed().as_secs_f64()
-    );
+    println!("SDK and server on one machine: {:.0} calls/s", 3.0 * USERS as f64 / began.elapsed().as_secs_f64());
     let began = Instant::now();
-    let mut pages = iam
-        .get_account_authorization_details()
-        .max_items(1000)
-        .into_paginator()
-        .send();
+    let mut pages = iam.get_account_authorization_details().max_items(1000).into_paginator().send();
     let mut users = 0;
     while let Some(page) = pages.next().await {
         users += page.unwrap().user_detail_list().len();
@@ -68,10 +53,7 @@ async fn calls_a_second_of_the_server_alone() {
     let (endpoint, request) = (double.endpoint(), &request);
     let began = Instant::now();
     future::join_all((0..CONNECTIONS).map(|_| request.repeat(&endpoint, CALLS))).await;
-    println!(
-        "server alone: {:.0} calls/s",
-        (CONNECTIONS * CALLS) as f64 / began.elapsed().as_secs_f64()
-    );
+    println!("server alone: {:.0} calls/s", (CONNECTIONS * CALLS) as f64 / began.elapsed().as_secs_f64());
 }
 
 #[test]
@@ -80,13 +62,7 @@ fn calls_a_second_in_process() {
     const USERS: usize = 100_000;
     let account = Config::default().account;
     let root = Caller::root(&account.id);
-    let mut world = World::new(
-        account,
-        Settings {
-            users_per_account: USERS,
-            ..Settings::hostile(1)
-        },
-    );
+    let mut world = World::new(account, Settings { users_per_account: USERS, ..Settings::hostile(1) });
     let mut now = "2026-01-01T00:00:00Z".parse::<jiff::Timestamp>().unwrap();
     let began = Instant::now();
     for number in 0..USERS {
@@ -99,19 +75,10 @@ fn calls_a_second_in_process() {
             tags: Vec::new(),
         };
         world.call(now, &root, &create).result.unwrap();
-        world
-            .call(now, &root, &Request::CreateAccessKey { user_name })
-            .result
-            .unwrap();
+        world.call(now, &root, &Request::CreateAccessKey { user_name }).result.unwrap();
     }
-    println!(
-        "in-process, with replicas: {:.0} calls/s",
-        2.0 * USERS as f64 / began.elapsed().as_secs_f64()
-    );
+    println!("in-process, with replicas: {:.0} calls/s", 2.0 * USERS as f64 / began.elapsed().as_secs_f64());
     let began = Instant::now();
     let copies: Vec<World> = (0..1000).map(|_| world.clone()).collect();
-    println!(
-        "a copy of a world of {USERS} users: {:?}",
-        began.elapsed() / u32::try_from(copies.len()).unwrap()
-    );
+    println!("a copy of a world of {USERS} users: {:?}", began.elapsed() / u32::try_from(copies.len()).unwrap());
 }

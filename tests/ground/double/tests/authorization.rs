@@ -39,34 +39,19 @@ fn a_denial_wins_over_an_allowance_and_nothing_is_allowed_by_default() {
         ("s3:ListBucket", "arn:aws:s3:::b", Access::Denied),
         ("s3:DeleteObject", "arn:aws:s3:::b/x", Access::Denied),
     ] {
-        assert_eq!(
-            access(&mut bench, &key, action, resource, &none),
-            expected,
-            "{action} {resource}"
-        );
+        assert_eq!(access(&mut bench, &key, action, resource, &none), expected, "{action} {resource}");
     }
 }
 
 #[test]
 fn not_action_and_not_resource_turn_a_statement_around() {
     let mut bench = Bench::new();
-    let key = user_with(
-        &mut bench,
-        r#"{"Effect":"Allow","NotAction":"s3:Delete*","NotResource":"arn:aws:s3:::secret/*"}"#,
-    );
+    let key =
+        user_with(&mut bench, r#"{"Effect":"Allow","NotAction":"s3:Delete*","NotResource":"arn:aws:s3:::secret/*"}"#);
     let none = Context::new();
-    assert_eq!(
-        access(&mut bench, &key, "s3:GetObject", "arn:aws:s3:::b/x", &none),
-        Access::Allowed
-    );
-    assert_eq!(
-        access(&mut bench, &key, "s3:DeleteObject", "arn:aws:s3:::b/x", &none),
-        Access::Denied
-    );
-    assert_eq!(
-        access(&mut bench, &key, "s3:GetObject", "arn:aws:s3:::secret/x", &none),
-        Access::Denied
-    );
+    assert_eq!(access(&mut bench, &key, "s3:GetObject", "arn:aws:s3:::b/x", &none), Access::Allowed);
+    assert_eq!(access(&mut bench, &key, "s3:DeleteObject", "arn:aws:s3:::b/x", &none), Access::Denied);
+    assert_eq!(access(&mut bench, &key, "s3:GetObject", "arn:aws:s3:::secret/x", &none), Access::Denied);
 }
 
 #[test]
@@ -77,23 +62,13 @@ fn a_condition_on_the_prefix_limits_listing() {
         r#"{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::b",
             "Condition":{"StringLike":{"s3:prefix":["2026/*","${aws:username}/*"]}}}"#,
     );
-    for (prefix, expected) in [
-        ("2026/05", Access::Allowed),
-        ("u/x", Access::Allowed),
-        ("2025/", Access::Denied),
-        ("", Access::Denied),
-    ] {
+    for (prefix, expected) in
+        [("2026/05", Access::Allowed), ("u/x", Access::Allowed), ("2025/", Access::Denied), ("", Access::Denied)]
+    {
         let context = Context::new().with("s3:prefix", prefix);
-        assert_eq!(
-            access(&mut bench, &key, "s3:ListBucket", "arn:aws:s3:::b", &context),
-            expected,
-            "{prefix}"
-        );
+        assert_eq!(access(&mut bench, &key, "s3:ListBucket", "arn:aws:s3:::b", &context), expected, "{prefix}");
     }
-    assert_eq!(
-        access(&mut bench, &key, "s3:ListBucket", "arn:aws:s3:::b", &Context::new()),
-        Access::Denied
-    );
+    assert_eq!(access(&mut bench, &key, "s3:ListBucket", "arn:aws:s3:::b", &Context::new()), Access::Denied);
 }
 
 #[test]
@@ -101,28 +76,13 @@ fn a_boundary_has_to_allow_what_policies_allow() {
     let mut bench = Bench::new();
     let key = user_with(&mut bench, r#"{"Effect":"Allow","Action":"*","Resource":"*"}"#);
     let boundary = bench.policy("boundary", ALL_OF_S3);
-    let put = Request::PutUserPermissionsBoundary {
-        user_name: "u".into(),
-        permissions_boundary: boundary,
-    };
+    let put = Request::PutUserPermissionsBoundary { user_name: "u".into(), permissions_boundary: boundary };
     assert!(bench.call_as(&key, Request::GetUser { user_name: "u".into() }).is_ok());
     bench.must(put);
-    assert_eq!(
-        code(bench.call_as(&key, Request::GetUser { user_name: "u".into() })),
-        Code::AccessDenied
-    );
-    assert_eq!(
-        access(&mut bench, &key, "s3:GetObject", "arn:aws:s3:::b/x", &Context::new()),
-        Access::Allowed
-    );
-    bench.must(Request::DeleteUserPolicy {
-        user_name: "u".into(),
-        policy_name: "inline".into(),
-    });
-    assert_eq!(
-        access(&mut bench, &key, "s3:GetObject", "arn:aws:s3:::b/x", &Context::new()),
-        Access::Denied
-    );
+    assert_eq!(code(bench.call_as(&key, Request::GetUser { user_name: "u".into() })), Code::AccessDenied);
+    assert_eq!(access(&mut bench, &key, "s3:GetObject", "arn:aws:s3:::b/x", &Context::new()), Access::Allowed);
+    bench.must(Request::DeleteUserPolicy { user_name: "u".into(), policy_name: "inline".into() });
+    assert_eq!(access(&mut bench, &key, "s3:GetObject", "arn:aws:s3:::b/x", &Context::new()), Access::Denied);
 }
 
 #[test]
@@ -145,16 +105,10 @@ fn tags_in_the_request_and_on_the_resource_are_looked_at() {
     let mine = [("owner", "cluster-1")];
     assert!(bench.call_as(&key, create("a", "/k8s/", &mine)).is_ok());
     assert_eq!(code(bench.call_as(&key, create("b", "/", &mine))), Code::AccessDenied);
-    assert_eq!(
-        code(bench.call_as(&key, create("b", "/k8s/", &[("owner", "other")]))),
-        Code::AccessDenied
-    );
+    assert_eq!(code(bench.call_as(&key, create("b", "/k8s/", &[("owner", "other")]))), Code::AccessDenied);
     assert_eq!(code(bench.call_as(&key, create("b", "/k8s/", &[]))), Code::AccessDenied);
     let surplus = [("owner", "cluster-1"), ("admin", "true")];
-    assert_eq!(
-        code(bench.call_as(&key, create("b", "/k8s/", &surplus))),
-        Code::AccessDenied
-    );
+    assert_eq!(code(bench.call_as(&key, create("b", "/k8s/", &surplus))), Code::AccessDenied);
     bench.user("stranger");
     let delete = |name: &str| Request::DeleteUser { user_name: name.into() };
     assert_eq!(code(bench.call_as(&key, delete("stranger"))), Code::AccessDenied);
@@ -168,33 +122,18 @@ fn inactive_deleted_unknown_and_wrong_keys_are_told_apart() {
     let none = Context::new();
     let get = |bench: &mut Bench, key: &Credentials| access(bench, key, "s3:GetObject", "arn:aws:s3:::b/x", &none);
     assert_eq!(get(&mut bench, &key), Access::Allowed);
-    let wrong = Credentials {
-        secret_access_key: "other".into(),
-        ..key.clone()
-    };
+    let wrong = Credentials { secret_access_key: "other".into(), ..key.clone() };
     assert_eq!(get(&mut bench, &wrong), Access::SignatureDoesNotMatch);
-    assert_eq!(
-        code(bench.call_as(&wrong, Request::GetCallerIdentity {})),
-        Code::SignatureDoesNotMatch
-    );
-    let update = |status| Request::UpdateAccessKey {
-        user_name: "u".into(),
-        access_key_id: key.access_key_id.clone(),
-        status,
-    };
+    assert_eq!(code(bench.call_as(&wrong, Request::GetCallerIdentity {})), Code::SignatureDoesNotMatch);
+    let update =
+        |status| Request::UpdateAccessKey { user_name: "u".into(), access_key_id: key.access_key_id.clone(), status };
     bench.must(update(Status::Inactive));
     assert_eq!(get(&mut bench, &key), Access::InvalidAccessKeyId);
     bench.must(update(Status::Active));
     assert_eq!(get(&mut bench, &key), Access::Allowed);
-    bench.must(Request::DeleteAccessKey {
-        user_name: "u".into(),
-        access_key_id: key.access_key_id.clone(),
-    });
+    bench.must(Request::DeleteAccessKey { user_name: "u".into(), access_key_id: key.access_key_id.clone() });
     assert_eq!(get(&mut bench, &key), Access::InvalidAccessKeyId);
-    assert_eq!(
-        code(bench.call_as(&key, Request::GetCallerIdentity {})),
-        Code::InvalidClientTokenId
-    );
+    assert_eq!(code(bench.call_as(&key, Request::GetCallerIdentity {})), Code::InvalidClientTokenId);
 }
 
 #[test]
@@ -202,9 +141,7 @@ fn a_user_of_no_policy_may_still_ask_who_it_is() {
     let mut bench = Bench::new();
     bench.user("u");
     let key = credentials(&bench.key("u"));
-    let Ok(Response::CallerIdentity(identity)) = bench.call_as(&key, Request::GetCallerIdentity {}) else {
-        panic!()
-    };
+    let Ok(Response::CallerIdentity(identity)) = bench.call_as(&key, Request::GetCallerIdentity {}) else { panic!() };
     assert_eq!(identity.arn, "arn:aws:iam::123456789012:user/u");
     assert!(identity.user_id.starts_with("AIDA"));
     assert_eq!(code(bench.call_as(&key, create_user("v"))), Code::AccessDenied);

@@ -20,14 +20,8 @@ fn a_lost_request_has_no_effect_and_a_lost_response_has_one() {
     bench.world.faults().set([
         Fault::new(When::Nth(Operation::CreateAccessKey, 0), FaultKind::LostBeforeEffect),
         Fault::new(When::Nth(Operation::CreateAccessKey, 1), FaultKind::LostAfterEffect),
-        Fault::new(
-            When::Nth(Operation::CreateAccessKey, 2),
-            FaultKind::Error(Code::ServiceFailure),
-        ),
-        Fault::new(
-            When::Nth(Operation::CreateAccessKey, 3),
-            FaultKind::ErrorAfterEffect(Code::ServiceFailure),
-        ),
+        Fault::new(When::Nth(Operation::CreateAccessKey, 2), FaultKind::Error(Code::ServiceFailure)),
+        Fault::new(When::Nth(Operation::CreateAccessKey, 3), FaultKind::ErrorAfterEffect(Code::ServiceFailure)),
     ]);
     assert_eq!(bench.call(create_key()), Err(CallError::LostBeforeEffect));
     assert_eq!(keys(&bench), 0);
@@ -58,16 +52,10 @@ fn faults_count_calls_from_when_they_are_set() {
     bench.world.faults().set([
         Fault::new(When::Call(1), FaultKind::Error(Code::Throttling)),
         Fault::new(When::Every(Operation::TagUser), FaultKind::Error(Code::AccessDenied)),
-        Fault::new(
-            When::Nth(Operation::GetUser, 1),
-            FaultKind::Delay(Duration::from_secs(9)),
-        ),
+        Fault::new(When::Nth(Operation::GetUser, 1), FaultKind::Delay(Duration::from_secs(9))),
     ]);
     let get = || Request::GetUser { user_name: "u".into() };
-    let tag = || Request::TagUser {
-        user_name: "u".into(),
-        tags: Vec::new(),
-    };
+    let tag = || Request::TagUser { user_name: "u".into(), tags: Vec::new() };
     bench.must(get());
     assert_eq!(bench.refusal(create_user("v")), Code::Throttling);
     assert_eq!(bench.refusal(tag()), Code::AccessDenied);
@@ -87,20 +75,12 @@ fn the_history_names_caller_target_and_counts() {
     let key = credentials(&bench.key("u"));
     bench.world.history_mut().clear();
     bench.call_as(&key, Request::GetCallerIdentity {}).unwrap();
-    let stranger = Credentials {
-        access_key_id: "AKIANOBODY".into(),
-        ..key
-    };
-    assert_eq!(
-        code(bench.call_as(&stranger, create_user("v"))),
-        Code::InvalidClientTokenId
-    );
+    let stranger = Credentials { access_key_id: "AKIANOBODY".into(), ..key };
+    assert_eq!(code(bench.call_as(&stranger, create_user("v"))), Code::InvalidClientTokenId);
     bench.must(Request::GetUser { user_name: "u".into() });
     let history = bench.world.history();
-    let seen: Vec<(u64, &str, &str)> = history
-        .calls()
-        .map(|call| (call.seq, call.caller.as_str(), call.target.as_str()))
-        .collect();
+    let seen: Vec<(u64, &str, &str)> =
+        history.calls().map(|call| (call.seq, call.caller.as_str(), call.target.as_str())).collect();
     assert_eq!(
         seen,
         [
@@ -115,21 +95,9 @@ fn the_history_names_caller_target_and_counts() {
 
 #[test]
 fn each_operation_of_an_account_has_a_bucket_that_refills() {
-    let throttle = Throttle {
-        default: None,
-        operations: [(
-            Operation::GetUser,
-            Rate {
-                burst: 3.0,
-                per_second: 2.0,
-            },
-        )]
-        .into(),
-    };
-    let mut bench = Bench::with(Settings {
-        throttle,
-        ..Settings::default()
-    });
+    let throttle =
+        Throttle { default: None, operations: [(Operation::GetUser, Rate { burst: 3.0, per_second: 2.0 })].into() };
+    let mut bench = Bench::with(Settings { throttle, ..Settings::default() });
     bench.user("u");
     let get = || Request::GetUser { user_name: "u".into() };
     for _ in 0..3 {
@@ -148,9 +116,7 @@ fn no_secret_is_in_debug_output() {
     let mut bench = Bench::new();
     bench.user("u");
     let response = bench.must(create_key());
-    let Response::NewAccessKey(new) = &response else {
-        panic!()
-    };
+    let Response::NewAccessKey(new) = &response else { panic!() };
     let shown = format!("{response:?} {:?} {:?}", bench.world, credentials(&new.key));
     assert!(shown.contains(&new.key.id));
     assert!(!shown.contains(&new.key.secret));

@@ -1,10 +1,5 @@
 //! Tests of the state machine.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod authorization;
 mod faults;
@@ -45,14 +40,8 @@ impl Bench {
     }
 
     pub(super) fn of_partition(partition: &str, settings: Settings) -> Self {
-        let account = Account {
-            id: ACCOUNT.into(),
-            partition: partition.into(),
-        };
-        Self {
-            world: World::new(account, settings),
-            now: "2026-01-01T00:00:00Z".parse().unwrap(),
-        }
+        let account = Account { id: ACCOUNT.into(), partition: partition.into() };
+        Self { world: World::new(account, settings), now: "2026-01-01T00:00:00Z".parse().unwrap() }
     }
 
     pub(super) fn iam(&self) -> &Iam {
@@ -80,8 +69,7 @@ impl Bench {
     /// A call by root that has to work.
     pub(super) fn must(&mut self, request: Request) -> Response {
         let described = format!("{request:?}");
-        self.call(request)
-            .unwrap_or_else(|error| panic!("{described}: {error}"))
+        self.call(request).unwrap_or_else(|error| panic!("{described}: {error}"))
     }
 
     /// The code of a call by root that has to fail.
@@ -101,9 +89,7 @@ impl Bench {
     }
 
     pub(super) fn policy(&mut self, name: &str, document: &str) -> String {
-        let Response::Policy(policy) = self.must(create_policy(name, document)) else {
-            panic!("no policy")
-        };
+        let Response::Policy(policy) = self.must(create_policy(name, document)) else { panic!("no policy") };
         policy.arn.clone()
     }
 }
@@ -116,20 +102,11 @@ pub(super) fn code(result: Result<Response, CallError>) -> Code {
 }
 
 pub(super) fn credentials(key: &AccessKey) -> Credentials {
-    Credentials {
-        access_key_id: key.id.clone(),
-        secret_access_key: key.secret.clone(),
-        session_token: None,
-    }
+    Credentials { access_key_id: key.id.clone(), secret_access_key: key.secret.clone(), session_token: None }
 }
 
 pub(super) fn create_user(name: &str) -> Request {
-    Request::CreateUser {
-        user_name: name.into(),
-        path: None,
-        permissions_boundary: None,
-        tags: Vec::new(),
-    }
+    Request::CreateUser { user_name: name.into(), path: None, permissions_boundary: None, tags: Vec::new() }
 }
 
 pub(super) fn create_policy(name: &str, document: &str) -> Request {
@@ -147,8 +124,5 @@ pub(super) fn tags(pairs: &[(&str, &str)]) -> Vec<Tag> {
 }
 
 pub(super) fn page(max_items: u32, marker: Option<String>) -> Page {
-    Page {
-        marker,
-        max_items: Some(max_items),
-    }
+    Page { marker, max_items: Some(max_items) }
 }

@@ -33,10 +33,7 @@ fn request() -> impl Strategy<Value = Request> {
         name().prop_map(|user_name| Request::CreateAccessKey { user_name }),
         name().prop_map(|user_name| Request::CreateAccessKey { user_name }),
         // The key is filled in from the world when the step is run.
-        name().prop_map(|user_name| Request::DeleteAccessKey {
-            user_name,
-            access_key_id: String::new()
-        }),
+        name().prop_map(|user_name| Request::DeleteAccessKey { user_name, access_key_id: String::new() }),
         name().prop_map(|user_name| Request::UpdateAccessKey {
             user_name,
             access_key_id: String::new(),
@@ -55,12 +52,10 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         (name(), arn()).prop_map(|(user_name, policy_arn)| Request::AttachUserPolicy { user_name, policy_arn }),
         (name(), arn()).prop_map(|(user_name, policy_arn)| Request::DetachUserPolicy { user_name, policy_arn }),
-        (name(), arn()).prop_map(
-            |(user_name, permissions_boundary)| Request::PutUserPermissionsBoundary {
-                user_name,
-                permissions_boundary
-            }
-        ),
+        (name(), arn()).prop_map(|(user_name, permissions_boundary)| Request::PutUserPermissionsBoundary {
+            user_name,
+            permissions_boundary
+        }),
         name().prop_map(|user_name| Request::DeleteUserPermissionsBoundary { user_name }),
         name().prop_map(|group_name| Request::CreateGroup { group_name, path: None }),
         name().prop_map(|group_name| Request::DeleteGroup { group_name }),
@@ -76,15 +71,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Fills in the newest key of the user, for calls that name one.
 fn with_key(mut request: Request, state: &State) -> Request {
-    if let Request::DeleteAccessKey {
-        user_name,
-        access_key_id,
-    }
-    | Request::UpdateAccessKey {
-        user_name,
-        access_key_id,
-        ..
-    } = &mut request
+    if let Request::DeleteAccessKey { user_name, access_key_id }
+    | Request::UpdateAccessKey { user_name, access_key_id, .. } = &mut request
         && let Some(key) = state.user(user_name).ok().and_then(|user| user.keys.last())
     {
         *access_key_id = key.id.clone();
@@ -123,12 +111,7 @@ fn check(state: &State) {
         }
     }
     for group in state.groups.values() {
-        assert!(
-            group
-                .members
-                .iter()
-                .all(|name| state.user(name).unwrap().groups.contains(&group.name))
-        );
+        assert!(group.members.iter().all(|name| state.user(name).unwrap().groups.contains(&group.name)));
     }
 }
 

@@ -4,19 +4,12 @@ use super::*;
 use crate::double::{Access, Context, Lag};
 
 fn lagging(reads: Lag, credentials: Lag, seed: u64) -> Bench {
-    Bench::with(Settings {
-        seed,
-        reads,
-        credentials,
-        ..Settings::default()
-    })
+    Bench::with(Settings { seed, reads, credentials, ..Settings::default() })
 }
 
 /// How many of a hundred reads find the user.
 fn sightings(bench: &mut Bench) -> usize {
-    (0..100)
-        .filter(|_| bench.call(Request::GetUser { user_name: "u".into() }).is_ok())
-        .count()
+    (0..100).filter(|_| bench.call(Request::GetUser { user_name: "u".into() }).is_ok()).count()
 }
 
 #[test]
@@ -37,10 +30,7 @@ fn a_deleted_user_lingers_and_then_is_gone() {
     bench.user("u");
     bench.pass(120);
     bench.must(Request::DeleteUser { user_name: "u".into() });
-    assert_eq!(
-        bench.refusal(Request::DeleteUser { user_name: "u".into() }),
-        Code::NoSuchEntity
-    );
+    assert_eq!(bench.refusal(Request::DeleteUser { user_name: "u".into() }), Code::NoSuchEntity);
     bench.pass(10);
     assert!(sightings(&mut bench) > 0);
     bench.pass(50);
@@ -49,14 +39,7 @@ fn a_deleted_user_lingers_and_then_is_gone() {
 
 #[test]
 fn a_share_of_the_reads_can_be_fresh() {
-    let mut bench = lagging(
-        Lag {
-            stale_percent: 30,
-            ..Lag::up_to_seconds(60)
-        },
-        Lag::NONE,
-        3,
-    );
+    let mut bench = lagging(Lag { stale_percent: 30, ..Lag::up_to_seconds(60) }, Lag::NONE, 3);
     bench.user("u");
     let seen = sightings(&mut bench);
     assert!((50..90).contains(&seen), "{seen}");
@@ -77,9 +60,7 @@ fn a_new_key_is_unknown_for_a_while_and_a_revoked_one_works_for_a_while() {
         (0..50)
             .filter(|_| {
                 let access =
-                    bench
-                        .world
-                        .authorize(bench.now, &key, "s3:GetObject", "arn:aws:s3:::b/x", &Context::new());
+                    bench.world.authorize(bench.now, &key, "s3:GetObject", "arn:aws:s3:::b/x", &Context::new());
                 assert!(matches!(access, Access::Allowed | Access::InvalidAccessKeyId));
                 access == Access::Allowed
             })
@@ -89,10 +70,7 @@ fn a_new_key_is_unknown_for_a_while_and_a_revoked_one_works_for_a_while() {
     bench.pass(20);
     assert_eq!(probe(&mut bench), 50);
     let access_key_id = key.access_key_id.clone();
-    bench.must(Request::DeleteAccessKey {
-        user_name: "u".into(),
-        access_key_id,
-    });
+    bench.must(Request::DeleteAccessKey { user_name: "u".into(), access_key_id });
     assert!(probe(&mut bench) > 25);
     bench.pass(20);
     assert_eq!(probe(&mut bench), 0);
@@ -105,9 +83,7 @@ fn one_seed_makes_one_world() {
         bench.user("u");
         let key = bench.key("u");
         bench.pass(5);
-        let seen: Vec<bool> = (0..50)
-            .map(|_| bench.call(Request::GetUser { user_name: "u".into() }).is_ok())
-            .collect();
+        let seen: Vec<bool> = (0..50).map(|_| bench.call(Request::GetUser { user_name: "u".into() }).is_ok()).collect();
         (key.id, key.secret, seen)
     };
     assert_eq!(run(5), run(5));

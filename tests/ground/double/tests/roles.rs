@@ -18,22 +18,11 @@ fn assume(arn: &str, external_id: Option<&str>) -> Request {
 /// A user of the first account that may assume roles, and a role of the second that trusts that account.
 fn two_accounts() -> (Bench, Caller, String) {
     let mut bench = Bench::new();
-    let other = Account {
-        id: OTHER.into(),
-        partition: "aws".into(),
-    };
-    bench.world.add_account(
-        other,
-        Settings {
-            seed: 7,
-            ..Settings::default()
-        },
-    );
+    let other = Account { id: OTHER.into(), partition: "aws".into() };
+    bench.world.add_account(other, Settings { seed: 7, ..Settings::default() });
     let everything = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iam:*","Resource":"*"}}"#;
     let other = bench.world.account_mut(OTHER).unwrap();
-    let role = other
-        .put_role("k8s", &["arn:aws:iam::123456789012:root"], Some("xyz"), &[everything])
-        .unwrap();
+    let role = other.put_role("k8s", &["arn:aws:iam::123456789012:root"], Some("xyz"), &[everything]).unwrap();
     bench.user("operator");
     (bench, Caller::user(ACCOUNT, "operator"), role)
 }
@@ -51,24 +40,13 @@ fn allow_assuming(bench: &mut Bench) {
 #[test]
 fn a_role_of_another_account_is_assumed_with_both_sides_leave_and_the_external_id() {
     let (mut bench, operator, role) = two_accounts();
-    assert_eq!(
-        code(bench.call_as(&operator, assume(&role, Some("xyz")))),
-        Code::AccessDenied
-    );
+    assert_eq!(code(bench.call_as(&operator, assume(&role, Some("xyz")))), Code::AccessDenied);
     allow_assuming(&mut bench);
     assert_eq!(code(bench.call_as(&operator, assume(&role, None))), Code::AccessDenied);
-    assert_eq!(
-        code(bench.call_as(&operator, assume(&role, Some("abc")))),
-        Code::AccessDenied
-    );
+    assert_eq!(code(bench.call_as(&operator, assume(&role, Some("abc")))), Code::AccessDenied);
     assert_eq!(code(bench.call(assume(&role, Some("xyz")))), Code::AccessDenied);
-    assert_eq!(
-        code(bench.call_as(&operator, assume("arn:aws:iam::210987654321:role/no", None))),
-        Code::AccessDenied
-    );
-    let Ok(Response::AssumedRole(assumed)) = bench.call_as(&operator, assume(&role, Some("xyz"))) else {
-        panic!()
-    };
+    assert_eq!(code(bench.call_as(&operator, assume("arn:aws:iam::210987654321:role/no", None))), Code::AccessDenied);
+    let Ok(Response::AssumedRole(assumed)) = bench.call_as(&operator, assume(&role, Some("xyz"))) else { panic!() };
     assert_eq!(assumed.arn, "arn:aws:sts::210987654321:assumed-role/k8s/operator");
 
     let session = Credentials {
@@ -76,35 +54,17 @@ fn a_role_of_another_account_is_assumed_with_both_sides_leave_and_the_external_i
         secret_access_key: assumed.secret_access_key,
         session_token: Some(assumed.session_token),
     };
-    let Ok(Response::User(user)) = bench.call_as(&session, create_user("there")) else {
-        panic!()
-    };
+    let Ok(Response::User(user)) = bench.call_as(&session, create_user("there")) else { panic!() };
     assert_eq!(user.arn, "arn:aws:iam::210987654321:user/there");
-    assert_eq!(
-        bench.refusal(Request::GetUser {
-            user_name: "there".into()
-        }),
-        Code::NoSuchEntity
-    );
+    assert_eq!(bench.refusal(Request::GetUser { user_name: "there".into() }), Code::NoSuchEntity);
     let object = "arn:aws:s3:::b/x";
-    let denied = bench
-        .world
-        .authorize(bench.now, &session, "s3:GetObject", object, &Context::new());
+    let denied = bench.world.authorize(bench.now, &session, "s3:GetObject", object, &Context::new());
     assert_eq!(denied, Access::Denied);
 
-    let without_token = Credentials {
-        session_token: None,
-        ..session.clone()
-    };
-    assert_eq!(
-        code(bench.call_as(&without_token, Request::GetCallerIdentity {})),
-        Code::InvalidClientTokenId
-    );
+    let without_token = Credentials { session_token: None, ..session.clone() };
+    assert_eq!(code(bench.call_as(&without_token, Request::GetCallerIdentity {})), Code::InvalidClientTokenId);
     bench.pass(900);
-    assert_eq!(
-        code(bench.call_as(&session, Request::GetCallerIdentity {})),
-        Code::ExpiredToken
-    );
+    assert_eq!(code(bench.call_as(&session, Request::GetCallerIdentity {})), Code::ExpiredToken);
 }
 
 #[test]

@@ -22,14 +22,7 @@ fn namespace(operation: Option<Operation>) -> &'static str {
 pub(super) fn failure(operation: Option<Operation>, error: &ApiError, request_id: &str) -> String {
     Xml::document("ErrorResponse", namespace(operation), |xml| {
         xml.element("Error", |xml| {
-            xml.text(
-                "Type",
-                if error.code == Code::ServiceFailure {
-                    "Receiver"
-                } else {
-                    "Sender"
-                },
-            );
+            xml.text("Type", if error.code == Code::ServiceFailure { "Receiver" } else { "Sender" });
             xml.text("Code", error.code.as_str());
             xml.text("Message", &error.message);
         });
@@ -80,10 +73,7 @@ fn result(xml: &mut Xml, response: &Response) {
                     xml.time("LastUsedDate", used.at);
                 }
                 // A key that was never used has these two, and no date.
-                xml.text(
-                    "ServiceName",
-                    last_used.as_ref().map_or("N/A", |used| used.service.as_str()),
-                );
+                xml.text("ServiceName", last_used.as_ref().map_or("N/A", |used| used.service.as_str()));
                 xml.text("Region", last_used.as_ref().map_or("N/A", |used| used.region.as_str()));
             });
         }
@@ -106,19 +96,13 @@ fn result(xml: &mut Xml, response: &Response) {
             });
         }
         Response::AttachedPolicies(policies) => listing(xml, "AttachedPolicies", policies, attached_policy),
-        Response::InlinePolicy {
-            user_name,
-            policy_name,
-            document,
-        } => {
+        Response::InlinePolicy { user_name, policy_name, document } => {
             xml.text("UserName", user_name);
             xml.text("PolicyName", policy_name);
             xml.text("PolicyDocument", encoded(document));
         }
         Response::PolicyNames(names) => {
-            xml.element("PolicyNames", |xml| {
-                names.items.iter().for_each(|name| xml.text("member", name))
-            });
+            xml.element("PolicyNames", |xml| names.items.iter().for_each(|name| xml.text("member", name)));
             end_of_page(xml, names.marker.as_deref());
         }
         Response::AccountDetails(details) => account_details(xml, details),
@@ -159,13 +143,8 @@ fn leftover_result(xml: &mut Xml, response: &Response) {
         Response::SigningCertificate { user_name, certificate } => {
             xml.element("Certificate", |xml| signing_certificate(xml, user_name, certificate));
         }
-        Response::SigningCertificates {
-            user_name,
-            certificates,
-        } => {
-            listing(xml, "Certificates", certificates, |xml, item| {
-                signing_certificate(xml, user_name, item)
-            });
+        Response::SigningCertificates { user_name, certificates } => {
+            listing(xml, "Certificates", certificates, |xml, item| signing_certificate(xml, user_name, item));
         }
         Response::SshKey { user_name, key } => xml.element("SSHPublicKey", |xml| {
             ssh_key(xml, user_name, key);
@@ -174,11 +153,7 @@ fn leftover_result(xml: &mut Xml, response: &Response) {
         Response::SshKeys { user_name, keys } => {
             listing(xml, "SSHPublicKeys", keys, |xml, key| ssh_key(xml, user_name, key));
         }
-        Response::ServiceCredential {
-            user_name,
-            credential,
-            password,
-        } => {
+        Response::ServiceCredential { user_name, credential, password } => {
             xml.element("ServiceSpecificCredential", |xml| {
                 service_credential(xml, user_name, credential);
                 xml.text("ServicePassword", password);
@@ -326,9 +301,7 @@ fn user_detail(xml: &mut Xml, detail: &UserDetail) {
         xml.text("PolicyName", name);
         xml.text("PolicyDocument", encoded(document));
     });
-    xml.element("GroupList", |xml| {
-        detail.user.groups.iter().for_each(|name| xml.text("member", name))
-    });
+    xml.element("GroupList", |xml| detail.user.groups.iter().for_each(|name| xml.text("member", name)));
     xml.members("AttachedManagedPolicies", &detail.attached, attached_policy);
     boundary_and_tags(xml, &detail.user);
 }

@@ -44,11 +44,7 @@ struct Content {
 
 impl Content {
     fn xml(status: StatusCode, body: String) -> Self {
-        Self {
-            status,
-            headers: vec![("content-type", "text/xml".to_owned())],
-            body: body.into_bytes(),
-        }
+        Self { status, headers: vec![("content-type", "text/xml".to_owned())], body: body.into_bytes() }
     }
 
     fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -81,10 +77,7 @@ fn answer(world: &mut World, moment: Moment, parts: &Parts, body: &[u8]) -> Answ
         return answer_query(world, moment, claim.as_ref(), &signed, &request_id);
     }
     let content = s3::answer(world, moment, claim.as_ref(), &signed, &request_id);
-    Answer {
-        delay: Duration::ZERO,
-        content: Some(content.header("x-amz-request-id", request_id)),
-    }
+    Answer { delay: Duration::ZERO, content: Some(content.header("x-amz-request-id", request_id)) }
 }
 
 fn answer_query(
@@ -110,10 +103,7 @@ fn answer_query(
         }
         (_, Ok(body)) => Content::xml(StatusCode::OK, body(request_id)),
     };
-    Answer {
-        delay,
-        content: Some(content.header("x-amzn-requestid", request_id)),
-    }
+    Answer { delay, content: Some(content.header("x-amzn-requestid", request_id)) }
 }
 
 /// Writes the body of an answer for the identifier of the request.
@@ -137,11 +127,7 @@ fn call(
         Ok(request) => request,
         Err(error) => {
             // Who cannot prove who they are learn nothing about the rest of the request.
-            let error = if let Identity::Refused(_, refusal) = identity {
-                refusal
-            } else {
-                error
-            };
+            let error = if let Identity::Refused(_, refusal) = identity { refusal } else { error };
             return (Err(CallError::Api(error)), Duration::ZERO);
         }
     };
@@ -184,11 +170,7 @@ fn verify(
     }
     let off = moment.now.duration_since(claim.time);
     if moment.is_real && off.abs() > skew {
-        let words = if off.is_positive() {
-            "Signature expired"
-        } else {
-            "Signature not yet current"
-        };
+        let words = if off.is_positive() { "Signature expired" } else { "Signature not yet current" };
         return Err(Code::SignatureDoesNotMatch.error(format!("{words}: {}", claim.time)));
     }
     world.admit(moment.now, holder, claim.token.as_deref(), service, &claim.region)

@@ -33,12 +33,7 @@ impl Form {
     fn required(&self, name: &str) -> Result<String, ApiError> {
         self.optional(name).ok_or_else(|| {
             let mut letters = name.chars();
-            let camel: String = letters
-                .next()
-                .into_iter()
-                .flat_map(char::to_lowercase)
-                .chain(letters)
-                .collect();
+            let camel: String = letters.next().into_iter().flat_map(char::to_lowercase).chain(letters).collect();
             Code::ValidationError.error(format!(
                 "1 validation error detected: Value null at '{camel}' failed to satisfy constraint: Member must not \
                  be null"
@@ -57,28 +52,21 @@ impl Form {
 
     /// `Name.member.1`, `Name.member.2`, …
     fn list(&self, name: &str) -> Vec<String> {
-        (1..)
-            .map_while(|number| self.optional(&format!("{name}.member.{number}")))
-            .collect()
+        (1..).map_while(|number| self.optional(&format!("{name}.member.{number}"))).collect()
     }
 
     fn tags(&self) -> Vec<Tag> {
         (1..)
             .map_while(|number| {
                 let key = self.optional(&format!("Tags.member.{number}.Key"))?;
-                let value = self
-                    .optional(&format!("Tags.member.{number}.Value"))
-                    .unwrap_or_default();
+                let value = self.optional(&format!("Tags.member.{number}.Value")).unwrap_or_default();
                 Some(Tag { key, value })
             })
             .collect()
     }
 
     fn page(&self) -> Result<Page, ApiError> {
-        Ok(Page {
-            marker: self.optional("Marker"),
-            max_items: self.number("MaxItems")?,
-        })
+        Ok(Page { marker: self.optional("Marker"), max_items: self.number("MaxItems")? })
     }
 
     /// A word out of a set, or the error for another one.
@@ -93,24 +81,16 @@ impl Form {
     /// Reads the parameters of a call. `caller` is the name of the calling user, which is meant where none is given.
     pub(super) fn request(&self, operation: Operation, caller: Option<&str>) -> Result<Request, ApiError> {
         let user = || {
-            self.optional("UserName")
-                .or_else(|| caller.map(str::to_owned))
-                .ok_or_else(|| {
-                    Code::ValidationError.error("Must specify userName when calling with non-User credentials")
-                })
+            self.optional("UserName").or_else(|| caller.map(str::to_owned)).ok_or_else(|| {
+                Code::ValidationError.error("Must specify userName when calling with non-User credentials")
+            })
         };
         let named_user = || self.required("UserName");
         let policy_arn = || self.required("PolicyArn");
         Ok(match operation {
             Operation::GetUser => Request::GetUser { user_name: user()? },
-            Operation::ListUsers => Request::ListUsers {
-                path_prefix: self.optional("PathPrefix"),
-                page: self.page()?,
-            },
-            Operation::ListUserTags => Request::ListUserTags {
-                user_name: named_user()?,
-                page: self.page()?,
-            },
+            Operation::ListUsers => Request::ListUsers { path_prefix: self.optional("PathPrefix"), page: self.page()? },
+            Operation::ListUserTags => Request::ListUserTags { user_name: named_user()?, page: self.page()? },
             Operation::CreateUser => Request::CreateUser {
                 user_name: named_user()?,
                 path: self.optional("Path"),
@@ -122,72 +102,51 @@ impl Form {
                 new_user_name: self.optional("NewUserName"),
                 new_path: self.optional("NewPath"),
             },
-            Operation::DeleteUser => Request::DeleteUser {
-                user_name: named_user()?,
-            },
-            Operation::TagUser => Request::TagUser {
-                user_name: named_user()?,
-                tags: self.tags(),
-            },
-            Operation::UntagUser => Request::UntagUser {
-                user_name: named_user()?,
-                tag_keys: self.list("TagKeys"),
-            },
+            Operation::DeleteUser => Request::DeleteUser { user_name: named_user()? },
+            Operation::TagUser => Request::TagUser { user_name: named_user()?, tags: self.tags() },
+            Operation::UntagUser => Request::UntagUser { user_name: named_user()?, tag_keys: self.list("TagKeys") },
             Operation::PutUserPermissionsBoundary => Request::PutUserPermissionsBoundary {
                 user_name: named_user()?,
                 permissions_boundary: self.required("PermissionsBoundary")?,
             },
-            Operation::DeleteUserPermissionsBoundary => Request::DeleteUserPermissionsBoundary {
-                user_name: named_user()?,
-            },
-            Operation::ListAccessKeys => Request::ListAccessKeys {
-                user_name: user()?,
-                page: self.page()?,
-            },
-            Operation::GetAccessKeyLastUsed => Request::GetAccessKeyLastUsed {
-                access_key_id: self.required("AccessKeyId")?,
-            },
+            Operation::DeleteUserPermissionsBoundary => {
+                Request::DeleteUserPermissionsBoundary { user_name: named_user()? }
+            }
+            Operation::ListAccessKeys => Request::ListAccessKeys { user_name: user()?, page: self.page()? },
+            Operation::GetAccessKeyLastUsed => {
+                Request::GetAccessKeyLastUsed { access_key_id: self.required("AccessKeyId")? }
+            }
             Operation::CreateAccessKey => Request::CreateAccessKey { user_name: user()? },
             Operation::UpdateAccessKey => Request::UpdateAccessKey {
                 user_name: user()?,
                 access_key_id: self.required("AccessKeyId")?,
                 status: self.word("Status", [("Active", Status::Active), ("Inactive", Status::Inactive)])?,
             },
-            Operation::DeleteAccessKey => Request::DeleteAccessKey {
-                user_name: user()?,
-                access_key_id: self.required("AccessKeyId")?,
-            },
-            Operation::GetPolicy => Request::GetPolicy {
-                policy_arn: policy_arn()?,
-            },
-            Operation::GetPolicyVersion => Request::GetPolicyVersion {
-                policy_arn: policy_arn()?,
-                version_id: self.required("VersionId")?,
-            },
-            Operation::ListPolicyVersions => Request::ListPolicyVersions {
-                policy_arn: policy_arn()?,
-                page: self.page()?,
-            },
+            Operation::DeleteAccessKey => {
+                Request::DeleteAccessKey { user_name: user()?, access_key_id: self.required("AccessKeyId")? }
+            }
+            Operation::GetPolicy => Request::GetPolicy { policy_arn: policy_arn()? },
+            Operation::GetPolicyVersion => {
+                Request::GetPolicyVersion { policy_arn: policy_arn()?, version_id: self.required("VersionId")? }
+            }
+            Operation::ListPolicyVersions => {
+                Request::ListPolicyVersions { policy_arn: policy_arn()?, page: self.page()? }
+            }
             Operation::ListPolicies => Request::ListPolicies {
                 scope: match self.optional("Scope") {
                     None => PolicyScope::All,
                     Some(_) => self.word(
                         "Scope",
-                        [
-                            ("All", PolicyScope::All),
-                            ("AWS", PolicyScope::Aws),
-                            ("Local", PolicyScope::Local),
-                        ],
+                        [("All", PolicyScope::All), ("AWS", PolicyScope::Aws), ("Local", PolicyScope::Local)],
                     )?,
                 },
                 only_attached: self.flag("OnlyAttached"),
                 path_prefix: self.optional("PathPrefix"),
                 page: self.page()?,
             },
-            Operation::ListEntitiesForPolicy => Request::ListEntitiesForPolicy {
-                policy_arn: policy_arn()?,
-                page: self.page()?,
-            },
+            Operation::ListEntitiesForPolicy => {
+                Request::ListEntitiesForPolicy { policy_arn: policy_arn()?, page: self.page()? }
+            }
             Operation::ListAttachedUserPolicies => Request::ListAttachedUserPolicies {
                 user_name: named_user()?,
                 path_prefix: self.optional("PathPrefix"),
@@ -205,50 +164,35 @@ impl Form {
                 policy_document: self.required("PolicyDocument")?,
                 set_as_default: self.flag("SetAsDefault"),
             },
-            Operation::DeletePolicyVersion => Request::DeletePolicyVersion {
-                policy_arn: policy_arn()?,
-                version_id: self.required("VersionId")?,
-            },
-            Operation::SetDefaultPolicyVersion => Request::SetDefaultPolicyVersion {
-                policy_arn: policy_arn()?,
-                version_id: self.required("VersionId")?,
-            },
-            Operation::DeletePolicy => Request::DeletePolicy {
-                policy_arn: policy_arn()?,
-            },
-            Operation::TagPolicy => Request::TagPolicy {
-                policy_arn: policy_arn()?,
-                tags: self.tags(),
-            },
-            Operation::UntagPolicy => Request::UntagPolicy {
-                policy_arn: policy_arn()?,
-                tag_keys: self.list("TagKeys"),
-            },
-            Operation::AttachUserPolicy => Request::AttachUserPolicy {
-                user_name: named_user()?,
-                policy_arn: policy_arn()?,
-            },
-            Operation::DetachUserPolicy => Request::DetachUserPolicy {
-                user_name: named_user()?,
-                policy_arn: policy_arn()?,
-            },
-            Operation::GetUserPolicy => Request::GetUserPolicy {
-                user_name: named_user()?,
-                policy_name: self.required("PolicyName")?,
-            },
-            Operation::ListUserPolicies => Request::ListUserPolicies {
-                user_name: named_user()?,
-                page: self.page()?,
-            },
+            Operation::DeletePolicyVersion => {
+                Request::DeletePolicyVersion { policy_arn: policy_arn()?, version_id: self.required("VersionId")? }
+            }
+            Operation::SetDefaultPolicyVersion => {
+                Request::SetDefaultPolicyVersion { policy_arn: policy_arn()?, version_id: self.required("VersionId")? }
+            }
+            Operation::DeletePolicy => Request::DeletePolicy { policy_arn: policy_arn()? },
+            Operation::TagPolicy => Request::TagPolicy { policy_arn: policy_arn()?, tags: self.tags() },
+            Operation::UntagPolicy => {
+                Request::UntagPolicy { policy_arn: policy_arn()?, tag_keys: self.list("TagKeys") }
+            }
+            Operation::AttachUserPolicy => {
+                Request::AttachUserPolicy { user_name: named_user()?, policy_arn: policy_arn()? }
+            }
+            Operation::DetachUserPolicy => {
+                Request::DetachUserPolicy { user_name: named_user()?, policy_arn: policy_arn()? }
+            }
+            Operation::GetUserPolicy => {
+                Request::GetUserPolicy { user_name: named_user()?, policy_name: self.required("PolicyName")? }
+            }
+            Operation::ListUserPolicies => Request::ListUserPolicies { user_name: named_user()?, page: self.page()? },
             Operation::PutUserPolicy => Request::PutUserPolicy {
                 user_name: named_user()?,
                 policy_name: self.required("PolicyName")?,
                 policy_document: self.required("PolicyDocument")?,
             },
-            Operation::DeleteUserPolicy => Request::DeleteUserPolicy {
-                user_name: named_user()?,
-                policy_name: self.required("PolicyName")?,
-            },
+            Operation::DeleteUserPolicy => {
+                Request::DeleteUserPolicy { user_name: named_user()?, policy_name: self.required("PolicyName")? }
+            }
             Operation::GetAccountAuthorizationDetails => {
                 let words = DetailsFilter::ALL.map(|filter| (filter.as_str(), filter));
                 let filter = self.list("Filter").into_iter().map(|given| {
@@ -276,36 +220,30 @@ impl Form {
     fn leftover(&self, operation: Operation, user: impl Fn() -> Result<String, ApiError>) -> Result<Request, ApiError> {
         Ok(match operation {
             Operation::GetLoginProfile => Request::GetLoginProfile { user_name: user()? },
-            Operation::CreateLoginProfile => Request::CreateLoginProfile {
-                user_name: user()?,
-                password: self.required("Password")?,
-            },
+            Operation::CreateLoginProfile => {
+                Request::CreateLoginProfile { user_name: user()?, password: self.required("Password")? }
+            }
             Operation::DeleteLoginProfile => Request::DeleteLoginProfile { user_name: user()? },
-            Operation::ListMFADevices => Request::ListMFADevices {
-                user_name: user()?,
-                page: self.page()?,
-            },
+            Operation::ListMFADevices => Request::ListMFADevices { user_name: user()?, page: self.page()? },
             Operation::CreateVirtualMFADevice => Request::CreateVirtualMFADevice {
                 virtual_mfa_device_name: self.required("VirtualMFADeviceName")?,
                 path: self.optional("Path"),
             },
-            Operation::DeleteVirtualMFADevice => Request::DeleteVirtualMFADevice {
-                serial_number: self.required("SerialNumber")?,
-            },
+            Operation::DeleteVirtualMFADevice => {
+                Request::DeleteVirtualMFADevice { serial_number: self.required("SerialNumber")? }
+            }
             Operation::EnableMFADevice => Request::EnableMFADevice {
                 user_name: user()?,
                 serial_number: self.required("SerialNumber")?,
                 authentication_code1: self.required("AuthenticationCode1")?,
                 authentication_code2: self.required("AuthenticationCode2")?,
             },
-            Operation::DeactivateMFADevice => Request::DeactivateMFADevice {
-                user_name: user()?,
-                serial_number: self.required("SerialNumber")?,
-            },
-            Operation::ListSigningCertificates => Request::ListSigningCertificates {
-                user_name: user()?,
-                page: self.page()?,
-            },
+            Operation::DeactivateMFADevice => {
+                Request::DeactivateMFADevice { user_name: user()?, serial_number: self.required("SerialNumber")? }
+            }
+            Operation::ListSigningCertificates => {
+                Request::ListSigningCertificates { user_name: user()?, page: self.page()? }
+            }
             Operation::UploadSigningCertificate => Request::UploadSigningCertificate {
                 user_name: user()?,
                 certificate_body: self.required("CertificateBody")?,
@@ -314,18 +252,14 @@ impl Form {
                 user_name: user()?,
                 certificate_id: self.required("CertificateId")?,
             },
-            Operation::ListSSHPublicKeys => Request::ListSSHPublicKeys {
-                user_name: user()?,
-                page: self.page()?,
-            },
+            Operation::ListSSHPublicKeys => Request::ListSSHPublicKeys { user_name: user()?, page: self.page()? },
             Operation::UploadSSHPublicKey => Request::UploadSSHPublicKey {
                 user_name: user()?,
                 ssh_public_key_body: self.required("SSHPublicKeyBody")?,
             },
-            Operation::DeleteSSHPublicKey => Request::DeleteSSHPublicKey {
-                user_name: user()?,
-                ssh_public_key_id: self.required("SSHPublicKeyId")?,
-            },
+            Operation::DeleteSSHPublicKey => {
+                Request::DeleteSSHPublicKey { user_name: user()?, ssh_public_key_id: self.required("SSHPublicKeyId")? }
+            }
             Operation::ListServiceSpecificCredentials => Request::ListServiceSpecificCredentials {
                 user_name: user()?,
                 service_name: self.optional("ServiceName"),
@@ -338,25 +272,17 @@ impl Form {
                 user_name: user()?,
                 service_specific_credential_id: self.required("ServiceSpecificCredentialId")?,
             },
-            Operation::ListGroupsForUser => Request::ListGroupsForUser {
-                user_name: user()?,
-                page: self.page()?,
-            },
-            Operation::CreateGroup => Request::CreateGroup {
-                group_name: self.required("GroupName")?,
-                path: self.optional("Path"),
-            },
-            Operation::DeleteGroup => Request::DeleteGroup {
-                group_name: self.required("GroupName")?,
-            },
-            Operation::AddUserToGroup => Request::AddUserToGroup {
-                user_name: user()?,
-                group_name: self.required("GroupName")?,
-            },
-            Operation::RemoveUserFromGroup => Request::RemoveUserFromGroup {
-                user_name: user()?,
-                group_name: self.required("GroupName")?,
-            },
+            Operation::ListGroupsForUser => Request::ListGroupsForUser { user_name: user()?, page: self.page()? },
+            Operation::CreateGroup => {
+                Request::CreateGroup { group_name: self.required("GroupName")?, path: self.optional("Path") }
+            }
+            Operation::DeleteGroup => Request::DeleteGroup { group_name: self.required("GroupName")? },
+            Operation::AddUserToGroup => {
+                Request::AddUserToGroup { user_name: user()?, group_name: self.required("GroupName")? }
+            }
+            Operation::RemoveUserFromGroup => {
+                Request::RemoveUserFromGroup { user_name: user()?, group_name: self.required("GroupName")? }
+            }
             other => return Err(Code::InvalidAction.error(format!("Could not find operation {other}"))),
         })
     }

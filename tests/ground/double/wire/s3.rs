@@ -24,17 +24,10 @@ const SKEW: SignedDuration = SignedDuration::from_mins(15);
 type Refusal = (StatusCode, &'static str, &'static str);
 
 const ACCESS_DENIED: Refusal = (StatusCode::FORBIDDEN, "AccessDenied", "Access Denied");
-const NO_SUCH_BUCKET: Refusal = (
-    StatusCode::NOT_FOUND,
-    "NoSuchBucket",
-    "The specified bucket does not exist",
-);
+const NO_SUCH_BUCKET: Refusal = (StatusCode::NOT_FOUND, "NoSuchBucket", "The specified bucket does not exist");
 const NO_SUCH_KEY: Refusal = (StatusCode::NOT_FOUND, "NoSuchKey", "The specified key does not exist.");
-const UNKNOWN_KEY: Refusal = (
-    StatusCode::FORBIDDEN,
-    "InvalidAccessKeyId",
-    "The AWS Access Key Id you provided does not exist in our records.",
-);
+const UNKNOWN_KEY: Refusal =
+    (StatusCode::FORBIDDEN, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.");
 const NOT_IMPLEMENTED: Refusal = (
     StatusCode::NOT_IMPLEMENTED,
     "NotImplemented",
@@ -58,11 +51,7 @@ pub(super) fn answer(
     let (status, code, message) = refusal;
     if signed.method == "HEAD" {
         // The answer to HEAD has no body, so that a client learns no more than the status.
-        return Content {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-        };
+        return Content { status, headers: Vec::new(), body: Vec::new() };
     }
     Content::xml(
         status,
@@ -87,11 +76,7 @@ fn authenticate(
             "SignatureDoesNotMatch",
             "The request signature we calculated does not match the signature you provided.",
         ),
-        Code::ExpiredToken => (
-            StatusCode::BAD_REQUEST,
-            "ExpiredToken",
-            "The provided token has expired.",
-        ),
+        Code::ExpiredToken => (StatusCode::BAD_REQUEST, "ExpiredToken", "The provided token has expired."),
         _ => UNKNOWN_KEY,
     })
 }
@@ -105,9 +90,7 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn answer(&mut self, signed: &Signed<'_>) -> Result<Content, Refusal> {
-        let path = percent_decode_str(signed.path.trim_start_matches('/'))
-            .decode_utf8_lossy()
-            .into_owned();
+        let path = percent_decode_str(signed.path.trim_start_matches('/')).decode_utf8_lossy().into_owned();
         let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
         let query: BTreeMap<String, String> = form_urlencoded::parse(signed.query.as_bytes()).into_owned().collect();
         match (signed.method, bucket, key) {
@@ -134,10 +117,8 @@ impl Session<'_> {
     }
 
     fn arn(&self, bucket: &str, key: &str) -> String {
-        let partition = self
-            .world
-            .account(self.caller.account())
-            .map_or("aws", |iam| iam.state().account().partition.as_str());
+        let partition =
+            self.world.account(self.caller.account()).map_or("aws", |iam| iam.state().account().partition.as_str());
         let separator = if key.is_empty() { "" } else { "/" };
         format!("arn:{partition}:s3:::{bucket}{separator}{key}")
     }
@@ -156,11 +137,7 @@ impl Session<'_> {
         let arn = self.arn(bucket, key);
         self.allow_anywhere(action, &arn, context)?;
         let owner = &self.world.buckets.get(bucket).ok_or(NO_SUCH_BUCKET)?.owner;
-        if owner == self.caller.account() {
-            Ok(())
-        } else {
-            Err(ACCESS_DENIED)
-        }
+        if owner == self.caller.account() { Ok(()) } else { Err(ACCESS_DENIED) }
     }
 
     fn list_buckets(&mut self) -> Result<Content, Refusal> {
@@ -184,15 +161,9 @@ impl Session<'_> {
         let arn = self.arn(name, "");
         self.allow_anywhere("s3:CreateBucket", &arn, &Context::new())?;
         let is_name = (3..=63).contains(&name.len())
-            && name
-                .chars()
-                .all(|letter| matches!(letter, 'a'..='z' | '0'..='9' | '-' | '.'));
+            && name.chars().all(|letter| matches!(letter, 'a'..='z' | '0'..='9' | '-' | '.'));
         if !is_name {
-            return Err((
-                StatusCode::BAD_REQUEST,
-                "InvalidBucketName",
-                "The specified bucket is not valid.",
-            ));
+            return Err((StatusCode::BAD_REQUEST, "InvalidBucketName", "The specified bucket is not valid."));
         }
         let owner = self.caller.account().to_owned();
         match self.world.buckets.get(name) {
@@ -201,11 +172,9 @@ impl Session<'_> {
                 "BucketAlreadyOwnedByYou",
                 "Your previous request to create the named bucket succeeded and you already own it.",
             )),
-            Some(_) => Err((
-                StatusCode::CONFLICT,
-                "BucketAlreadyExists",
-                "The requested bucket name is not available.",
-            )),
+            Some(_) => {
+                Err((StatusCode::CONFLICT, "BucketAlreadyExists", "The requested bucket name is not available."))
+            }
             None => {
                 self.world.buckets.create(name, &owner, self.moment.now);
                 Ok(empty(StatusCode::OK).header("location", format!("/{name}")))
@@ -215,17 +184,8 @@ impl Session<'_> {
 
     fn delete_bucket(&mut self, name: &str) -> Result<Content, Refusal> {
         self.allow("s3:DeleteBucket", name, "", &Context::new())?;
-        if self
-            .world
-            .buckets
-            .get(name)
-            .is_some_and(|bucket| !bucket.objects.is_empty())
-        {
-            return Err((
-                StatusCode::CONFLICT,
-                "BucketNotEmpty",
-                "The bucket you tried to delete is not empty",
-            ));
+        if self.world.buckets.get(name).is_some_and(|bucket| !bucket.objects.is_empty()) {
+            return Err((StatusCode::CONFLICT, "BucketNotEmpty", "The bucket you tried to delete is not empty"));
         }
         self.world.buckets.remove(name);
         Ok(empty(StatusCode::NO_CONTENT))
@@ -233,10 +193,7 @@ impl Session<'_> {
 
     fn location(&mut self, bucket: &str) -> Result<Content, Refusal> {
         self.allow("s3:GetBucketLocation", bucket, "", &Context::new())?;
-        Ok(Content::xml(
-            StatusCode::OK,
-            Xml::document("LocationConstraint", NAMESPACE, |_| ()),
-        ))
+        Ok(Content::xml(StatusCode::OK, Xml::document("LocationConstraint", NAMESPACE, |_| ())))
     }
 
     fn put(&mut self, bucket: &str, key: &str, signed: &Signed<'_>) -> Result<Content, Refusal> {
@@ -258,21 +215,14 @@ impl Session<'_> {
         self.allow("s3:GetObject", bucket, key, &Context::new())?;
         let may_list = self.allow("s3:ListBucket", bucket, "", &Context::new()).is_ok();
         let absent = if may_list { NO_SUCH_KEY } else { ACCESS_DENIED };
-        let object = self
-            .world
-            .buckets
-            .get(bucket)
-            .and_then(|bucket| bucket.objects.get(key))
-            .ok_or(absent)?;
+        let object = self.world.buckets.get(bucket).and_then(|bucket| bucket.objects.get(key)).ok_or(absent)?;
         let content = Content {
             status: StatusCode::OK,
             headers: vec![("content-type", object.content_type.clone())],
             body: object.body.clone(),
         };
         let modified = object.modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        Ok(content
-            .header("etag", object.etag.clone())
-            .header("last-modified", modified))
+        Ok(content.header("etag", object.etag.clone()).header("last-modified", modified))
     }
 
     fn list(&mut self, name: &str, query: &BTreeMap<String, String>) -> Result<Content, Refusal> {
@@ -284,17 +234,9 @@ impl Session<'_> {
         }
         self.allow("s3:ListBucket", name, "", &context)?;
         let text = |parameter: &str| query.get(parameter).map_or("", String::as_str);
-        let limit = query
-            .get("max-keys")
-            .and_then(|number| number.parse().ok())
-            .unwrap_or(1_000usize)
-            .clamp(1, 1_000);
-        let token = hex::decode(text("continuation-token"))
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
-        let after = token
-            .filter(|token| !token.is_empty())
-            .unwrap_or_else(|| text("start-after").to_owned());
+        let limit = query.get("max-keys").and_then(|number| number.parse().ok()).unwrap_or(1_000usize).clamp(1, 1_000);
+        let token = hex::decode(text("continuation-token")).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let after = token.filter(|token| !token.is_empty()).unwrap_or_else(|| text("start-after").to_owned());
         let bucket = self.world.buckets.get(name).ok_or(NO_SUCH_BUCKET)?;
         let page = bucket.list(text("prefix"), text("delimiter"), &after, limit);
         let body = Xml::document("ListBucketResult", NAMESPACE, |xml| {
@@ -324,9 +266,5 @@ impl Session<'_> {
 }
 
 fn empty(status: StatusCode) -> Content {
-    Content {
-        status,
-        headers: Vec::new(),
-        body: Vec::new(),
-    }
+    Content { status, headers: Vec::new(), body: Vec::new() }
 }

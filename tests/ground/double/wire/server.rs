@@ -48,10 +48,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            account: Account {
-                id: "123456789012".to_owned(),
-                partition: "aws".to_owned(),
-            },
+            account: Account { id: "123456789012".to_owned(), partition: "aws".to_owned() },
             settings: Settings::default(),
             clock: Clock::Real,
             port: 0,
@@ -68,10 +65,7 @@ struct Shared {
 impl Shared {
     fn moment(&self) -> Moment {
         match *self.clock.lock().unwrap_or_else(PoisonError::into_inner) {
-            Clock::Real => Moment {
-                now: Timestamp::now(),
-                is_real: true,
-            },
+            Clock::Real => Moment { now: Timestamp::now(), is_real: true },
             Clock::Ahead(by) => {
                 let now = Timestamp::now().checked_add(by).unwrap_or(Timestamp::MAX);
                 Moment { now, is_real: true }
@@ -114,12 +108,7 @@ impl DoubleServer {
             clock: Mutex::new(config.clock),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Ok(Self {
-            address,
-            account: config.account,
-            shared,
-            accepting,
-        })
+        Ok(Self { address, account: config.account, shared, accepting })
     }
 
     /// The URL of IAM, STS and S3 alike.
@@ -134,19 +123,12 @@ impl DoubleServer {
 
     /// The key of the first account's root.
     pub fn admin(&self) -> Credentials {
-        self.with(|world| {
-            world
-                .account(&self.account.id)
-                .map(|iam| iam.root_credentials().clone())
-        })
-        .unwrap_or_else(|| {
-            // Only a test that has taken the account out of the world sees this key, which opens nothing.
-            Credentials {
-                access_key_id: String::new(),
-                secret_access_key: String::new(),
-                session_token: None,
-            }
-        })
+        self.with(|world| world.account(&self.account.id).map(|iam| iam.root_credentials().clone())).unwrap_or_else(
+            || {
+                // Only a test that has taken the account out of the world sees this key, which opens nothing.
+                Credentials { access_key_id: String::new(), secret_access_key: String::new(), session_token: None }
+            },
+        )
     }
 
     /// Looks at the world or changes it. No call is answered meanwhile.
@@ -187,9 +169,7 @@ impl DoubleServer {
             .behavior_version(aws_config::BehaviorVersion::latest())
             .endpoint_url(self.endpoint())
             .region(aws_config::Region::new(self.region()))
-            .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
-                credentials,
-            ))
+            .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(credentials))
             .build()
     }
 }

@@ -46,10 +46,7 @@ impl Claim {
     /// Reads the `Authorization` header; `None` if there is none of this algorithm or it makes no sense.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let rest = text(headers, AUTHORIZATION.as_str())?.strip_prefix(ALGORITHM)?;
-        let fields: BTreeMap<&str, &str> = rest
-            .split(',')
-            .filter_map(|field| field.trim().split_once('='))
-            .collect();
+        let fields: BTreeMap<&str, &str> = rest.split(',').filter_map(|field| field.trim().split_once('=')).collect();
         let (access_key_id, scope) = fields.get("Credential")?.split_once('/')?;
         let [_day, region, service, "aws4_request"] = scope.split('/').collect::<Vec<_>>()[..] else {
             return None;
@@ -118,11 +115,7 @@ impl Claim {
     fn canonical_path(&self, path: &str) -> String {
         let decoded = percent_decode_str(path).decode_utf8_lossy();
         let once = utf8_percent_encode(&decoded, PATH).to_string();
-        if self.service == "s3" {
-            once
-        } else {
-            utf8_percent_encode(&once, PATH).to_string()
-        }
+        if self.service == "s3" { once } else { utf8_percent_encode(&once, PATH).to_string() }
     }
 }
 
@@ -135,11 +128,7 @@ fn canonical_query(query: &str) -> String {
         .map(|(key, value)| (encode(key), encode(value)))
         .collect();
     pairs.sort();
-    pairs
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect::<Vec<_>>()
-        .join("&")
+    pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join("&")
 }
 
 fn sign(key: &[u8], message: &str) -> Vec<u8> {

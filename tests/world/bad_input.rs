@@ -1,0 +1,231 @@
+//! Bad input: each kind has its reason and a message that says what to do; no other CR is harmed; nothing is lost.
+
+use ground::cache;
+use ground::folders::Folder;
+use ground::kubernetes::Kubernetes;
+use ground::proxy::Fault;
+use ground::stand::Stand;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::scene::{Scene, data, spec, user_name, with};
+
+fn statements(statement: Value) -> Value {
+    json!({ "policy": { "statements": [statement] } })
+}
+
+#[tokio::test]
+async fn specs_that_cannot_be_carried_out_are_refused_with_a_reason_and_harm_no_other() {
+    let scene = Scene::new("refuse").await;
+    let long: Vec<Value> = (0..60)
+        .map(|n| json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{}-{n}/*", "b".repeat(60)) }))
+        .collect();
+    for (name, spec, reason, says) in [
+        (
+            "malformed",
+            statements(json!({ "Effect": "Perhaps", "Action": "s3:GetObject", "Resource": "*" })),
+            "InvalidPolicy",
+            "spec.policy.statements[0].Effect",
+        ),
+        (
+            "unknown-element",
+            statements(json!({ "Effect": "Allow", "Acton": "s3:GetObject", "Resource": "*" })),
+            "InvalidPolicy",
+            "Acton",
+        ),
+        ("large", json!({ "policy": { "statements": long } }), "PolicyTooLarge", "6144"),
+        (
+            "partition",
+            statements(json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws-cn:s3:::b/*" })),
+            "PartitionMismatch",
+            "arn:aws:s3:::b/*",
+        ),
+        (
+            "beyond",
+            statements(json!({ "Effect": "Allow", "Action": "iam:CreateUser", "Resource": "*" })),
+            "NotPermittedByClass",
+            "iam:CreateUser",
+        ),
+        ("class", with(json!({ "className": "gold" })), "ClassNotFound", "gold"),
+        ("force", with(json!({ "adoption": "Force" })), "NotPermittedByClass", "Force"),
+    ] {
+        scene.create(name, spec).await;
+        let (_, message) = scene.refused(name, reason).await;
+        assert!(message.contains(says), "{name}: {message}");
+    }
+    assert_eq!(scene.named("refuse-").await, Vec::<String>::new(), "nothing was made");
+    scene.create("good", spec()).await;
+    scene.ready("good").await;
+    // A refused CR holds nothing, so it can go at once.
+    scene.delete("malformed").await;
+}
+
+#[tokio::test]
+async fn what_the_cr_alone_shows_is_refused_at_admission() {
+    let scene = Scene::without_operator("admission").await;
+    for (case, spec, says) in [
+        ("nothing is granted", json!({}), "nothing is granted"),
+        ("upper case", json!({ "access": [{ "bucket": "Reports", "level": "ReadOnly" }] }), "bucket"),
+        ("an IP address", json!({ "access": [{ "bucket": "192.168.1.1", "level": "ReadOnly" }] }), "bucket"),
+        ("adjacent periods", json!({ "access": [{ "bucket": "a..b", "level": "ReadOnly" }] }), "bucket"),
+        ("a reserved prefix", json!({ "access": [{ "bucket": "xn--abc", "level": "ReadOnly" }] }), "reserves"),
+        (
+            "one bucket twice",
+            json!({ "access": [{ "bucket": "abc", "level": "ReadOnly" }, { "bucket": "abc", "level": "Admin" }] }),
+            "Duplicate",
+        ),
+        ("no such level", json!({ "access": [{ "bucket": "abc", "level": "Everything" }] }), "level"),
+        (
+            "a wildcard prefix",
+            json!({ "access": [{ "bucket": "abc", "level": "ReadOnly", "prefixes": ["*"] }] }),
+            "prefixes",
+        ),
+        ("an empty policy", json!({ "policy": {} }), "preset or statements"),
+        (
+            "overlap over interval",
+            with(json!({ "accessKey": { "rotation": { "interval": "24h", "overlap": "25h" } } })),
+            "overlap",
+        ),
+        ("an interval in words", with(json!({ "accessKey": { "rotation": { "interval": "daily" } } })), "interval"),
+        ("a name with a slash", with(json!({ "userName": "a/b" })), "userName"),
+        ("a relative path", with(json!({ "path": "k8s" })), "path"),
+        ("a reserved tag", with(json!({ "tags": { "s3access.dev/uid": "x" } })), "reserved"),
+        ("a template without its format", with(json!({ "secret": { "template": { "a": "b" } } })), "template"),
+        (
+            "a reserved label",
+            with(json!({ "secret": { "labels": { "app.kubernetes.io/managed-by": "me" } } })),
+            "reserved",
+        ),
+    ] {
+        let error = scene.try_create("refused", spec).await.expect_err(case).to_string();
+        assert!(error.contains(says), "{case}: {error}");
+    }
+    scene.create("good", with(json!({ "userName": "admission-one" }))).await;
+    let renamed = json!({ "spec": { "userName": "admission-two" } });
+    let patched = scene.users().patch("good", &Default::default(), &kube::api::Patch::Merge(renamed)).await;
+    assert!(patched.unwrap_err().to_string().contains("immutable"));
+}
+
+#[tokio::test]
+async fn rival_8_invariant_4_a_strangers_user_is_never_touched() {
+    let scene = Scene::new("foreign").await;
+    let stranger = format!("stranger-{}", scene.namespace);
+    scene.iam.create_user().user_name(&stranger).send().await.unwrap();
+    scene.iam.create_access_key().user_name(&stranger).send().await.unwrap();
+    let keys = scene.keys(&stranger).await;
+    scene.create("reports", with(json!({ "userName": stranger }))).await;
+    let (_, message) = scene.refused("reports", "ForeignUser").await;
+    assert!(message.contains("spec.userName"), "{message}");
+    scene.delete("reports").await;
+    assert_eq!(scene.keys(&stranger).await, keys);
+    let tags = scene.iam.list_user_tags().user_name(&stranger).send().await.unwrap();
+    assert!(tags.tags().is_empty());
+    assert_eq!(scene.named(&stranger).await, [stranger]);
+}
+
+#[tokio::test]
+async fn rival_16_invariant_4_a_strangers_secret_is_never_touched() {
+    let scene = Scene::new("taken").await;
+    let secret: Secret =
+        serde_json::from_value(json!({ "metadata": { "name": "reports-s3" }, "stringData": { "mine": "yes" } }))
+            .unwrap();
+    scene.secrets().create(&PostParams::default(), &secret).await.unwrap();
+    scene.create("reports", spec()).await;
+    let (user, message) = scene.refused("reports", "ForeignSecret").await;
+    assert!(message.contains("spec.secret.name"), "{message}");
+    assert!(scene.keys(&user_name(&user)).await.is_empty(), "no key is made that could not be delivered");
+    assert_eq!(data(&scene.secrets().get("reports-s3").await.unwrap())["mine"], "yes");
+    scene.secrets().delete("reports-s3", &DeleteParams::default()).await.unwrap();
+    scene.ready("reports").await;
+}
+
+#[tokio::test]
+async fn rival_3_two_users_with_one_secret_name_do_not_fight() {
+    let scene = Scene::new("twins").await;
+    scene.create("first", with(json!({ "secret": { "name": "shared" } }))).await;
+    let first = user_name(&scene.ready("first").await);
+    let key = scene.only_key(&first, "shared").await;
+    scene.create("second", with(json!({ "secret": { "name": "shared" } }))).await;
+    let (second, message) = scene.refused("second", "SecretNameTaken").await;
+    assert!(message.contains("first"), "{message}");
+    assert!(scene.keys(&user_name(&second)).await.is_empty());
+    assert_eq!(scene.only_key(&first, "shared").await, key);
+    scene.delete("second").await;
+    assert_eq!(scene.only_key(&first, "shared").await, key, "deleting the second does not touch the first's Secret");
+}
+
+#[tokio::test]
+async fn credentials_permissions_and_the_network_each_have_their_reason() {
+    let mut scene = Scene::without_operator("aws").await;
+    scene.create("reports", spec()).await;
+
+    scene
+        .start(&[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", ""), ("AWS_EC2_METADATA_DISABLED", "true")])
+        .await;
+    let (_, message) = scene.refused("reports", "NoCredentials").await;
+    assert!(message.contains("AWS_ACCESS_KEY_ID"), "{message}");
+    scene.terminate().await;
+
+    scene.start(&[("AWS_SECRET_ACCESS_KEY", "wrong")]).await;
+    let (_, message) = scene.refused("reports", "InvalidCredentials").await;
+    assert!(message.contains("replace the operator's AWS credentials"), "{message}");
+    scene.terminate().await;
+
+    scene.proxy.set_down(true);
+    scene.start(&[]).await;
+    let (_, message) = scene.refused("reports", "Unreachable").await;
+    assert!(message.contains("AWS_ENDPOINT_URL"), "{message}");
+    scene.proxy.set_down(false);
+    scene.ready("reports").await;
+
+    scene.proxy.inject("CreateUser", Fault::Error { status: 403, code: "AccessDenied" });
+    scene.create("denied", spec()).await;
+    let (_, message) = scene.refused("denied", "AccessDenied").await;
+    assert!(message.contains("CreateUser") && message.contains("deploy/iam"), "{message}");
+    scene.ready("denied").await;
+}
+
+#[tokio::test]
+async fn invariant_9_a_cr_that_does_not_fit_the_schema_is_reported_and_harms_no_other() {
+    let shared = Stand::attach().unwrap();
+    // A cluster of its own, whose CRD lets everything in, as an older one might have.
+    let folder = Folder::create("unfit").unwrap();
+    let kubernetes = Kubernetes::start(&cache::kubernetes().await.unwrap(), folder.path()).await.unwrap();
+    let access = kubernetes.access().clone();
+    let deploy = ground::repository().join("deploy").display().to_string();
+    access.kubectl(&["apply", "-k", &deploy]).await.unwrap();
+    access
+        .kubectl(&["wait", "--for=condition=Established", "crd/s3accessusers.s3access.dev", "--timeout=60s"])
+        .await
+        .unwrap();
+    let anything = json!([{ "op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema",
+        "value": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } }]);
+    access
+        .kubectl(&["patch", "crd", "s3accessusers.s3access.dev", "--type=json", "-p", &anything.to_string()])
+        .await
+        .unwrap();
+    let mut scene = Scene::on(Stand { kubernetes: access, ..shared }, "unfit").await;
+    let unfit = json!({ "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessUser",
+        "metadata": { "name": "unfit", "namespace": scene.namespace }, "spec": { "access": "everything" } });
+    let unfit_object: kube::core::DynamicObject = serde_json::from_value(unfit).unwrap();
+    let resource = kube::discovery::ApiResource::erase::<s3_access_operator::api::S3AccessUser>(&());
+    let users: kube::Api<kube::core::DynamicObject> =
+        kube::Api::namespaced_with(scene.client.clone(), &scene.namespace, &resource);
+    scene
+        .see("the looser CRD to be served", async || {
+            Ok(users.create(&PostParams::default(), &unfit_object).await.map(drop)?)
+        })
+        .await;
+    scene.start(&[]).await;
+    scene.create("good", spec()).await;
+    scene.ready("good").await;
+    scene
+        .see("the unfit CR to be reported", async || {
+            let user = users.get("unfit").await?;
+            let conditions = user.data["status"]["conditions"].to_string();
+            anyhow::ensure!(conditions.contains("InvalidSpec") && conditions.contains("access"), "{conditions}");
+            Ok(())
+        })
+        .await;
+}

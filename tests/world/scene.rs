@@ -1,0 +1,224 @@
+//! A namespace, an operator that watches only it, and a proxy in front of AWS.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_iam::types::{AccessKeyMetadata, StatusType};
+use ground::kubernetes::Write;
+use ground::operator::Operator;
+use ground::proxy::Proxy;
+use ground::stand::{OPERATOR_USER, Stand};
+use ground::wait::eventually;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use s3_access_operator::api::S3AccessUser;
+use serde_json::{Value, json};
+
+pub const SOON: Duration = Duration::from_secs(40);
+
+pub struct Scene {
+    pub stand: Stand,
+    pub client: Client,
+    pub namespace: String,
+    pub proxy: Proxy,
+    pub iam: aws_sdk_iam::Client,
+    operator: Option<Operator>,
+    starts: u32,
+}
+
+impl Scene {
+    /// A namespace of its own and a running operator.
+    pub async fn new(name: &str) -> Self {
+        let mut scene = Self::without_operator(name).await;
+        scene.start(&[]).await;
+        scene
+    }
+
+    pub async fn without_operator(name: &str) -> Self {
+        Self::on(Stand::attach().unwrap(), name).await
+    }
+
+    pub async fn on(stand: Stand, name: &str) -> Self {
+        let client = stand.kubernetes.client().await.unwrap();
+        let namespace = format!("{name}-{:05x}", std::process::id());
+        let object = serde_json::from_value(json!({ "metadata": { "name": namespace } })).unwrap();
+        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
+        let proxy = Proxy::start(&stand.aws.endpoint).await.unwrap();
+        let iam = stand.aws.iam();
+        Self { stand, client, namespace, proxy, iam, operator: None, starts: 0 }
+    }
+
+    /// Starts an operator for this namespace; what `settings` names replaces the test's own.
+    pub async fn start(&mut self, settings: &[(&str, &str)]) {
+        self.starts += 1;
+        let mut all = vec![
+            ("AWS_ENDPOINT_URL", self.proxy.endpoint()),
+            ("S3ACCESS_WATCH_NAMESPACES", self.namespace.as_str()),
+            ("S3ACCESS_LEADER_ELECTION", "false"),
+            ("S3ACCESS_CONSISTENCY_WINDOW", "2s"),
+            ("S3ACCESS_PROBE_INTERVAL", "100ms"),
+            ("S3ACCESS_REQUESTS_PER_SECOND", "1000"),
+        ];
+        all.extend(settings);
+        let name = format!("{}-{}", self.namespace, self.starts);
+        self.operator = Some(self.stand.start_operator(&name, &all).await.unwrap());
+    }
+
+    pub fn operator(&mut self) -> &mut Operator {
+        self.operator.as_mut().unwrap()
+    }
+
+    pub async fn metric(&self, name: &str, label: &str) -> Result<f64> {
+        self.operator.as_ref().context("no operator runs")?.metric(name, label).await
+    }
+
+    pub async fn kill9(&mut self) {
+        self.operator.take().unwrap().kill9().await.unwrap();
+    }
+
+    pub async fn terminate(&mut self) {
+        self.operator.take().unwrap().terminate().await.unwrap();
+    }
+
+    pub fn users(&self) -> Api<S3AccessUser> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Creates a CR.
+    pub async fn create(&self, name: &str, spec: Value) -> S3AccessUser {
+        self.try_create(name, spec).await.unwrap()
+    }
+
+    pub async fn try_create(&self, name: &str, spec: Value) -> kube::Result<S3AccessUser> {
+        let user = json!({
+            "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessUser",
+            "metadata": { "name": name, "namespace": self.namespace }, "spec": spec,
+        });
+        let user: kube::core::DynamicObject = serde_json::from_value(user).unwrap();
+        let resource = kube::discovery::ApiResource::erase::<S3AccessUser>(&());
+        let users: Api<kube::core::DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        let created = users.create(&PostParams::default(), &user).await?;
+        created.try_parse().map_err(|error| kube::Error::Service(Box::new(error)))
+    }
+
+    /// Changes a CR by a merge patch.
+    pub async fn patch(&self, name: &str, patch: Value) {
+        self.users().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// The CR, once it is Ready for its newest generation.
+    pub async fn ready(&self, name: &str) -> S3AccessUser {
+        self.condition(name, "Ready", "True", "Synced").await
+    }
+
+    /// The CR, once it is not Ready for that reason; and its message.
+    pub async fn refused(&self, name: &str, reason: &str) -> (S3AccessUser, String) {
+        let user = self.condition(name, "Ready", "False", reason).await;
+        let conditions = user.status.as_ref().unwrap().conditions.clone();
+        let message = conditions.into_iter().find(|condition| condition.type_ == "Ready").unwrap().message;
+        (user, message)
+    }
+
+    pub async fn condition(&self, name: &str, kind: &str, status: &str, reason: &str) -> S3AccessUser {
+        self.see(&format!("{name} to be {kind}={status} for {reason}"), async || {
+            let user = self.users().get(name).await?;
+            let conditions = user.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+            let found = conditions.iter().find(|condition| condition.type_ == kind).context("no such condition")?;
+            ensure!(found.observed_generation == user.metadata.generation, "not looked at yet: {found:?}");
+            ensure!(found.status == status && found.reason == reason, "{found:?}");
+            Ok(user)
+        })
+        .await
+    }
+
+    /// Waits until `probe` finds what it wants; on failure the operator's log is shown.
+    pub async fn see<T>(&self, what: &str, probe: impl AsyncFnMut() -> Result<T>) -> T {
+        match eventually(what, SOON, probe).await {
+            Ok(value) => value,
+            Err(error) => {
+                let log = self.operator.as_ref().map(|operator| operator.log().unwrap()).unwrap_or_default();
+                let calls = self.proxy.calls();
+                panic!("{error:#}\n{log}\nIAM calls: {calls:?}");
+            }
+        }
+    }
+
+    pub async fn secret(&self, name: &str) -> BTreeMap<String, String> {
+        data(&self.secrets().get(name).await.unwrap())
+    }
+
+    pub async fn keys(&self, user: &str) -> Vec<AccessKeyMetadata> {
+        self.iam.list_access_keys().user_name(user).send().await.unwrap().access_key_metadata
+    }
+
+    /// The one key of the user, which is active and the Secret's.
+    pub async fn only_key(&self, user: &str, secret: &str) -> String {
+        self.see(&format!("{user} to have one key, the Secret's"), async || {
+            let keys = self.keys(user).await;
+            let [key] = keys.as_slice() else { bail!("keys: {keys:?}") };
+            ensure!(key.status() == Some(&StatusType::Active), "{key:?}");
+            let id = key.access_key_id().unwrap().to_owned();
+            let held = data(&self.secrets().get(secret).await?);
+            ensure!(held["AWS_ACCESS_KEY_ID"] == id, "the Secret holds {}", held["AWS_ACCESS_KEY_ID"]);
+            ensure!(held["credentials"].contains(&id), "the credentials file holds another key");
+            Ok(id)
+        })
+        .await
+    }
+
+    /// Users and policies in IAM whose name contains `part`.
+    pub async fn named(&self, part: &str) -> Vec<String> {
+        let users = self.iam.list_users().send().await.unwrap();
+        let policies = self.iam.list_policies().scope("Local".into()).send().await.unwrap();
+        let users = users.users().iter().map(|user| user.user_name().to_owned());
+        let policies = policies.policies().iter().filter_map(|policy| policy.policy_name()).map(ToOwned::to_owned);
+        users.chain(policies).filter(|name| name.contains(part)).collect()
+    }
+
+    pub async fn delete(&self, name: &str) {
+        self.users().delete(name, &DeleteParams::default()).await.unwrap();
+        self.gone(name).await;
+    }
+
+    pub async fn gone(&self, name: &str) {
+        self.see(&format!("{name} to be gone"), async || match self.users().get_opt(name).await? {
+            None => Ok(()),
+            Some(user) => bail!("{:?}", user.status.map(|status| status.conditions)),
+        })
+        .await;
+    }
+
+    /// The operator's writes to Kubernetes in this namespace, Events apart.
+    pub fn writes(&self) -> Vec<Write> {
+        self.stand.kubernetes.writes(OPERATOR_USER, &self.namespace).unwrap()
+    }
+}
+
+pub fn data(secret: &Secret) -> BTreeMap<String, String> {
+    let data = secret.data.iter().flatten();
+    data.map(|(key, value)| (key.clone(), String::from_utf8(value.0.clone()).unwrap())).collect()
+}
+
+pub fn user_name(user: &S3AccessUser) -> String {
+    user.status.as_ref().unwrap().user_name.clone().unwrap_or_else(|| panic!("{} has no user", user.name_any()))
+}
+
+/// A small valid spec.
+pub fn spec() -> Value {
+    json!({ "access": [{ "bucket": "team-a-reports", "level": "ReadOnly" }] })
+}
+
+pub fn with(extra: Value) -> Value {
+    let mut spec = spec();
+    for (key, value) in extra.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    spec
+}
