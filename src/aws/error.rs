@@ -128,8 +128,8 @@ impl AwsError {
         }
         match error {
             SdkError::ServiceError(service) => {
-                // Compatible servers wrap the code otherwise, and name it in the header that AWS's front ends use.
-                let code = service.err().code().or_else(|| service.raw().error_type()).unwrap_or("Unknown");
+                // Compatible servers wrap the code in other elements than the SDK looks into.
+                let code = service.err().code().or_else(|| service.raw().code_in_body()).unwrap_or("Unknown");
                 let kind = ErrorKind::of_code(code, service.raw().status_code());
                 made(kind, code, service.err().message().unwrap_or_default().to_owned())
             }
@@ -195,8 +195,8 @@ impl AwsError {
 pub(super) trait StatusOf {
     /// The status code.
     fn status_code(&self) -> Option<u16>;
-    /// The error code in the header.
-    fn error_type(&self) -> Option<&str>;
+    /// The text of the body's first `Code` element.
+    fn code_in_body(&self) -> Option<&str>;
 }
 
 impl StatusOf for aws_smithy_runtime_api::client::orchestrator::HttpResponse {
@@ -204,8 +204,10 @@ impl StatusOf for aws_smithy_runtime_api::client::orchestrator::HttpResponse {
         Some(self.status().as_u16())
     }
 
-    fn error_type(&self) -> Option<&str> {
-        self.headers().get("x-amzn-errortype")
+    fn code_in_body(&self) -> Option<&str> {
+        let body = std::str::from_utf8(self.body().bytes()?).ok()?;
+        let (_, rest) = body.split_once("<Code>")?;
+        rest.split_once("</Code>").map(|(code, _)| code)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
+use crate::api::S3AccessUserStatus;
 use crate::core::observed::{Minted, Probes};
 
 /// What is remembered of one S3AccessUser.
@@ -20,6 +21,8 @@ pub struct Remembered {
     pub failures: u32,
     /// The last look that ended with everything done.
     pub settled: Option<Settled>,
+    /// The status that was last written, and the resource version of the CR that came of it: the watch may be behind.
+    pub reported: Option<(u64, S3AccessUserStatus)>,
     /// For a CR that does not fit the schema: the error that its status tells.
     pub invalid: Option<String>,
 }

@@ -16,7 +16,7 @@ use super::memory::Settled;
 use super::observe::{self, Held, SecretsSeen};
 use super::report::{self, report};
 use super::schedule::{backoff, next_turn};
-use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
+use crate::api::{FINALIZER, Reason, S3AccessUser, S3AccessUserStatus, annotations};
 use crate::core::conditions::{interrupted, says_settled, status};
 use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::observed::{Observed, SecretState, UserState};
@@ -72,7 +72,10 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let started = Instant::now();
     ctx.metrics.reconcile_started();
     let uid = user.uid().unwrap_or_default();
-    let outcome = look(ctx, user).await;
+    let outcome = match newer_status(ctx, user) {
+        Some(status) => look(ctx, &S3AccessUser { status: Some(status), ..user.clone() }).await,
+        None => look(ctx, user).await,
+    };
     ctx.memory.update(&uid, |remembered| match outcome {
         Outcome::Failed(_) => remembered.failures = remembered.failures.saturating_add(1),
         _ => remembered.failures = 0,
@@ -82,6 +85,13 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     }
     ctx.metrics.reconcile_ended(outcome.label(), started.elapsed());
     outcome
+}
+
+/// The status that this process has written since the watch's copy of the CR was made.
+fn newer_status(ctx: &Context, user: &S3AccessUser) -> Option<S3AccessUserStatus> {
+    let seen: u64 = user.resource_version()?.parse().ok()?;
+    let (written, status) = ctx.memory.recall(&user.uid()?)?.reported?;
+    (written > seen).then_some(status)
 }
 
 /// Reports a CR that does not fit the schema: an older CRD let it in. It harms no other, and can still be deleted.
@@ -94,7 +104,7 @@ pub async fn reconcile_invalid(ctx: &Context, invalid: &InvalidObject) -> Outcom
         invalid.error
     );
     parts.set(Part::User, Progress::Blocked(Reason::InvalidSpec, message));
-    let earlier = crate::api::S3AccessUserStatus::default();
+    let earlier = S3AccessUserStatus::default();
     let report_it = interrupted(None, &parts, &earlier, invalid.metadata.generation, now);
     // What the status said before cannot be read either, so the same verdict is written once in the life of a process.
     let news =

@@ -25,7 +25,9 @@ pub async fn report(
     if status == earlier {
         return Ok(());
     }
-    ctx.kubernetes.apply_status(user, status).await?;
+    let version = ctx.kubernetes.apply_status(user, status).await?;
+    let version = version.and_then(|version| version.parse().ok());
+    ctx.memory.update(&user.uid, |remembered| remembered.reported = version.map(|version| (version, status.clone())));
     let (before, after) = (ready(earlier), ready(status));
     let verdict = |condition: Option<&Condition>| condition.map(|found| (found.status.clone(), found.reason.clone()));
     if let Some(condition) = after.filter(|_| verdict(before) != verdict(after)) {

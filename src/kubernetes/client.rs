@@ -85,7 +85,7 @@ impl Kubernetes for KubeClient {
         }
     }
 
-    async fn apply_status(&self, user: &UserRef, status: &S3AccessUserStatus) -> Result<()> {
+    async fn apply_status(&self, user: &UserRef, status: &S3AccessUserStatus) -> Result<Option<String>> {
         let resource = ApiResource::erase::<S3AccessUser>(&());
         // Answers are read as dynamic objects: the spec of this one may be what does not parse.
         let users: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &user.namespace, &resource);
@@ -98,7 +98,7 @@ impl Kubernetes for KubeClient {
         let params = PatchParams::apply(MANAGER).force();
         let applied = users.patch_status(&user.name, &params, &Patch::Apply(&body)).await;
         match applied {
-            Ok(_) => Ok(()),
+            Ok(applied) => Ok(applied.resource_version()),
             Err(error) => {
                 Err(KubernetesError::of("update status of S3AccessUser", &user.namespace, &user.name, &error))
             }

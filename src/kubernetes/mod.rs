@@ -56,8 +56,8 @@ pub trait Kubernetes: Send + Sync {
     fn secret_names_of(&self, uid: &str) -> Vec<String>;
     /// Sets the finalizers of the very resource version that was read.
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<()>;
-    /// Applies the status.
-    async fn apply_status(&self, user: &UserRef, status: &S3AccessUserStatus) -> Result<()>;
+    /// Applies the status; answers the user's new resource version.
+    async fn apply_status(&self, user: &UserRef, status: &S3AccessUserStatus) -> Result<Option<String>>;
     /// Publishes an Event about the user.
     async fn publish(&self, user: &UserRef, event: Event) -> Result<()>;
 }

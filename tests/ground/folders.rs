@@ -121,7 +121,7 @@ fn sweep() -> Result<()> {
         let path = entry?.path();
         // A folder without a lock may be one that is being created this instant.
         let young = path.metadata().and_then(|m| m.modified()).is_ok_and(|at| at > minute_ago);
-        if path.is_dir() && !path.ends_with("ports") && !is_owned(&path)? && !(young && !path.join(LOCK).exists()) {
+        if path.is_dir() && !path.ends_with("ports") && !is_owned(&path)? && (!young || path.join(LOCK).exists()) {
             // Another ground may be sweeping too.
             let _ = std::fs::remove_dir_all(&path);
         }

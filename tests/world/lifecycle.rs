@@ -99,7 +99,7 @@ async fn every_mutable_field_takes_effect() {
     let mut attached: Vec<_> = attached.attached_policies().iter().filter_map(|policy| policy.policy_name()).collect();
     attached.sort_unstable();
     assert_eq!(attached, ["AmazonS3ReadOnlyAccess", "update-renamed"]);
-    assert_eq!(scene.named(&name).await, [name.clone()], "the policy's earlier name is gone");
+    assert_eq!(scene.named(&name).await, std::slice::from_ref(&name), "the policy's earlier name is gone");
     let tags = scene.iam.list_user_tags().user_name(&name).send().await.unwrap();
     let tags: Vec<_> = tags.tags().iter().map(|tag| tag.key()).filter(|key| !key.contains('/')).collect();
     assert_eq!(tags, ["cost"]);

@@ -77,7 +77,7 @@ pub(crate) async fn run(partition: Partition, kubeconfig: Option<PathBuf>) -> Re
 
 enum Place {
     Own(Box<Ground>),
-    Given { stand: Box<Stand>, _moto: Moto, _folder: Folder },
+    Given { stand: Box<Stand>, _moto: Box<Moto>, _folder: Folder },
 }
 
 impl Place {
@@ -96,7 +96,7 @@ impl Place {
         let stand =
             Stand::given(kubernetes, moto.account().clone(), python, operator, folder.path().to_path_buf()).await?;
         stand.kubernetes.kubectl(&["apply", "-k", &deploy.display().to_string()]).await?;
-        Ok(Self::Given { stand: Box::new(stand), _moto: moto, _folder: folder })
+        Ok(Self::Given { stand: Box::new(stand), _moto: Box::new(moto), _folder: folder })
     }
 
     fn stand(&self) -> &Stand {

@@ -25,6 +25,8 @@ pub(crate) async fn run(args: &[String]) -> Result<()> {
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
         .args(args)
         .env(STATE, ground.state())
+        // The conformance suite starts servers of its own.
+        .env("MOTO_SERVER", ground.stand().python.join("moto_server"))
         .stdout(Stdio::piped())
         .spawn()?;
     let mut count = Count::default();

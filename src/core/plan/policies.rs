@@ -24,9 +24,10 @@ pub(super) fn plan_policies(desired: &Desired, observed: &Observed, user: &User,
             attach(user, arn, plan);
         }
         Some(DesiredPolicy::Inline { name, document }) => {
-            if !user.inline.get(name).is_some_and(|found| found.means_the_same(document)) {
-                plan.actions.push(Action::PutInlinePolicy { name: name.clone(), document: document.clone() });
-            }
+            let found = user.inline.get(name).filter(|found| found.means_the_same(document));
+            plan.actions.extend(
+                found.is_none().then(|| Action::PutInlinePolicy { name: name.clone(), document: document.clone() }),
+            );
         }
         None => {}
     }
