@@ -37,28 +37,23 @@ pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
     telemetry::start(options.log_format, &options.log_level)?;
     let metrics = Arc::new(Metrics::default());
     metrics.set_started(Timestamp::now().as_duration().as_secs_f64());
-    let stop = CancellationToken::new();
+    let done = CancellationToken::new();
     let health = Health::new(metrics.clone());
-    let serving = tokio::spawn(serve(options.listen, health.clone(), stop.clone()));
-    let working = work(options, metrics, health, stop.clone());
+    let serving = tokio::spawn(serve(options.listen, health.clone(), done.clone()));
+    let working = work(options, metrics, health);
     tokio::select! {
         ended = serving => match ended {
             Ok(Err(error)) => Err(Error::Listener(error)),
             _ => Err(Error::Ended("the HTTP listener")),
         },
         outcome = working => {
-            stop.cancel();
+            done.cancel();
             outcome
         }
     }
 }
 
-async fn work(
-    options: RunOptions,
-    metrics: Arc<Metrics>,
-    health: Health,
-    stop: CancellationToken,
-) -> Result<(), Error> {
+async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Result<(), Error> {
     let client = client().await?;
     let cluster = cluster(&client, &options).await?;
     let session_options = SessionOptions { requests_per_second: options.requests_per_second };
@@ -88,6 +83,7 @@ async fn work(
     };
     metrics.set_leader(true);
     info!("leading");
+    let stop = CancellationToken::new();
     let controllers = controller::run(
         client,
         controller::Options {

@@ -171,6 +171,10 @@ async fn pass(ctx: &Context, user: &S3AccessUser, owner: &Owner, desired: Option
             && let Some(due_at) =
                 quiet_until(ctx, user, desired, &seen, recalled.as_ref().map(|recalled| recalled.settled.as_ref()))
         {
+            if let (None, SecretState::Ours(secret)) = (&recalled, &seen.state) {
+                let settled = Settled { asked: asked(user), secret_version: secret.resource_version.clone(), due_at };
+                ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
+            }
             return Outcome::Deferred(due_at);
         }
         let mut observed = match observe::everything(ctx, user, owner, desired, seen, &remembered, thorough).await {

@@ -96,7 +96,7 @@ fn condition(
         reason: reason.as_str().to_owned(),
         message,
         observed_generation: generation,
-        last_transition_time: kept.map_or_else(|| Time(now), |found| found.last_transition_time.clone()),
+        last_transition_time: kept.map_or_else(|| time(now), |found| found.last_transition_time.clone()),
     }
 }
 
@@ -121,16 +121,21 @@ pub fn status(
         user_arn: user.map(|user| user.arn.clone()),
         policy_arn,
         access_key_id: key.map(|key| key.id.clone()),
-        access_key_created_at: listed.map(|key| key.created_at).or_else(|| key?.created_at).map(Time),
-        next_rotation_at: plan.next_rotation_at.map(Time),
-        last_used_at: plan.retiring.as_ref().and_then(|retiring| retiring.last_used).map(Time),
+        access_key_created_at: listed.map(|key| key.created_at).or_else(|| key?.created_at).map(time),
+        next_rotation_at: plan.next_rotation_at.map(time),
+        last_used_at: plan.retiring.as_ref().and_then(|retiring| retiring.last_used).map(time),
         retiring_key: plan
             .retiring
             .as_ref()
-            .map(|retiring| RetiringKey { id: retiring.id.clone(), retire_at: Time(retiring.retire_at) }),
+            .map(|retiring| RetiringKey { id: retiring.id.clone(), retire_at: time(retiring.retire_at) }),
         binding: key.map(|_| BindingReference { name: desired.owner.secret_name.clone() }),
         ..whose(&desired.owner, generation)
     }
+}
+
+/// Kubernetes keeps whole seconds: with more, a status would never equal what was read back, and be written for ever.
+fn time(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
 /// The status of a CR that could not be looked at to the end: what was known stays, the conditions say why.

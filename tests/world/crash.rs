@@ -90,7 +90,7 @@ async fn a_lost_answer_to_a_delete_still_ends() {
 #[tokio::test]
 async fn throttling_and_server_errors_are_waited_out() {
     let scene = Scene::new("throttle").await;
-    for _ in 0..4 {
+    for _ in 0..2 {
         scene.proxy.inject("CreateUser", Fault::Error { status: 400, code: "Throttling" });
         scene.proxy.inject("CreateAccessKey", Fault::Error { status: 500, code: "ServiceFailure" });
     }
