@@ -4,6 +4,7 @@
 mod cluster;
 mod crds;
 mod demo;
+mod release;
 mod test;
 
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ enum Verb {
     /// A Kubernetes and an AWS server to play with.
     #[command(subcommand)]
     Cluster(cluster::Verb),
+    /// Build the binary that is shipped, one static file, and print its path and size.
+    Release,
     /// Write the CustomResourceDefinitions to crds/.
     Crds {
         /// Write nothing; fail where they differ.
@@ -58,6 +61,7 @@ async fn main() -> ExitCode {
             Verb::Demo { partition, kubeconfig } => demo::run(partition, kubeconfig).await,
             Verb::Test { args } => test::run(&args).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
+            Verb::Release => release::run().await,
             Verb::Crds { check } => crds::run(check).await,
         }
     };
@@ -89,8 +93,14 @@ async fn interrupted() {
 
 /// Builds the operator; the path of its binary.
 async fn build_operator() -> Result<PathBuf> {
-    let output = cargo()
+    build_binary(&mut cargo(), &[]).await
+}
+
+/// Builds the operator with these arguments; the path of its binary.
+async fn build_binary(cargo: &mut Command, args: &[&str]) -> Result<PathBuf> {
+    let output = cargo
         .args(["build", "--locked", "--package", "s3-access-operator", "--message-format=json-render-diagnostics"])
+        .args(args)
         .stderr(std::process::Stdio::inherit())
         .output()
         .await?;
