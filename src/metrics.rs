@@ -161,13 +161,7 @@ impl Metrics {
 
     /// A key was deleted.
     pub fn key_deleted(&self, why: WhyDelete) {
-        let label = match why {
-            WhyDelete::Orphan => "orphan",
-            WhyDelete::Retired => "retired",
-            WhyDelete::Unusable => "unusable",
-            WhyDelete::Teardown => "teardown",
-        };
-        self.keys_deleted.get_or_create(&WhyLabel { why: label }).inc();
+        self.keys_deleted.get_or_create(&WhyLabel { why: why.as_str() }).inc();
         if why == WhyDelete::Orphan {
             self.orphans_deleted.inc();
         }

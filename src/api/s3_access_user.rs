@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::core::Duration;
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+use super::FINALIZER;
 
 /// An IAM user with an S3 policy and one access key, delivered in a Secret of the same namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
@@ -107,6 +109,18 @@ pub struct S3AccessUserSpec {
     #[serde(default)]
     #[schemars(default)]
     pub suspend: bool,
+}
+
+impl S3AccessUser {
+    /// Whether the CR carries our finalizer.
+    pub fn is_finalized(&self) -> bool {
+        self.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+    }
+
+    /// The finalizers that are somebody else's.
+    pub fn other_finalizers(&self) -> Vec<String> {
+        self.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect()
+    }
 }
 
 /// Access to one bucket.

@@ -33,8 +33,7 @@ pub async fn apply(
             ctx.kubernetes.set_finalizers(user, &finalizers).await?;
         }
         Action::RemoveFinalizer => {
-            let others: Vec<String> = user.finalizers().iter().filter(|found| *found != FINALIZER).cloned().collect();
-            ctx.kubernetes.set_finalizers(user, &others).await?;
+            ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await?;
         }
         Action::Announce(reason) => report::announce(ctx, user, owner, *reason).await?,
         Action::CreateUser { tags, boundary } => {

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use super::context::Context;
 use super::error::Error;
 use super::memory::Remembered;
-use crate::api::{FINALIZER, S3AccessUser};
+use crate::api::S3AccessUser;
 use crate::aws::{Session, UserRecord};
 use crate::core::conditions::says_settled;
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
@@ -128,7 +128,7 @@ pub async fn everything(
     remembered: &Remembered,
     thorough: bool,
 ) -> Result<Observed, Error> {
-    let finalizer = user.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    let finalizer = user.is_finalized();
     let status = user.status.as_ref();
     let mut observed = Observed {
         finalizer,
@@ -152,20 +152,11 @@ pub async fn everything(
         Some(found) => UserState::Present(Box::new(user_of(ctx, owner, desired, found).await?)),
     };
     let managed = desired.is_none_or(|desired| matches!(desired.policy, Some(DesiredPolicy::Managed { .. })));
-    for arn in policies_to_read(owner, &tags) {
-        // An inline policy leaves the ARN of the managed one, which never was, to nobody.
-        if managed || arn != owner.policy_arn() || is_recorded(&tags, &arn) {
-            let state = policy(ctx, &arn, desired).await?;
-            observed.policies.insert(arn, state);
-        }
+    for arn in policies_to_read(owner, managed, &tags) {
+        let state = policy(ctx, &arn, desired).await?;
+        observed.policies.insert(arn, state);
     }
     Ok(observed)
-}
-
-fn is_recorded(tags: &BTreeMap<String, String>, arn: &str) -> bool {
-    tags.values()
-        .filter_map(|record| record.strip_prefix("managed:"))
-        .any(|name| arn.ends_with(&format!(":policy{name}")))
 }
 
 async fn user_of(ctx: &Context, owner: &Owner, desired: Option<&Desired>, record: UserRecord) -> Result<User, Error> {

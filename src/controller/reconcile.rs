@@ -19,7 +19,7 @@ use super::schedule::{backoff, next_turn};
 use crate::api::{FINALIZER, Reason, S3AccessUser, S3AccessUserStatus, annotations};
 use crate::core::conditions::{interrupted, says_settled, status};
 use crate::core::desired::{Desired, Owner, is_true};
-use crate::core::observed::{Observed, SecretState, UserState};
+use crate::core::observed::{Effect, Observed, SecretState, UserState};
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, plan, teardown};
 use crate::core::rotation::later;
 use crate::kubernetes::UserRef;
@@ -122,7 +122,7 @@ async fn look(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let now = ctx.now();
     let uid = user.uid().unwrap_or_default();
     let deleting = user.metadata.deletion_timestamp.is_some();
-    if deleting && !user.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+    if deleting && !user.is_finalized() {
         return Outcome::Deleted;
     }
     if is_true(user, annotations::PAUSED) {
@@ -285,7 +285,7 @@ async fn drive(
                 return Ok(next);
             }
             // What was planned to follow rested on the deletion.
-            if effect == crate::core::observed::Effect::DeleteConflict {
+            if effect == Effect::DeleteConflict {
                 break;
             }
         }
@@ -327,7 +327,7 @@ async fn conclude(
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
         return retry_later(ctx, uid, &error.into());
     }
-    let parts = [Part::User, Part::Policy, Part::AccessKey, Part::Secret].map(|part| plan.parts.of(part));
+    let parts = Part::ALL.map(|part| plan.parts.of(part));
     if parts.iter().any(|part| matches!(part, Progress::Blocked(reason, _) if *reason != Reason::Suspended)) {
         return Outcome::Failed(pause(ctx, uid));
     }
@@ -382,13 +382,7 @@ async fn fail(ctx: &Context, user: &S3AccessUser, owner: Option<&Owner>, error: 
     warn!(namespace = user.namespace(), name = user.name_any(), %error, "could not look");
     let mut parts = Parts::pending();
     error.failure(part).mark(&mut parts);
-    let earlier = user.status.clone().unwrap_or_default();
-    let report_it = interrupted(owner, &parts, &earlier, user.metadata.generation, ctx.now());
-    let uid = user.uid().unwrap_or_default();
-    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
-        return retry_later(ctx, &uid, &error.into());
-    }
-    Outcome::Failed(pause(ctx, &uid))
+    interrupt(ctx, user, owner, &parts, Outcome::Failed(pause(ctx, &user.uid().unwrap_or_default()))).await
 }
 
 /// The spec cannot be carried out; what was made for an earlier one stays as it is.
@@ -402,19 +396,29 @@ async fn refuse(
 ) -> Outcome {
     let mut parts = Parts::pending();
     parts.set(part, Progress::Blocked(reason, message));
+    let turn = next_turn(&user.uid().unwrap_or_default(), ctx.now(), ctx.resync_interval);
+    interrupt(ctx, user, owner, &parts, Outcome::Refused(turn)).await
+}
+
+/// Ends a look that did not come to a plan: the status keeps what was known, and the conditions say why.
+async fn interrupt(
+    ctx: &Context,
+    user: &S3AccessUser,
+    owner: Option<&Owner>,
+    parts: &Parts,
+    outcome: Outcome,
+) -> Outcome {
     let earlier = user.status.clone().unwrap_or_default();
-    let report_it = interrupted(owner, &parts, &earlier, user.metadata.generation, ctx.now());
-    let uid = user.uid().unwrap_or_default();
-    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
-        return retry_later(ctx, &uid, &error.into());
+    let report_it = interrupted(owner, parts, &earlier, user.metadata.generation, ctx.now());
+    match report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+        Ok(()) => outcome,
+        Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error.into()),
     }
-    Outcome::Refused(next_turn(&uid, ctx.now(), ctx.resync_interval))
 }
 
 /// Lets the CR go, and says what may be left in IAM.
 async fn abandon(ctx: &Context, user: &S3AccessUser) -> Outcome {
-    let others: Vec<String> = user.finalizers().iter().filter(|found| *found != FINALIZER).cloned().collect();
-    match ctx.kubernetes.set_finalizers(user, &others).await {
+    match ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await {
         Ok(()) => {
             report::abandoned(ctx, user).await;
             Outcome::Deleted

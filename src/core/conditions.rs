@@ -39,13 +39,11 @@ impl Failure {
 /// The conditions for these parts. A condition keeps its transition time unless its status flips.
 pub fn conditions(parts: &Parts, earlier: &[Condition], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
     let mut verdicts: Vec<(ConditionType, bool, Reason, String)> = Vec::new();
-    let parts_in_order = [Part::User, Part::Policy, Part::AccessKey, Part::Secret];
-    let of = |part| parts.of(part);
-    let blocked = parts_in_order.iter().find_map(|part| match of(*part) {
+    let blocked = Part::ALL.into_iter().find_map(|part| match parts.of(part) {
         Progress::Blocked(reason, message) => Some((*reason, message.clone())),
         _ => None,
     });
-    let waiting = parts_in_order.iter().find_map(|part| match of(*part) {
+    let waiting = Part::ALL.into_iter().find_map(|part| match parts.of(part) {
         Progress::Waiting(reason, message) => Some((*reason, message.clone())),
         Progress::Pending => Some((Reason::Creating, "an earlier step is not done yet".to_owned())),
         _ => None,
@@ -58,8 +56,8 @@ pub fn conditions(parts: &Parts, earlier: &[Condition], generation: Option<i64>,
     verdicts.push((ConditionType::Reconciling, waiting.is_some() && blocked.is_none(), reason, message));
     let (reason, message) = blocked.clone().unwrap_or(synced);
     verdicts.push((ConditionType::Stalled, blocked.is_some(), reason, message));
-    for part in parts_in_order {
-        let (status, reason, message) = match of(part) {
+    for part in Part::ALL {
+        let (status, reason, message) = match parts.of(part) {
             Progress::Synced => (true, Reason::Synced, String::new()),
             // While a key is being replaced, the one in the Secret works.
             Progress::Waiting(Reason::Rotating, message) => (true, Reason::Rotating, message.clone()),

@@ -378,8 +378,10 @@ impl User {
         [tags::POLICY, tags::PREVIOUS_POLICY].into_iter().filter_map(|tag| self.tags.get(tag)).map(String::as_str)
     }
 
-    /// When the user was taken over from somebody else; keys that are older are not ours.
-    pub fn adopted_at(&self) -> Option<Timestamp> {
-        self.tags.get(tags::ADOPTED_AT).and_then(|time| time.parse().ok())
+    /// Whether the key was made by us: those that are older than the user's adoption were made by somebody else, for
+    /// somebody else.
+    pub fn is_ours(&self, key: &AccessKey) -> bool {
+        let adopted_at = self.tags.get(tags::ADOPTED_AT).and_then(|time| time.parse::<Timestamp>().ok());
+        adopted_at.is_none_or(|adopted_at| key.created_at >= adopted_at)
     }
 }

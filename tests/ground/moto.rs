@@ -136,7 +136,7 @@ impl Moto {
         })
         .await?;
         let account = anybody.create_identity("administrator", ANYTHING).await?;
-        enforce(&port).await?;
+        enforce(&format!("127.0.0.1:{}", port.number())).await?;
         let strangers = anybody.iam().list_users().send().await;
         ensure!(strangers.is_err(), "moto does not enforce policies");
         Ok(Self { account, _process: process, _port: port })
@@ -149,9 +149,13 @@ impl Moto {
     }
 }
 
-/// moto lets everybody do everything until it is told how many requests it has to let pass: none.
-async fn enforce(port: &Port) -> Result<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port.number())).await?;
+/// Has the moto at this `host:port` check signatures and permissions: it lets everybody do everything until it is told
+/// how many more requests to let pass, which are none.
+///
+/// # Errors
+/// Where it does not answer with 200.
+pub async fn enforce(address: &str) -> Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
     let request = "POST /moto-api/reset-auth HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n\
                    Content-Length: 1\r\nConnection: close\r\n\r\n0";
     stream.write_all(request.as_bytes()).await?;

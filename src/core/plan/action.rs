@@ -22,6 +22,9 @@ pub enum Part {
 }
 
 impl Part {
+    /// In the order in which they are planned.
+    pub const ALL: [Self; 4] = [Self::User, Self::Policy, Self::AccessKey, Self::Secret];
+
     /// The part's condition.
     pub fn condition(self) -> ConditionType {
         match self {
@@ -261,13 +264,20 @@ impl fmt::Display for Action {
     }
 }
 
-impl fmt::Display for WhyDelete {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl WhyDelete {
+    /// One word, for logs and the metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Orphan => "orphan",
             Self::Retired => "retired",
             Self::Unusable => "unusable",
             Self::Teardown => "teardown",
-        })
+        }
+    }
+}
+
+impl fmt::Display for WhyDelete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::secret::{self, SecretName};
-use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDelete, soon};
+use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDelete, secret, soon};
 use crate::api::Reason;
 use crate::core::desired::Desired;
 use crate::core::observed::{AccessKey, HeldKey, Observed, OurSecret, User};
@@ -55,11 +54,6 @@ impl View<'_> {
         self.user.keys.iter().find(|key| key.id == id)
     }
 
-    /// Keys that are older than the user's adoption were made by somebody else, for somebody else.
-    fn is_ours(&self, key: &AccessKey) -> bool {
-        self.user.adopted_at().is_none_or(|adopted_at| key.created_at >= adopted_at)
-    }
-
     /// Within the consistency window, a replica of IAM that does not know the key proves nothing.
     fn may_be_lagging(&self, key: &HeldKey) -> bool {
         key.created_at.is_some_and(|created_at| later(created_at, self.waits.consistency_window) > self.now)
@@ -81,7 +75,7 @@ impl View<'_> {
         }
         if self.user.keys.len() >= KEYS_LIMIT {
             // The newest of ours goes: of two, it is the one that no consumer can have got from the Secret.
-            let newest = self.user.keys.iter().filter(|key| self.is_ours(key)).max_by_key(|key| key.created_at);
+            let newest = self.user.keys.iter().filter(|key| self.user.is_ours(key)).max_by_key(|key| key.created_at);
             match newest {
                 Some(key) => plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan }),
                 None => {
@@ -111,13 +105,13 @@ impl View<'_> {
     /// The Secret holds a key that IAM knows.
     fn plan_current(&self, secret: &OurSecret, current: &AccessKey, plan: &mut Plan) {
         plan.next_rotation_at = self.desired.rotation.due_at(current.created_at).filter(|_| self.desired.active);
-        let refreshed = secret::refresh(self.desired, self.observed, secret, current, plan);
+        secret::refresh(self.desired, self.observed, secret, current, plan);
         if current.active != self.desired.active {
             plan.actions.push(Action::SetKeyStatus { id: current.id.clone(), active: self.desired.active });
         }
         self.plan_retiring(secret, current, plan);
         self.delete_orphans(Some((secret, current)), plan);
-        if !plan.actions.is_empty() || refreshed == SecretName::Stale {
+        if !plan.actions.is_empty() {
             return;
         }
         plan.parts.secret = Progress::Synced;
@@ -261,7 +255,7 @@ impl View<'_> {
     /// A key of ours that no Secret holds is of use to nobody: a crash or a lost response left it.
     fn delete_orphans(&self, keep: Option<(&OurSecret, &AccessKey)>, plan: &mut Plan) {
         let minted = self.observed.minted.as_ref().map(|minted| minted.id.as_str());
-        for key in self.user.keys.iter().filter(|key| self.is_ours(key)) {
+        for key in self.user.keys.iter().filter(|key| self.user.is_ours(key)) {
             let kept = keep.is_some_and(|(secret, current)| {
                 key.id == current.id || self.retiring(secret, current).is_some_and(|retiring| retiring.id == key.id)
             });

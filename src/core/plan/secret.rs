@@ -5,15 +5,6 @@ use crate::api::Reason;
 use crate::core::desired::Desired;
 use crate::core::observed::{AccessKey, Observed, OurSecret, SecretState};
 
-/// Whether the key lies where the spec wants it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum SecretName {
-    /// It does, and as it should.
-    Right,
-    /// It is about to be written.
-    Stale,
-}
-
 /// Returns false, with the condition set, where the Secret of the wanted name is somebody else's.
 pub(super) fn may_write(desired: &Desired, observed: &Observed, plan: &mut Plan) -> bool {
     let SecretState::Foreign { other_user } = &observed.secret else {
@@ -42,7 +33,7 @@ pub(super) fn refresh(
     secret: &OurSecret,
     current: &AccessKey,
     plan: &mut Plan,
-) -> SecretName {
+) {
     let in_place = observed.our_secret().is_some_and(|found| found.key.is_some() && found.up_to_date);
     if !in_place {
         plan.actions.push(Action::WriteSecret {
@@ -59,10 +50,9 @@ pub(super) fn refresh(
                 },
             },
         });
-        return SecretName::Stale;
+        return;
     }
     for (name, renamed) in &observed.renamed {
         plan.actions.push(Action::DeleteSecret { name: name.clone(), uid: renamed.uid.clone() });
     }
-    SecretName::Right
 }

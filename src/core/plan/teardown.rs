@@ -42,9 +42,7 @@ fn window_passed(owner: &Owner, now: Timestamp, waits: &Waits) -> bool {
 }
 
 fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {
-    let adopted_at = user.adopted_at();
-    let (ours, foreign): (Vec<_>, Vec<_>) =
-        user.keys.iter().partition(|key| adopted_at.is_none_or(|adopted_at| key.created_at >= adopted_at));
+    let (ours, foreign): (Vec<_>, Vec<_>) = user.keys.iter().partition(|key| user.is_ours(key));
     for key in ours {
         plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Teardown });
     }
@@ -84,8 +82,10 @@ fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {
     plan.actions.push(Action::DeleteUser);
 }
 
-/// The ARNs of the managed policies to look at: the spec's, and those that the user's tags record.
-pub fn policies_to_read(owner: &Owner, tags: &BTreeMap<String, String>) -> BTreeSet<String> {
+/// The ARNs of the managed policies to look at: those that the user's tags record, and the spec's where it may ask for
+/// a managed one; an inline policy leaves that ARN to others.
+pub fn policies_to_read(owner: &Owner, managed: bool, tags: &BTreeMap<String, String>) -> BTreeSet<String> {
     let recorded = [tags::POLICY, tags::PREVIOUS_POLICY].into_iter().filter_map(|tag| tags.get(tag));
-    recorded.filter_map(|record| recorded_arn(owner, record)).chain([owner.policy_arn()]).collect()
+    let own = managed.then(|| owner.policy_arn());
+    recorded.filter_map(|record| recorded_arn(owner, record)).chain(own).collect()
 }

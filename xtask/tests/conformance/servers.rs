@@ -6,8 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use ground::moto::enforce;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
@@ -35,7 +35,7 @@ pub async fn moto() -> Result<Option<Server>> {
     let endpoint = format!("http://{address}");
     let bootstrap = Target::new(endpoint.clone(), REGION, "AKIABOOTSTRAP", "bootstrap");
     let (_, admin) = bootstrap.user_who_may(EVERYTHING).await?;
-    check_signatures_and_permissions(&address).await.context("reset-auth")?;
+    enforce(&address).await.context("reset-auth")?;
     let target = Target::new(endpoint, REGION, admin.access_key_id(), admin.secret_access_key());
     Ok(Some(Server { target, _process: process, _folder: folder }))
 }
@@ -73,18 +73,4 @@ async fn start(program: OsString, arguments: &[&str], address: &str) -> Result<C
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(process)
-}
-
-/// Tells moto to check every request from now on.
-async fn check_signatures_and_permissions(address: &str) -> Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!(
-        "POST /moto-api/reset-auth HTTP/1.1\r\nHost: {address}\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\
-         Connection: close\r\n\r\n0"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    Ok(())
 }
