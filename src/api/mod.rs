@@ -53,6 +53,9 @@ pub mod secret_annotations {
     pub const ROTATED_AT: &str = "s3access.dev/rotated-at";
     /// The value of the CR's rotate annotation that the key answers to.
     pub const ROTATE_HANDLED: &str = "s3access.dev/rotate-handled";
+    /// The last key that was deleted because no Secret held it. Noted before the deletion: the Secret's new resource
+    /// version keeps a second leader, should there be one, from putting that very key in.
+    pub const REVOKED_ACCESS_KEY_ID: &str = "s3access.dev/revoked-access-key-id";
     /// The labels that `spec.secret.labels` set, comma-separated.
     pub const SPEC_LABELS: &str = "s3access.dev/spec-labels";
     /// The annotations that `spec.secret.annotations` set, comma-separated.

@@ -40,7 +40,7 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// By the error code: IAM's quota error is `LimitExceeded`, whereas `LimitExceededException` is in the SDK's list
     /// of throttling codes.
-    fn of_code(code: &str, status: Option<u16>) -> Self {
+    pub fn of_code(code: &str, status: Option<u16>) -> Self {
         match code {
             "NoSuchEntity" | "NoSuchEntityException" => Self::NotFound,
             "EntityAlreadyExists" | "EntityAlreadyExistsException" => Self::AlreadyExists,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Config, ResourceExt};
@@ -92,7 +92,11 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
             cluster,
             session,
             metrics: metrics.clone(),
-            waits: Waits { consistency_window: options.consistency_window, probe_interval: options.probe_interval },
+            waits: Waits {
+                consistency_window: options.consistency_window,
+                probe_interval: options.probe_interval,
+                takeover: SignedDuration::from_secs(LEASE_DURATION.cast_signed()),
+            },
             resync_interval: options.resync_interval,
         },
         stop.clone(),

@@ -149,7 +149,7 @@ async fn write_secret(
 }
 
 /// A new key whose Secret the API server has refused is deleted at once: it may not be asked to take it again soon.
-/// Where nobody knows whether the write took effect, the key is kept, and the next look finds it in the Secret or not.
+/// Where the write may have taken effect all the same, the key is kept, and the next look finds it in the Secret or not.
 async fn abandon_minted(
     ctx: &Context,
     owner: &Owner,
@@ -158,7 +158,7 @@ async fn abandon_minted(
     error: KubernetesError,
 ) -> Error {
     let minted = observed.minted.as_ref().is_some_and(|minted| minted.id == key_id);
-    if minted && error.code.is_some() && delete_key(ctx, owner, key_id, WhyDelete::Orphan).await.is_err() {
+    if minted && error.is_refusal() && delete_key(ctx, owner, key_id, WhyDelete::Orphan).await.is_err() {
         // The next look finds it in no Secret.
         forget_minted(ctx, owner, key_id);
     }

@@ -11,6 +11,9 @@ use crate::core::plan::Waits;
 use crate::kubernetes::Kubernetes;
 use crate::metrics::Metrics;
 
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// What every reconciliation shares.
 pub struct Context {
     /// The cluster, for names and ownership.
@@ -28,7 +31,7 @@ pub struct Context {
     /// How often a settled user is looked at again, to find drift.
     pub resync_interval: SignedDuration,
     /// The clock.
-    pub clock: fn() -> Timestamp,
+    pub clock: Clock,
 }
 
 impl Context {

@@ -10,7 +10,7 @@ mod report;
 mod run;
 mod schedule;
 
-pub use context::Context;
+pub use context::{Clock, Context};
 pub use error::Error;
 pub use memory::Memory;
 pub use reconcile::{Outcome, reconcile, reconcile_invalid};

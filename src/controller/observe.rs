@@ -92,6 +92,7 @@ async fn ours(
         previous: record.previous,
         rotated_at: record.rotated_at,
         rotate_handled: record.rotate_handled,
+        revoked: record.revoked,
         up_to_date,
     })
 }
@@ -151,9 +152,9 @@ pub async fn everything(
         None => UserState::Missing,
         Some(found) => UserState::Present(Box::new(user_of(ctx, owner, desired, found).await?)),
     };
-    let managed = desired.is_none_or(|desired| matches!(desired.policy, Some(DesiredPolicy::Managed { .. })));
-    for arn in policies_to_read(owner, managed, &tags) {
-        let state = policy(ctx, &arn, desired).await?;
+    let wanted = desired.and_then(|desired| desired.policy_of(Some(&tags)));
+    for arn in policies_to_read(owner, desired, &tags) {
+        let state = policy(ctx, &arn, wanted.as_ref()).await?;
         observed.policies.insert(arn, state);
     }
     Ok(observed)
@@ -185,13 +186,13 @@ async fn user_of(ctx: &Context, owner: &Owner, desired: Option<&Desired>, record
     Ok(user)
 }
 
-async fn policy(ctx: &Context, arn: &str, desired: Option<&Desired>) -> Result<PolicyState, Error> {
+async fn policy(ctx: &Context, arn: &str, wanted: Option<&DesiredPolicy>) -> Result<PolicyState, Error> {
     let iam = &ctx.session.iam;
     let Some(record) = iam.get_policy(arn).await? else {
         return Ok(PolicyState::Missing);
     };
     let document = iam.get_policy_version(arn, &record.default_version).await?;
-    let differs = match desired.and_then(|desired| desired.policy.as_ref()) {
+    let differs = match wanted {
         Some(DesiredPolicy::Managed { arn: wanted, document: meant }) => {
             wanted == arn && !meant.means_the_same(&document)
         }

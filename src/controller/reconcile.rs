@@ -27,6 +27,10 @@ use crate::kubernetes::UserRef;
 /// Enough for the longest chain of dependent steps; a plan that does not settle by then is looked at afresh.
 const ROUNDS: usize = 16;
 
+/// So many failures in a row to look at a user that is known to be well are nobody's business: an API server's hiccup
+/// must not turn ten thousand users not Ready.
+const QUIET_FAILURES: u32 = 2;
+
 /// What a look ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -77,7 +81,11 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
         None => look(ctx, user).await,
     };
     ctx.memory.update(&uid, |remembered| match outcome {
-        Outcome::Failed(_) => remembered.failures = remembered.failures.saturating_add(1),
+        Outcome::Failed(_) => {
+            remembered.failures = remembered.failures.saturating_add(1);
+            // What was settled before is looked at again, or its status would tell of the failure until the next turn.
+            remembered.settled = None;
+        }
         _ => remembered.failures = 0,
     });
     if outcome == Outcome::Deleted {
@@ -380,9 +388,16 @@ async fn stop(
 /// Something could not even be read.
 async fn fail(ctx: &Context, user: &S3AccessUser, owner: Option<&Owner>, error: &Error, part: Part) -> Outcome {
     warn!(namespace = user.namespace(), name = user.name_any(), %error, "could not look");
+    let uid = user.uid().unwrap_or_default();
+    let failure = error.failure(part);
+    let failures = ctx.memory.recall(&uid).map_or(0, |remembered| remembered.failures);
+    let settled = user.status.as_ref().is_some_and(|status| says_settled(status, user.metadata.generation));
+    if failure.transient && settled && failures < QUIET_FAILURES {
+        return Outcome::Failed(pause(ctx, &uid));
+    }
     let mut parts = Parts::pending();
-    error.failure(part).mark(&mut parts);
-    interrupt(ctx, user, owner, &parts, Outcome::Failed(pause(ctx, &user.uid().unwrap_or_default()))).await
+    failure.mark(&mut parts);
+    interrupt(ctx, user, owner, &parts, Outcome::Failed(pause(ctx, &uid))).await
 }
 
 /// The spec cannot be carried out; what was made for an earlier one stays as it is.

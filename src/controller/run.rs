@@ -97,7 +97,7 @@ fn scoped(
         metrics: options.metrics.clone(),
         waits: options.waits,
         resync_interval: options.resync_interval,
-        clock: Timestamp::now,
+        clock: Arc::new(Timestamp::now),
     });
     let config = controller::Config::default().concurrency(options.concurrency);
     let controller = Controller::for_stream(users, user_store.clone())

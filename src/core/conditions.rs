@@ -110,8 +110,8 @@ pub fn status(
     let user = observed.user();
     let key = observed.our_secret().and_then(|secret| secret.key.as_ref());
     let listed = key.and_then(|key| user?.keys.iter().find(|found| found.id == key.id));
-    let policy_arn = match &desired.policy {
-        Some(DesiredPolicy::Managed { arn, .. }) if observed.policies.contains_key(arn) => Some(arn.clone()),
+    let policy_arn = match desired.policy_of(user.map(|user| &user.tags)) {
+        Some(DesiredPolicy::Managed { arn, .. }) if observed.policies.contains_key(&arn) => Some(arn),
         _ => None,
     };
     S3AccessUserStatus {

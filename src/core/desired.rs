@@ -74,6 +74,12 @@ impl Owner {
     pub fn policy_arn(&self) -> String {
         names::policy_arn(&self.account.partition, &self.account.id, &self.path, &self.policy_name)
     }
+
+    /// The ARN that a record of the form `managed:<path><name>` stands for.
+    pub fn recorded_policy_arn(&self, record: &str) -> Option<String> {
+        let Account { id, partition } = &self.account;
+        record.strip_prefix("managed:").map(|path_and_name| format!("arn:{partition}:iam::{id}:policy{path_and_name}"))
+    }
 }
 
 /// The policy that the operator makes for the user.
@@ -205,6 +211,23 @@ impl Desired {
             rotation: rotation_of(user)?,
             owner,
         })
+    }
+
+    /// The policy, where the user's tags say that it is there already.
+    ///
+    /// IAM tells policies apart by name, whatever their paths and case, and cannot move one: a policy of ours keeps the
+    /// ARN that it was made with while its name stays.
+    pub fn policy_of(&self, found: Option<&BTreeMap<String, String>>) -> Option<DesiredPolicy> {
+        let wanted = self.policy.clone()?;
+        let DesiredPolicy::Managed { arn, document } = &wanted else {
+            return Some(wanted);
+        };
+        let name = |arn: &str| arn.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+        let recorded = found.and_then(|tags| self.owner.recorded_policy_arn(tags.get(tags::POLICY)?));
+        match recorded.filter(|recorded| name(recorded) == name(arn)) {
+            Some(arn) => Some(DesiredPolicy::Managed { arn, document: document.clone() }),
+            None => Some(wanted),
+        }
     }
 
     /// The tags that the user should have, given what it has: ownership, the records of what was set, the spec's own.

@@ -115,6 +115,8 @@ pub struct OurSecret {
     pub rotated_at: Option<Timestamp>,
     /// The rotate annotation that the key answers to.
     pub rotate_handled: Option<String>,
+    /// The key without a Secret that was deleted last.
+    pub revoked: Option<String>,
     /// Data, labels and annotations are what the spec and the key make of them.
     pub up_to_date: bool,
 }
@@ -329,6 +331,7 @@ impl Observed {
             previous: record.previous.clone(),
             rotated_at: record.rotated_at,
             rotate_handled: record.rotate_handled.clone(),
+            revoked: record.revoked.clone(),
             up_to_date: true,
         });
     }

@@ -25,11 +25,17 @@ pub struct Waits {
     pub consistency_window: SignedDuration,
     /// Between two probes of a new key.
     pub probe_interval: SignedDuration,
+    /// How long a leader that has lost its Lease may go on: so long, a key that no Secret holds may be on its way there.
+    pub takeover: SignedDuration,
 }
 
 impl Default for Waits {
     fn default() -> Self {
-        Self { consistency_window: SignedDuration::from_secs(60), probe_interval: SignedDuration::from_secs(2) }
+        Self {
+            consistency_window: SignedDuration::from_secs(60),
+            probe_interval: SignedDuration::from_secs(2),
+            takeover: SignedDuration::from_secs(15),
+        }
     }
 }
 

@@ -61,6 +61,7 @@ pub fn recorded(secret: &Secret) -> Recorded {
             previous: get(annotations::PREVIOUS_ACCESS_KEY_ID),
             rotated_at: time(annotations::ROTATED_AT),
             rotate_handled: get(annotations::ROTATE_HANDLED),
+            revoked: get(annotations::REVOKED_ACCESS_KEY_ID),
         },
         account_id: get(annotations::ACCOUNT_ID),
     }
@@ -149,6 +150,7 @@ fn own_annotations(
         (annotations::PREVIOUS_ACCESS_KEY_ID, record.previous.clone()),
         (annotations::ROTATED_AT, record.rotated_at.map(|time| time.to_string())),
         (annotations::ROTATE_HANDLED, record.rotate_handled.clone()),
+        (annotations::REVOKED_ACCESS_KEY_ID, record.revoked.clone()),
         (annotations::SPEC_LABELS, names(&spec.labels)),
         (annotations::SPEC_ANNOTATIONS, names(&spec.annotations)),
         (annotations::RELOADER_MATCH, Some("true".to_owned())),

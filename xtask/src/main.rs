@@ -4,6 +4,7 @@
 mod cluster;
 mod crds;
 mod demo;
+mod faults;
 mod release;
 mod test;
 
@@ -41,6 +42,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Run the fault suite at full length and print its table; or one run of it again.
+    Faults(faults::Options),
     /// A Kubernetes and an AWS server to play with.
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -60,6 +63,7 @@ async fn main() -> ExitCode {
         match Cli::parse().verb {
             Verb::Demo { partition, kubeconfig } => demo::run(partition, kubeconfig).await,
             Verb::Test { args } => test::run(&args).await,
+            Verb::Faults(options) => faults::run(&options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Release => release::run().await,
             Verb::Crds { check } => crds::run(check).await,

@@ -60,6 +60,8 @@ pub struct SecretRecord {
     pub rotated_at: Option<Timestamp>,
     /// The rotate annotation that it answers to.
     pub rotate_handled: Option<String>,
+    /// The key without a Secret that was deleted last, noted before.
+    pub revoked: Option<String>,
 }
 
 /// One effect on the world, or one question to AWS that a decision needs.

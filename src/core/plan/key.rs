@@ -67,7 +67,11 @@ impl View<'_> {
             return;
         }
         if !self.desired.active {
-            self.delete_orphans(None, plan);
+            for key in self.orphans(None) {
+                if !self.may_be_on_its_way(key, plan) {
+                    plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan });
+                }
+            }
             let message = "suspended: no access key is made until spec.suspend and spec.accessKey.status allow it";
             plan.block(Part::AccessKey, Reason::Suspended, message);
             plan.parts.secret = Progress::Pending;
@@ -77,6 +81,10 @@ impl View<'_> {
             // The newest of ours goes: of two, it is the one that no consumer can have got from the Secret.
             let newest = self.user.keys.iter().filter(|key| self.user.is_ours(key)).max_by_key(|key| key.created_at);
             match newest {
+                Some(key) if self.may_be_on_its_way(key, plan) => {
+                    plan.parts.key = Progress::Waiting(Reason::Creating, no_secret_yet(key));
+                    return;
+                }
                 Some(key) => plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan }),
                 None => {
                     self.block_on_foreign_keys(plan);
@@ -110,7 +118,7 @@ impl View<'_> {
             plan.actions.push(Action::SetKeyStatus { id: current.id.clone(), active: self.desired.active });
         }
         self.plan_retiring(secret, current, plan);
-        self.delete_orphans(Some((secret, current)), plan);
+        self.delete_orphans(secret, current, plan);
         if !plan.actions.is_empty() {
             return;
         }
@@ -167,6 +175,11 @@ impl View<'_> {
             return;
         }
         if let Some(retiring) = plan.retiring.clone() {
+            if retiring.retire_at <= self.now {
+                // Kept only as a courtesy by now, it must not hold up a rotation.
+                plan.actions.push(Action::DeleteKey { id: retiring.id, why: WhyDelete::Retired });
+                return;
+            }
             let message = format!(
                 "a rotation is due, and waits until {} leaves its overlap at {}, since IAM allows two access keys",
                 retiring.id, retiring.retire_at
@@ -175,7 +188,10 @@ impl View<'_> {
             return;
         }
         if self.user.keys.len() >= KEYS_LIMIT {
-            self.block_on_foreign_keys(plan);
+            match self.orphans(Some((secret, current))).next() {
+                Some(young) => plan.parts.key = Progress::Waiting(Reason::Rotating, no_secret_yet(young)),
+                None => self.block_on_foreign_keys(plan),
+            }
             return;
         }
         let message = format!("access key {} is being replaced", current.id);
@@ -202,6 +218,7 @@ impl View<'_> {
                     previous: Some(current.id.clone()),
                     rotated_at: Some(self.now),
                     rotate_handled: self.desired.rotation.requested.clone().or_else(|| secret.rotate_handled.clone()),
+                    revoked: secret.revoked.clone(),
                 },
             });
         } else if later(created_at, self.waits.consistency_window * UNUSABLE_AFTER) <= self.now {
@@ -252,17 +269,43 @@ impl View<'_> {
         })
     }
 
-    /// A key of ours that no Secret holds is of use to nobody: a crash or a lost response left it.
-    fn delete_orphans(&self, keep: Option<(&OurSecret, &AccessKey)>, plan: &mut Plan) {
-        let minted = self.observed.minted.as_ref().map(|minted| minted.id.as_str());
-        for key in self.user.keys.iter().filter(|key| self.user.is_ours(key)) {
+    /// Keys of ours that no Secret holds are of use to nobody: a crash or a lost response left them. While suspended,
+    /// that goes for a new key on its way, too.
+    fn orphans<'a>(
+        &'a self,
+        keep: Option<(&'a OurSecret, &'a AccessKey)>,
+    ) -> impl Iterator<Item = &'a AccessKey> + use<'a> {
+        let minted = self.observed.minted.as_ref().filter(|_| self.desired.active).map(|minted| minted.id.as_str());
+        self.user.keys.iter().filter(move |key| {
             let kept = keep.is_some_and(|(secret, current)| {
                 key.id == current.id || self.retiring(secret, current).is_some_and(|retiring| retiring.id == key.id)
             });
-            if !kept && minted != Some(key.id.as_str()) {
-                plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan });
+            self.user.is_ours(key) && !kept && minted != Some(key.id.as_str())
+        })
+    }
+
+    /// One at a time, and noted on the Secret before: where two leaders are at work, the other one's write of that very
+    /// key then fails.
+    fn delete_orphans(&self, secret: &OurSecret, current: &AccessKey, plan: &mut Plan) {
+        for key in self.orphans(Some((secret, current))) {
+            if self.may_be_on_its_way(key, plan) || !plan.actions.is_empty() {
+                continue;
             }
+            plan.actions.push(if secret.revoked.as_ref() == Some(&key.id) {
+                Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan }
+            } else {
+                secret::rewrite(self.desired, secret, current, Some(key.id.clone()))
+            });
         }
+    }
+
+    /// A key that another leader may be about to put into the Secret is left alone for as long as there may be one.
+    fn may_be_on_its_way(&self, key: &AccessKey, plan: &mut Plan) -> bool {
+        let old_at = later(key.created_at, self.waits.takeover);
+        if old_at > self.now {
+            plan.wake(old_at);
+        }
+        old_at > self.now
     }
 
     fn block_on_foreign_keys(&self, plan: &mut Plan) {
@@ -273,4 +316,8 @@ impl View<'_> {
         );
         plan.block(Part::AccessKey, Reason::ForeignAccessKeys, message);
     }
+}
+
+fn no_secret_yet(key: &AccessKey) -> String {
+    format!("access key {} of this user is in no Secret yet: it is deleted if it stays so", key.id)
 }

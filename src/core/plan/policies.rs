@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Part, Plan};
 use crate::api::{Adoption, Reason, tags};
-use crate::core::desired::{Account, Desired, DesiredPolicy, Owner};
+use crate::core::desired::{Desired, DesiredPolicy, Owner};
 use crate::core::names::{self, Ownership};
 use crate::core::observed::{ManagedPolicy, Observed, PolicyState, User};
 use crate::core::policy::Document;
@@ -13,10 +13,11 @@ use crate::core::policy::Document;
 const VERSIONS_LIMIT: usize = 5;
 
 pub(super) fn plan_policies(desired: &Desired, observed: &Observed, user: &User, plan: &mut Plan) {
-    if !record_policy(desired, observed, user, plan) {
+    let policy = desired.policy_of(Some(&user.tags));
+    if !record_policy(desired, policy.as_ref(), observed, user, plan) {
         return;
     }
-    match &desired.policy {
+    match &policy {
         Some(DesiredPolicy::Managed { arn, document }) => {
             if !plan_managed(desired, observed, arn, document, plan) {
                 return;
@@ -37,7 +38,7 @@ pub(super) fn plan_policies(desired: &Desired, observed: &Observed, user: &User,
     for arn in &user.attached {
         if names::recorded(user.tags.get(tags::ATTACHED), arn)
             && !desired.attached.contains(arn)
-            && !is_own(desired, arn)
+            && !is_own(policy.as_ref(), arn)
         {
             plan.actions.push(Action::DetachPolicy(arn.clone()));
         }
@@ -47,8 +48,14 @@ pub(super) fn plan_policies(desired: &Desired, observed: &Observed, user: &User,
 
 /// Writes down which policy is ours before it is made, and which one is to go before the new one takes its place in
 /// the record. Returns false where an older removal has to end first.
-fn record_policy(desired: &Desired, observed: &Observed, user: &User, plan: &mut Plan) -> bool {
-    let wanted = desired.policy.as_ref().map(DesiredPolicy::record);
+fn record_policy(
+    desired: &Desired,
+    policy: Option<&DesiredPolicy>,
+    observed: &Observed,
+    user: &User,
+    plan: &mut Plan,
+) -> bool {
+    let wanted = policy.map(DesiredPolicy::record);
     let recorded = user.tags.get(tags::POLICY);
     if recorded == wanted.as_ref() {
         return true;
@@ -157,7 +164,7 @@ pub(super) fn removal(
     record: &str,
     keep: &BTreeSet<String>,
 ) -> Vec<Action> {
-    let Some(arn) = recorded_arn(owner, record) else {
+    let Some(arn) = owner.recorded_policy_arn(record) else {
         let name = record.strip_prefix("inline:").filter(|name| user.inline.contains_key(*name));
         return name.into_iter().map(|name| Action::DeleteInlinePolicy { name: name.to_owned() }).collect();
     };
@@ -178,12 +185,6 @@ pub(super) fn deletion(owner: &Owner, observed: &Observed, arn: &str) -> Option<
     }
 }
 
-/// The ARN that a record of the form `managed:<path><name>` stands for.
-pub fn recorded_arn(owner: &Owner, record: &str) -> Option<String> {
-    let Account { id, partition } = &owner.account;
-    record.strip_prefix("managed:").map(|path_and_name| format!("arn:{partition}:iam::{id}:policy{path_and_name}"))
-}
-
-fn is_own(desired: &Desired, arn: &str) -> bool {
-    matches!(&desired.policy, Some(DesiredPolicy::Managed { arn: own, .. }) if own == arn)
+fn is_own(policy: Option<&DesiredPolicy>, arn: &str) -> bool {
+    matches!(policy, Some(DesiredPolicy::Managed { arn: own, .. }) if own == arn)
 }

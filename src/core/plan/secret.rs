@@ -36,23 +36,29 @@ pub(super) fn refresh(
 ) {
     let in_place = observed.our_secret().is_some_and(|found| found.key.is_some() && found.up_to_date);
     if !in_place {
-        plan.actions.push(Action::WriteSecret {
-            key_id: current.id.clone(),
-            record: SecretRecord {
-                created_at: Some(current.created_at),
-                previous: secret.previous.clone(),
-                rotated_at: secret.rotated_at,
-                // Stripped annotations are no request to rotate.
-                rotate_handled: if secret.annotated {
-                    secret.rotate_handled.clone()
-                } else {
-                    desired.rotation.requested.clone()
-                },
-            },
-        });
+        plan.actions.push(rewrite(desired, secret, current, secret.revoked.clone()));
         return;
     }
     for (name, renamed) in &observed.renamed {
         plan.actions.push(Action::DeleteSecret { name: name.clone(), uid: renamed.uid.clone() });
+    }
+}
+
+/// Writes the Secret with the key that it has.
+pub(super) fn rewrite(desired: &Desired, secret: &OurSecret, current: &AccessKey, revoked: Option<String>) -> Action {
+    Action::WriteSecret {
+        key_id: current.id.clone(),
+        record: SecretRecord {
+            created_at: Some(current.created_at),
+            previous: secret.previous.clone(),
+            rotated_at: secret.rotated_at,
+            // Stripped annotations are no request to rotate.
+            rotate_handled: if secret.annotated {
+                secret.rotate_handled.clone()
+            } else {
+                desired.rotation.requested.clone()
+            },
+            revoked,
+        },
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::policies::{deletion, recorded_arn, removal};
+use super::policies::{deletion, removal};
 use super::{Action, Part, Plan, Progress, Waits, WhyDelete, soon};
 use crate::api::{Reason, tags};
-use crate::core::desired::Owner;
+use crate::core::desired::{Desired, DesiredPolicy, Owner};
 use crate::core::names::Ownership;
 use crate::core::observed::{Observed, User, UserState};
 use crate::core::rotation::later;
@@ -82,10 +82,14 @@ fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {
     plan.actions.push(Action::DeleteUser);
 }
 
-/// The ARNs of the managed policies to look at: those that the user's tags record, and the spec's where it may ask for
-/// a managed one; an inline policy leaves that ARN to others.
-pub fn policies_to_read(owner: &Owner, managed: bool, tags: &BTreeMap<String, String>) -> BTreeSet<String> {
+/// The ARNs of the managed policies to look at: those that the user's tags record, and the one that the spec asks for;
+/// an inline policy leaves that ARN to others.
+pub fn policies_to_read(owner: &Owner, desired: Option<&Desired>, tags: &BTreeMap<String, String>) -> BTreeSet<String> {
     let recorded = [tags::POLICY, tags::PREVIOUS_POLICY].into_iter().filter_map(|tag| tags.get(tag));
-    let own = managed.then(|| owner.policy_arn());
-    recorded.filter_map(|record| recorded_arn(owner, record)).chain(own).collect()
+    let own = match desired.map(|desired| desired.policy_of(Some(tags))) {
+        None => Some(owner.policy_arn()),
+        Some(Some(DesiredPolicy::Managed { arn, .. })) => Some(arn),
+        Some(_) => None,
+    };
+    recorded.filter_map(|record| owner.recorded_policy_arn(record)).chain(own).collect()
 }

@@ -1,0 +1,161 @@
+//! What the operator must never do, looked at right before each of its writes; and how a world ended.
+
+use ground::double::{Operation, Request, Status, User};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use s3_access_operator::api::{AccessKeyStatus, S3AccessUser, secret_annotations, tags};
+
+use crate::outside::{CLUSTER_ID, State};
+
+/// The key that a Secret names and its secret half, wherever in the data it stands.
+pub fn held(secret: &Secret) -> Option<(String, Vec<String>)> {
+    let id = secret.annotations().get(secret_annotations::ACCESS_KEY_ID)?.clone();
+    let data = secret.data.iter().flatten();
+    Some((id, data.map(|(_, value)| String::from_utf8_lossy(&value.0).into_owned()).collect()))
+}
+
+/// The Secret really holds a key: its id and its very secret half.
+pub fn holds(secret: &Secret, key: &ground::double::AccessKey) -> bool {
+    let data = secret.data.iter().flatten();
+    let texts: Vec<String> = data.map(|(_, value)| String::from_utf8_lossy(&value.0).into_owned()).collect();
+    [&key.id, &key.secret].into_iter().all(|half| texts.iter().any(|text| text.contains(half.as_str())))
+}
+
+fn tag<'a>(user: &'a User, key: &str) -> Option<&'a str> {
+    user.tags.values().find(|tag| tag.key == key).map(|tag| tag.value.as_str())
+}
+
+fn wants_a_working_key(user: &S3AccessUser) -> bool {
+    let spec = &user.spec;
+    user.metadata.deletion_timestamp.is_none() && !spec.suspend && spec.access_key.status == AccessKeyStatus::Active
+}
+
+impl State {
+    fn violate(&mut self, invariant: u8, what: impl std::fmt::Display) {
+        self.violations.push(format!("invariant {invariant}: {what}"));
+    }
+
+    /// The CR that an IAM user belongs to, by the proof that the operator has to hold it to.
+    fn owner_of(&self, user: &User) -> Option<&S3AccessUser> {
+        if tag(user, tags::CLUSTER) != Some(CLUSTER_ID) {
+            return None;
+        }
+        let uid = tag(user, tags::UID)?;
+        self.cluster.users.values().find(|found| found.uid().as_deref() == Some(uid))
+    }
+
+    /// Looks at a call to IAM before it takes effect.
+    pub fn judge_call(&mut self, request: &Request) {
+        let operation = request.operation();
+        if !operation.is_write() || operation == Operation::CreateUser {
+            return;
+        }
+        let name = match request {
+            Request::AttachUserPolicy { user_name, .. } | Request::DetachUserPolicy { user_name, .. } => user_name,
+            _ => request.target(),
+        };
+        let Some(user) = self.user(name).cloned() else {
+            self.judge_policy(request);
+            return;
+        };
+        let owner = self.owner_of(&user).cloned();
+        let adopts = operation == Operation::TagUser && tag(&user, tags::CLUSTER) == Some(CLUSTER_ID);
+        // Retained by one leader while another was about to: nobody's by now, and still of this cluster.
+        let retained = tag(&user, tags::UID).is_none() && tag(&user, tags::CLUSTER) == Some(CLUSTER_ID);
+        if owner.is_none() && !adopts && !retained {
+            self.violate(4, format_args!("{operation} on user {name}, which no S3AccessUser owns"));
+        }
+        let takes_down =
+            [Operation::DetachUserPolicy, Operation::DeleteUserPolicy, Operation::UntagUser, Operation::DeleteUser];
+        let deleting = owner.as_ref().is_some_and(|owner| owner.metadata.deletion_timestamp.is_some());
+        if deleting && takes_down.contains(&operation) && !user.keys.is_empty() && !retains_strangers(&user) {
+            self.violate(10, format_args!("{operation} before the keys of {name} are gone"));
+        }
+        match request {
+            Request::DeleteAccessKey { access_key_id, .. }
+            | Request::UpdateAccessKey { access_key_id, status: Status::Inactive, .. } => {
+                self.judge_revocation(&user, access_key_id, owner.as_ref());
+            }
+            _ => {}
+        }
+    }
+
+    fn judge_policy(&mut self, request: &Request) {
+        let arn = match request {
+            Request::DeletePolicy { policy_arn }
+            | Request::TagPolicy { policy_arn, .. }
+            | Request::CreatePolicyVersion { policy_arn, .. }
+            | Request::DeletePolicyVersion { policy_arn, .. } => policy_arn,
+            _ => return,
+        };
+        let iam = self.aws.account(crate::outside::ACCOUNT);
+        let Some(policy) = iam.and_then(|iam| iam.state().policy(arn).ok()).cloned() else { return };
+        let value = |key: &str| policy.tags.values().find(|tag| tag.key == key).map(|tag| tag.value.clone());
+        let uids: Vec<Option<String>> = self.cluster.users.values().map(ResourceExt::uid).collect();
+        let ours = value(tags::CLUSTER).as_deref() == Some(CLUSTER_ID)
+            && (uids.contains(&value(tags::UID)) || matches!(request, Request::TagPolicy { .. }));
+        if !ours {
+            self.violate(4, format_args!("{} on policy {arn}, which no S3AccessUser owns", request.operation()));
+        }
+    }
+
+    /// A key that a Secret holds works until its successor is there.
+    fn judge_revocation(&mut self, user: &User, id: &str, owner: Option<&S3AccessUser>) {
+        let Some(key) = user.keys.iter().find(|key| key.id == id) else { return };
+        let wanted = owner.is_some_and(wants_a_working_key);
+        if wanted && self.cluster.secrets.values().any(|secret| holds(secret, key)) {
+            self.violate(3, format_args!("key {id} was revoked while a Secret holds it"));
+        }
+        let previous = |secret: &Secret| {
+            secret.annotations().get(secret_annotations::PREVIOUS_ACCESS_KEY_ID).is_some_and(|previous| previous == id)
+        };
+        let successor = self.cluster.secrets.values().find(|secret| previous(secret)).and_then(held);
+        if let Some((successor, _)) = successor.filter(|_| wanted)
+            && !self.accepted.contains(&successor)
+        {
+            self.violate(3, format_args!("key {id} was revoked before its successor {successor} was seen to work"));
+        }
+    }
+
+    /// Looks at a write to a Secret before it takes effect.
+    pub fn judge_secret(&mut self, name: &str, replacement: Option<&Secret>) {
+        let Some(live) = self.cluster.secrets.get(name).cloned() else { return };
+        let uids: Vec<Option<String>> = self.cluster.users.values().map(ResourceExt::uid).collect();
+        let owners = live.owner_references();
+        if !owners.iter().any(|owner| owner.controller == Some(true) && uids.contains(&Some(owner.uid.clone()))) {
+            self.violate(4, format_args!("a write to Secret {name}, which no S3AccessUser controls"));
+        }
+        let keys: Vec<_> = self.users().flat_map(|user| user.keys.clone()).collect();
+        let Some(old) = keys.iter().find(|key| key.status == Status::Active && holds(&live, key)) else { return };
+        let Some(replacement) = replacement else {
+            let elsewhere = |secret: &&Secret| secret.name_any() != name && holds(secret, old);
+            if !self.cluster.secrets.values().any(|secret| elsewhere(&secret)) {
+                self.violate(3, format_args!("Secret {name} was deleted with the only copy of key {}", old.id));
+            }
+            return;
+        };
+        if holds(replacement, old) {
+            return;
+        }
+        match held(replacement) {
+            Some((new, _)) if self.accepted.contains(&new) => {}
+            Some((new, _)) => {
+                self.violate(3, format_args!("key {new} replaced {} before it was seen to work", old.id));
+            }
+            None => self.violate(3, format_args!("Secret {name} lost key {}", old.id)),
+        }
+    }
+
+    /// Looks at what is written where anybody may read it.
+    pub fn judge_words(&mut self, words: &str) {
+        let secrets: Vec<String> = self.users().flat_map(|user| &user.keys).map(|key| key.secret.clone()).collect();
+        if secrets.iter().any(|secret| words.contains(secret)) {
+            self.violate(1, "a secret key in a status or an Event");
+        }
+    }
+}
+
+/// An adopted user may keep the keys that it had before.
+fn retains_strangers(user: &User) -> bool {
+    tag(user, tags::ADOPTED_AT).is_some()
+}

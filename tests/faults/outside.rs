@@ -1,0 +1,99 @@
+//! Everything that there is outside the operator: AWS, the cluster, the time. It outlives every crash.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ground::double::{Account, Caller, Credentials, Request, Response, Settings, User, World};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cluster::Cluster;
+
+pub const ACCOUNT: &str = "123456789012";
+/// The cluster's id in the tags of ownership.
+pub const CLUSTER_ID: &str = "0b5c4f7e-4c4a-4a83-9d3b-6f6a3a5d9b10";
+
+/// What there is.
+#[derive(Clone)]
+pub struct State {
+    pub now: Timestamp,
+    pub aws: World,
+    pub cluster: Cluster,
+    /// The keys that AWS has been seen to accept.
+    pub accepted: BTreeSet<String>,
+    /// The keys that people made by hand.
+    pub strangers: BTreeSet<String>,
+    /// What the operator must never have done.
+    pub violations: Vec<String>,
+}
+
+/// What there is, shared.
+#[derive(Clone)]
+pub struct Outside(Arc<Mutex<State>>);
+
+impl Outside {
+    /// An empty account and an empty cluster, at that time.
+    pub fn new(settings: Settings, now: Timestamp) -> Self {
+        let account = Account { id: ACCOUNT.to_owned(), partition: "aws".to_owned() };
+        let aws = World::new(account, settings);
+        let cluster = Cluster::default();
+        Self::of(State {
+            now,
+            aws,
+            cluster,
+            accepted: BTreeSet::new(),
+            strangers: BTreeSet::new(),
+            violations: Vec::new(),
+        })
+    }
+
+    pub fn of(state: State) -> Self {
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    pub fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A copy that goes its own way from now on.
+    pub fn fork(&self) -> Self {
+        Self::of(self.with(|state| state.clone()))
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.with(|state| state.now)
+    }
+
+    pub fn set_now(&self, now: Timestamp) {
+        self.with(|state| state.now = state.now.max(now));
+    }
+
+    pub fn pass(&self, time: SignedDuration) {
+        self.set_now(self.now() + time);
+    }
+}
+
+impl State {
+    /// Somebody with all rights does something in AWS by hand.
+    pub fn by_hand(&mut self, request: &Request) -> Response {
+        self.aws
+            .call(self.now, Caller::root(ACCOUNT), request)
+            .result
+            .unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    }
+
+    pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.aws.account(ACCOUNT).into_iter().flat_map(|iam| iam.state().users())
+    }
+
+    /// The IAM user of a name.
+    pub fn user(&self, name: &str) -> Option<&Arc<User>> {
+        self.users().find(|user| user.name == name)
+    }
+
+    /// Whether AWS accepts these credentials now.
+    pub fn accepts(&mut self, id: &str, secret: &str) -> bool {
+        let credentials =
+            Credentials { access_key_id: id.to_owned(), secret_access_key: secret.to_owned(), session_token: None };
+        self.aws.call(self.now, &credentials, &Request::GetCallerIdentity {}).result.is_ok()
+    }
+}

@@ -1,0 +1,467 @@
+//! What happens to S3AccessUsers in their lives: each is run once without a fault, and then once for each fault.
+
+use ground::double::{Request, Response, Status, Tag};
+use jiff::SignedDuration;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use s3_access_operator::api::{S3AccessUser, annotations};
+use serde_json::{Value, json};
+
+use crate::cluster::NAMESPACE;
+use crate::outside::State;
+use crate::simulation::{RESYNC, Simulation};
+
+/// Something that happens.
+pub struct Scenario {
+    pub name: &'static str,
+    /// What was there before; no fault strikes meanwhile.
+    pub before: fn(&mut Simulation),
+    /// What happens while faults strike.
+    pub act: fn(&mut Simulation),
+}
+
+pub const USER: &str = "reports-app";
+pub const SECRET: &str = "reports-s3";
+const NAME: &str = "reports";
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+/// Longer than two overlaps and the grace after them.
+const ROTATION: SignedDuration = SignedDuration::from_hours(2);
+
+/// A small valid spec, with another field.
+pub fn spec(extra: Value) -> Value {
+    let mut spec = json!({
+        "userName": USER,
+        "access": [{ "bucket": "team-a-reports", "level": "ReadWrite" }],
+        "accessKey": { "rotation": { "interval": "720h", "overlap": "10m" } },
+    });
+    for (key, value) in extra.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    spec
+}
+
+/// A spec with something in every field that reaches IAM or the Secret.
+fn rich() -> Value {
+    spec(json!({
+        "path": "/k8s/",
+        "policy": { "type": "Inline", "name": "own" },
+        "managedPolicyArns": ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"],
+        "permissionsBoundaryArn": "arn:aws:iam::aws:policy/AmazonS3FullAccess",
+        "tags": { "team": "a" },
+        "secret": { "labels": { "app": "reports" }, "annotations": { "note": "mine" } },
+    }))
+}
+
+impl Simulation {
+    fn create(&mut self, spec: &Value) {
+        self.outside.with(|state| state.cluster.create_user(state.now, NAME, spec));
+    }
+
+    fn created(&mut self) {
+        self.create(&spec(json!({})));
+        self.run(HOUR);
+    }
+
+    fn edit(&mut self, edit: impl FnOnce(&mut S3AccessUser)) {
+        self.outside.with(|state| state.cluster.edit_user(NAME, edit));
+    }
+
+    fn respec(&mut self, spec: &Value) {
+        self.edit(|user| user.spec = serde_json::from_value(spec.clone()).unwrap());
+    }
+
+    fn annotate(&mut self, name: &str, value: &str) {
+        self.edit(|user| {
+            user.metadata.annotations.get_or_insert_default().insert(name.to_owned(), value.to_owned());
+        });
+    }
+
+    fn rotate(&mut self) {
+        let now = self.outside.now().to_string();
+        self.annotate(annotations::ROTATE, &now);
+    }
+
+    fn delete(&mut self) {
+        self.outside.with(|state| state.cluster.delete_user(state.now, NAME));
+    }
+
+    fn by_hand(&mut self, request: &Request) -> Response {
+        self.outside.with(|state| state.by_hand(request))
+    }
+
+    fn edit_secret(&mut self, edit: impl FnOnce(&mut Secret)) {
+        self.outside.with(|state| state.cluster.edit_secret(SECRET, edit));
+    }
+
+    /// The id and the secret half of the key in the Secret.
+    fn key(&self) -> (String, String) {
+        self.outside.with(|state| key_of(state))
+    }
+}
+
+fn key_of(state: &State) -> (String, String) {
+    let data = state.cluster.secrets[SECRET].data.clone().unwrap();
+    let text = |key: &str| String::from_utf8(data[key].0.clone()).unwrap();
+    (text("AWS_ACCESS_KEY_ID"), text("AWS_SECRET_ACCESS_KEY"))
+}
+
+/// It is asked for, and cannot be had.
+fn refused(simulation: &mut Simulation) {
+    simulation.create(&spec(json!({})));
+    simulation.run(SignedDuration::from_secs(5));
+}
+
+fn user_name() -> String {
+    USER.to_owned()
+}
+
+/// Somebody makes a key by hand.
+fn strangers_key(state: &mut State) {
+    if let Response::NewAccessKey(created) = state.by_hand(&Request::CreateAccessKey { user_name: user_name() }) {
+        state.strangers.insert(created.key.id);
+    }
+}
+
+macro_rules! update {
+    ($name:literal, $extra:expr) => {
+        update!($name, json!({}), $extra)
+    };
+    ($name:literal, $from:expr, $to:expr) => {
+        Scenario {
+            name: $name,
+            before: |simulation| {
+                simulation.create(&spec($from));
+                simulation.run(HOUR);
+            },
+            act: |simulation| {
+                simulation.respec(&spec($to));
+                simulation.run(HOUR);
+            },
+        }
+    };
+}
+
+/// Something that is done by hand to a settled user, and put right when the operator looks next.
+macro_rules! by_hand {
+    ($name:literal, $hand:expr) => {
+        Scenario {
+            name: $name,
+            before: Simulation::created,
+            act: |simulation| {
+                let hand: fn(&mut Simulation) = $hand;
+                hand(simulation);
+                // A sweep later at most, it is found.
+                simulation.run(RESYNC + HOUR);
+            },
+        }
+    };
+}
+
+/// The CR is deleted right before the effect of that number.
+macro_rules! delete_during_create {
+    ($name:literal, $effect:literal) => {
+        Scenario {
+            name: $name,
+            before: |_| {},
+            act: |simulation| {
+                simulation.create(&spec(json!({})));
+                let outside = simulation.outside.clone();
+                simulation.boundary.at($effect, move || {
+                    outside.with(|state| state.cluster.delete_user(state.now, NAME));
+                });
+                simulation.run(HOUR);
+                // Where a fault has kept the number from being reached.
+                simulation.delete();
+                simulation.run(HOUR);
+            },
+        }
+    };
+}
+
+/// All of them.
+pub const ALL: &[Scenario] = &[
+    Scenario { name: "create", before: |_| {}, act: Simulation::created },
+    Scenario {
+        name: "create-rich",
+        before: |_| {},
+        act: |simulation| {
+            simulation.create(&rich());
+            simulation.run(HOUR);
+        },
+    },
+    update!("update-access", json!({ "access": [{ "bucket": "team-a-logs", "level": "ReadOnly" }] })),
+    update!("update-policy-to-inline", json!({ "policy": { "type": "Inline" } })),
+    update!("update-policy-to-managed", json!({ "policy": { "type": "Inline", "name": "own" } }), json!({})),
+    update!("update-policy-name", json!({ "policy": { "name": "other" } })),
+    update!("update-path", json!({ "path": "/k8s/" })),
+    update!(
+        "update-managed-policies",
+        json!({ "managedPolicyArns": ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"] })
+    ),
+    update!(
+        "update-no-managed-policies",
+        json!({ "managedPolicyArns": ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"] }),
+        json!({})
+    ),
+    update!("update-boundary", json!({ "permissionsBoundaryArn": "arn:aws:iam::aws:policy/AmazonS3FullAccess" })),
+    update!(
+        "update-no-boundary",
+        json!({ "permissionsBoundaryArn": "arn:aws:iam::aws:policy/AmazonS3FullAccess" }),
+        json!({})
+    ),
+    update!(
+        "update-tags",
+        json!({ "tags": { "team": "a", "old": "1" } }),
+        json!({ "tags": { "team": "b", "new": "1" } })
+    ),
+    update!("update-secret-name", json!({ "secret": { "name": "other" } })),
+    update!("update-secret-format", json!({ "secret": { "format": "velero" } })),
+    update!("update-secret-keys", json!({ "secret": { "keys": { "AWS_ACCESS_KEY_ID": "id" } } })),
+    update!(
+        "update-secret-labels",
+        json!({ "secret": { "labels": { "a": "1" } } }),
+        json!({ "secret": { "annotations": { "b": "2" } } })
+    ),
+    Scenario {
+        name: "update-interval",
+        before: |simulation| {
+            simulation.created();
+            simulation.run(SignedDuration::from_hours(100));
+        },
+        act: |simulation| {
+            // By the new interval, the key is due already.
+            simulation.respec(&spec(json!({ "accessKey": { "rotation": { "interval": "60h", "overlap": "10m" } } })));
+            simulation.run(ROTATION);
+        },
+    },
+    update!("suspend", json!({ "suspend": true })),
+    update!("deactivate", json!({ "accessKey": { "status": "Inactive" } })),
+    update!("resume", json!({ "suspend": true }), json!({})),
+    Scenario {
+        name: "rotate-on-demand",
+        before: Simulation::created,
+        act: |simulation| {
+            simulation.rotate();
+            simulation.run(ROTATION);
+        },
+    },
+    Scenario {
+        name: "rotate-by-interval",
+        before: |simulation| {
+            simulation.created();
+            simulation.run(SignedDuration::from_hours(718));
+        },
+        act: |simulation| simulation.run(ROTATION * 2),
+    },
+    Scenario {
+        name: "rotate-twice",
+        before: |simulation| {
+            simulation.created();
+            simulation.rotate();
+            simulation.run(SignedDuration::from_mins(3));
+        },
+        act: |simulation| {
+            simulation.rotate();
+            simulation.run(ROTATION * 2);
+        },
+    },
+    Scenario {
+        name: "rotate-old-key-in-use",
+        before: Simulation::created,
+        act: |simulation| {
+            let (id, secret) = simulation.key();
+            simulation.rotate();
+            simulation.run(SignedDuration::from_mins(4));
+            simulation.outside.with(|state| state.accepts(&id, &secret));
+            simulation.run(ROTATION);
+        },
+    },
+    Scenario {
+        name: "rotate-suspend-resume",
+        before: Simulation::created,
+        act: |simulation| {
+            simulation.rotate();
+            simulation.run(SignedDuration::from_secs(3));
+            simulation.respec(&spec(json!({ "suspend": true })));
+            simulation.run(ROTATION);
+            simulation.respec(&spec(json!({})));
+            simulation.run(ROTATION);
+        },
+    },
+    Scenario {
+        name: "rotate-while-secret-is-edited",
+        before: Simulation::created,
+        act: |simulation| {
+            simulation.rotate();
+            simulation.run(SignedDuration::from_secs(3));
+            if simulation.outside.with(|state| state.cluster.secrets.contains_key(SECRET)) {
+                simulation.edit_secret(|secret| {
+                    secret.metadata.labels.get_or_insert_default().insert("theirs".to_owned(), "1".to_owned());
+                });
+            }
+            simulation.run(ROTATION);
+        },
+    },
+    by_hand!("secret-deleted", |simulation| {
+        simulation.outside.with(|state| state.cluster.secrets.remove(SECRET));
+    }),
+    by_hand!("secret-emptied", |simulation| simulation.edit_secret(|secret| secret.data = None)),
+    by_hand!("secret-altered", |simulation| simulation.edit_secret(|secret| {
+        secret.data.get_or_insert_default().insert("AWS_SECRET_ACCESS_KEY".to_owned(), ByteString(b"altered".to_vec()));
+        secret.data.get_or_insert_default().insert("credentials".to_owned(), ByteString(b"altered".to_vec()));
+    })),
+    by_hand!("secret-stripped", |simulation| simulation.edit_secret(|secret| {
+        (secret.metadata.annotations, secret.metadata.labels) = (None, None);
+    })),
+    by_hand!("key-deactivated", |simulation| {
+        let (access_key_id, _) = simulation.key();
+        simulation.by_hand(&Request::UpdateAccessKey {
+            user_name: user_name(),
+            access_key_id,
+            status: Status::Inactive,
+        });
+    }),
+    by_hand!("key-deleted", |simulation| {
+        let (access_key_id, _) = simulation.key();
+        simulation.by_hand(&Request::DeleteAccessKey { user_name: user_name(), access_key_id });
+    }),
+    by_hand!("key-added", |simulation| {
+        simulation.by_hand(&Request::CreateAccessKey { user_name: user_name() });
+    }),
+    by_hand!("policy-detached", |simulation| {
+        let policy_arn = format!("arn:aws:iam::{}:policy/{USER}", crate::outside::ACCOUNT);
+        simulation.by_hand(&Request::DetachUserPolicy { user_name: user_name(), policy_arn });
+    }),
+    by_hand!("policy-rewritten", |simulation| {
+        let policy_document =
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+        simulation.by_hand(&Request::CreatePolicyVersion {
+            policy_arn: format!("arn:aws:iam::{}:policy/{USER}", crate::outside::ACCOUNT),
+            policy_document: policy_document.to_owned(),
+            set_as_default: true,
+        });
+    }),
+    by_hand!("tags-changed", |simulation| {
+        let tags = vec![Tag::new("s3access.dev/owner", "somebody/else"), Tag::new("theirs", "1")];
+        simulation.by_hand(&Request::TagUser { user_name: user_name(), tags });
+    }),
+    by_hand!("user-deleted", |simulation| {
+        let (access_key_id, _) = simulation.key();
+        let policy_arn = format!("arn:aws:iam::{}:policy/{USER}", crate::outside::ACCOUNT);
+        simulation.by_hand(&Request::DeleteAccessKey { user_name: user_name(), access_key_id });
+        simulation.by_hand(&Request::DetachUserPolicy { user_name: user_name(), policy_arn });
+        simulation.by_hand(&Request::DeleteUser { user_name: user_name() });
+    }),
+    Scenario {
+        name: "delete",
+        before: Simulation::created,
+        act: |simulation| {
+            simulation.delete();
+            simulation.run(HOUR);
+        },
+    },
+    Scenario {
+        name: "delete-rich",
+        before: |simulation| {
+            simulation.create(&rich());
+            simulation.run(HOUR);
+        },
+        act: |simulation| {
+            simulation.delete();
+            simulation.run(HOUR);
+        },
+    },
+    Scenario {
+        name: "delete-with-leftovers",
+        before: |simulation| {
+            simulation.created();
+            simulation
+                .by_hand(&Request::CreateLoginProfile { user_name: user_name(), password: "Abc-12345".to_owned() });
+            simulation.by_hand(&Request::CreateGroup { group_name: "people".to_owned(), path: None });
+            let group_name = "people".to_owned();
+            simulation.by_hand(&Request::AddUserToGroup { user_name: user_name(), group_name });
+            simulation.by_hand(&Request::PutUserPolicy {
+                user_name: user_name(),
+                policy_name: "theirs".to_owned(),
+                policy_document:
+                    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#
+                        .to_owned(),
+            });
+        },
+        act: |simulation| {
+            simulation.delete();
+            simulation.run(HOUR);
+        },
+    },
+    Scenario {
+        name: "delete-in-a-rotation",
+        before: |simulation| {
+            simulation.created();
+            simulation.rotate();
+            simulation.run(SignedDuration::from_secs(3));
+        },
+        act: |simulation| {
+            simulation.delete();
+            simulation.run(HOUR);
+        },
+    },
+    delete_during_create!("delete-during-create-1", 2),
+    delete_during_create!("delete-during-create-2", 5),
+    delete_during_create!("delete-during-create-3", 8),
+    Scenario {
+        name: "retain-and-recreate",
+        before: |simulation| {
+            simulation.create(&spec(json!({ "deletionPolicy": "Retain" })));
+            simulation.run(HOUR);
+        },
+        act: |simulation| {
+            simulation.delete();
+            simulation.run(HOUR);
+            if !simulation.outside.with(|state| state.cluster.users.contains_key(NAME)) {
+                simulation.create(&spec(json!({})));
+            }
+            simulation.run(HOUR);
+        },
+    },
+    Scenario {
+        name: "adopt-a-predecessor",
+        before: |simulation| {
+            simulation.created();
+            simulation.while_down(|outside| outside.with(|state| state.cluster.force_delete_user(NAME)));
+        },
+        act: Simulation::created,
+    },
+    Scenario {
+        name: "adopt-with-both-slots-taken",
+        before: |simulation| {
+            simulation.created();
+            simulation.rotate();
+            simulation.run(SignedDuration::from_mins(3));
+            simulation.while_down(|outside| outside.with(|state| state.cluster.force_delete_user(NAME)));
+        },
+        act: Simulation::created,
+    },
+    Scenario {
+        name: "strangers-user",
+        before: |simulation| {
+            simulation.by_hand(&Request::CreateUser {
+                user_name: user_name(),
+                path: None,
+                permissions_boundary: None,
+                tags: vec![Tag::new("team", "theirs")],
+            });
+            simulation.outside.with(strangers_key);
+        },
+        act: refused,
+    },
+    Scenario {
+        name: "strangers-secret",
+        before: |simulation| {
+            let mut secret = Secret::default();
+            (secret.metadata.name, secret.metadata.namespace) = (Some(SECRET.to_owned()), Some(NAMESPACE.to_owned()));
+            secret.data = Some([("theirs".to_owned(), ByteString(b"1".to_vec()))].into());
+            simulation.outside.with(|state| state.cluster.put_secret(secret));
+        },
+        act: refused,
+    },
+];

@@ -1,0 +1,234 @@
+//! Operator processes over the world outside: looked at, crashed, restarted, interleaved, on a clock that nobody waits for.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use s3_access_operator::api::S3AccessUser;
+use s3_access_operator::aws::Session;
+use s3_access_operator::controller::{Context, Memory, Outcome, reconcile};
+use s3_access_operator::core::names::Cluster as ClusterName;
+use s3_access_operator::core::plan::Waits;
+use s3_access_operator::metrics::Metrics;
+
+use crate::boundary::Boundary;
+use crate::cloud::Cloud;
+use crate::cluster::InProcess;
+use crate::outside::{CLUSTER_ID, Outside};
+
+/// How often a settled user is looked at again.
+pub const RESYNC: SignedDuration = SignedDuration::from_hours(10);
+/// A leader that is frozen no longer than this in all still has its Lease.
+const HICCUP: SignedDuration = SignedDuration::from_secs(10);
+/// A process that looks more often than this in one run is in a hot loop.
+const LOOKS: usize = 3_000;
+
+/// What every process is made of.
+pub fn context(
+    outside: &Outside,
+    boundary: &Boundary,
+    kubernetes: Arc<dyn s3_access_operator::kubernetes::Kubernetes>,
+) -> Context {
+    let cloud = Arc::new(Cloud { outside: outside.clone(), boundary: boundary.clone() });
+    let clock = outside.clone();
+    Context {
+        cluster: ClusterName { id: CLUSTER_ID.to_owned(), name: "prod".to_owned() },
+        kubernetes,
+        session: Arc::new(Session::new(cloud.clone(), cloud, "us-east-1".to_owned(), None)),
+        memory: Arc::new(Memory::default()),
+        metrics: Arc::new(Metrics::default()),
+        waits: Waits::default(),
+        resync_interval: RESYNC,
+        clock: Arc::new(move || clock.now()),
+    }
+}
+
+type Look = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// One operator process.
+struct Process {
+    boundary: Boundary,
+    context: Arc<Context>,
+    /// When each CR is looked at next, and what it looked like when that was decided.
+    queue: BTreeMap<String, (Timestamp, u64)>,
+    /// The look under way.
+    look: Option<(String, u64, Look)>,
+    /// The watch's copies of the CRs.
+    cache: BTreeMap<String, S3AccessUser>,
+}
+
+impl Process {
+    fn start(outside: &Outside, boundary: Boundary) -> Self {
+        boundary.restart();
+        let kubernetes = Arc::new(InProcess { outside: outside.clone(), boundary: boundary.clone() });
+        let context = Arc::new(context(outside, &boundary, kubernetes));
+        Self { boundary, context, queue: BTreeMap::new(), look: None, cache: BTreeMap::new() }
+    }
+
+    /// Queues what the streams would: CRs whose spec, annotations or deletion changed, or one of whose Secrets did.
+    fn watch(&mut self, outside: &Outside) {
+        outside.with(|state| {
+            self.queue.retain(|name, _| state.cluster.users.contains_key(name));
+            for (name, user) in &state.cluster.users {
+                let mut hasher = DefaultHasher::new();
+                let meta = &user.metadata;
+                (&meta.uid, meta.generation, &meta.annotations, meta.deletion_timestamp.is_some()).hash(&mut hasher);
+                for secret in state.cluster.secrets.values() {
+                    (secret.name_any(), secret.resource_version()).hash(&mut hasher);
+                }
+                let seen = hasher.finish();
+                if self.queue.get(name).is_none_or(|(_, earlier)| *earlier != seen) {
+                    self.queue.insert(name.clone(), (state.now, seen));
+                }
+            }
+        });
+    }
+
+    /// Begins the look that is due longest, if there is one.
+    fn begin(&mut self, outside: &Outside, stale: bool) -> bool {
+        let now = outside.now();
+        let due = self.queue.iter().filter(|(_, (at, _))| *at <= now).min_by_key(|(_, (at, _))| *at);
+        let Some((name, seen)) = due.map(|(name, (_, seen))| (name.clone(), *seen)) else { return false };
+        let live = outside.with(|state| state.cluster.users.get(&name).cloned());
+        let behind = self.cache.get(&name).filter(|_| stale).cloned();
+        let Some(user) = behind.or(live.clone()) else { return false };
+        self.cache.extend(live.map(|live| (name.clone(), live)));
+        let context = self.context.clone();
+        self.look = Some((name, seen, Box::pin(async move { reconcile(&context, &user).await })));
+        true
+    }
+
+    /// Goes on with the look: to its end, or to the next effect where effects are stepped through.
+    fn poll(&mut self, outside: &Outside) {
+        let Some((name, seen, mut look)) = self.look.take() else { return };
+        match look.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => {
+                if let Some(due_at) = outcome.due_at() {
+                    self.queue.insert(name, (due_at.max(outside.now()), seen));
+                } else {
+                    // A deleted CR is looked at again only if it is there again.
+                    self.queue.insert(name, (Timestamp::MAX, seen));
+                }
+            }
+            Poll::Pending if self.boundary.has_crashed() => *self = Self::start(outside, self.boundary.clone()),
+            Poll::Pending => self.look = Some((name, seen, look)),
+        }
+    }
+}
+
+/// The world outside and the operator's processes in it.
+pub struct Simulation {
+    pub outside: Outside,
+    pub boundary: Boundary,
+    processes: Vec<Process>,
+    /// Chooses who goes on next, where there is a choice.
+    random: Option<Rng>,
+    /// For how long processes are frozen, in all.
+    frozen: SignedDuration,
+    /// How long they may be.
+    patience: SignedDuration,
+    pub looks: usize,
+}
+
+impl Simulation {
+    /// A world with one operator that has just started.
+    pub fn new(outside: Outside) -> Self {
+        let boundary = Boundary::default();
+        let processes = vec![Process::start(&outside, boundary.clone())];
+        Self { outside, boundary, processes, random: None, frozen: SignedDuration::ZERO, patience: HICCUP, looks: 0 }
+    }
+
+    /// A world with two operators, both of which take themselves for the leader, interleaved effect by effect.
+    ///
+    /// By odd seeds one of them may be frozen for longer than its Lease is good for.
+    pub fn with_two_leaders(outside: Outside, seed: u64) -> Self {
+        let mut simulation = Self::new(outside);
+        let second = simulation.boundary.of_process(1);
+        simulation.processes.push(Process::start(&simulation.outside, second));
+        simulation.random = Some(Rng::with_seed(seed));
+        if seed % 2 == 1 {
+            simulation.patience = SignedDuration::from_hours(2);
+        }
+        simulation.boundary.set_stepping(true);
+        simulation
+    }
+
+    /// Whether somebody was frozen for longer than a leader can be.
+    pub fn lease_was_lost(&self) -> bool {
+        self.frozen > HICCUP
+    }
+
+    /// From now on one operator works, the other one is gone with all it knew.
+    pub fn end_race(&mut self) {
+        self.random = None;
+        self.boundary.set_stepping(false);
+        self.processes.truncate(1);
+        // A call under way is lost with its process.
+        self.restart();
+    }
+
+    /// The operator is killed and started again.
+    pub fn restart(&mut self) {
+        let fresh = |process: &Process| Process::start(&self.outside, process.boundary.clone());
+        self.processes = self.processes.iter().map(fresh).collect();
+    }
+
+    /// The operator is down while something happens.
+    pub fn while_down(&mut self, happens: impl FnOnce(&Outside)) {
+        happens(&self.outside);
+        self.restart();
+    }
+
+    /// Lets the operator work for a while.
+    pub fn run(&mut self, time: SignedDuration) {
+        let end = self.outside.now() + time;
+        let enough = self.looks + LOOKS * self.processes.len() * if self.random.is_some() { 40 } else { 1 };
+        loop {
+            for process in &mut self.processes {
+                process.watch(&self.outside);
+            }
+            if !self.step() {
+                let next = self.processes.iter().flat_map(|process| process.queue.values().map(|(at, _)| *at)).min();
+                match next.filter(|next| *next <= end) {
+                    Some(next) => self.outside.set_now(next),
+                    None => break,
+                }
+            }
+            self.looks += 1;
+            assert!(self.looks < enough, "a hot loop: {} looks by {}", self.looks, self.outside.now());
+        }
+        self.outside.set_now(end);
+    }
+
+    /// One process goes on; false where none has anything to do now.
+    fn step(&mut self) -> bool {
+        let outside = self.outside.clone();
+        let Some(random) = &mut self.random else {
+            let process = &mut self.processes[0];
+            let goes_on = process.look.is_some() || process.begin(&outside, false);
+            process.poll(&outside);
+            return goes_on;
+        };
+        if random.u8(..) < 2 && self.frozen < self.patience {
+            let freeze = SignedDuration::from_secs(random.i64(1..=(self.patience - self.frozen).as_secs().min(1_200)));
+            self.frozen += freeze;
+            outside.pass(freeze);
+        }
+        let first = random.usize(..self.processes.len());
+        let stale = random.u8(..) < 64;
+        let order = [first, 1 - first];
+        for index in order {
+            let process = &mut self.processes[index];
+            if process.look.is_some() || process.begin(&outside, stale) {
+                process.poll(&outside);
+                return true;
+            }
+        }
+        false
+    }
+}

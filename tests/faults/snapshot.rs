@@ -1,0 +1,132 @@
+//! How a world ended, without what may differ between two good ends: ids, times, versions.
+
+use std::fmt::Write;
+
+use ground::double::{AccessKey, Status, User};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use s3_access_operator::api::{S3AccessUser, secret_annotations as annotations, tags};
+
+use crate::judge::holds;
+use crate::outside::{ACCOUNT, Outside, State};
+
+/// Annotations of a Secret that differ from run to run.
+const VOLATILE: [&str; 7] = [
+    annotations::REVOKED_ACCESS_KEY_ID,
+    annotations::ACCESS_KEY_ID,
+    annotations::ACCESS_KEY_CREATED_AT,
+    annotations::ACCESS_KEY_DIGEST,
+    annotations::PREVIOUS_ACCESS_KEY_ID,
+    annotations::ROTATED_AT,
+    annotations::USER_UID,
+];
+
+/// An end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What is compared, as text.
+    pub text: String,
+    /// Secrets that hold no key that works, though they should.
+    pub lost: usize,
+    /// Keys that no Secret holds.
+    pub stranded: usize,
+}
+
+impl Snapshot {
+    /// Looks at the cluster in this process.
+    pub fn of(outside: &Outside) -> Self {
+        outside.with(|state| {
+            let users: Vec<S3AccessUser> = state.cluster.users.values().cloned().collect();
+            let secrets: Vec<Secret> = state.cluster.secrets.values().cloned().collect();
+            Self::taken(state, &users, &secrets)
+        })
+    }
+
+    /// Looks at these objects and AWS.
+    pub fn taken(state: &mut State, users: &[S3AccessUser], secrets: &[Secret]) -> Self {
+        let mut end = Self { text: String::new(), lost: 0, stranded: 0 };
+        let iam_users: Vec<_> = state.users().cloned().collect();
+        for user in &iam_users {
+            end.iam_user(state, user, secrets);
+        }
+        let policies = state.aws.account(ACCOUNT).into_iter().flat_map(|iam| iam.state().local_policies());
+        for policy in policies {
+            let document = policy.document().map(|document| document.text().to_owned()).unwrap_or_default();
+            let attached: Vec<_> = policy.attached_to.iter().collect();
+            end.line(format_args!("policy {} {document} attached to {attached:?}", policy.arn));
+        }
+        for secret in secrets {
+            end.secret(state, secret, &iam_users);
+        }
+        for user in users {
+            end.custom_resource(user);
+        }
+        end
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.text, "{line}").unwrap();
+    }
+
+    fn iam_user(&mut self, state: &mut State, user: &User, secrets: &[Secret]) {
+        let User { name, path, boundary, attached, inline, groups, login_profile, mfa_devices, .. } = user;
+        let uid = user.tags.values().filter(|tag| tag.key != tags::UID && tag.key != tags::ADOPTED_AT);
+        let tags: Vec<_> = uid.map(|tag| format!("{}={}", tag.key, tag.value)).collect();
+        let inline: Vec<_> = inline.iter().map(|(name, document)| format!("{name}: {}", document.text())).collect();
+        self.line(format_args!(
+            "user {path}{name} {tags:?} boundary {boundary:?} attached {attached:?} inline {inline:?} groups {groups:?} \
+             login {} devices {}",
+            login_profile.is_some(),
+            mfa_devices.len()
+        ));
+        let mut keys: Vec<String> = user.keys.iter().map(|key| self.key(state, key, secrets)).collect();
+        keys.sort();
+        self.line(format_args!("  keys {keys:?}"));
+    }
+
+    fn key(&mut self, state: &mut State, key: &AccessKey, secrets: &[Secret]) -> String {
+        let holder = secrets.iter().find(|secret| holds(secret, key)).map(ResourceExt::name_any);
+        let works = state.accepts(&key.id, &key.secret);
+        let theirs = state.strangers.contains(&key.id);
+        if holder.is_none() && !theirs {
+            self.stranded += 1;
+        }
+        let active = key.status == Status::Active;
+        format!("active={active} works={works} strangers={theirs} in {holder:?}")
+    }
+
+    fn secret(&mut self, state: &mut State, secret: &Secret, users: &[std::sync::Arc<User>]) {
+        let key = users.iter().flat_map(|user| &user.keys).find(|key| holds(secret, key));
+        let works = key.is_some_and(|key| state.accepts(&key.id, &key.secret));
+        let suspended = key.is_some_and(|key| key.status == Status::Inactive);
+        if secret.annotations().contains_key(annotations::ACCESS_KEY_ID) && !works && !suspended {
+            self.lost += 1;
+        }
+        let stable = secret.annotations().iter().filter(|(name, _)| !VOLATILE.contains(&name.as_str()));
+        let stable: Vec<_> = stable.collect();
+        let keys: Vec<_> = secret.data.iter().flatten().map(|(name, _)| name.clone()).collect();
+        let owners: Vec<_> = secret.owner_references().iter().map(|owner| owner.name.clone()).collect();
+        let labels = secret.labels();
+        let name = secret.name_any();
+        self.line(format_args!("Secret {name} {labels:?} {stable:?} data {keys:?} owners {owners:?} works={works}"));
+    }
+
+    fn custom_resource(&mut self, user: &S3AccessUser) {
+        let status = user.status.clone().unwrap_or_default();
+        let conditions: Vec<String> = status
+            .conditions
+            .iter()
+            .map(|found| format!("{}={} {} g{:?}", found.type_, found.status, found.reason, found.observed_generation))
+            .collect();
+        let deleting = user.metadata.deletion_timestamp.is_some();
+        let (name, finalizers) = (user.name_any(), user.finalizers());
+        self.line(format_args!(
+            "S3AccessUser {name} deleting={deleting} {finalizers:?} {conditions:?} user {:?} policy {:?} binding {:?} \
+             retiring={}",
+            status.user_arn,
+            status.policy_arn,
+            status.binding,
+            status.retiring_key.is_some()
+        ));
+    }
+}
