@@ -40,7 +40,7 @@ use super::FINALIZER;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(has(self.access) && size(self.access) > 0) || has(self.policy) || (has(self.managedPolicyArns) && size(self.managedPolicyArns) > 0)").message("nothing is granted: set access, policy or managedPolicyArns"),
+    validation = Rule::new("(has(self.access) && size(self.access) > 0) || (has(self.policy) && (has(self.policy.preset) || (has(self.policy.statements) && size(self.policy.statements) > 0))) || (has(self.managedPolicyArns) && size(self.managedPolicyArns) > 0)").message("nothing is granted: set access, policy.preset, policy.statements or managedPolicyArns"),
     validation = Rule::new("has(self.userName) == has(oldSelf.userName) && (!has(self.userName) || self.userName == oldSelf.userName)").message("userName is immutable: delete the S3AccessUser and create another"),
     validation = Rule::new("!has(self.tags) || self.tags.all(k, !k.startsWith('s3access.dev/') && !k.startsWith('aws:'))").message("tags: the prefixes s3access.dev/ and aws: are reserved")
 )]
@@ -159,7 +159,6 @@ pub enum AccessLevel {
 /// A policy in IAM's own words.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.preset) || (has(self.statements) && size(self.statements) > 0)").message("policy: set preset or statements"))]
 pub struct PolicySpec {
     /// A ready-made set of statements.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::double::DoubleServer;
 use crate::folders::Folder;
 use crate::kubernetes::{Access, Kubernetes};
 use crate::moto::{Account, Moto, Partition};
@@ -67,7 +68,8 @@ impl Ground {
             .kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/s3accessusers.s3access.dev"])
             .await?;
         let aws = moto.account().clone();
-        let operator_identity = aws.create_identity("s3-access-operator", &shipped_policy(partition)?).await?;
+        let policy = for_any_resource(&shipped_policy(partition)?)?;
+        let operator_identity = aws.create_identity("s3-access-operator", &policy).await?;
         let stand = Stand {
             kubernetes: access,
             aws,
@@ -116,8 +118,25 @@ impl Stand {
         operator: PathBuf,
         folder: PathBuf,
     ) -> Result<Self> {
-        let operator_identity = aws.create_identity("s3-access-operator", &shipped_policy(aws.partition)?).await?;
+        let policy = for_any_resource(&shipped_policy(aws.partition)?)?;
+        let operator_identity = aws.create_identity("s3-access-operator", &policy).await?;
         Ok(Self { kubernetes, aws, operator_identity, python, operator, folder })
+    }
+
+    /// The same, with AWS played by the strict double, which holds the operator to every word of its shipped policy.
+    ///
+    /// # Errors
+    /// Where the operator's IAM identity cannot be made.
+    pub async fn on_double(self, double: &DoubleServer, partition: Partition) -> Result<Self> {
+        let admin = double.admin();
+        let aws = Account {
+            endpoint: double.endpoint(),
+            partition,
+            access_key_id: admin.access_key_id,
+            secret_access_key: admin.secret_access_key,
+        };
+        let operator_identity = aws.create_identity("s3-access-operator", &shipped_policy(partition)?).await?;
+        Ok(Self { aws, operator_identity, ..self })
     }
 
     /// Starts an operator as its shipped service account and with its shipped IAM policy, with these settings beside.
@@ -138,11 +157,16 @@ impl Stand {
     }
 }
 
-/// The operator's own IAM policy, as shipped. moto looks at the actions of IAM calls, and takes the resource of all of
-/// them for `*`; the resources and conditions are for AWS.
+/// The operator's own IAM policy, as shipped.
 fn shipped_policy(partition: Partition) -> Result<String> {
     let path = repository().join(format!("deploy/iam/operator-policy.{}.json", partition.name()));
-    let mut policy: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+    fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// moto looks at the actions of IAM calls, and takes the resource of all of them for `*`; the resources and conditions
+/// are for AWS and the double.
+fn for_any_resource(policy: &str) -> Result<String> {
+    let mut policy: serde_json::Value = serde_json::from_str(policy)?;
     for statement in policy["Statement"].as_array_mut().into_iter().flatten() {
         statement["Resource"] = "*".into();
     }

@@ -4,7 +4,10 @@
 
 mod bad_input;
 mod crash;
+mod leftovers;
 mod lifecycle;
+mod races;
 mod rest;
+mod restore;
 mod scene;
 mod secrecy;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_iam::types::{AccessKeyMetadata, StatusType};
+use ground::double::{Caller, Config, DoubleServer, Request, Response, Settings};
 use ground::kubernetes::Write;
+use ground::moto::Partition;
 use ground::operator::Operator;
 use ground::proxy::Proxy;
 use ground::stand::{OPERATOR_USER, Stand};
@@ -24,6 +26,8 @@ pub struct Scene {
     pub namespace: String,
     pub proxy: Proxy,
     pub iam: aws_sdk_iam::Client,
+    /// AWS, where the strict double plays it.
+    pub double: Option<DoubleServer>,
     operator: Option<Operator>,
     starts: u32,
 }
@@ -47,7 +51,29 @@ impl Scene {
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
         let proxy = Proxy::start(&stand.aws.endpoint).await.unwrap();
         let iam = stand.aws.iam();
-        Self { stand, client, namespace, proxy, iam, operator: None, starts: 0 }
+        Self { stand, client, namespace, proxy, iam, double: None, operator: None, starts: 0 }
+    }
+
+    /// A namespace of its own, an account of its own on the strict double, and a running operator that may do what its
+    /// shipped policy says, and no more.
+    pub async fn on_double(name: &str, settings: Settings) -> Self {
+        let mut scene = Self::on_double_without_operator(name, settings).await;
+        scene.start(&[]).await;
+        scene
+    }
+
+    pub async fn on_double_without_operator(name: &str, settings: Settings) -> Self {
+        let double = DoubleServer::start(Config { settings, ..Config::default() }).await.unwrap();
+        let stand = Stand::attach().unwrap().on_double(&double, Partition::Aws).await.unwrap();
+        Self { double: Some(double), ..Self::on(stand, name).await }
+    }
+
+    /// Somebody does something in the double's account by hand.
+    pub fn by_hand(&self, request: &Request) -> Response {
+        let double = self.double.as_ref().unwrap();
+        let root = Caller::root(&double.account().id);
+        let now = double.now();
+        double.with(|world| world.call(now, &root, request).result).unwrap()
     }
 
     /// Starts an operator for this namespace; what `settings` names replaces the test's own.
