@@ -147,7 +147,7 @@ pub struct Boundary {
     state: Arc<Mutex<State>>,
     crash: Arc<Notify>,
     /// Whose calls pass here.
-    process: usize,
+    pub process: usize,
 }
 
 impl Boundary {

@@ -6,6 +6,7 @@ use std::future::ready;
 use async_trait::async_trait;
 use ground::double::{Caller, Credentials, Identity, Listing, Page, Request, Response, Status, Tag};
 use jiff::Timestamp;
+use s3_access_operator::api::tags;
 use s3_access_operator::aws::{AwsError, CreatedKey, ErrorKind, Iam, PolicyRecord, Result, Sts, UserRecord};
 use s3_access_operator::core::desired::Account;
 use s3_access_operator::core::observed::{AccessKey, Minted, PolicyVersion};
@@ -13,6 +14,7 @@ use s3_access_operator::core::policy::Document;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::boundary::{Boundary, aws_error};
+use crate::mistakes::Mistake;
 use crate::outside::{ACCOUNT, Outside};
 
 /// The double behind the boundary.
@@ -26,7 +28,7 @@ impl Cloud {
     /// One call as its account's root: what the operator's IAM policy allows is tested elsewhere.
     fn send(&self, request: &Request) -> Result<Response> {
         self.outside.with(|outside| {
-            outside.judge_call(request);
+            outside.judge_call(self.boundary.process, request);
             let now = outside.now;
             answer(request, outside.aws.call(now, Caller::root(ACCOUNT), request).result)
         })
@@ -39,6 +41,10 @@ impl Cloud {
 
     async fn done(&self, request: Request) -> Result<()> {
         self.call(request).await.map(drop)
+    }
+
+    fn makes(&self, mistake: Mistake) -> bool {
+        self.outside.with(|state| state.mistake == Some(mistake))
     }
 
     /// What is gone already is deleted.
@@ -114,12 +120,16 @@ impl Iam for Cloud {
     async fn get_user(&self, user: &str) -> Result<Option<UserRecord>> {
         match found(self.call(Request::GetUser { user_name: named(user) }).await)? {
             None => Ok(None),
-            Some(Response::User(user)) => Ok(Some(UserRecord {
-                arn: user.arn.clone(),
-                path: user.path.clone(),
-                tags: tags_of(&user.tags),
-                boundary: user.boundary.clone(),
-            })),
+            Some(Response::User(user)) => {
+                let mut tags = tags_of(&user.tags);
+                if self.makes(Mistake::IgnoresTheUid) && tags.contains_key(tags::UID) {
+                    tags.extend(
+                        self.outside.with(|state| state.uid_of(&user.name)).map(|uid| (tags::UID.to_owned(), uid)),
+                    );
+                }
+                let (arn, path) = (user.arn.clone(), user.path.clone());
+                Ok(Some(UserRecord { arn, path, tags, boundary: user.boundary.clone() }))
+            }
             Some(_) => Err(unexpected("GetUser")),
         }
     }
@@ -208,6 +218,15 @@ impl Iam for Cloud {
     }
 
     async fn list_access_keys(&self, user: &str) -> Result<Vec<AccessKey>> {
+        if self.makes(Mistake::TrustsStatus) {
+            let reported = self.outside.with(|state| {
+                let status = state.cluster.users.values().find_map(|found| found.status.clone())?;
+                Some((status.access_key_id?, status.access_key_created_at?.0))
+            });
+            if let Some((id, created_at)) = reported {
+                return Ok(vec![AccessKey { id, active: true, created_at }]);
+            }
+        }
         let listed = self.list(
             |page| Request::ListAccessKeys { user_name: named(user), page },
             |answer| if let Response::AccessKeys(keys) = answer { Some(keys) } else { None },
@@ -221,7 +240,18 @@ impl Iam for Cloud {
     }
 
     async fn create_access_key(&self, user: &str) -> Result<CreatedKey> {
-        match self.call(Request::CreateAccessKey { user_name: named(user) }).await? {
+        if self.makes(Mistake::DeletesBeforeTheSwap) {
+            for key in self.list_access_keys(user).await? {
+                self.delete_access_key(user, &key.id).await?;
+            }
+        }
+        let mut answer = self.call(Request::CreateAccessKey { user_name: named(user) }).await;
+        if self.makes(Mistake::RetriesCreateAccessKey)
+            && answer.as_ref().is_err_and(|error| error.kind == ErrorKind::Unreachable)
+        {
+            answer = self.call(Request::CreateAccessKey { user_name: named(user) }).await;
+        }
+        match answer? {
             Response::NewAccessKey(created) => Ok(CreatedKey {
                 minted: Minted { id: created.key.id.clone(), created_at: created.key.created },
                 secret: SecretString::from(created.key.secret),

@@ -143,7 +143,7 @@ fn stored(secret: &Secret) -> Secret {
 #[async_trait]
 impl Kubernetes for InProcess {
     async fn get_secret(&self, _: &str, name: &str) -> Result<Option<Secret>> {
-        self.request("get Secret", name, |state| Ok(state.cluster.secrets.get(name).cloned())).await
+        self.request("get Secret", name, |state| Ok(state.read_secret(name))).await
     }
 
     async fn create_secret(&self, secret: &Secret) -> Result<Secret> {

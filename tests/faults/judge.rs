@@ -45,8 +45,18 @@ impl State {
     }
 
     /// Looks at a call to IAM before it takes effect.
-    pub fn judge_call(&mut self, request: &Request) {
+    pub fn judge_call(&mut self, process: usize, request: &Request) {
         let operation = request.operation();
+        let whose = (process, request.target().to_owned());
+        match operation {
+            // A new user has none.
+            Operation::ListAccessKeys | Operation::CreateUser => drop(self.blind.remove(&whose)),
+            // CreateAccessKey has no token: after one whose answer was lost, another one makes a second key.
+            Operation::CreateAccessKey if !self.blind.insert(whose) => {
+                self.violate(2, format_args!("a second key for {} without a look at the first", request.target()));
+            }
+            _ => {}
+        }
         if !operation.is_write() || operation == Operation::CreateUser {
             return;
         }

@@ -26,6 +26,7 @@ mod boundary;
 mod cloud;
 mod cluster;
 mod judge;
+mod mistakes;
 mod outside;
 mod real;
 mod scenarios;

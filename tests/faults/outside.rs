@@ -1,12 +1,15 @@
 //! Everything that there is outside the operator: AWS, the cluster, the time. It outlives every crash.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ground::double::{Account, Caller, Credentials, Request, Response, Settings, User, World};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 
 use crate::cluster::Cluster;
+use crate::mistakes::Mistake;
 
 pub const ACCOUNT: &str = "123456789012";
 /// The cluster's id in the tags of ownership.
@@ -22,6 +25,12 @@ pub struct State {
     pub accepted: BTreeSet<String>,
     /// The keys that people made by hand.
     pub strangers: BTreeSet<String>,
+    /// The processes that have made a key for a user since they last listed the user's keys.
+    pub blind: BTreeSet<(usize, String)>,
+    /// The mistake that this world's operator makes.
+    pub mistake: Option<Mistake>,
+    /// The Secrets as a watch's cache would have them, and since when.
+    pub cached: Option<(Timestamp, BTreeMap<String, Secret>)>,
     /// What the operator must never have done.
     pub violations: Vec<String>,
 }
@@ -42,6 +51,9 @@ impl Outside {
             cluster,
             accepted: BTreeSet::new(),
             strangers: BTreeSet::new(),
+            blind: BTreeSet::new(),
+            mistake: None,
+            cached: None,
             violations: Vec::new(),
         })
     }
@@ -83,6 +95,24 @@ impl State {
 
     pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
         self.aws.account(ACCOUNT).into_iter().flat_map(|iam| iam.state().users())
+    }
+
+    /// A Secret, as the operator reads it.
+    pub fn read_secret(&mut self, name: &str) -> Option<Secret> {
+        if self.mistake != Some(Mistake::SkipsTheLiveSecretRead) {
+            return self.cluster.secrets.get(name).cloned();
+        }
+        let live = (self.now, self.cluster.secrets.clone());
+        let fresh = |(since, _): &(Timestamp, _)| self.now.duration_since(*since) < SignedDuration::from_secs(5);
+        let cached = self.cached.take().filter(fresh).unwrap_or(live);
+        let found = cached.1.get(name).cloned();
+        self.cached = Some(cached);
+        found
+    }
+
+    /// The UID of the S3AccessUser whose IAM user has that name.
+    pub fn uid_of(&self, name: &str) -> Option<String> {
+        self.cluster.users.values().find(|user| user.spec.user_name.as_deref() == Some(name)).and_then(ResourceExt::uid)
     }
 
     /// The IAM user of a name.

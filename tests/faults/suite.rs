@@ -7,6 +7,7 @@ use ground::double::Settings;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::boundary::{Fault, Plan};
+use crate::mistakes::Mistake;
 use crate::outside::Outside;
 use crate::scenarios::Scenario;
 use crate::simulation::{RESYNC, Simulation};
@@ -72,6 +73,12 @@ impl Reference {
         assert!(problems.is_empty(), "{} without a fault: {problems:?}", scenario.name);
         assert_eq!((end.lost, end.stranded), (0, 0), "{} without a fault: {}", scenario.name, end.text);
         Self { scenario, before, end, effects }
+    }
+
+    /// The same, for an operator that makes a mistake.
+    pub fn with(self, mistake: Mistake) -> Self {
+        self.before.with(|state| state.mistake = Some(mistake));
+        self
     }
 
     /// Every single fault.
