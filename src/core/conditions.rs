@@ -174,3 +174,121 @@ fn whose(owner: &Owner, generation: Option<i64>) -> S3AccessUserStatus {
         ..S3AccessUserStatus::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    const NOW: &str = "2026-01-01T00:00:00Z";
+
+    fn synced() -> Parts {
+        let synced = || Progress::Synced;
+        Parts { user: synced(), policy: synced(), key: synced(), secret: synced() }
+    }
+
+    fn verdicts(parts: &Parts) -> Vec<String> {
+        let made = conditions(parts, &[], Some(1), NOW.parse().unwrap());
+        made.iter().map(|found| format!("{}={} {}", found.type_, found.status, found.reason)).collect()
+    }
+
+    fn with(part: Part, progress: Progress) -> Vec<String> {
+        let mut parts = synced();
+        parts.set(part, progress);
+        verdicts(&parts)
+    }
+
+    #[test]
+    fn all_synced_is_ready() {
+        let all = verdicts(&synced());
+        assert_eq!(all[..3], ["Ready=True Synced", "Reconciling=False Synced", "Stalled=False Synced"]);
+        assert!(all[3..].iter().all(|verdict| verdict.ends_with("Synced=True Synced")), "{all:?}");
+    }
+
+    #[test]
+    fn a_blocked_part_is_stalled_and_not_reconciling() {
+        let all = with(Part::Policy, Progress::Blocked(Reason::InvalidPolicy, "why".to_owned()));
+        assert_eq!(all[..3], ["Ready=False InvalidPolicy", "Reconciling=False Synced", "Stalled=True InvalidPolicy"]);
+        assert_eq!(
+            all[3..],
+            [
+                "UserSynced=True Synced",
+                "PolicySynced=False InvalidPolicy",
+                "AccessKeySynced=True Synced",
+                "SecretSynced=True Synced"
+            ]
+        );
+        let mut both = synced();
+        both.set(Part::User, Progress::Waiting(Reason::Throttled, "later".to_owned()));
+        both.set(Part::Policy, Progress::Blocked(Reason::InvalidPolicy, "why".to_owned()));
+        assert_eq!(verdicts(&both)[..3], all[..3], "what blocks says more than what waits");
+    }
+
+    #[test]
+    fn a_waiting_part_is_reconciling_and_not_stalled() {
+        let all = with(Part::User, Progress::Waiting(Reason::Throttled, "later".to_owned()));
+        assert_eq!(all[..3], ["Ready=False Throttled", "Reconciling=True Throttled", "Stalled=False Synced"]);
+        assert_eq!(all[3], "UserSynced=False Throttled");
+        let all = with(Part::Secret, Progress::Pending);
+        assert_eq!(all[..3], ["Ready=False Creating", "Reconciling=True Creating", "Stalled=False Synced"]);
+        assert_eq!(all[6], "SecretSynced=False Creating");
+    }
+
+    #[test]
+    fn a_key_that_is_being_replaced_is_ready_all_the_while() {
+        let all = with(Part::AccessKey, Progress::Waiting(Reason::Rotating, "soon".to_owned()));
+        assert_eq!(all[..3], ["Ready=True Rotating", "Reconciling=True Rotating", "Stalled=False Synced"]);
+        assert_eq!(all[5], "AccessKeySynced=True Rotating");
+    }
+
+    #[test]
+    fn a_failure_waits_or_blocks() {
+        let failure =
+            |transient| Failure { part: Part::Secret, reason: Reason::Failed, message: String::new(), transient };
+        let mut parts = synced();
+        failure(true).mark(&mut parts);
+        assert!(matches!(parts.secret, Progress::Waiting(Reason::Failed, _)));
+        failure(false).mark(&mut parts);
+        assert!(matches!(parts.secret, Progress::Blocked(Reason::Failed, _)));
+        assert_eq!(parts.user, Progress::Synced);
+    }
+
+    #[test]
+    fn a_condition_keeps_its_time_until_its_status_flips() {
+        let (earlier, later): (Timestamp, Timestamp) = (NOW.parse().unwrap(), "2026-01-02T00:00:00Z".parse().unwrap());
+        let first = conditions(&synced(), &[], Some(1), earlier);
+        let second = conditions(&synced(), &first, Some(2), later);
+        assert!(second.iter().all(|found| found.last_transition_time.0 == earlier));
+        assert!(second.iter().all(|found| found.observed_generation == Some(2)));
+        let third = conditions(&Parts::pending(), &second, Some(2), later);
+        let moved: Vec<_> = third.iter().filter(|found| found.last_transition_time.0 == later).collect();
+        assert_eq!(moved.len(), 6, "all but Stalled: {moved:?}");
+    }
+
+    #[test]
+    fn a_message_fits_kubernetes() {
+        let long = Progress::Blocked(Reason::Failed, "é".repeat(MESSAGE_LIMIT));
+        let mut parts = synced();
+        parts.set(Part::User, long);
+        let made = conditions(&parts, &[], None, NOW.parse().unwrap());
+        assert!(made.iter().all(|found| found.message.len() <= MESSAGE_LIMIT));
+        assert_eq!(made[0].message.chars().count(), MESSAGE_LIMIT / 4);
+    }
+
+    #[test]
+    fn only_a_status_for_this_generation_says_settled() {
+        let status = |parts: &Parts, generation| S3AccessUserStatus {
+            observed_generation: generation,
+            conditions: conditions(parts, &[], generation, NOW.parse().unwrap()),
+            ..S3AccessUserStatus::default()
+        };
+        assert!(says_settled(&status(&synced(), Some(2)), Some(2)));
+        assert!(!says_settled(&status(&synced(), Some(1)), Some(2)));
+        assert!(!says_settled(&status(&Parts::pending(), Some(2)), Some(2)));
+        let mut rotating = synced();
+        rotating.set(Part::AccessKey, Progress::Waiting(Reason::Rotating, String::new()));
+        assert!(!says_settled(&status(&rotating, Some(2)), Some(2)), "Ready, and yet not done");
+        assert!(!says_settled(&S3AccessUserStatus::default(), None));
+    }
+}

@@ -175,8 +175,7 @@ impl Real {
                 self.users().patch(NAME, &PatchParams::default(), &merge(json!({ "spec": patch }))).await?;
             }
             Step::Rotate => {
-                let value = self.outside.now().to_string();
-                let patch = json!({ "metadata": { "annotations": { annotations::ROTATE: value } } });
+                let patch = json!({ "metadata": { "annotations": { annotations::ROTATE: "please" } } });
                 self.users().patch(NAME, &PatchParams::default(), &merge(patch)).await?;
             }
             Step::LoseSecret => drop(self.secrets().delete(SECRET, &DeleteParams::default()).await?),

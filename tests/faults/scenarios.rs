@@ -18,6 +18,23 @@ pub struct Scenario {
     pub before: fn(&mut Simulation),
     /// What happens while faults strike.
     pub act: fn(&mut Simulation),
+    /// What it has come to, beside what every end has to be.
+    pub end: End,
+}
+
+/// What a scenario comes to.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// The S3AccessUser is Ready, with one key, which works.
+    Ready,
+    /// The same, and the key is another one than before.
+    Replaced,
+    /// The user is there, and its key does not work.
+    Suspended,
+    /// Nothing is left, neither in IAM nor in Kubernetes.
+    Gone,
+    /// It is not Ready, for that reason, and nothing was made.
+    Refused(&'static str),
 }
 
 pub const USER: &str = "reports-app";
@@ -123,10 +140,16 @@ fn strangers_key(state: &mut State) {
 }
 
 macro_rules! update {
-    ($name:literal, $extra:expr) => {
-        update!($name, json!({}), $extra)
+    ($name:literal => $end:ident, $to:expr) => {
+        update!($name => $end, json!({}), $to)
+    };
+    ($name:literal, $to:expr) => {
+        update!($name => Ready, json!({}), $to)
     };
     ($name:literal, $from:expr, $to:expr) => {
+        update!($name => Ready, $from, $to)
+    };
+    ($name:literal => $end:ident, $from:expr, $to:expr) => {
         Scenario {
             name: $name,
             before: |simulation| {
@@ -137,13 +160,14 @@ macro_rules! update {
                 simulation.respec(&spec($to));
                 simulation.run(HOUR);
             },
+            end: End::$end,
         }
     };
 }
 
 /// Something that is done by hand to a settled user, and put right when the operator looks next.
 macro_rules! by_hand {
-    ($name:literal, $hand:expr) => {
+    ($name:literal, $end:ident, $hand:expr) => {
         Scenario {
             name: $name,
             before: Simulation::created,
@@ -153,6 +177,7 @@ macro_rules! by_hand {
                 // A sweep later at most, it is found.
                 simulation.run(RESYNC + HOUR);
             },
+            end: End::$end,
         }
     };
 }
@@ -174,13 +199,14 @@ macro_rules! delete_during_create {
                 simulation.delete();
                 simulation.run(HOUR);
             },
+            end: End::Gone,
         }
     };
 }
 
 /// All of them.
 pub const ALL: &[Scenario] = &[
-    Scenario { name: "create", before: |_| {}, act: Simulation::created },
+    Scenario { name: "create", before: |_| {}, act: Simulation::created, end: End::Ready },
     Scenario {
         name: "create-rich",
         before: |_| {},
@@ -188,6 +214,7 @@ pub const ALL: &[Scenario] = &[
             simulation.create(&rich());
             simulation.run(HOUR);
         },
+        end: End::Ready,
     },
     update!("update-access", json!({ "access": [{ "bucket": "team-a-logs", "level": "ReadOnly" }] })),
     update!("update-policy-to-inline", json!({ "policy": { "type": "Inline" } })),
@@ -233,9 +260,10 @@ pub const ALL: &[Scenario] = &[
             simulation.respec(&spec(json!({ "accessKey": { "rotation": { "interval": "60h", "overlap": "10m" } } })));
             simulation.run(ROTATION);
         },
+        end: End::Replaced,
     },
-    update!("suspend", json!({ "suspend": true })),
-    update!("deactivate", json!({ "accessKey": { "status": "Inactive" } })),
+    update!("suspend" => Suspended, json!({ "suspend": true })),
+    update!("deactivate" => Suspended, json!({ "accessKey": { "status": "Inactive" } })),
     update!("resume", json!({ "suspend": true }), json!({})),
     Scenario {
         name: "rotate-on-demand",
@@ -244,6 +272,7 @@ pub const ALL: &[Scenario] = &[
             simulation.rotate();
             simulation.run(ROTATION);
         },
+        end: End::Replaced,
     },
     Scenario {
         name: "rotate-by-interval",
@@ -252,6 +281,7 @@ pub const ALL: &[Scenario] = &[
             simulation.run(SignedDuration::from_hours(718));
         },
         act: |simulation| simulation.run(ROTATION * 2),
+        end: End::Replaced,
     },
     Scenario {
         name: "rotate-twice",
@@ -264,6 +294,7 @@ pub const ALL: &[Scenario] = &[
             simulation.rotate();
             simulation.run(ROTATION * 2);
         },
+        end: End::Replaced,
     },
     Scenario {
         name: "rotate-old-key-in-use",
@@ -275,6 +306,7 @@ pub const ALL: &[Scenario] = &[
             simulation.outside.with(|state| state.accepts(&id, &secret));
             simulation.run(ROTATION);
         },
+        end: End::Replaced,
     },
     Scenario {
         name: "rotate-suspend-resume",
@@ -287,6 +319,7 @@ pub const ALL: &[Scenario] = &[
             simulation.respec(&spec(json!({})));
             simulation.run(ROTATION);
         },
+        end: End::Replaced,
     },
     Scenario {
         name: "rotate-while-secret-is-edited",
@@ -301,19 +334,20 @@ pub const ALL: &[Scenario] = &[
             }
             simulation.run(ROTATION);
         },
+        end: End::Replaced,
     },
-    by_hand!("secret-deleted", |simulation| {
+    by_hand!("secret-deleted", Replaced, |simulation| {
         simulation.outside.with(|state| state.cluster.secrets.remove(SECRET));
     }),
-    by_hand!("secret-emptied", |simulation| simulation.edit_secret(|secret| secret.data = None)),
-    by_hand!("secret-altered", |simulation| simulation.edit_secret(|secret| {
+    by_hand!("secret-emptied", Replaced, |simulation| simulation.edit_secret(|secret| secret.data = None)),
+    by_hand!("secret-altered", Replaced, |simulation| simulation.edit_secret(|secret| {
         secret.data.get_or_insert_default().insert("AWS_SECRET_ACCESS_KEY".to_owned(), ByteString(b"altered".to_vec()));
         secret.data.get_or_insert_default().insert("credentials".to_owned(), ByteString(b"altered".to_vec()));
     })),
-    by_hand!("secret-stripped", |simulation| simulation.edit_secret(|secret| {
+    by_hand!("secret-stripped", Ready, |simulation| simulation.edit_secret(|secret| {
         (secret.metadata.annotations, secret.metadata.labels) = (None, None);
     })),
-    by_hand!("key-deactivated", |simulation| {
+    by_hand!("key-deactivated", Ready, |simulation| {
         let (access_key_id, _) = simulation.key();
         simulation.by_hand(&Request::UpdateAccessKey {
             user_name: user_name(),
@@ -321,18 +355,18 @@ pub const ALL: &[Scenario] = &[
             status: Status::Inactive,
         });
     }),
-    by_hand!("key-deleted", |simulation| {
+    by_hand!("key-deleted", Replaced, |simulation| {
         let (access_key_id, _) = simulation.key();
         simulation.by_hand(&Request::DeleteAccessKey { user_name: user_name(), access_key_id });
     }),
-    by_hand!("key-added", |simulation| {
+    by_hand!("key-added", Ready, |simulation| {
         simulation.by_hand(&Request::CreateAccessKey { user_name: user_name() });
     }),
-    by_hand!("policy-detached", |simulation| {
+    by_hand!("policy-detached", Ready, |simulation| {
         let policy_arn = format!("arn:aws:iam::{}:policy/{USER}", crate::outside::ACCOUNT);
         simulation.by_hand(&Request::DetachUserPolicy { user_name: user_name(), policy_arn });
     }),
-    by_hand!("policy-rewritten", |simulation| {
+    by_hand!("policy-rewritten", Ready, |simulation| {
         let policy_document =
             r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
         simulation.by_hand(&Request::CreatePolicyVersion {
@@ -341,11 +375,11 @@ pub const ALL: &[Scenario] = &[
             set_as_default: true,
         });
     }),
-    by_hand!("tags-changed", |simulation| {
+    by_hand!("tags-changed", Ready, |simulation| {
         let tags = vec![Tag::new("s3access.dev/owner", "somebody/else"), Tag::new("theirs", "1")];
         simulation.by_hand(&Request::TagUser { user_name: user_name(), tags });
     }),
-    by_hand!("user-deleted", |simulation| {
+    by_hand!("user-deleted", Replaced, |simulation| {
         let (access_key_id, _) = simulation.key();
         let policy_arn = format!("arn:aws:iam::{}:policy/{USER}", crate::outside::ACCOUNT);
         simulation.by_hand(&Request::DeleteAccessKey { user_name: user_name(), access_key_id });
@@ -359,6 +393,7 @@ pub const ALL: &[Scenario] = &[
             simulation.delete();
             simulation.run(HOUR);
         },
+        end: End::Gone,
     },
     Scenario {
         name: "delete-rich",
@@ -370,6 +405,7 @@ pub const ALL: &[Scenario] = &[
             simulation.delete();
             simulation.run(HOUR);
         },
+        end: End::Gone,
     },
     Scenario {
         name: "delete-with-leftovers",
@@ -392,6 +428,7 @@ pub const ALL: &[Scenario] = &[
             simulation.delete();
             simulation.run(HOUR);
         },
+        end: End::Gone,
     },
     Scenario {
         name: "delete-in-a-rotation",
@@ -404,6 +441,7 @@ pub const ALL: &[Scenario] = &[
             simulation.delete();
             simulation.run(HOUR);
         },
+        end: End::Gone,
     },
     delete_during_create!("delete-during-create-1", 2),
     delete_during_create!("delete-during-create-2", 5),
@@ -422,6 +460,7 @@ pub const ALL: &[Scenario] = &[
             }
             simulation.run(HOUR);
         },
+        end: End::Ready,
     },
     Scenario {
         name: "adopt-a-predecessor",
@@ -430,6 +469,7 @@ pub const ALL: &[Scenario] = &[
             simulation.while_down(|outside| outside.with(|state| state.cluster.force_delete_user(NAME)));
         },
         act: Simulation::created,
+        end: End::Ready,
     },
     Scenario {
         name: "adopt-with-both-slots-taken",
@@ -440,6 +480,7 @@ pub const ALL: &[Scenario] = &[
             simulation.while_down(|outside| outside.with(|state| state.cluster.force_delete_user(NAME)));
         },
         act: Simulation::created,
+        end: End::Ready,
     },
     Scenario {
         name: "strangers-user",
@@ -453,6 +494,7 @@ pub const ALL: &[Scenario] = &[
             simulation.outside.with(strangers_key);
         },
         act: refused,
+        end: End::Refused("ForeignUser"),
     },
     Scenario {
         name: "strangers-secret",
@@ -463,5 +505,6 @@ pub const ALL: &[Scenario] = &[
             simulation.outside.with(|state| state.cluster.put_secret(secret));
         },
         act: refused,
+        end: End::Refused("ForeignSecret"),
     },
 ];

@@ -1,5 +1,6 @@
 //! Runs of a scenario under faults, each held against the run without any.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fastrand::Rng;
@@ -8,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::boundary::{Fault, Plan};
 use crate::mistakes::Mistake;
-use crate::outside::Outside;
-use crate::scenarios::Scenario;
+use crate::outside::{ACCOUNT, Outside};
+use crate::scenarios::{End, Scenario, USER};
 use crate::simulation::{RESYNC, Simulation};
 use crate::snapshot::Snapshot;
 
@@ -72,6 +73,7 @@ impl Reference {
         let (end, problems) = finish(&mut simulation);
         assert!(problems.is_empty(), "{} without a fault: {problems:?}", scenario.name);
         assert_eq!((end.lost, end.stranded), (0, 0), "{} without a fault: {}", scenario.name, end.text);
+        check(scenario, &before, &simulation.outside);
         Self { scenario, before, end, effects }
     }
 
@@ -127,7 +129,7 @@ impl Reference {
         self.judged(|| {
             let before = self.before.fork();
             before.with(|state| {
-                let iam = state.aws.account_mut(crate::outside::ACCOUNT).unwrap();
+                let iam = state.aws.account_mut(ACCOUNT).unwrap();
                 *iam.settings_mut() = Settings { reorder_documents: true, ..Settings::hostile(seed) };
             });
             let mut simulation = Simulation::new(before);
@@ -135,7 +137,7 @@ impl Reference {
             // The end is looked at by one who sees all.
             simulation.run(SignedDuration::from_mins(10));
             simulation.outside.with(|state| {
-                *state.aws.account_mut(crate::outside::ACCOUNT).unwrap().settings_mut() = Settings::default();
+                *state.aws.account_mut(ACCOUNT).unwrap().settings_mut() = Settings::default();
             });
             simulation
         })
@@ -152,6 +154,59 @@ impl Reference {
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             Verdict { problems: vec![format!("panicked: {}", text.unwrap_or_default())], ..Verdict::default() }
         })
+    }
+}
+
+/// Holds the end of a run without a fault to what its scenario says: by it all the others are judged.
+fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
+    let look = |outside: &Outside| {
+        outside.with(|state| {
+            let ours: Vec<_> = state.users().filter(|user| user.name == USER).cloned().collect();
+            let keys: Vec<_> = ours.iter().flat_map(|user| user.keys.clone()).map(|key| (key.id, key.secret)).collect();
+            let works: Vec<bool> = keys.iter().map(|(id, secret)| state.accepts(id, secret)).collect();
+            let policies = state.aws.account(ACCOUNT).unwrap().state().local_policies().count();
+            let cluster = &state.cluster;
+            let status = cluster.users.values().next().and_then(|user| user.status.clone()).unwrap_or_default();
+            let conditions: BTreeMap<String, (String, String)> = status
+                .conditions
+                .iter()
+                .map(|found| (found.type_.clone(), (found.status.clone(), found.reason.clone())))
+                .collect();
+            (keys, works, ours.len(), policies, cluster.secrets.len(), cluster.users.len(), conditions)
+        })
+    };
+    let (old_keys, ..) = look(before);
+    let (keys, works, users, policies, secrets, custom_resources, conditions) = look(after);
+    let name = scenario.name;
+    let is = |kind: &str, status: &str, reason: &str| {
+        assert_eq!(conditions.get(kind), Some(&(status.to_owned(), reason.to_owned())), "{name}: {kind}");
+    };
+    let parts = ["UserSynced", "PolicySynced", "AccessKeySynced", "SecretSynced"];
+    match scenario.end {
+        End::Ready | End::Replaced => {
+            assert_eq!((works.as_slice(), users, secrets, custom_resources), ([true].as_slice(), 1, 1, 1), "{name}");
+            is("Ready", "True", "Synced");
+            is("Reconciling", "False", "Synced");
+            is("Stalled", "False", "Synced");
+            parts.iter().for_each(|part| is(part, "True", "Synced"));
+            let replaced = matches!(scenario.end, End::Replaced);
+            assert!(!replaced || !old_keys.contains(&keys[0]), "{name}: it is the old key");
+        }
+        End::Suspended => {
+            assert_eq!((works.as_slice(), users, secrets, custom_resources), ([false].as_slice(), 1, 1, 1), "{name}");
+            is("Ready", "False", "Suspended");
+            is("Reconciling", "False", "Synced");
+            is("Stalled", "True", "Suspended");
+            is("AccessKeySynced", "False", "Suspended");
+            is("SecretSynced", "True", "Synced");
+        }
+        End::Gone => assert_eq!((users, policies, secrets, custom_resources), (0, 0, 0, 0), "{name}"),
+        End::Refused(reason) => {
+            is("Ready", "False", reason);
+            is("Stalled", "True", reason);
+            is("Reconciling", "False", "Synced");
+            assert_eq!(keys, old_keys, "{name}");
+        }
     }
 }
 

@@ -43,8 +43,11 @@ pub struct Access {
 #[derive(Debug)]
 pub struct Kubernetes {
     access: Access,
+    apiserver_spec: Spec,
     // Ended in this order: clients before servers.
-    _processes: Vec<Process>,
+    _manager: Process,
+    apiserver: Process,
+    _etcd: Process,
     _ports: Vec<Port>,
 }
 
@@ -77,11 +80,11 @@ impl Kubernetes {
         fs::write(path("service-accounts.pub"), public)?;
         fs::write(path("audit-policy.yaml"), AUDIT_POLICY)?;
         fs::write(path("audit.log"), "")?;
-        let spawn = |program: &str, args: Vec<String>| {
+        let spec = |program: &str, args: Vec<String>| {
             let (binary, leading) = programs.command(program);
-            Spec::new(program, binary, path(&format!("{program}.log"))).dir(folder).args(leading).args(args).spawn()
+            Spec::new(program, binary, path(&format!("{program}.log"))).dir(folder).args(leading).args(args)
         };
-        let mut etcd = spawn(
+        let mut etcd = spec(
             "etcd",
             vec![
                 format!("--data-dir={}", text("etcd")),
@@ -90,8 +93,9 @@ impl Kubernetes {
                 format!("--listen-peer-urls={}", peer.http()),
                 "--unsafe-no-fsync".to_owned(),
             ],
-        )?;
-        let mut apiserver = spawn(
+        )
+        .spawn()?;
+        let apiserver_spec = spec(
             "kube-apiserver",
             vec![
                 format!("--etcd-servers={}", client.http()),
@@ -107,7 +111,8 @@ impl Kubernetes {
                 format!("--audit-policy-file={}", text("audit-policy.yaml")),
                 format!("--audit-log-path={}", text("audit.log")),
             ],
-        )?;
+        );
+        let mut apiserver = apiserver_spec.spawn()?;
         let server = format!("https://127.0.0.1:{}", secure.number());
         let certificate = path("certificates/apiserver.crt");
         eventually("the API server's certificate", START, async || {
@@ -129,7 +134,7 @@ impl Kubernetes {
             Ok(())
         })
         .await?;
-        let mut manager = spawn(
+        let mut manager = spec(
             "kube-controller-manager",
             vec![
                 format!("--kubeconfig={}", access.kubeconfig.display()),
@@ -138,14 +143,46 @@ impl Kubernetes {
                 "--secure-port=0".to_owned(),
                 format!("--controllers={CONTROLLERS}"),
             ],
-        )?;
+        )
+        .spawn()?;
         eventually("the default service account", START, async || {
             manager.ensure_running()?;
             Api::<ServiceAccount>::namespaced(admin.clone(), "default").get("default").await?;
             Ok(())
         })
         .await?;
-        Ok(Self { access, _processes: vec![manager, apiserver, etcd], _ports: vec![client, peer, secure] })
+        Ok(Self {
+            access,
+            apiserver_spec,
+            _manager: manager,
+            apiserver,
+            _etcd: etcd,
+            _ports: vec![client, peer, secure],
+        })
+    }
+
+    /// Kills the API server: every watch breaks.
+    ///
+    /// # Errors
+    /// Where it had ended before.
+    pub async fn stop_apiserver(&mut self) -> Result<()> {
+        self.apiserver.kill9().await.map(drop)
+    }
+
+    /// Starts it again, at the same address, with an empty cache of changes.
+    ///
+    /// # Errors
+    /// Where it does not come up.
+    pub async fn start_apiserver(&mut self) -> Result<()> {
+        self.apiserver = self.apiserver_spec.spawn()?;
+        let admin = self.access.client().await?;
+        eventually("the API server", START, async || {
+            self.apiserver.ensure_running()?;
+            let ready = admin.request_text(http::Request::get("/readyz").body(Vec::new())?).await?;
+            ensure!(ready == "ok", "/readyz says {ready}");
+            Ok(())
+        })
+        .await
     }
 
     /// How to talk to it.

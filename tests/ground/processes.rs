@@ -95,7 +95,7 @@ impl Spec {
     ///
     /// # Errors
     /// Where the program or `setpriv` cannot be started, or the log not opened.
-    pub fn spawn(self) -> Result<Process> {
+    pub fn spawn(&self) -> Result<Process> {
         let mut command = Command::new(setpriv()?);
         command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program).args(&self.args);
         if !self.inherit_env {
@@ -116,7 +116,7 @@ impl Spec {
             command.stdout(log.try_clone()?).stderr(log);
         }
         let child = fork(command).with_context(|| format!("starting {} ({})", self.name, self.program.display()))?;
-        Ok(Process { name: self.name, log: self.log, child, exited: None })
+        Ok(Process { name: self.name.clone(), log: self.log.clone(), child, exited: None })
     }
 }
 

@@ -15,7 +15,7 @@ const OTHER_BOUNDARY: &str = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
 
 impl Scene {
     /// Users and policies of the double's account, the operator's own aside.
-    fn left(&self) -> Vec<String> {
+    pub fn left(&self) -> Vec<String> {
         let double = self.double.as_ref().unwrap();
         double.with(|world| {
             let state = world.account(&double.account().id).unwrap().state();

@@ -1,1 +1,256 @@
+//! Two operators at once, one that is frozen, one that was not there: the end is as with one that was always there.
 
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use ground::cache;
+use ground::double::Settings;
+use ground::folders::Folder;
+use ground::kubernetes::Kubernetes;
+use ground::operator::Operator;
+use ground::proxy::Fault;
+use ground::stand::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
+use ground::wait::eventually;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+
+use crate::scene::{SOON, Scene, spec, user_name, with};
+
+/// A Lease is good for 15 s.
+const TAKEOVER: Duration = Duration::from_secs(60);
+
+impl Scene {
+    /// A second operator for the same namespace.
+    async fn another(&self, settings: &[(&str, &str)]) -> Operator {
+        let mut all = vec![
+            ("AWS_ENDPOINT_URL", self.proxy.endpoint()),
+            ("S3ACCESS_WATCH_NAMESPACES", self.namespace.as_str()),
+            ("S3ACCESS_LEADER_ELECTION", "false"),
+            ("S3ACCESS_CONSISTENCY_WINDOW", "2s"),
+            ("S3ACCESS_PROBE_INTERVAL", "100ms"),
+            ("S3ACCESS_REQUESTS_PER_SECOND", "1000"),
+        ];
+        all.extend(settings);
+        self.stand.start_operator(&format!("{}-another", self.namespace), &all).await.unwrap()
+    }
+
+    /// Freezes the leader in the middle of a CreateAccessKey, and lets a standby finish what it began.
+    async fn frozen_in_a_mint(name: &str, rotation: bool) {
+        let mut scene = Self::on_double_without_operator(name, Settings::default()).await;
+        let election = [("S3ACCESS_LEADER_ELECTION", "true")];
+        scene.start(&election).await;
+        let first = if rotation {
+            scene.create("reports", spec()).await;
+            let user = user_name(&scene.ready("reports").await);
+            Some(scene.only_key(&user, "reports-s3").await)
+        } else {
+            None
+        };
+        let standby = scene.another(&election).await;
+        scene.proxy.forget();
+        scene.proxy.inject("CreateAccessKey", Fault::HeldAnswer);
+        if rotation {
+            scene.patch("reports", json!({ "metadata": { "annotations": { "s3access.dev/rotate": "now" } } })).await;
+        } else {
+            scene.create("reports", spec()).await;
+        }
+        scene.proxy.called("CreateAccessKey", SOON).await.unwrap();
+        scene.operator().freeze().unwrap();
+        let frozen = Instant::now();
+        eventually("the standby to lead", TAKEOVER, async || {
+            ensure!(standby.metric("s3access_leader", "").await? >= 1.0, "not yet");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        println!("{name}: the standby led {:.1} s after the leader was frozen", frozen.elapsed().as_secs_f64());
+        let user = user_name(&scene.ready("reports").await);
+        eventually("a key that the standby made", TAKEOVER, async || {
+            let held = scene.secrets().get("reports-s3").await?;
+            let id = crate::scene::data(&held)["AWS_ACCESS_KEY_ID"].clone();
+            ensure!(first.as_ref() != Some(&id), "still the first key");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        scene.operator().thaw().unwrap();
+        eventually("the old leader to end", TAKEOVER, async || {
+            ensure!(scene.operator().process().ensure_running().is_err(), "it runs");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        // The stranded key goes; in a rotation the first one stays for its overlap.
+        let holders = if rotation { 2 } else { 1 };
+        eventually("no key but those of the Secret", TAKEOVER, async || {
+            let keys = scene.keys(&user).await;
+            ensure!(keys.len() <= holders, "{keys:?}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let held = scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"].clone();
+        let keys = scene.keys(&user).await;
+        assert!(keys.iter().any(|key| key.access_key_id() == Some(held.as_str())), "{held} is not in {keys:?}");
+        drop(standby);
+    }
+}
+
+#[tokio::test]
+async fn invariant_5_a_frozen_leader_is_replaced_and_does_no_harm() {
+    // One after the other: by its RBAC, the operator has one Lease.
+    Scene::frozen_in_a_mint("frozen", false).await;
+    Scene::frozen_in_a_mint("frozenrot", true).await;
+}
+
+#[tokio::test]
+async fn invariant_5_two_operators_at_once_end_as_one_would() {
+    let scene = Scene::on_double("twins", Settings::default()).await;
+    let other = scene.another(&[]).await;
+    let names: Vec<String> = (0..8).map(|number| format!("user-{number}")).collect();
+    for name in &names {
+        scene.create(name, spec()).await;
+    }
+    let rotated = json!({ "metadata": { "annotations": { "s3access.dev/rotate": "now" } } });
+    let mut first = Vec::new();
+    for name in &names {
+        let user = user_name(&scene.ready(name).await);
+        first.push((scene.only_key(&user, &format!("{name}-s3")).await, user));
+        scene.patch(name, rotated.clone()).await;
+    }
+    for (name, (key, user)) in names.iter().zip(&first) {
+        let secret = format!("{name}-s3");
+        scene
+            .see(&format!("{name} to be rotated, with no key but the two"), async || {
+                let held = scene.secret(&secret).await["AWS_ACCESS_KEY_ID"].clone();
+                ensure!(held != *key, "still the first key");
+                let keys = scene.keys(user).await;
+                let ids: Vec<_> = keys.iter().filter_map(|key| key.access_key_id()).collect();
+                ensure!(ids.len() == 2 && ids.contains(&held.as_str()) && ids.contains(&key.as_str()), "{ids:?}");
+                Ok(())
+            })
+            .await;
+    }
+    for name in &names {
+        scene.users().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    for name in &names {
+        scene.gone(name).await;
+    }
+    assert_eq!(scene.left(), Vec::<String>::new());
+    drop(other);
+}
+
+#[tokio::test]
+async fn rival_6_rival_9_what_happened_while_nobody_watched_is_caught_up_with() {
+    let mut scene = Scene::on_double("missed", Settings::default()).await;
+    for name in ["replaced", "deleted", "bereft"] {
+        scene.create(name, spec()).await;
+    }
+    let mut keys = Vec::new();
+    for name in ["replaced", "deleted", "bereft"] {
+        let user = user_name(&scene.ready(name).await);
+        keys.push(scene.only_key(&user, &format!("{name}-s3")).await);
+    }
+    scene.kill9().await;
+    // Another object of the same name: nobody saw the first one go.
+    scene.patch("replaced", json!({ "metadata": { "finalizers": null } })).await;
+    scene.users().delete("replaced", &DeleteParams::default()).await.unwrap();
+    scene.gone("replaced").await;
+    scene.create("replaced", spec()).await;
+    scene.users().delete("deleted", &DeleteParams::default()).await.unwrap();
+    scene.secrets().delete("bereft-s3", &DeleteParams::default()).await.unwrap();
+    scene.start(&[]).await;
+    scene.gone("deleted").await;
+    for (name, old) in [("replaced", &keys[0]), ("bereft", &keys[2])] {
+        let user = user_name(&scene.ready(name).await);
+        let secret = format!("{name}-s3");
+        scene
+            .see(&format!("{name} to have one key, a new one"), async || {
+                let found = scene.keys(&user).await;
+                let ids: Vec<_> = found.iter().filter_map(|key| key.access_key_id()).collect();
+                let held = crate::scene::data(&scene.secrets().get(&secret).await?)["AWS_ACCESS_KEY_ID"].clone();
+                ensure!(ids == [held.as_str()] && held != *old, "keys {ids:?}, the Secret holds {held}");
+                Ok(())
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_the_api_server_has_forgotten_is_begun_again() -> Result<()> {
+    // A control plane of its own, since it is restarted.
+    let folder = Folder::create("relist")?;
+    let mut kubernetes = Kubernetes::start(&cache::kubernetes().await?, folder.path()).await?;
+    let mut scene = Scene::on_double_without_operator("relist", Settings::default()).await;
+    let deploy = ground::repository().join("deploy").display().to_string();
+    scene.stand.kubernetes = kubernetes.access().clone();
+    scene.stand.kubernetes.kubectl(&["apply", "-k", &deploy]).await?;
+    let crd = "crd/s3accessusers.s3access.dev";
+    scene.stand.kubernetes.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", crd]).await?;
+    scene.stand.kubernetes.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT).await?;
+    scene.client = scene.stand.kubernetes.client().await?;
+    let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": scene.namespace } }))?;
+    Api::<Namespace>::all(scene.client.clone()).create(&Default::default(), &namespace).await?;
+    scene.start(&[]).await;
+    scene.create("reports", spec()).await;
+    let user = user_name(&scene.ready("reports").await);
+    kubernetes.stop_apiserver().await?;
+    kubernetes.start_apiserver().await?;
+    // The server's memory of changes begins anew: the resource versions that the operator knows are too old for it.
+    scene.patch("reports", json!({ "metadata": { "annotations": { "s3access.dev/rotate": "now" } } })).await;
+    scene.create("second", with(json!({ "userName": "second-of-relist" }))).await;
+    scene.ready("second").await;
+    scene
+        .see("the rotation", async || {
+            ensure!(scene.keys(&user).await.len() == 2, "one key");
+            Ok(())
+        })
+        .await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_edited_during_a_rotation_costs_no_key() {
+    let scene = Scene::on_double("edited", Settings::default()).await;
+    scene.create("reports", spec()).await;
+    let user = user_name(&scene.ready("reports").await);
+    let first = scene.only_key(&user, "reports-s3").await;
+    scene.proxy.forget();
+    scene.patch("reports", json!({ "metadata": { "annotations": { "s3access.dev/rotate": "now" } } })).await;
+    scene.proxy.called("CreateAccessKey", SOON).await.unwrap();
+    for number in 0..5 {
+        let patch = Patch::Merge(json!({ "metadata": { "labels": { "theirs": number.to_string() } } }));
+        scene.secrets().patch("reports-s3", &PatchParams::default(), &patch).await.unwrap();
+    }
+    scene
+        .see("the rotation to be done", async || {
+            let secret = scene.secrets().get("reports-s3").await?;
+            let held = crate::scene::data(&secret)["AWS_ACCESS_KEY_ID"].clone();
+            let ids: Vec<_> = scene.keys(&user).await.into_iter().filter_map(|key| key.access_key_id).collect();
+            ensure!(held != first && ids.len() == 2, "the Secret holds {held}, IAM {ids:?}");
+            ensure!(ids.contains(&held) && ids.contains(&first), "the Secret holds {held}, IAM {ids:?}");
+            ensure!(secret.metadata.labels.unwrap_or_default()["theirs"] == "4", "their label is gone");
+            Ok(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn rival_12_a_namespace_deleted_in_a_create_ends_and_leaves_nothing() {
+    let scene = Scene::on_double("nsdel", Settings::default()).await;
+    scene.proxy.inject("CreatePolicy", Fault::Error { status: 500, code: "ServiceFailure" });
+    scene.create("reports", spec()).await;
+    scene.proxy.called("CreateUser", SOON).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(scene.client.clone());
+    namespaces.delete(&scene.namespace, &DeleteParams::default()).await.unwrap();
+    scene
+        .see("the namespace to be gone", async || {
+            ensure!(namespaces.get_opt(&scene.namespace).await?.is_none(), "it is there");
+            Ok(())
+        })
+        .await;
+    assert_eq!(scene.left(), Vec::<String>::new());
+}

@@ -1,1 +1,117 @@
+//! Whose a user is: what an earlier cluster, an earlier object or somebody else has left behind.
 
+use anyhow::ensure;
+use ground::double::{Request, Settings, Tag};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::json;
+
+use crate::scene::{Scene, spec, user_name, with};
+
+const OLD_CLUSTER: &str = "the-old-cluster";
+const NEW_CLUSTER: &str = "the-new-cluster";
+
+impl Scene {
+    /// The CR goes, and all that Kubernetes holds of it; IAM is left as it is, as when a cluster is lost.
+    async fn lose_cluster(&mut self, name: &str) -> Secret {
+        self.kill9().await;
+        let secret = self.secrets().get(&format!("{name}-s3")).await.unwrap();
+        self.patch(name, json!({ "metadata": { "finalizers": null } })).await;
+        self.users().delete(name, &DeleteParams::default()).await.unwrap();
+        self.gone(name).await;
+        self.see("the Secret to be collected", async || {
+            let left = self.secrets().list(&Default::default()).await?.items;
+            ensure!(left.is_empty(), "{} Secrets are left", left.len());
+            Ok(())
+        })
+        .await;
+        secret
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_restored_from_a_backup_takes_its_users_over_by_its_cluster_id() {
+    let mut scene = Scene::on_double_without_operator("restore", Settings::default()).await;
+    let as_cluster = |id: &'static str| [("S3ACCESS_CLUSTER_ID", id), ("S3ACCESS_CLUSTER_NAME", "prod")];
+    let named = with(json!({ "userName": "restored" }));
+    scene.start(&as_cluster(OLD_CLUSTER)).await;
+    scene.create("reports", named.clone()).await;
+    let user = user_name(&scene.ready("reports").await);
+    let key = scene.only_key(&user, "reports-s3").await;
+    let backup = scene.lose_cluster("reports").await;
+
+    // The restore: the same objects with other UIDs, and the Secret with the reference to its dead owner.
+    scene.create("reports", named).await;
+    let mut restored = Secret { data: backup.data.clone(), ..Secret::default() };
+    restored.metadata.name = backup.metadata.name.clone();
+    restored.metadata.annotations = backup.metadata.annotations.clone();
+    restored.metadata.labels = backup.metadata.labels.clone();
+    restored.metadata.owner_references = backup.metadata.owner_references.clone();
+    scene.secrets().create(&PostParams::default(), &restored).await.unwrap();
+
+    scene.start(&as_cluster(NEW_CLUSTER)).await;
+    let (_, message) = scene.refused("reports", "ForeignUser").await;
+    assert!(message.contains("of cluster the-old-cluster"), "{message}");
+    assert_eq!(scene.keys(&user).await.len(), 1, "nothing was touched");
+    scene.terminate().await;
+
+    scene.start(&as_cluster(OLD_CLUSTER)).await;
+    scene.ready("reports").await;
+    let new = scene.only_key(&user, "reports-s3").await;
+    assert_ne!(new, key, "the old key's Secret was the dead owner's");
+    scene.delete("reports").await;
+    assert_eq!(scene.left(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn rival_9_what_was_just_created_is_never_taken_for_somebody_elses() {
+    // Replicas that are up to five seconds behind answer every read.
+    let settings = Settings { reads: ground::double::Lag::up_to_seconds(5), ..Settings::default() };
+    let scene = Scene::on_double("lagging", settings).await;
+    scene.create("reports", spec()).await;
+    let name = user_name(&scene.ready("reports").await);
+    scene.patch("reports", json!({ "spec": { "tags": { "team": "a" } } })).await;
+    scene.ready("reports").await;
+    scene.delete("reports").await;
+    scene
+        .see("nothing to be left", async || {
+            ensure!(scene.left().is_empty(), "{:?} of {name}", scene.left());
+            Ok(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn adoption_never_refuses_even_a_predecessor_and_if_owned_by_tag_takes_it_over() {
+    let mut scene = Scene::on_double("adoption", Settings::default()).await;
+    scene.create("reports", with(json!({ "userName": "adopted" }))).await;
+    let user = user_name(&scene.ready("reports").await);
+    scene.lose_cluster("reports").await;
+    scene.create("reports", with(json!({ "userName": "adopted", "adoption": "Never" }))).await;
+    scene.start(&[]).await;
+    let (_, message) = scene.refused("reports", "ForeignUser").await;
+    assert!(message.contains("set spec.adoption to IfOwnedByTag"), "{message}");
+    scene.patch("reports", json!({ "spec": { "adoption": "IfOwnedByTag" } })).await;
+    scene.ready("reports").await;
+    scene.only_key(&user, "reports-s3").await;
+}
+
+#[tokio::test]
+async fn rival_8_forged_tags_of_another_cluster_are_no_proof() {
+    let scene = Scene::on_double("forged", Settings::default()).await;
+    let tags = vec![
+        Tag::new("s3access.dev/cluster", "another-cluster"),
+        Tag::new("s3access.dev/owner", format!("{}/reports", scene.namespace)),
+        Tag::new("s3access.dev/uid", "00000000-0000-0000-0000-000000000000"),
+    ];
+    let user_name = "forged".to_owned();
+    let create = Request::CreateUser { user_name: user_name.clone(), path: None, permissions_boundary: None, tags };
+    scene.by_hand(&create);
+    scene.by_hand(&Request::CreateAccessKey { user_name: user_name.clone() });
+    let before = scene.by_hand(&Request::GetUser { user_name: user_name.clone() });
+    scene.create("reports", with(json!({ "userName": "forged" }))).await;
+    scene.refused("reports", "ForeignUser").await;
+    scene.delete("reports").await;
+    assert_eq!(scene.by_hand(&Request::GetUser { user_name }), before, "it is as it was");
+    assert_eq!(scene.keys("forged").await.len(), 1);
+}
