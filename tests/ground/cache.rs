@@ -1,5 +1,5 @@
-//! What is built or installed once: the Kubernetes programs and Python's packages, outside `target/`, keyed by what
-//! they are made from.
+//! What is built or installed once: the Kubernetes programs, versitygw and Python's packages, outside `target/`, keyed
+//! by what they are made from.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use crate::repository;
 
 /// The version that the API server reports; the module versions are in `tests/cluster/go.mod`.
 const KUBERNETES: &str = "v1.36.3";
+/// The version in `tests/gateway/go.mod`, for the name of the binary.
+const VERSITYGW: &str = "v1.8.0";
 
 /// Etcd, kube-apiserver, kube-controller-manager and kubectl.
 #[derive(Clone, Debug)]
@@ -43,27 +45,69 @@ pub async fn kubernetes() -> Result<Programs> {
     if let Some(folder) = std::env::var_os("KUBEBUILDER_ASSETS") {
         return Ok(Programs::Folder(PathBuf::from(folder)));
     }
-    let source = repository().join("tests/cluster");
-    let key = key(&[&source.join("go.mod"), &source.join("go.sum"), &source.join("main.go")])?;
-    let binary = root()?.join(format!("kubernetes-{KUBERNETES}-{key}"));
+    let package = "k8s.io/component-base/version";
+    let flags = format!("-s -w -X {package}.gitVersion={KUBERNETES} -X {package}.gitMajor=1 -X {package}.gitMinor=36");
+    let binary = go(&GoBuild {
+        name: format!("kubernetes-{KUBERNETES}"),
+        source: "tests/cluster",
+        made_from: &["go.mod", "go.sum", "main.go"],
+        flags: &flags,
+        package: ".",
+        takes: "about five minutes on two cores",
+    })
+    .await?;
+    Ok(Programs::Combined(binary))
+}
+
+/// versitygw, an S3 server with an IAM of its own, built where it is not there yet; that takes about a minute, once.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub async fn versitygw() -> Result<PathBuf> {
+    go(&GoBuild {
+        name: format!("versitygw-{VERSITYGW}"),
+        source: "tests/gateway",
+        made_from: &["go.mod", "go.sum"],
+        flags: "-s -w",
+        package: "github.com/versity/versitygw/cmd/versitygw",
+        takes: "about a minute on two cores",
+    })
+    .await
+}
+
+/// A program that is built from Go modules, whose versions and checksums are in the repository.
+struct GoBuild<'a> {
+    name: String,
+    /// The folder with `go.mod`.
+    source: &'a str,
+    /// The files in it that make the result what it is.
+    made_from: &'a [&'a str],
+    /// The linker's flags.
+    flags: &'a str,
+    package: &'a str,
+    takes: &'a str,
+}
+
+async fn go(build: &GoBuild<'_>) -> Result<PathBuf> {
+    let source = repository().join(build.source);
+    let files: Vec<PathBuf> = build.made_from.iter().map(|file| source.join(file)).collect();
+    let key = key(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    let binary = root()?.join(format!("{}-{key}", build.name));
     let _lock = lock(&binary).await?;
     if !binary.is_file() {
-        eprintln!("building Kubernetes {KUBERNETES} from its Go modules: about five minutes on two cores, once");
+        eprintln!("building {} from Go modules: {}, once", build.name, build.takes);
         let part = binary.with_extension("part");
-        let package = "k8s.io/component-base/version";
-        let flags =
-            format!("-s -w -X {package}.gitVersion={KUBERNETES} -X {package}.gitMajor=1 -X {package}.gitMinor=36");
         run(Command::new(which("go")?)
             .current_dir(&source)
             .env("CGO_ENABLED", "0")
-            .args(["build", "-mod=readonly", "-ldflags", &flags, "-o"])
+            .args(["build", "-mod=readonly", "-ldflags", build.flags, "-o"])
             .arg(&part)
-            .arg("."))
+            .arg(build.package))
         .await
-        .context("building tests/cluster")?;
+        .with_context(|| format!("building {}", build.source))?;
         fs::rename(&part, &binary)?;
     }
-    Ok(Programs::Combined(binary))
+    Ok(binary)
 }
 
 /// A virtual environment with moto and boto3, as `tests/aws/requirements.txt` pins them by hash; the path of its

@@ -11,10 +11,6 @@ pub struct Gap {
 /// The gaps of moto 5.2.5.
 pub const OF_MOTO: &[Gap] = &[
     Gap {
-        why: "AWS's managed policies are loaded only if an environment variable asks for them",
-        cases: &["policies_of_aws_can_be_attached"],
-    },
-    Gap {
         why: "Condition is ignored",
         cases: &["conditions_on_tags_of_the_request_hold", "conditions_on_tags_of_the_resource_hold"],
     },

@@ -1,76 +1,52 @@
 //! Other servers that stand in for AWS: moto, and versitygw's IAM.
 
-use std::ffi::OsString;
-use std::net::TcpListener;
-use std::process::Stdio;
-use std::time::Duration;
+use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use ground::moto::enforce;
-use tempfile::TempDir;
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use anyhow::{Context, Result};
+use ground::folders::Folder;
+use ground::moto::{Account, Moto, Partition};
+use ground::versitygw::VersityGw;
 
-use crate::target::{EVERYTHING, Target};
+use crate::target::Target;
 
 /// A running server; it ends with this.
 pub struct Server {
     /// The server, with the key of an administrator.
     pub target: Target,
-    _process: Child,
-    _folder: TempDir,
+    _running: Running,
+    _folder: Folder,
 }
 
-const REGION: &str = "us-east-1";
+/// What ends with it.
+enum Running {
+    Moto { _server: Moto },
+    VersityGw { _server: VersityGw },
+}
 
 /// A moto server that checks signatures and permissions, if `MOTO_SERVER` names its program.
 pub async fn moto() -> Result<Option<Server>> {
     let Some(program) = std::env::var_os("MOTO_SERVER") else {
         return Ok(None);
     };
-    let (address, folder) = (free_address()?, tempfile::tempdir()?);
-    let (host, port) = address.split_once(':').context("a port")?;
-    let process = start(program, &["-H", host, "-p", port], &address).await?;
-    // Until checks are switched on, any key will do to make an administrator.
-    let endpoint = format!("http://{address}");
-    let bootstrap = Target::new(endpoint.clone(), REGION, "AKIABOOTSTRAP", "bootstrap");
-    let (_, admin) = bootstrap.user_who_may(EVERYTHING).await?;
-    enforce(&address).await.context("reset-auth")?;
-    let target = Target::new(endpoint, REGION, admin.access_key_id(), admin.secret_access_key());
-    Ok(Some(Server { target, _process: process, _folder: folder }))
+    let folder = Folder::create("conformance")?;
+    let python = Path::new(&program).parent().context("the folder of moto_server")?;
+    let server = Moto::start(python, folder.path(), Partition::Aws).await?;
+    let target = target(server.account());
+    Ok(Some(Server { target, _running: Running::Moto { _server: server }, _folder: folder }))
 }
 
 /// The IAM of versitygw, if `VERSITYGW` names its program.
 pub async fn versitygw() -> Result<Option<Server>> {
-    const ROOT: (&str, &str) = ("AKIAROOTROOTROOTROOT", "secret-of-the-root-of-a-test");
     let Some(program) = std::env::var_os("VERSITYGW") else {
         return Ok(None);
     };
-    let (address, folder) = (free_address()?, tempfile::tempdir()?);
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let (store, socket) = (path("store"), path("socket"));
-    std::fs::create_dir(&store)?;
-    let root = ["--access", ROOT.0, "--secret", ROOT.1, "--port", &address];
-    let iam = ["iam", "--dir", &store, "--private-ports", &socket];
-    let process = start(program, &[root.as_slice(), iam.as_slice()].concat(), &address).await?;
-    let target = Target::new(format!("http://{address}"), REGION, ROOT.0, ROOT.1);
-    Ok(Some(Server { target, _process: process, _folder: folder }))
+    let folder = Folder::create("conformance")?;
+    let server = VersityGw::start(Path::new(&program), folder.path()).await?;
+    let target = target(server.account());
+    Ok(Some(Server { target, _running: Running::VersityGw { _server: server }, _folder: folder }))
 }
 
-fn free_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
-/// Starts a program with an empty environment, and waits until it listens.
-async fn start(program: OsString, arguments: &[&str], address: &str) -> Result<Child> {
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().kill_on_drop(true);
-    let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let mut patience = 300;
-    while TcpStream::connect(address).await.is_err() {
-        patience -= 1;
-        ensure!(patience > 0, "the server does not listen");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Ok(process)
+fn target(account: &Account) -> Target {
+    let region = account.partition.region();
+    Target::new(account.endpoint.clone(), region, &account.access_key_id, &account.secret_access_key)
 }
