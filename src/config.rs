@@ -6,6 +6,8 @@ use std::num::NonZeroU32;
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
+use crate::core::provider::Provider;
+
 /// The flags of `run`.
 #[derive(Args, Clone, Debug)]
 pub struct RunOptions {
@@ -33,6 +35,12 @@ pub struct RunOptions {
     /// How many users are reconciled side by side
     #[arg(long, env = "S3ACCESS_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
+    /// What serves IAM: AWS, or an S3-compatible system with inline policies and access keys
+    #[arg(long, env = "S3ACCESS_PROVIDER", default_value = "aws")]
+    pub provider: ProviderOption,
+    /// The account in the ARNs of an S3-compatible system that has no STS to ask [default: asked of STS]
+    #[arg(long, env = "S3ACCESS_ACCOUNT_ID", value_parser = account_id)]
+    pub account_id: Option<String>,
     /// At most so many requests a second to the AWS account
     #[arg(long, env = "S3ACCESS_REQUESTS_PER_SECOND", default_value = "10")]
     pub requests_per_second: NonZeroU32,
@@ -53,6 +61,24 @@ pub struct RunOptions {
     pub lease_name: String,
 }
 
+/// What serves IAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProviderOption {
+    /// AWS.
+    Aws,
+    /// A system that speaks a part of IAM's API beside S3's.
+    S3Compatible,
+}
+
+impl From<ProviderOption> for Provider {
+    fn from(option: ProviderOption) -> Self {
+        match option {
+            ProviderOption::Aws => Self::Aws,
+            ProviderOption::S3Compatible => Self::S3Compatible,
+        }
+    }
+}
+
 /// The form of the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -68,6 +94,13 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
         Ok(_) => Err("must be longer than nothing".to_owned()),
         Err(error) => Err(format!("not a duration such as 10h or 90s: {error}")),
     }
+}
+
+fn account_id(text: &str) -> Result<String, String> {
+    if text.len() == 12 && text.chars().all(|c| c.is_ascii_digit()) {
+        return Ok(text.to_owned());
+    }
+    Err("12 digits".to_owned())
 }
 
 /// What an IAM tag value may hold.

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -24,6 +25,16 @@ impl Lane {
         Self { limiter: RateLimiter::direct(Quota::per_second(requests_per_second)), metrics }
     }
 
+    /// Waits for a turn.
+    pub(super) async fn turn(&self) {
+        self.limiter.until_ready().await;
+    }
+
+    /// Counts a request that no client of the SDK has sent.
+    pub(super) fn count(&self, operation: &str, status: u16, took: Duration) {
+        self.metrics.aws_request(operation.to_owned(), status, Some(took));
+    }
+
     /// Waits for a turn, then sends.
     pub(super) async fn call<O, E>(
         &self,
@@ -34,7 +45,7 @@ impl Lane {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        self.limiter.until_ready().await;
+        self.turn().await;
         request.await.map_err(|error| {
             let error = AwsError::of(operation, object, &error);
             if error.kind == ErrorKind::Throttled {

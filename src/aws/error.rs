@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Unreachable,
     /// MalformedPolicyDocument.
     MalformedPolicy,
+    /// The server does not know the call: it is not AWS.
+    Unsupported,
     /// Anything else.
     Other,
 }
@@ -72,6 +74,7 @@ impl ErrorKind {
             | "InternalFailure"
             | "RequestTimeout" => Self::TryLater,
             "MalformedPolicyDocument" | "MalformedPolicyDocumentException" => Self::MalformedPolicy,
+            "InvalidAction" | "NotImplemented" | "MethodNotAllowed" | "UnknownOperationException" => Self::Unsupported,
             _ if status.is_some_and(|status| status >= 500) => Self::TryLater,
             _ => Self::Other,
         }
@@ -160,7 +163,7 @@ impl AwsError {
             ErrorKind::DeleteConflict => Reason::DeleteBlocked,
             // Read again, it will have come or gone.
             ErrorKind::NotFound | ErrorKind::AlreadyExists => Reason::Creating,
-            ErrorKind::Other => Reason::Failed,
+            ErrorKind::Unsupported | ErrorKind::Other => Reason::Failed,
         }
     }
 
@@ -185,6 +188,9 @@ impl AwsError {
             ErrorKind::InvalidCredentials => Some("replace the operator's AWS credentials, and check its clock"),
             ErrorKind::Unreachable => Some("check the network and AWS_ENDPOINT_URL; it is tried again"),
             ErrorKind::Throttled | ErrorKind::TryLater => Some("it is tried again more slowly"),
+            ErrorKind::Unsupported => Some(
+                "the server does not know this call: where it is S3-compatible and not AWS, set S3ACCESS_PROVIDER=s3-compatible, and S3ACCESS_ACCOUNT_ID if it has no STS",
+            ),
             ErrorKind::LimitExceeded => Some("raise the IAM quota, or remove what is not needed"),
             _ => None,
         }
@@ -223,7 +229,7 @@ fn find_credentials_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Cr
 }
 
 /// An error with its causes, which the SDK's Display leaves out.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

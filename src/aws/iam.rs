@@ -15,11 +15,23 @@ use super::call::Lane;
 use super::{AwsError, CreatedKey, ErrorKind, Iam, PolicyRecord, Result, UserRecord};
 use crate::core::observed::{AccessKey, Minted, PolicyVersion};
 use crate::core::policy::Document;
+use crate::core::provider::Provider;
 
 /// The SDK's IAM client, in the account's lane.
 pub(super) struct SdkIam {
     pub(super) client: aws_sdk_iam::Client,
     pub(super) lane: Arc<Lane>,
+    pub(super) provider: Provider,
+}
+
+impl SdkIam {
+    /// Where the provider may lack calls, one that it does not know says that there is none of what was asked for.
+    pub(super) fn known<T>(&self, answer: Result<T>) -> Result<Option<T>> {
+        match answer {
+            Err(error) if error.kind == ErrorKind::Unsupported && self.provider.may_lack_calls() => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
 }
 
 #[async_trait]
@@ -128,16 +140,16 @@ impl Iam for SdkIam {
 
     async fn get_access_key_last_used(&self, id: &str) -> Result<Option<Timestamp>> {
         let request = self.client.get_access_key_last_used().access_key_id(id);
-        let answer = found(self.lane.call("GetAccessKeyLastUsed", id, request.send()).await)?;
-        let used = answer.and_then(|answer| answer.access_key_last_used).and_then(|used| used.last_used_date);
+        let answer = self.known(found(self.lane.call("GetAccessKeyLastUsed", id, request.send()).await))?;
+        let used = answer.flatten().and_then(|answer| answer.access_key_last_used).and_then(|used| used.last_used_date);
         Ok(used.as_ref().and_then(timestamp))
     }
 
     async fn list_attached_user_policies(&self, user: &str) -> Result<BTreeSet<String>> {
         let request = self.client.list_attached_user_policies().user_name(user).into_paginator().items().send();
         let collected = request.collect::<std::result::Result<Vec<_>, _>>();
-        let listed = self.lane.call("ListAttachedUserPolicies", user, collected).await?;
-        Ok(listed.into_iter().filter_map(|policy| policy.policy_arn).collect())
+        let listed = self.known(self.lane.call("ListAttachedUserPolicies", user, collected).await)?;
+        Ok(listed.into_iter().flatten().filter_map(|policy| policy.policy_arn).collect())
     }
 
     async fn attach_user_policy(&self, user: &str, arn: &str) -> Result<()> {
@@ -168,8 +180,9 @@ impl Iam for SdkIam {
     }
 
     async fn get_policy(&self, arn: &str) -> Result<Option<PolicyRecord>> {
-        let answer = found(self.lane.call("GetPolicy", arn, self.client.get_policy().policy_arn(arn).send()).await)?;
-        Ok(answer.and_then(|answer| answer.policy).map(|policy| PolicyRecord {
+        let request = self.client.get_policy().policy_arn(arn);
+        let answer = self.known(found(self.lane.call("GetPolicy", arn, request.send()).await))?;
+        Ok(answer.flatten().and_then(|answer| answer.policy).map(|policy| PolicyRecord {
             tags: tags_from(policy.tags()),
             default_version: policy.default_version_id.unwrap_or_else(|| "v1".to_owned()),
         }))

@@ -5,11 +5,12 @@ mod error;
 mod iam;
 mod leftovers;
 mod metrics;
+mod s3;
 mod session;
 mod sts;
 
 pub use error::{AwsError, ErrorKind};
-pub use session::{Session, SessionOptions};
+pub use session::{Session, SessionOptions, SettingsError};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -137,6 +138,6 @@ pub trait Iam: Send + Sync {
 pub trait Sts: Send + Sync {
     /// GetCallerIdentity with the operator's own credentials: the account, and from its ARN the partition.
     async fn caller(&self) -> Result<Account>;
-    /// GetCallerIdentity with a user's key: whether AWS accepts it.
+    /// GetCallerIdentity with a user's key: whether AWS accepts it. At an S3-compatible system, ListBuckets.
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool>;
 }

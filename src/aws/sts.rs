@@ -7,6 +7,7 @@ use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::call::Lane;
+use super::s3::S3Endpoint;
 use super::{AwsError, ErrorKind, Result, Sts};
 use crate::core::desired::Account;
 
@@ -14,6 +15,30 @@ use crate::core::desired::Account;
 pub(super) struct SdkSts {
     pub(super) client: aws_sdk_sts::Client,
     pub(super) lane: Arc<Lane>,
+}
+
+/// An S3-compatible system: its keys are proven where its consumers use them, and it need not have an STS.
+pub(super) struct CompatibleSts {
+    /// STS, where the account is not given.
+    pub(super) sts: SdkSts,
+    /// The account, where it is given.
+    pub(super) account: Option<Account>,
+    /// Where consumers use their keys.
+    pub(super) s3: S3Endpoint,
+}
+
+#[async_trait]
+impl Sts for CompatibleSts {
+    async fn caller(&self) -> Result<Account> {
+        match &self.account {
+            Some(account) => Ok(account.clone()),
+            None => self.sts.caller().await,
+        }
+    }
+
+    async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool> {
+        self.s3.knows(&self.sts.lane, id, secret).await
+    }
 }
 
 const OPERATION: &str = "GetCallerIdentity";

@@ -26,6 +26,9 @@ enum Command {
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The settings do not go together.
+    #[error(transparent)]
+    Settings(#[from] crate::aws::SettingsError),
     /// Logging did not start.
     #[error(transparent)]
     Telemetry(#[from] crate::telemetry::Error),

@@ -56,8 +56,12 @@ pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
 async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Result<(), Error> {
     let client = client().await?;
     let cluster = cluster(&client, &options).await?;
-    let session_options = SessionOptions { requests_per_second: options.requests_per_second };
-    let session = Arc::new(Session::from_environment(&session_options, metrics.clone()).await);
+    let session_options = SessionOptions {
+        requests_per_second: options.requests_per_second,
+        provider: options.provider.into(),
+        account_id: options.account_id.clone(),
+    };
+    let session = Arc::new(Session::from_environment(&session_options, metrics.clone()).await?);
     info!(cluster_id = cluster.id, cluster_name = cluster.name, region = session.region, "starting");
     health.set_ready(true);
     let mut terminate = Terminate::new()?;

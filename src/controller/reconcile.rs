@@ -148,7 +148,8 @@ async fn look(ctx: &Context, user: &S3AccessUser) -> Outcome {
     if deleting {
         return pass(ctx, user, &owner, None).await;
     }
-    let desired = match Desired::of(user, account, &ctx.cluster) {
+    let desired = match Desired::of(user, account, &ctx.cluster).and_then(|desired| ctx.session.provider.check(desired))
+    {
         Ok(desired) => desired,
         Err(refusal) => {
             return refuse(ctx, user, Some(&owner), part_of(refusal.reason), refusal.reason, refusal.message).await;

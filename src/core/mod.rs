@@ -10,5 +10,6 @@ pub mod names;
 pub mod observed;
 pub mod plan;
 pub mod policy;
+pub mod provider;
 pub mod rotation;
 pub mod secret_data;

@@ -1,0 +1,107 @@
+//! Whether an S3 server knows a key: one signed ListBuckets, for systems whose STS is absent or is not what consumers
+//! talk to.
+//!
+//! A client of its own would be as large as IAM's, for one request; the SDK's signer and connector are there already.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use aws_smithy_http_client::default_connector;
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::call::Lane;
+use super::error::StatusOf;
+use super::{AwsError, ErrorKind, Result};
+
+const OPERATION: &str = "ListBuckets";
+
+/// An S3 endpoint.
+pub(super) struct S3Endpoint {
+    url: String,
+    region: String,
+    connector: Option<SharedHttpConnector>,
+}
+
+impl S3Endpoint {
+    /// The endpoint at that URL.
+    pub(super) fn new(url: &str, region: &str, connect_timeout: Duration, timeout: Duration) -> Self {
+        let settings = HttpConnectorSettings::builder().connect_timeout(connect_timeout).read_timeout(timeout).build();
+        let sleep = aws_smithy_async::rt::sleep::default_async_sleep();
+        let url = format!("{}/", url.trim_end_matches('/'));
+        Self { url, region: region.to_owned(), connector: default_connector(&settings, sleep) }
+    }
+
+    /// Whether the endpoint knows the key, whatever it lets the key do.
+    pub(super) async fn knows(&self, lane: &Lane, id: &str, secret: &SecretString) -> Result<bool> {
+        let request = self.signed(id, secret).ok_or_else(|| failed(id, ErrorKind::Other, "RequestNotSent", ""))?;
+        let connector = self.connector.as_ref().ok_or_else(|| failed(id, ErrorKind::Other, "RequestNotSent", ""))?;
+        lane.turn().await;
+        let started = Instant::now();
+        let answer = connector.call(request).await;
+        let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+        lane.count(OPERATION, status, started.elapsed());
+        let unreachable = |message: &str| failed(id, ErrorKind::Unreachable, "Unreachable", message);
+        let answer = answer.map_err(|error| unreachable(&super::error::chain(&error)))?;
+        if answer.status().is_success() {
+            return Ok(true);
+        }
+        let answer = with_body(answer).await.ok_or_else(|| unreachable("the answer broke off"))?;
+        let code = answer.code_in_body().unwrap_or("Unknown");
+        match ErrorKind::of_code(code, Some(status)) {
+            // Refused by a policy, it was known: authentication comes before authorization.
+            ErrorKind::AccessDenied => Ok(true),
+            ErrorKind::InvalidCredentials => Ok(false),
+            kind => Err(failed(id, kind, code, &format!("HTTP status {status}"))),
+        }
+    }
+
+    fn signed(&self, id: &str, secret: &SecretString) -> Option<HttpRequest> {
+        let mut settings = SigningSettings::default();
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        let identity = Credentials::from_keys(id, secret.expose_secret(), None).into();
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("s3")
+            .time(SystemTime::now())
+            .settings(settings)
+            .build()
+            .ok()?
+            .into();
+        let signable =
+            SignableRequest::new("GET", self.url.as_str(), std::iter::empty(), SignableBody::Bytes(b"")).ok()?;
+        let (instructions, _) = sign(signable, &params).ok()?.into_parts();
+        let mut request = HttpRequest::new(SdkBody::empty());
+        request.set_uri(self.url.as_str()).ok()?;
+        for (name, value) in instructions.headers() {
+            request.headers_mut().insert(name.to_owned(), value.to_owned());
+        }
+        Some(request)
+    }
+}
+
+/// The answer with its body in memory.
+async fn with_body(mut answer: HttpResponse) -> Option<HttpResponse> {
+    /// An error's body is a few hundred bytes.
+    const LONGEST: usize = 64 * 1024;
+    let mut body = ByteStream::new(answer.take_body());
+    let mut bytes = Vec::new();
+    while let Some(part) = body.next().await {
+        bytes.extend_from_slice(&part.ok()?);
+        if bytes.len() > LONGEST {
+            return None;
+        }
+    }
+    *answer.body_mut() = SdkBody::from(bytes);
+    Some(answer)
+}
+
+fn failed(id: &str, kind: ErrorKind, code: &str, message: &str) -> AwsError {
+    AwsError { operation: OPERATION, object: id.to_owned(), kind, code: code.to_owned(), message: message.to_owned() }
+}
