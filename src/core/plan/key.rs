@@ -202,15 +202,19 @@ impl View<'_> {
         plan.actions.push(Action::CreateAccessKey);
     }
 
-    /// The new key goes into the Secret once it has been seen to work several times in a row.
+    /// The new key goes into the Secret once it has been seen to work several times in a row, and is older than the
+    /// consistency window: the replicas that answered say nothing of the others, and the old key works meanwhile.
     fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, id: &str, created_at: Timestamp, plan: &mut Plan) {
         let successes = self.observed.probes.get(id).map_or(0, |probes| probes.successes);
         let message = format!(
-            "access key {id} replaces {} once AWS has accepted it {PROBES} times in a row; so far {successes}",
+            "access key {id} replaces {} once AWS has accepted it {PROBES} times in a row, and has had time to spread it; accepted so far: {successes}",
             current.id
         );
+        let spread_at = later(created_at, self.waits.consistency_window);
         plan.parts.key = Progress::Waiting(Reason::Rotating, message);
-        if successes >= PROBES {
+        if successes >= PROBES && spread_at > self.now {
+            plan.wake(spread_at);
+        } else if successes >= PROBES {
             plan.actions.push(Action::WriteSecret {
                 key_id: id.to_owned(),
                 record: SecretRecord {
