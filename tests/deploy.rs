@@ -147,6 +147,24 @@ fn iam_policies_differ_only_by_partition() {
     assert_eq!(aws.replace("\"arn:aws:", "\"arn:aws-cn:"), china);
 }
 
+/// What an S3-compatible system is asked to allow is no more than what AWS is, and fits into a user.
+#[test]
+fn the_iam_policy_for_s3_compatible_systems_is_a_part_of_the_one_for_aws() {
+    let text = read("deploy/iam/operator-policy.s3-compatible.json");
+    let part: Value = serde_json::from_str(&text).unwrap();
+    let whole: Value = serde_json::from_str(&read("deploy/iam/operator-policy.aws.json")).unwrap();
+    assert!(part.to_string().len() <= 2_048, "over IAM's limit on inline policies");
+    for statement in part["Statement"].as_array().unwrap() {
+        let statements = whole["Statement"].as_array().unwrap();
+        let same = statements.iter().find(|other| other["Sid"] == statement["Sid"]).unwrap();
+        for element in ["Effect", "Resource", "Condition"] {
+            assert_eq!(statement[element], same[element], "{}", statement["Sid"]);
+        }
+        let allowed: BTreeSet<&str> = strings(&same["Action"]).into_iter().collect();
+        assert!(strings(&statement["Action"]).iter().all(|action| allowed.contains(action)), "{}", statement["Sid"]);
+    }
+}
+
 #[test]
 fn the_iam_policy_is_least_and_fits_iam() {
     let text = read("deploy/iam/operator-policy.aws.json");

@@ -24,16 +24,6 @@ pub(super) struct SdkIam {
     pub(super) provider: Provider,
 }
 
-impl SdkIam {
-    /// Where the provider may lack calls, one that it does not know says that there is none of what was asked for.
-    pub(super) fn known<T>(&self, answer: Result<T>) -> Result<Option<T>> {
-        match answer {
-            Err(error) if error.kind == ErrorKind::Unsupported && self.provider.may_lack_calls() => Ok(None),
-            answer => answer.map(Some),
-        }
-    }
-}
-
 #[async_trait]
 impl Iam for SdkIam {
     async fn get_user(&self, user: &str) -> Result<Option<UserRecord>> {
@@ -140,16 +130,22 @@ impl Iam for SdkIam {
 
     async fn get_access_key_last_used(&self, id: &str) -> Result<Option<Timestamp>> {
         let request = self.client.get_access_key_last_used().access_key_id(id);
-        let answer = self.known(found(self.lane.call("GetAccessKeyLastUsed", id, request.send()).await))?;
-        let used = answer.flatten().and_then(|answer| answer.access_key_last_used).and_then(|used| used.last_used_date);
+        let answer = match self.lane.call("GetAccessKeyLastUsed", id, request.send()).await {
+            Err(error) if error.kind == ErrorKind::Unsupported && !self.provider.has_all_of_iam() => None,
+            answer => found(answer)?,
+        };
+        let used = answer.and_then(|answer| answer.access_key_last_used).and_then(|used| used.last_used_date);
         Ok(used.as_ref().and_then(timestamp))
     }
 
     async fn list_attached_user_policies(&self, user: &str) -> Result<BTreeSet<String>> {
+        if !self.provider.has_all_of_iam() {
+            return Ok(BTreeSet::new());
+        }
         let request = self.client.list_attached_user_policies().user_name(user).into_paginator().items().send();
         let collected = request.collect::<std::result::Result<Vec<_>, _>>();
-        let listed = self.known(self.lane.call("ListAttachedUserPolicies", user, collected).await)?;
-        Ok(listed.into_iter().flatten().filter_map(|policy| policy.policy_arn).collect())
+        let listed = self.lane.call("ListAttachedUserPolicies", user, collected).await?;
+        Ok(listed.into_iter().filter_map(|policy| policy.policy_arn).collect())
     }
 
     async fn attach_user_policy(&self, user: &str, arn: &str) -> Result<()> {
@@ -180,9 +176,11 @@ impl Iam for SdkIam {
     }
 
     async fn get_policy(&self, arn: &str) -> Result<Option<PolicyRecord>> {
-        let request = self.client.get_policy().policy_arn(arn);
-        let answer = self.known(found(self.lane.call("GetPolicy", arn, request.send()).await))?;
-        Ok(answer.flatten().and_then(|answer| answer.policy).map(|policy| PolicyRecord {
+        if !self.provider.has_all_of_iam() {
+            return Ok(None);
+        }
+        let answer = found(self.lane.call("GetPolicy", arn, self.client.get_policy().policy_arn(arn).send()).await)?;
+        Ok(answer.and_then(|answer| answer.policy).map(|policy| PolicyRecord {
             tags: tags_from(policy.tags()),
             default_version: policy.default_version_id.unwrap_or_else(|| "v1".to_owned()),
         }))

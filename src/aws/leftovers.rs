@@ -7,15 +7,18 @@ use super::iam::{SdkIam, gone};
 use super::{ErrorKind, Result};
 
 pub(super) async fn clear(iam: &SdkIam, user: &str) -> Result<()> {
-    let SdkIam { client, lane, .. } = iam;
-    iam.known(gone(lane.call("DeleteLoginProfile", user, client.delete_login_profile().user_name(user).send()).await))?;
+    let SdkIam { client, lane, provider } = iam;
     let listed = lane.call("ListUserPolicies", user, client.list_user_policies().user_name(user).send()).await?;
     for name in listed.policy_names() {
         let request = client.delete_user_policy().user_name(user).policy_name(name);
         gone(lane.call("DeleteUserPolicy", name, request.send()).await)?;
     }
-    let listed = lane.call("ListGroupsForUser", user, client.list_groups_for_user().user_name(user).send()).await;
-    for group in iam.known(listed)?.iter().flat_map(|listed| listed.groups()) {
+    if !provider.has_all_of_iam() {
+        return Ok(());
+    }
+    gone(lane.call("DeleteLoginProfile", user, client.delete_login_profile().user_name(user).send()).await)?;
+    let listed = lane.call("ListGroupsForUser", user, client.list_groups_for_user().user_name(user).send()).await?;
+    for group in listed.groups() {
         let request = client.remove_user_from_group().user_name(user).group_name(&group.group_name);
         gone(lane.call("RemoveUserFromGroup", &group.group_name, request.send()).await)?;
     }
@@ -23,10 +26,9 @@ pub(super) async fn clear(iam: &SdkIam, user: &str) -> Result<()> {
     clear_credentials(iam, user).await
 }
 
-async fn clear_devices(iam: &SdkIam, user: &str) -> Result<()> {
-    let SdkIam { client, lane, .. } = iam;
-    let listed = lane.call("ListMFADevices", user, client.list_mfa_devices().user_name(user).send()).await;
-    for device in iam.known(listed)?.iter().flat_map(|listed| listed.mfa_devices()) {
+async fn clear_devices(SdkIam { client, lane, .. }: &SdkIam, user: &str) -> Result<()> {
+    let listed = lane.call("ListMFADevices", user, client.list_mfa_devices().user_name(user).send()).await?;
+    for device in listed.mfa_devices() {
         let serial = &device.serial_number;
         let request = client.deactivate_mfa_device().user_name(user).serial_number(serial);
         gone(lane.call("DeactivateMFADevice", serial, request.send()).await)?;

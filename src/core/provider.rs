@@ -14,9 +14,10 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// Whether a call that the server does not know stands for "there is none of it here".
-    pub fn may_lack_calls(self) -> bool {
-        self == Self::S3Compatible
+    /// Whether there is more to a user than tags, inline policies and access keys. Where there is not, nothing of it is
+    /// asked for: a server that does not know a call may just as well say that it is not allowed.
+    pub fn has_all_of_iam(self) -> bool {
+        self == Self::Aws
     }
 
     /// Refuses what the server could not keep, before anything is made. Some servers ignore a boundary without a word.
