@@ -99,7 +99,23 @@ impl Account {
         let created = iam.create_policy().policy_name(name).policy_document(policy).send().await?;
         let arn = created.policy.and_then(|policy| policy.arn).context("no ARN in the answer")?;
         iam.attach_user_policy().user_name(name).policy_arn(arn).send().await?;
-        let key = iam.create_access_key().user_name(name).send().await?.access_key.context("no key in the answer")?;
+        self.key_of(name).await
+    }
+
+    /// The same where there are no managed policies.
+    ///
+    /// # Errors
+    /// Where IAM refuses.
+    pub async fn create_identity_inline(&self, name: &str, policy: &str) -> Result<Self> {
+        let iam = self.iam();
+        iam.create_user().user_name(name).send().await?;
+        iam.put_user_policy().user_name(name).policy_name(name).policy_document(policy).send().await?;
+        self.key_of(name).await
+    }
+
+    async fn key_of(&self, user: &str) -> Result<Self> {
+        let made = self.iam().create_access_key().user_name(user).send().await?;
+        let key = made.access_key.context("no key in the answer")?;
         Ok(Self { access_key_id: key.access_key_id, secret_access_key: key.secret_access_key, ..self.clone() })
     }
 }

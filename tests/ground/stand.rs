@@ -12,6 +12,7 @@ use crate::folders::Folder;
 use crate::kubernetes::{Access, Kubernetes};
 use crate::moto::{Account, Moto, Partition};
 use crate::operator::Operator;
+use crate::versitygw::VersityGw;
 use crate::{cache, repository};
 
 /// The environment variable that names the file with the [`Stand`] of a running ground.
@@ -139,6 +140,18 @@ impl Stand {
         Ok(Self { aws, operator_identity, ..self })
     }
 
+    /// The same, with IAM and S3 served by versitygw, under the policy that is shipped for S3-compatible systems.
+    ///
+    /// # Errors
+    /// Where the operator's IAM identity cannot be made.
+    pub async fn on_versitygw(self, server: &VersityGw) -> Result<Self> {
+        let aws = server.account().clone();
+        let policy: serde_json::Value = serde_json::from_str(&shipped("s3-compatible")?)?;
+        // White space counts there.
+        let operator_identity = aws.create_identity_inline("s3-access-operator", &policy.to_string()).await?;
+        Ok(Self { aws, operator_identity, ..self })
+    }
+
     /// Starts an operator as its shipped service account and with its shipped IAM policy, with these settings beside.
     ///
     /// # Errors
@@ -159,7 +172,11 @@ impl Stand {
 
 /// The operator's own IAM policy, as shipped.
 fn shipped_policy(partition: Partition) -> Result<String> {
-    let path = repository().join(format!("deploy/iam/operator-policy.{}.json", partition.name()));
+    shipped(partition.name())
+}
+
+fn shipped(name: &str) -> Result<String> {
+    let path = repository().join(format!("deploy/iam/operator-policy.{name}.json"));
     fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }
 

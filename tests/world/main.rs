@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod consumer;
 mod crash;
 mod leftovers;
 mod lifecycle;
 mod races;
 mod rest;
 mod restore;
+mod rotation;
 mod scene;
 mod secrecy;
