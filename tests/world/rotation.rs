@@ -1,17 +1,20 @@
 //! Rotation as a workload sees it: no request fails, whatever the operator lives through.
 
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Result, ensure};
 use aws_sdk_iam::types::StatusType;
 use ground::double::{Lag, Settings};
 use ground::folders::Folder;
+use ground::proxy::Fault;
 use ground::stand::Stand;
 use ground::versitygw::VersityGw;
+use ground::wait::throughout;
 use serde_json::{Value, json};
 
 use crate::consumer::{Consumer, create_bucket};
-use crate::scene::{Scene, user_name};
+use crate::scene::{SOON, Scene, user_name, with};
 
 /// Annotates the CR so that its key is replaced, each value once.
 fn rotate(value: &str) -> Value {
@@ -60,6 +63,40 @@ impl Scene {
     async fn status_of(&self, user: &str, key: &str) -> Option<StatusType> {
         let keys = self.keys(user).await;
         keys.into_iter().find(|found| found.access_key_id() == Some(key)).and_then(|found| found.status)
+    }
+
+    /// When IAM says that a key was made.
+    async fn created_at(&self, user: &str, key: &str) -> Result<SystemTime> {
+        let keys = self.keys(user).await;
+        let found = keys.into_iter().find(|found| found.access_key_id() == Some(key)).context("no such key")?;
+        Ok(found.create_date.context("no date")?.try_into()?)
+    }
+
+    async fn aged(&self, user: &str, key: &str, seconds: u64) {
+        self.see(&format!("{key} to be {seconds} s old"), async || {
+            let age = SystemTime::now().duration_since(self.created_at(user, key).await?)?;
+            ensure!(age > Duration::from_secs(seconds), "{age:?}");
+            Ok(())
+        })
+        .await;
+    }
+
+    async fn statuses(&self, user: &str) -> Vec<StatusType> {
+        self.keys(user).await.into_iter().filter_map(|key| key.status).collect()
+    }
+
+    /// The end of a rotation: one key, the Secret's, and nothing more to do.
+    async fn rotated(&self, user: &str, old: &str) -> String {
+        self.see("the rotation to have ended", async || {
+            let keys = self.keys(user).await;
+            ensure!(keys.len() == 1 && keys[0].access_key_id() != Some(old), "{keys:?}");
+            let status = self.users().get("reports").await?.status.context("no status")?;
+            ensure!(status.retiring_key.is_none(), "{:?}", status.retiring_key);
+            Ok(())
+        })
+        .await;
+        self.ready("reports").await;
+        self.only_key(user, "reports-s3").await
     }
 
     /// Two rotations, each through the whole life of the old key, under a workload's load.
@@ -154,4 +191,177 @@ async fn invariant_3_without_its_overlap_a_rotation_does_fail_requests() {
     consumer.see("failures", |report| report.failures.contains_key("InvalidAccessKeyId")).await;
     consumer.follow(true);
     consumer.uses(&new, 20).await;
+}
+
+#[tokio::test]
+async fn an_s3_compatible_system_is_asked_for_nothing_that_it_cannot_keep() {
+    let Compatible { scene, server: _server, _folder } = Compatible::new("refused-gw").await;
+    let inline = json!({ "type": "Inline" });
+    let (arn, boundary) = ("arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", "arn:aws:iam::aws:policy/PowerUserAccess");
+    for (name, spec, word) in [
+        ("managed", with(json!({})), "policy.type: Inline"),
+        ("attached", with(json!({ "policy": inline, "managedPolicyArns": [arn] })), "policy.type: Inline"),
+        ("bounded", with(json!({ "policy": inline, "permissionsBoundaryArn": boundary })), "permissionsBoundaryArn"),
+    ] {
+        scene.create(name, spec).await;
+        let (_, message) = scene.refused(name, "InvalidPolicy").await;
+        assert!(message.contains(word), "{message}");
+    }
+    let users = scene.iam.list_users().send().await.unwrap();
+    assert_eq!(users.users().len(), 1, "nobody but the operator: {users:?}");
+    scene.patch("managed", json!({ "spec": { "policy": inline } })).await;
+    let user = user_name(&scene.ready("managed").await);
+    let shown = scene.iam.get_user_policy().user_name(&user).policy_name(&user).send().await.unwrap();
+    assert!(shown.policy_document().contains("team-a-reports"), "{shown:?}");
+    scene.delete("managed").await;
+    scene.delete("bounded").await;
+    let users = scene.iam.list_users().send().await.unwrap();
+    assert_eq!(users.users().len(), 1, "{users:?}");
+}
+
+#[tokio::test]
+async fn rival_13_the_schedule_is_computed_from_create_date_through_edits_and_failover() {
+    let mut scene = Scene::on_double("schedule", Settings::default()).await;
+    scene.create("reports", rotating("2160h", "2s")).await;
+    let user = user_name(&scene.ready("reports").await);
+    let first = scene.only_key(&user, "reports-s3").await;
+    scene.aged(&user, &first, 12).await;
+
+    // Due since two seconds by the edited interval, which is counted from the key and not from the edit.
+    let edited = SystemTime::now();
+    scene.patch("reports", json!({ "spec": rotating("10s", "2s") })).await;
+    let second = scene.replaced(&first).await;
+    let made = scene.created_at(&user, &second).await.unwrap();
+    assert!(made < edited + Duration::from_secs(8), "the interval was counted from the edit");
+
+    // Nothing is lost with the process that made the key.
+    scene.kill9().await;
+    scene.aged(&user, &second, 6).await;
+    scene.start(&[]).await;
+    let third = scene.replaced(&second).await;
+    let interval = scene.created_at(&user, &third).await.unwrap().duration_since(made).unwrap();
+    assert!(interval >= Duration::from_secs(9), "too early: {interval:?}");
+    assert!(interval < Duration::from_secs(15), "the interval was counted from the restart: {interval:?}");
+
+    let longer = json!({ "spec": rotating("2160h", "2s") });
+    scene.patch("reports", longer).await;
+    let last = scene.rotated(&user, &second).await;
+    let created = scene.created_at(&user, &last).await.unwrap();
+    let status = scene.ready("reports").await.status.unwrap();
+    let due = SystemTime::from(status.next_rotation_at.unwrap().0);
+    assert_eq!(due.duration_since(created).unwrap(), Duration::from_secs(2160 * 3600));
+}
+
+fn rotating(interval: &str, overlap: &str) -> Value {
+    with(json!({ "accessKey": { "rotation": { "interval": interval, "overlap": overlap } } }))
+}
+
+/// Where in a rotation an operator is killed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stage {
+    BeforeTheProbe,
+    BetweenProbeAndSwap,
+    InTheOverlap,
+}
+
+/// Kills the operator in that stage, and starts another that knows nothing.
+async fn a_failover_ends_with_one_key(stage: Stage) {
+    let name = format!("failover-{}", stage as u8);
+    let mut scene = Scene::on_double_without_operator(&name, Settings::default()).await;
+    scene.start(&[("S3ACCESS_CONSISTENCY_WINDOW", "5s")]).await;
+    scene.create("reports", rotating("2160h", "3s")).await;
+    let user = user_name(&scene.ready("reports").await);
+    let old = scene.only_key(&user, "reports-s3").await;
+    scene.aged(&user, &old, 6).await;
+    scene.proxy.forget();
+    if stage == Stage::BeforeTheProbe {
+        scene.proxy.inject("GetCallerIdentity", Fault::HeldAnswer);
+    }
+    scene.patch("reports", rotate("1")).await;
+    match stage {
+        Stage::BeforeTheProbe => scene.proxy.called("GetCallerIdentity", SOON).await.unwrap(),
+        Stage::BetweenProbeAndSwap => {
+            scene
+                .see("three probes", async || {
+                    let probes = scene.proxy.counts().get("GetCallerIdentity").copied().unwrap_or_default();
+                    ensure!(probes >= 3, "{probes}");
+                    Ok(())
+                })
+                .await;
+        }
+        Stage::InTheOverlap => drop(scene.replaced(&old).await),
+    }
+    scene.kill9().await;
+    let swapped = scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"] != old;
+    assert_eq!(swapped, stage == Stage::InTheOverlap, "killed too late");
+    assert_eq!(scene.statuses(&user).await, [StatusType::Active, StatusType::Active]);
+    let made: Vec<String> = scene.keys(&user).await.into_iter().filter_map(|key| key.access_key_id).collect();
+
+    scene.start(&[]).await;
+    let last = scene.rotated(&user, &old).await;
+    assert_eq!(made.contains(&last), stage == Stage::InTheOverlap, "a key whose secret half died is in no Secret");
+    let once = throughout("the annotation rotates once", Duration::from_secs(3), async || {
+        let keys = scene.keys(&user).await;
+        ensure!(keys.len() == 1 && keys[0].access_key_id() == Some(last.as_str()), "{keys:?}");
+        Ok(())
+    });
+    once.await.unwrap();
+}
+
+#[tokio::test]
+async fn rival_13_killed_before_the_probe_the_rotation_ends_with_one_key() {
+    a_failover_ends_with_one_key(Stage::BeforeTheProbe).await;
+}
+
+#[tokio::test]
+async fn rival_13_killed_between_probe_and_swap_the_rotation_ends_with_one_key() {
+    a_failover_ends_with_one_key(Stage::BetweenProbeAndSwap).await;
+}
+
+#[tokio::test]
+async fn rival_13_killed_in_the_overlap_the_rotation_ends_with_one_key() {
+    a_failover_ends_with_one_key(Stage::InTheOverlap).await;
+}
+
+#[tokio::test]
+async fn a_rotation_asked_for_while_suspended_waits_until_the_key_is_active_again() {
+    let scene = Scene::on_double("suspended", Settings::default()).await;
+    scene.create("reports", rotating("2160h", "2s")).await;
+    let user = user_name(&scene.ready("reports").await);
+    let first = scene.only_key(&user, "reports-s3").await;
+    scene.patch("reports", json!({ "spec": { "accessKey": { "status": "Inactive" } } })).await;
+    scene.refused("reports", "Suspended").await;
+    assert_eq!(scene.status_of(&user, &first).await, Some(StatusType::Inactive));
+
+    scene.patch("reports", rotate("1")).await;
+    let still = throughout("no key is made for somebody who may use none", Duration::from_secs(4), async || {
+        let keys = scene.keys(&user).await;
+        ensure!(keys.len() == 1 && keys[0].access_key_id() == Some(first.as_str()), "{keys:?}");
+        Ok(())
+    });
+    still.await.unwrap();
+    assert_eq!(scene.statuses(&user).await, [StatusType::Inactive]);
+
+    scene.patch("reports", json!({ "spec": { "accessKey": { "status": "Active" } } })).await;
+    scene.rotated(&user, &first).await;
+}
+
+#[tokio::test]
+async fn suspended_in_the_overlap_both_keys_are_inactive_and_come_back() {
+    let scene = Scene::on_double("suspend-overlap", Settings::default()).await;
+    scene.create("reports", rotating("2160h", "1h")).await;
+    let user = user_name(&scene.ready("reports").await);
+    let first = scene.only_key(&user, "reports-s3").await;
+    scene.patch("reports", rotate("1")).await;
+    let second = scene.replaced(&first).await;
+    scene.ready("reports").await;
+    scene.patch("reports", json!({ "spec": { "suspend": true } })).await;
+    scene.refused("reports", "Suspended").await;
+    assert_eq!(scene.statuses(&user).await, [StatusType::Inactive, StatusType::Inactive]);
+    scene.patch("reports", json!({ "spec": { "suspend": false } })).await;
+    scene.ready("reports").await;
+    assert_eq!(scene.statuses(&user).await, [StatusType::Active, StatusType::Active]);
+    assert_eq!(scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"], second);
+    scene.delete("reports").await;
+    assert_eq!(scene.named(&user).await, Vec::<String>::new());
 }
