@@ -70,6 +70,9 @@ impl Session {
     /// # Errors
     /// [`SettingsError`], before any request.
     pub async fn from_environment(options: &SessionOptions, metrics: Arc<Metrics>) -> Result<Self, SettingsError> {
+        if options.provider == Provider::Aws && options.account_id.is_some() {
+            return Err(SettingsError::AccountOfAws);
+        }
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -90,7 +93,6 @@ impl Session {
         let iam = Arc::new(SdkIam { client: aws_sdk_iam::Client::from_conf(iam), lane: lane.clone(), provider });
         let sts = SdkSts { client: aws_sdk_sts::Client::from_conf(sts), lane };
         let sts: Arc<dyn Sts> = match provider {
-            Provider::Aws if options.account_id.is_some() => return Err(SettingsError::AccountOfAws),
             Provider::Aws => Arc::new(sts),
             Provider::S3Compatible => {
                 let url = s3_endpoint.as_ref().ok_or(SettingsError::NoS3Endpoint)?;
@@ -113,5 +115,18 @@ impl Session {
     /// That of sts:GetCallerIdentity.
     pub async fn account(&self) -> super::Result<&Account> {
         self.account.get_or_try_init(|| self.sts.caller()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn rival_19_the_account_of_aws_is_asked_for_and_not_set() {
+        let account_id = Some("123456789012".to_owned());
+        let options = SessionOptions { requests_per_second: NonZeroU32::MIN, provider: Provider::Aws, account_id };
+        let refused = Session::from_environment(&options, Arc::new(Metrics::default())).await;
+        assert!(matches!(refused, Err(SettingsError::AccountOfAws)));
     }
 }

@@ -1,6 +1,7 @@
 //! World-state tests: a real API server, moto, the operator's own process under its shipped RBAC and IAM policy. They
 //! look at what is in IAM, in the Secret and in the CR, never at the order of calls.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "some say what they measured")]
 
 mod bad_input;
 mod consumer;
