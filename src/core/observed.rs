@@ -249,6 +249,13 @@ impl Observed {
             .find_map(|secret| secret.key.as_ref().map(|key| (secret, key)))
     }
 
+    /// A key that a Secret holds has been delivered, also where the answer to that write was lost: it is no longer a new
+    /// one on its way, to be swapped in or given up.
+    pub fn forget_delivered(&mut self) {
+        let held = self.held().map(|(_, key)| key.id.clone());
+        self.minted.take_if(|minted| Some(&minted.id) == held.as_ref());
+    }
+
     /// Brings the picture up to date after an action, as IAM and Kubernetes do by their documented effects.
     pub fn record(&mut self, owner: &Owner, action: &Action, effect: &Effect, now: Timestamp) {
         match (action, effect) {
