@@ -185,6 +185,9 @@ impl AwsError {
             ErrorKind::InvalidCredentials => Some("replace the operator's AWS credentials, and check its clock"),
             ErrorKind::Unreachable => Some("check the network and AWS_ENDPOINT_URL; it is tried again"),
             ErrorKind::Throttled | ErrorKind::TryLater => Some("it is tried again more slowly"),
+            ErrorKind::Other if self.code == "InvalidAction" => Some(
+                "this system lacks the call: without managed policies, use spec.policy.type Inline and no spec.managedPolicyArns",
+            ),
             ErrorKind::LimitExceeded => Some("raise the IAM quota, or remove what is not needed"),
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! What is built or installed once: the Kubernetes programs and Python's packages, outside `target/`, keyed by what
+//! What is built or installed once: the Kubernetes programs, versitygw and Python's packages, outside `target/`, keyed by what
 //! they are made from.
 
 use std::fs::{self, File};
@@ -45,25 +45,42 @@ pub async fn kubernetes() -> Result<Programs> {
     }
     let source = repository().join("tests/cluster");
     let key = key(&[&source.join("go.mod"), &source.join("go.sum"), &source.join("main.go")])?;
-    let binary = root()?.join(format!("kubernetes-{KUBERNETES}-{key}"));
+    let package = "k8s.io/component-base/version";
+    let flags = format!("-s -w -X {package}.gitVersion={KUBERNETES} -X {package}.gitMajor=1 -X {package}.gitMinor=36");
+    let what = format!("Kubernetes {KUBERNETES} from its Go modules: about five minutes on two cores");
+    let name = format!("kubernetes-{KUBERNETES}-{key}");
+    Ok(Programs::Combined(go_build(&what, &name, &source, &flags, ".").await?))
+}
+
+/// versitygw: an S3 server with an IAM of its own, as `tests/gateway/go.mod` pins it.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub async fn versitygw() -> Result<PathBuf> {
+    let source = repository().join("tests/gateway");
+    let name = format!("versitygw-{}", key(&[&source.join("go.mod"), &source.join("go.sum")])?);
+    let package = "github.com/versity/versitygw/cmd/versitygw";
+    go_build("versitygw from its Go modules: about a minute on two cores", &name, &source, "-s -w", package).await
+}
+
+/// A package of the Go module in `source`, built where it is not there yet; the binary.
+async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &str) -> Result<PathBuf> {
+    let binary = root()?.join(name);
     let _lock = lock(&binary).await?;
     if !binary.is_file() {
-        eprintln!("building Kubernetes {KUBERNETES} from its Go modules: about five minutes on two cores, once");
+        eprintln!("building {what}, once");
         let part = binary.with_extension("part");
-        let package = "k8s.io/component-base/version";
-        let flags =
-            format!("-s -w -X {package}.gitVersion={KUBERNETES} -X {package}.gitMajor=1 -X {package}.gitMinor=36");
         run(Command::new(which("go")?)
-            .current_dir(&source)
+            .current_dir(source)
             .env("CGO_ENABLED", "0")
-            .args(["build", "-mod=readonly", "-ldflags", &flags, "-o"])
+            .args(["build", "-mod=readonly", "-ldflags", flags, "-o"])
             .arg(&part)
-            .arg("."))
+            .arg(package))
         .await
-        .context("building tests/cluster")?;
+        .with_context(|| format!("building {package} in {}", source.display()))?;
         fs::rename(&part, &binary)?;
     }
-    Ok(Programs::Combined(binary))
+    Ok(binary)
 }
 
 /// A virtual environment with moto and boto3, as `tests/aws/requirements.txt` pins them by hash; the path of its

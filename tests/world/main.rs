@@ -15,5 +15,6 @@ mod lifecycle;
 mod races;
 mod rest;
 mod restore;
+mod rotation;
 mod scene;
 mod secrecy;

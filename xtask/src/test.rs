@@ -20,6 +20,7 @@ pub(crate) async fn run(args: &[String]) -> Result<()> {
     let operator = build_operator().await?;
     let built = cargo().args(["test", "--locked", "--workspace", "--no-run"]).status().await?;
     ensure!(built.success(), "the tests do not build");
+    let versitygw = ground::cache::versitygw().await?;
     let ground = Ground::start(Partition::Aws, &operator).await?;
     let mut child = cargo()
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
@@ -27,6 +28,7 @@ pub(crate) async fn run(args: &[String]) -> Result<()> {
         .env(STATE, ground.state())
         // The conformance suite starts servers of its own.
         .env("MOTO_SERVER", ground.stand().python.join("moto_server"))
+        .env("VERSITYGW", &versitygw)
         .stdout(Stdio::piped())
         .spawn()?;
     let mut count = Count::default();

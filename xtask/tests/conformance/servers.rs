@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ground::moto::enforce;
+use ground::moto::{Account, enforce};
+use ground::versitygw::VersityGw;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -40,21 +42,24 @@ pub async fn moto() -> Result<Option<Server>> {
     Ok(Some(Server { target, _process: process, _folder: folder }))
 }
 
-/// The IAM of versitygw, if `VERSITYGW` names its program.
-pub async fn versitygw() -> Result<Option<Server>> {
-    const ROOT: (&str, &str) = ("AKIAROOTROOTROOTROOT", "secret-of-the-root-of-a-test");
+/// versitygw and its IAM, if `VERSITYGW` names its program.
+pub async fn versitygw() -> Result<Option<Gateway>> {
     let Some(program) = std::env::var_os("VERSITYGW") else {
         return Ok(None);
     };
-    let (address, folder) = (free_address()?, tempfile::tempdir()?);
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let (store, socket) = (path("store"), path("socket"));
-    std::fs::create_dir(&store)?;
-    let root = ["--access", ROOT.0, "--secret", ROOT.1, "--port", &address];
-    let iam = ["iam", "--dir", &store, "--private-ports", &socket];
-    let process = start(program, &[root.as_slice(), iam.as_slice()].concat(), &address).await?;
-    let target = Target::new(format!("http://{address}"), REGION, ROOT.0, ROOT.1);
-    Ok(Some(Server { target, _process: process, _folder: folder }))
+    let folder = tempfile::tempdir()?;
+    let gateway = VersityGw::start(Path::new(&program), folder.path()).await?;
+    let Account { endpoint, access_key_id, secret_access_key, .. } = gateway.account().clone();
+    let target = Target::new(endpoint, REGION, &access_key_id, &secret_access_key);
+    Ok(Some(Gateway { target, _gateway: gateway, _folder: folder }))
+}
+
+/// A running versitygw; it ends with this.
+pub struct Gateway {
+    /// Its IAM, with the key of the root.
+    pub target: Target,
+    _gateway: VersityGw,
+    _folder: TempDir,
 }
 
 fn free_address() -> Result<String> {
