@@ -14,6 +14,7 @@ use crate::repository;
 
 /// The version that the API server reports; the module versions are in `tests/cluster/go.mod`.
 const KUBERNETES: &str = "v1.36.3";
+const CARGO_MUTANTS: &str = "27.1.0";
 
 /// Etcd, kube-apiserver, kube-controller-manager and kubectl.
 #[derive(Clone, Debug)]
@@ -81,6 +82,22 @@ async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &
         fs::rename(&part, &binary)?;
     }
     Ok(binary)
+}
+
+/// cargo-mutants, in the version that `cargo xtask mutants` is made for; the folder of its binary.
+///
+/// # Errors
+/// Where the build fails.
+pub async fn cargo_mutants() -> Result<PathBuf> {
+    let folder = root()?.join(format!("tools/cargo-mutants-{CARGO_MUTANTS}"));
+    let _lock = lock(&folder).await?;
+    if !folder.join("bin/cargo-mutants").is_file() {
+        let package = format!("cargo-mutants@{CARGO_MUTANTS}");
+        run(Command::new(which("cargo")?).args(["install", "--locked", "--debug", &package, "--root"]).arg(&folder))
+            .await
+            .context("installing cargo-mutants")?;
+    }
+    Ok(folder.join("bin"))
 }
 
 /// A virtual environment with moto and boto3, as `tests/aws/requirements.txt` pins them by hash; the path of its

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod crash;
+mod install;
 mod leftovers;
 mod lifecycle;
 mod races;
