@@ -132,7 +132,7 @@ impl Explorer {
         if self.mistake == Some(Mistake::SwapsWithoutAProbe)
             && let Some(minted) = &view.minted
         {
-            trusting.probes.insert(minted.id.clone(), Probes { successes: PROBES, last: now });
+            trusting.probes.insert(minted.id.clone(), Probes { successes: PROBES, since: now, last: now });
         }
         let mut plan = match resource.desired() {
             Some(desired) => plan(&desired, &trusting, now, &WAITS),

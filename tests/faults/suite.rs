@@ -124,13 +124,15 @@ impl Reference {
         })
     }
 
-    /// Runs it in an account where everything happens that AWS warns of: replicas behind, racing quotas, short pages.
+    /// Runs it in an account where everything happens that AWS warns of: replicas behind, racing quotas, short pages; and
+    /// with a clock that is right, ten minutes fast, or ten minutes slow.
     pub fn hostile(&self, seed: u64) -> Verdict {
         self.judged(|| {
             let before = self.before.fork();
             before.with(|state| {
                 let iam = state.aws.account_mut(ACCOUNT).unwrap();
                 *iam.settings_mut() = Settings { reorder_documents: true, ..Settings::hostile(seed) };
+                state.skew = SignedDuration::from_mins([0, 10, -10][usize::try_from(seed % 3).unwrap()]);
             });
             let mut simulation = Simulation::new(before);
             (self.scenario.act)(&mut simulation);

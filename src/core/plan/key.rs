@@ -54,9 +54,12 @@ impl View<'_> {
         self.user.keys.iter().find(|key| key.id == id)
     }
 
-    /// Within the consistency window, a replica of IAM that does not know the key proves nothing.
+    /// Within the consistency window, a replica of IAM that does not know the key proves nothing. Its age is told by IAM's
+    /// clock and by ours, which may be fast.
     fn may_be_lagging(&self, key: &HeldKey) -> bool {
-        key.created_at.is_some_and(|created_at| later(created_at, self.waits.consistency_window) > self.now)
+        let since = self.observed.probes.get(&key.id).map(|probes| probes.since);
+        let ages = key.created_at.into_iter().chain(since);
+        ages.max().is_some_and(|made_at| later(made_at, self.waits.consistency_window) > self.now)
     }
 
     /// No Secret of ours holds a key that IAM knows: make one, then remove what nobody can use any more.
@@ -204,7 +207,8 @@ impl View<'_> {
 
     /// The new key goes into the Secret once it has been seen to work several times in a row.
     fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, id: &str, created_at: Timestamp, plan: &mut Plan) {
-        let successes = self.observed.probes.get(id).map_or(0, |probes| probes.successes);
+        let probes = self.observed.probes.get(id);
+        let successes = probes.map_or(0, |probes| probes.successes);
         let message = format!(
             "access key {id} replaces {} once AWS has accepted it {PROBES} times in a row; so far {successes}",
             current.id
@@ -221,7 +225,9 @@ impl View<'_> {
                     revoked: secret.revoked.clone(),
                 },
             });
-        } else if later(created_at, self.waits.consistency_window * UNUSABLE_AFTER) <= self.now {
+        } else if probes
+            .is_some_and(|probes| later(probes.since, self.waits.consistency_window * UNUSABLE_AFTER) <= self.now)
+        {
             plan.actions.push(Action::DeleteKey { id: id.to_owned(), why: WhyDelete::Unusable });
         } else {
             self.probe(id, plan);
@@ -258,7 +264,12 @@ impl View<'_> {
             plan.actions.push(Action::SetKeyStatus { id: key.id.clone(), active });
         }
         plan.wake(if retirement.deactivate_at > self.now { retirement.deactivate_at } else { retirement.delete_at });
-        plan.retiring = Some(Retiring { id: key.id.clone(), retire_at: retirement.deactivate_at, last_used });
+        plan.retiring = Some(Retiring {
+            id: key.id.clone(),
+            retire_at: retirement.deactivate_at,
+            last_used,
+            extended: retirement.extended,
+        });
     }
 
     /// By the Secret's own record; by the status only as a hint, and only for a key that is older than the current one.
