@@ -92,7 +92,7 @@ async fn invariant_5_a_frozen_leader_is_replaced_and_does_no_harm() {
 
 #[tokio::test]
 async fn invariant_5_two_operators_at_once_end_as_one_would() {
-    let scene = Scene::on_double("twins", Settings::default()).await;
+    let scene = Scene::on_double("twoleaders", Settings::default()).await;
     let other = scene.launch("other", &[]).await;
     let names: Vec<String> = (0..8).map(|number| format!("user-{number}")).collect();
     for name in &names {
