@@ -441,3 +441,37 @@ fn the_links_of_the_documentation_lead_somewhere() {
         }
     }
 }
+
+/// The names of all functions in the Rust files of a folder.
+fn functions(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            functions(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let names = text.lines().filter_map(|line| line.trim().split("fn ").nth(1)?.split('(').next());
+            found.extend(names.map(ToOwned::to_owned));
+        }
+    }
+}
+
+#[test]
+fn each_of_the_fields_failures_has_a_test_of_that_name() {
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "tests", "xtask"] {
+        functions(&root().join(folder), &mut tests);
+    }
+    let text = read("deploy/docs/proofs.md");
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ") && line.contains('`')).collect();
+    assert_eq!(rows.len(), 20);
+    for (number, row) in (1..).zip(&rows) {
+        assert!(row.starts_with(&format!("| {number} |")), "{row}");
+        let cell = row.rsplit('|').nth(1).unwrap();
+        assert!(cell.contains(&format!("rival_{number}_")), "no test carries the number of: {row}");
+    }
+    let words = text.split('`').skip(1).step_by(2);
+    for name in words.filter(|word| ["rival_", "invariant_"].iter().any(|prefix| word.starts_with(prefix))) {
+        assert!(tests.contains(name), "there is no test {name}");
+    }
+}

@@ -395,6 +395,9 @@ pub struct RetiringKey {
     pub id: String,
     /// When it is deactivated, and a little later deleted.
     pub retire_at: Time,
+    /// Why it is kept for longer than the overlap, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// servicebinding.io's reference to a Secret of the same namespace.

@@ -59,3 +59,23 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::secret_data::Credentials;
+
+    #[test]
+    fn invariant_1_nothing_that_holds_a_secret_key_shows_it_in_debug() {
+        const SENTINEL: &str = "sentinel/secret+key";
+        let memory = Memory::default();
+        let minted = Minted { id: "AKIA".to_owned(), created_at: Timestamp::UNIX_EPOCH };
+        memory.update("uid", |remembered| remembered.minted = Some((minted.clone(), SecretString::from(SENTINEL))));
+        let secret_access_key = SecretString::from(SENTINEL);
+        let credentials =
+            Credentials { access_key_id: minted.id.clone(), secret_access_key: secret_access_key.clone() };
+        let created = crate::aws::CreatedKey { minted, secret: secret_access_key };
+        let shown = format!("{memory:?} {:?} {credentials:?} {created:?}", memory.recall("uid"));
+        assert!(shown.contains("AKIA") && !shown.contains(SENTINEL), "{shown}");
+    }
+}

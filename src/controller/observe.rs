@@ -141,6 +141,7 @@ pub async fn everything(
         probes: remembered.probes.clone(),
         ..Observed::nothing()
     };
+    observed.forget_delivered();
     if !finalizer && !thorough {
         return Ok(observed);
     }

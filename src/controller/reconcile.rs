@@ -191,6 +191,9 @@ async fn pass(ctx: &Context, user: &S3AccessUser, owner: &Owner, desired: Option
             Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
         };
         observed.finalizer |= held.finalizer_added;
+        if observed.minted.is_none() {
+            ctx.memory.update(uid, |remembered| remembered.minted = None);
+        }
         match drive(ctx, user, owner, desired, &mut observed, &mut held).await {
             Ok(plan) => return conclude(ctx, user, owner, desired, &observed, plan).await,
             // The first write of a CR that was never acted upon may find what a lost answer left: look, then go on.

@@ -122,10 +122,14 @@ pub fn status(
         access_key_created_at: listed.map(|key| key.created_at).or_else(|| key?.created_at).map(time),
         next_rotation_at: plan.next_rotation_at.map(time),
         last_used_at: plan.retiring.as_ref().and_then(|retiring| retiring.last_used).map(time),
-        retiring_key: plan
-            .retiring
-            .as_ref()
-            .map(|retiring| RetiringKey { id: retiring.id.clone(), retire_at: time(retiring.retire_at) }),
+        retiring_key: plan.retiring.as_ref().map(|retiring| RetiringKey {
+            id: retiring.id.clone(),
+            retire_at: time(retiring.retire_at),
+            message: retiring.extended.then(|| {
+                "it was used after the Secret got its successor, so it works for one overlap more: restart what still uses it"
+                    .to_owned()
+            }),
+        }),
         binding: key.map(|_| BindingReference { name: desired.owner.secret_name.clone() }),
         ..whose(&desired.owner, generation)
     }

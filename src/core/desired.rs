@@ -324,3 +324,6 @@ fn check_policy_arn(arn: &str, at: &str, account: &Account) -> Result<(), Refusa
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

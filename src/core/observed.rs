@@ -149,6 +149,8 @@ pub struct Minted {
 pub struct Probes {
     /// How often in a row AWS accepted it.
     pub successes: u32,
+    /// When the key was made or first tried, by this process's clock: IAM's may be another.
+    pub since: Timestamp,
     /// The last attempt.
     pub last: Timestamp,
 }
@@ -249,6 +251,13 @@ impl Observed {
             .find_map(|secret| secret.key.as_ref().map(|key| (secret, key)))
     }
 
+    /// A key that a Secret holds has been delivered, also where the answer to that write was lost: it is no longer a new
+    /// one on its way, to be swapped in or given up.
+    pub fn forget_delivered(&mut self) {
+        let held = self.held().map(|(_, key)| key.id.clone());
+        self.minted.take_if(|minted| Some(&minted.id) == held.as_ref());
+    }
+
     /// Brings the picture up to date after an action, as IAM and Kubernetes do by their documented effects.
     pub fn record(&mut self, owner: &Owner, action: &Action, effect: &Effect, now: Timestamp) {
         match (action, effect) {
@@ -299,13 +308,15 @@ impl Observed {
                 self.renamed.remove(name);
             }
             (Action::ProbeKey { id }, Effect::Probed(usable)) => {
-                let earlier = self.probes.get(id).map_or(0, |probes| probes.successes);
-                let successes = if *usable { earlier + 1 } else { 0 };
-                self.probes.insert(id.clone(), Probes { successes, last: now });
+                let probes = self.probes.entry(id.clone()).or_insert(Probes { successes: 0, since: now, last: now });
+                probes.successes = if *usable { probes.successes + 1 } else { 0 };
+                probes.last = now;
             }
             (Action::ReadLastUsed { id }, Effect::LastUsed(time)) => self.last_used = Some((id.clone(), *time)),
             (Action::CreateAccessKey, Effect::KeyCreated(minted)) => {
                 let key = AccessKey { id: minted.id.clone(), active: true, created_at: minted.created_at };
+                // Not tried yet, and to be tried whatever the clocks say of its age.
+                self.probes.insert(minted.id.clone(), Probes { successes: 0, since: now, last: Timestamp::MIN });
                 self.minted = Some(minted.clone());
                 self.with_user(|user| user.keys.push(key));
             }

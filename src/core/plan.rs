@@ -101,6 +101,8 @@ pub struct Retiring {
     pub retire_at: Timestamp,
     /// When IAM says it was last used.
     pub last_used: Option<Timestamp>,
+    /// Its use after the swap has put its end off.
+    pub extended: bool,
 }
 
 /// What to do.

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interval_edit_takes_effect_at_once() {
+    fn rival_13_an_interval_edit_takes_effect_at_once() {
         let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let due = |hours| {
             let interval = Some(SignedDuration::from_hours(hours));

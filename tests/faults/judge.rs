@@ -49,8 +49,10 @@ impl State {
         let operation = request.operation();
         let whose = (process, request.target().to_owned());
         match operation {
-            // A new user has none.
-            Operation::ListAccessKeys | Operation::CreateUser => drop(self.blind.remove(&whose)),
+            // A new user has none; and who deletes a key by its id has had the answer to its creation.
+            Operation::ListAccessKeys | Operation::CreateUser | Operation::DeleteAccessKey => {
+                self.blind.remove(&whose);
+            }
             // CreateAccessKey has no token: after one whose answer was lost, another one makes a second key.
             Operation::CreateAccessKey if !self.blind.insert(whose) => {
                 self.violate(2, format_args!("a second key for {} without a look at the first", request.target()));

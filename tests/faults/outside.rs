@@ -19,6 +19,8 @@ pub const CLUSTER_ID: &str = "0b5c4f7e-4c4a-4a83-9d3b-6f6a3a5d9b10";
 #[derive(Clone)]
 pub struct State {
     pub now: Timestamp,
+    /// How much later it is by the operator's clock.
+    pub skew: SignedDuration,
     pub aws: World,
     pub cluster: Cluster,
     /// The keys that AWS has been seen to accept.
@@ -47,6 +49,7 @@ impl Outside {
         let cluster = Cluster::default();
         Self::of(State {
             now,
+            skew: SignedDuration::ZERO,
             aws,
             cluster,
             accepted: BTreeSet::new(),

@@ -1,6 +1,6 @@
 //! What happens to S3AccessUsers in their lives: each is run once without a fault, and then once for each fault.
 
-use ground::double::{Request, Response, Status, Tag};
+use ground::double::{Request, Response, Settings, Status, Tag};
 use jiff::SignedDuration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -8,7 +8,7 @@ use s3_access_operator::api::{S3AccessUser, annotations};
 use serde_json::{Value, json};
 
 use crate::cluster::NAMESPACE;
-use crate::outside::State;
+use crate::outside::{CLUSTER_ID, Outside, State};
 use crate::simulation::{RESYNC, Simulation};
 
 /// Something that happens.
@@ -180,6 +180,31 @@ macro_rules! by_hand {
             end: End::$end,
         }
     };
+}
+
+#[test]
+fn a_replaced_key_that_is_still_used_is_kept_for_one_overlap_more_and_the_status_says_so() {
+    let start = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut simulation = Simulation::new(Outside::new(Settings::default(), start));
+    simulation.created();
+    let (id, secret) = simulation.key();
+    simulation.rotate();
+    simulation.run(SignedDuration::from_mins(4));
+    let used_at = simulation.outside.now();
+    assert!(simulation.outside.with(|state| state.accepts(&id, &secret)));
+    let retiring = |simulation: &Simulation| {
+        simulation.outside.with(|state| state.cluster.users[NAME].status.clone().unwrap().retiring_key)
+    };
+    let regular = retiring(&simulation).unwrap();
+    assert_eq!((regular.id.as_str(), regular.message), (id.as_str(), None));
+    simulation.run(SignedDuration::from_mins(7));
+    let extended = retiring(&simulation).unwrap();
+    assert_eq!(extended.retire_at.0, used_at + SignedDuration::from_mins(10), "one overlap after the use");
+    assert!(extended.message.unwrap().contains("restart what still uses it"));
+    assert!(simulation.outside.with(|state| state.accepts(&id, &secret)));
+    simulation.run(ROTATION);
+    assert_eq!(retiring(&simulation), None);
+    assert!(!simulation.outside.with(|state| state.accepts(&id, &secret)));
 }
 
 /// The CR is deleted right before the effect of that number.
@@ -495,6 +520,25 @@ pub const ALL: &[Scenario] = &[
         },
         act: refused,
         end: End::Refused("ForeignUser"),
+    },
+    Scenario {
+        name: "strangers-keys",
+        before: |simulation| {
+            let adopted_at = (simulation.outside.now() + HOUR).to_string();
+            let tags =
+                [("cluster", CLUSTER_ID), ("owner", "team-a/reports"), ("uid", "old"), ("adopted-at", &adopted_at)];
+            simulation.by_hand(&Request::CreateUser {
+                user_name: user_name(),
+                path: None,
+                permissions_boundary: None,
+                tags: tags.map(|(name, value)| Tag::new(format!("s3access.dev/{name}"), value)).to_vec(),
+            });
+            simulation.outside.with(strangers_key);
+            simulation.outside.with(strangers_key);
+            simulation.run(HOUR * 2);
+        },
+        act: refused,
+        end: End::Refused("ForeignAccessKeys"),
     },
     Scenario {
         name: "strangers-secret",

@@ -44,7 +44,7 @@ pub fn context(
         metrics: Arc::new(Metrics::default()),
         waits: Waits::default(),
         resync_interval: RESYNC,
-        clock: Arc::new(move || clock.now()),
+        clock: Arc::new(move || clock.with(|state| state.now + state.skew)),
     }
 }
 
@@ -109,6 +109,8 @@ impl Process {
         match look.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => {
                 if let Some(due_at) = outcome.due_at() {
+                    // By the operator's clock, which may go wrong.
+                    let due_at = due_at.checked_sub(outside.with(|state| state.skew)).unwrap_or(due_at);
                     self.queue.insert(name, (due_at.max(outside.now()), seen));
                 } else {
                     // A deleted CR is looked at again only if it is there again.

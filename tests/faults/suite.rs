@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::boundary::{Fault, Plan};
 use crate::mistakes::Mistake;
-use crate::outside::{ACCOUNT, Outside};
+use crate::outside::{ACCOUNT, Outside, State};
 use crate::scenarios::{End, Scenario, USER};
 use crate::simulation::{RESYNC, Simulation};
 use crate::snapshot::Snapshot;
@@ -124,13 +124,15 @@ impl Reference {
         })
     }
 
-    /// Runs it in an account where everything happens that AWS warns of: replicas behind, racing quotas, short pages.
+    /// Runs it in an account where everything happens that AWS warns of: replicas behind, racing quotas, short pages; and
+    /// with a clock that is right, ten minutes fast, or ten minutes slow.
     pub fn hostile(&self, seed: u64) -> Verdict {
         self.judged(|| {
             let before = self.before.fork();
             before.with(|state| {
                 let iam = state.aws.account_mut(ACCOUNT).unwrap();
                 *iam.settings_mut() = Settings { reorder_documents: true, ..Settings::hostile(seed) };
+                state.skew = SignedDuration::from_mins([0, 10, -10][usize::try_from(seed % 3).unwrap()]);
             });
             let mut simulation = Simulation::new(before);
             (self.scenario.act)(&mut simulation);
@@ -189,6 +191,7 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
             is("Reconciling", "False", "Synced");
             is("Stalled", "False", "Synced");
             parts.iter().for_each(|part| is(part, "True", "Synced"));
+            after.with(|state| check_status(state));
             let replaced = matches!(scenario.end, End::Replaced);
             assert!(!replaced || !old_keys.contains(&keys[0]), "{name}: it is the old key");
         }
@@ -208,6 +211,29 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
             assert_eq!(keys, old_keys, "{name}");
         }
     }
+}
+
+/// Holds what the status of a Ready user says to what there is.
+fn check_status(state: &State) {
+    let resource = state.cluster.users.values().next().unwrap();
+    let status = resource.status.clone().unwrap();
+    let user = state.user(USER).unwrap();
+    let key = &user.keys[0];
+    let own = |arn: &&String| arn.starts_with(&format!("arn:aws:iam::{ACCOUNT}:"));
+    assert_eq!(status.user_arn.as_ref(), Some(&user.arn));
+    assert_eq!(status.policy_arn.as_ref(), user.attached.iter().find(own));
+    assert_eq!((status.user_name.as_deref(), status.account_id.as_deref()), (Some(USER), Some(ACCOUNT)));
+    assert_eq!(status.partition.as_deref(), Some("aws"));
+    assert_eq!(status.access_key_id.as_ref(), Some(&key.id));
+    // Kubernetes keeps whole seconds.
+    assert_eq!(status.access_key_created_at.map(|time| time.0.as_second()), Some(key.created.as_second()));
+    assert_eq!((&status.retiring_key, status.last_used_at.is_some()), (&None, false));
+    assert_eq!(status.observed_generation, resource.metadata.generation);
+    let binding = status.binding.unwrap().name;
+    assert!(state.cluster.secrets.contains_key(&binding), "{binding}");
+    let rotation = resource.spec.access_key.rotation.as_ref().unwrap();
+    let interval = SignedDuration::try_from(std::time::Duration::from(rotation.interval)).unwrap();
+    assert_eq!(status.next_rotation_at.map(|time| time.0.as_second()), Some((key.created + interval).as_second()));
 }
 
 /// Every single fault at so many effects.

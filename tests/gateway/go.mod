@@ -1,6 +1,6 @@
 module s3-access-operator/tests/gateway
 
-go 1.26.0
+go 1.26
 
 tool github.com/versity/versitygw/cmd/versitygw
 

@@ -14,8 +14,7 @@ use crate::repository;
 
 /// The version that the API server reports; the module versions are in `tests/cluster/go.mod`.
 const KUBERNETES: &str = "v1.36.3";
-/// The version in `tests/gateway/go.mod`, for the name of the binary.
-const VERSITYGW: &str = "v1.8.0";
+const CARGO_MUTANTS: &str = "27.1.0";
 
 /// Etcd, kube-apiserver, kube-controller-manager and kubectl.
 #[derive(Clone, Debug)]
@@ -45,69 +44,60 @@ pub async fn kubernetes() -> Result<Programs> {
     if let Some(folder) = std::env::var_os("KUBEBUILDER_ASSETS") {
         return Ok(Programs::Folder(PathBuf::from(folder)));
     }
+    let source = repository().join("tests/cluster");
+    let key = key(&[&source.join("go.mod"), &source.join("go.sum"), &source.join("main.go")])?;
     let package = "k8s.io/component-base/version";
     let flags = format!("-s -w -X {package}.gitVersion={KUBERNETES} -X {package}.gitMajor=1 -X {package}.gitMinor=36");
-    let binary = go(&GoBuild {
-        name: format!("kubernetes-{KUBERNETES}"),
-        source: "tests/cluster",
-        made_from: &["go.mod", "go.sum", "main.go"],
-        flags: &flags,
-        package: ".",
-        takes: "about five minutes on two cores",
-    })
-    .await?;
-    Ok(Programs::Combined(binary))
+    let what = format!("Kubernetes {KUBERNETES} from its Go modules: about five minutes on two cores");
+    let name = format!("kubernetes-{KUBERNETES}-{key}");
+    Ok(Programs::Combined(go_build(&what, &name, &source, &flags, ".").await?))
 }
 
-/// versitygw, an S3 server with an IAM of its own, built where it is not there yet; that takes about a minute, once.
+/// versitygw: an S3 server with an IAM of its own, as `tests/gateway/go.mod` pins it.
 ///
 /// # Errors
 /// Where Go is missing or the build fails.
 pub async fn versitygw() -> Result<PathBuf> {
-    go(&GoBuild {
-        name: format!("versitygw-{VERSITYGW}"),
-        source: "tests/gateway",
-        made_from: &["go.mod", "go.sum"],
-        flags: "-s -w",
-        package: "github.com/versity/versitygw/cmd/versitygw",
-        takes: "about a minute on two cores",
-    })
-    .await
+    let source = repository().join("tests/gateway");
+    let name = format!("versitygw-{}", key(&[&source.join("go.mod"), &source.join("go.sum")])?);
+    let package = "github.com/versity/versitygw/cmd/versitygw";
+    go_build("versitygw from its Go modules: about a minute on two cores", &name, &source, "-s -w", package).await
 }
 
-/// A program that is built from Go modules, whose versions and checksums are in the repository.
-struct GoBuild<'a> {
-    name: String,
-    /// The folder with `go.mod`.
-    source: &'a str,
-    /// The files in it that make the result what it is.
-    made_from: &'a [&'a str],
-    /// The linker's flags.
-    flags: &'a str,
-    package: &'a str,
-    takes: &'a str,
-}
-
-async fn go(build: &GoBuild<'_>) -> Result<PathBuf> {
-    let source = repository().join(build.source);
-    let files: Vec<PathBuf> = build.made_from.iter().map(|file| source.join(file)).collect();
-    let key = key(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
-    let binary = root()?.join(format!("{}-{key}", build.name));
+/// A package of the Go module in `source`, built where it is not there yet; the binary.
+async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &str) -> Result<PathBuf> {
+    let binary = root()?.join(name);
     let _lock = lock(&binary).await?;
     if !binary.is_file() {
-        eprintln!("building {} from Go modules: {}, once", build.name, build.takes);
+        eprintln!("building {what}, once");
         let part = binary.with_extension("part");
         run(Command::new(which("go")?)
-            .current_dir(&source)
+            .current_dir(source)
             .env("CGO_ENABLED", "0")
-            .args(["build", "-mod=readonly", "-ldflags", build.flags, "-o"])
+            .args(["build", "-mod=readonly", "-ldflags", flags, "-o"])
             .arg(&part)
-            .arg(build.package))
+            .arg(package))
         .await
-        .with_context(|| format!("building {}", build.source))?;
+        .with_context(|| format!("building {package} in {}", source.display()))?;
         fs::rename(&part, &binary)?;
     }
     Ok(binary)
+}
+
+/// cargo-mutants, in the version that `cargo xtask mutants` is made for; the folder of its binary.
+///
+/// # Errors
+/// Where the build fails.
+pub async fn cargo_mutants() -> Result<PathBuf> {
+    let folder = root()?.join(format!("tools/cargo-mutants-{CARGO_MUTANTS}"));
+    let _lock = lock(&folder).await?;
+    if !folder.join("bin/cargo-mutants").is_file() {
+        let package = format!("cargo-mutants@{CARGO_MUTANTS}");
+        run(Command::new(which("cargo")?).args(["install", "--locked", "--debug", &package, "--root"]).arg(&folder))
+            .await
+            .context("installing cargo-mutants")?;
+    }
+    Ok(folder.join("bin"))
 }
 
 /// A virtual environment with moto and boto3, as `tests/aws/requirements.txt` pins them by hash; the path of its

@@ -81,7 +81,8 @@ async fn what_the_cr_alone_shows_is_refused_at_admission() {
             json!({ "access": [{ "bucket": "abc", "level": "ReadOnly", "prefixes": ["*"] }] }),
             "prefixes",
         ),
-        ("an empty policy", json!({ "policy": {} }), "preset or statements"),
+        ("an empty policy", json!({ "policy": {} }), "set access, policy.preset, policy.statements or"),
+        ("only a type", json!({ "policy": { "type": "Inline" } }), "set access, policy.preset, policy.statements or"),
         (
             "overlap over interval",
             with(json!({ "accessKey": { "rotation": { "interval": "24h", "overlap": "25h" } } })),
@@ -101,6 +102,8 @@ async fn what_the_cr_alone_shows_is_refused_at_admission() {
         let error = scene.try_create("refused", spec).await.expect_err(case).to_string();
         assert!(error.contains(says), "{case}: {error}");
     }
+    // What spec.access compiles to may be inline, or have a name.
+    scene.create("inline", with(json!({ "policy": { "type": "Inline", "name": "own" } }))).await;
     scene.create("good", with(json!({ "userName": "admission-one" }))).await;
     let renamed = json!({ "spec": { "userName": "admission-two" } });
     let patched = scene.users().patch("good", &Default::default(), &kube::api::Patch::Merge(renamed)).await;

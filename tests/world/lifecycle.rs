@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::scene::{Scene, spec, user_name, with};
 
 #[tokio::test]
-async fn a_create_costs_at_most_five_iam_calls_and_three_writes() {
+async fn rival_20_an_access_key_of_its_own_costs_at_most_five_iam_calls_and_three_writes() {
     let scene = Scene::new("create").await;
     scene.create("reports", spec()).await;
     let user = scene.ready("reports").await;

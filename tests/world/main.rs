@@ -1,11 +1,17 @@
 //! World-state tests: a real API server, moto, the operator's own process under its shipped RBAC and IAM policy. They
 //! look at what is in IAM, in the Secret and in the CR, never at the order of calls.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::print_stdout, reason = "some say what they measured")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it measured"
+)]
 
 mod bad_input;
 mod consumer;
 mod crash;
+mod install;
 mod leftovers;
 mod lifecycle;
 mod races;

@@ -7,7 +7,6 @@ use ground::cache;
 use ground::double::Settings;
 use ground::folders::Folder;
 use ground::kubernetes::Kubernetes;
-use ground::operator::Operator;
 use ground::proxy::Fault;
 use ground::stand::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use ground::wait::eventually;
@@ -22,20 +21,6 @@ use crate::scene::{SOON, Scene, spec, user_name, with};
 const TAKEOVER: Duration = Duration::from_secs(60);
 
 impl Scene {
-    /// A second operator for the same namespace.
-    async fn another(&self, settings: &[(&str, &str)]) -> Operator {
-        let mut all = vec![
-            ("AWS_ENDPOINT_URL", self.proxy.endpoint()),
-            ("S3ACCESS_WATCH_NAMESPACES", self.namespace.as_str()),
-            ("S3ACCESS_LEADER_ELECTION", "false"),
-            ("S3ACCESS_CONSISTENCY_WINDOW", "2s"),
-            ("S3ACCESS_PROBE_INTERVAL", "100ms"),
-            ("S3ACCESS_REQUESTS_PER_SECOND", "1000"),
-        ];
-        all.extend(settings);
-        self.stand.start_operator(&format!("{}-another", self.namespace), &all).await.unwrap()
-    }
-
     /// Freezes the leader in the middle of a CreateAccessKey, and lets a standby finish what it began.
     async fn frozen_in_a_mint(name: &str, rotation: bool) {
         let mut scene = Self::on_double_without_operator(name, Settings::default()).await;
@@ -48,7 +33,7 @@ impl Scene {
         } else {
             None
         };
-        let standby = scene.another(&election).await;
+        let standby = scene.launch("standby", &election).await;
         scene.proxy.forget();
         scene.proxy.inject("CreateAccessKey", Fault::HeldAnswer);
         if rotation {
@@ -107,8 +92,8 @@ async fn invariant_5_a_frozen_leader_is_replaced_and_does_no_harm() {
 
 #[tokio::test]
 async fn invariant_5_two_operators_at_once_end_as_one_would() {
-    let scene = Scene::on_double("twins", Settings::default()).await;
-    let other = scene.another(&[]).await;
+    let scene = Scene::on_double("twoleaders", Settings::default()).await;
+    let other = scene.launch("other", &[]).await;
     let names: Vec<String> = (0..8).map(|number| format!("user-{number}")).collect();
     for name in &names {
         scene.create(name, spec()).await;

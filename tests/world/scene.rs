@@ -76,9 +76,14 @@ impl Scene {
         double.with(|world| world.call(now, &root, request).result).unwrap()
     }
 
-    /// Starts an operator for this namespace; what `settings` names replaces the test's own.
+    /// Starts the operator of this scene; what `settings` names replaces the test's own.
     pub async fn start(&mut self, settings: &[(&str, &str)]) {
         self.starts += 1;
+        self.operator = Some(self.launch(&self.starts.to_string(), settings).await);
+    }
+
+    /// Starts an operator for this namespace, beside whatever runs.
+    pub async fn launch(&self, name: &str, settings: &[(&str, &str)]) -> Operator {
         let mut all = vec![
             ("AWS_ENDPOINT_URL", self.proxy.endpoint()),
             ("S3ACCESS_WATCH_NAMESPACES", self.namespace.as_str()),
@@ -88,8 +93,7 @@ impl Scene {
             ("S3ACCESS_REQUESTS_PER_SECOND", "1000"),
         ];
         all.extend(settings);
-        let name = format!("{}-{}", self.namespace, self.starts);
-        self.operator = Some(self.stand.start_operator(&name, &all).await.unwrap());
+        self.stand.start_operator(&format!("{}-{name}", self.namespace), &all).await.unwrap()
     }
 
     pub fn operator(&mut self) -> &mut Operator {

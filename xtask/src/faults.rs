@@ -1,4 +1,4 @@
-//! `faults`: the fault suite at full length, with a real API server for its sample.
+//! `faults`: the fault suite and the explorer at full length, with a real API server for a sample.
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -44,7 +44,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         env.extend(options.plan.clone().map(|plan| ("FAULTS_PLAN", plan)));
         env.extend(options.two_leaders.map(|seed| ("FAULTS_TWO_LEADERS", seed.to_string())));
         env.extend(options.hostile.map(|seed| ("FAULTS_HOSTILE_SEED", seed.to_string())));
-        return test("one_run", &env).await;
+        return test("faults", "one_run", &env).await;
     }
     let counts = [
         ("FAULTS_PAIRS", options.pairs),
@@ -54,14 +54,15 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         ("FAULTS_SEED", options.seed),
     ];
     let mut env: Vec<(&str, String)> = counts.map(|(name, count)| (name, count.to_string())).to_vec();
-    test("the_whole_suite", &env).await?;
+    test("faults", "the_whole_suite", &env).await?;
+    test("explorer", "deeper", &env).await?;
     let ground = Ground::start(Partition::Aws, &build_operator().await?).await?;
     env.push((STATE, ground.state().display().to_string()));
-    test("the_sample_on_a_real_api_server", &env).await
+    test("faults", "the_sample_on_a_real_api_server", &env).await
 }
 
-async fn test(name: &str, env: &[(&str, String)]) -> Result<()> {
-    let args = ["test", "--locked", "--test", "faults", "--", "--ignored", "--exact", "--nocapture", name];
+async fn test(target: &str, name: &str, env: &[(&str, String)]) -> Result<()> {
+    let args = ["test", "--locked", "--test", target, "--", "--ignored", "--exact", "--nocapture", name];
     let status = cargo().args(args).envs(env.iter().map(|(name, value)| (*name, value.as_str()))).status().await?;
     ensure!(status.success(), "cargo test ended with {status}");
     Ok(())

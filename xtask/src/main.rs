@@ -5,6 +5,7 @@ mod cluster;
 mod crds;
 mod demo;
 mod faults;
+mod mutants;
 mod release;
 mod test;
 
@@ -44,6 +45,8 @@ enum Verb {
     },
     /// Run the fault suite at full length and print its table; or one run of it again.
     Faults(faults::Options),
+    /// Change the core in every small way, and see that the tests notice. Takes hours; a shard takes less.
+    Mutants(mutants::Options),
     /// A Kubernetes and an AWS server to play with.
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -64,6 +67,7 @@ async fn main() -> ExitCode {
             Verb::Demo { partition, kubeconfig } => demo::run(partition, kubeconfig).await,
             Verb::Test { args } => test::run(&args).await,
             Verb::Faults(options) => faults::run(&options).await,
+            Verb::Mutants(options) => mutants::run(&options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Release => release::run().await,
             Verb::Crds { check } => crds::run(check).await,

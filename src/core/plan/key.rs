@@ -54,9 +54,16 @@ impl View<'_> {
         self.user.keys.iter().find(|key| key.id == id)
     }
 
-    /// Within the consistency window, a replica of IAM that does not know the key proves nothing.
+    /// When the replicas of IAM all know a key. Its age is told by IAM's clock and by ours, which may be fast.
+    fn spread_at(&self, id: &str, created_at: Option<Timestamp>) -> Option<Timestamp> {
+        let since = self.observed.probes.get(id).map(|probes| probes.since);
+        let made_at = created_at.into_iter().chain(since).max()?;
+        Some(later(made_at, self.waits.consistency_window))
+    }
+
+    /// Until then, a replica that does not know the key proves nothing.
     fn may_be_lagging(&self, key: &HeldKey) -> bool {
-        key.created_at.is_some_and(|created_at| later(created_at, self.waits.consistency_window) > self.now)
+        self.spread_at(&key.id, key.created_at).is_some_and(|spread_at| spread_at > self.now)
     }
 
     /// No Secret of ours holds a key that IAM knows: make one, then remove what nobody can use any more.
@@ -205,12 +212,13 @@ impl View<'_> {
     /// The new key goes into the Secret once it has been seen to work several times in a row, and is older than the
     /// consistency window: the replicas that answered say nothing of the others, and the old key works meanwhile.
     fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, id: &str, created_at: Timestamp, plan: &mut Plan) {
-        let successes = self.observed.probes.get(id).map_or(0, |probes| probes.successes);
+        let probes = self.observed.probes.get(id);
+        let successes = probes.map_or(0, |probes| probes.successes);
         let message = format!(
             "access key {id} replaces {} once AWS has accepted it {PROBES} times in a row, and has had time to spread it; accepted so far: {successes}",
             current.id
         );
-        let spread_at = later(created_at, self.waits.consistency_window);
+        let spread_at = self.spread_at(id, Some(created_at)).unwrap_or(self.now);
         plan.parts.key = Progress::Waiting(Reason::Rotating, message);
         if successes >= PROBES && spread_at > self.now {
             plan.wake(spread_at);
@@ -225,7 +233,9 @@ impl View<'_> {
                     revoked: secret.revoked.clone(),
                 },
             });
-        } else if later(created_at, self.waits.consistency_window * UNUSABLE_AFTER) <= self.now {
+        } else if probes
+            .is_some_and(|probes| later(probes.since, self.waits.consistency_window * UNUSABLE_AFTER) <= self.now)
+        {
             plan.actions.push(Action::DeleteKey { id: id.to_owned(), why: WhyDelete::Unusable });
         } else {
             self.probe(id, plan);
@@ -262,7 +272,12 @@ impl View<'_> {
             plan.actions.push(Action::SetKeyStatus { id: key.id.clone(), active });
         }
         plan.wake(if retirement.deactivate_at > self.now { retirement.deactivate_at } else { retirement.delete_at });
-        plan.retiring = Some(Retiring { id: key.id.clone(), retire_at: retirement.deactivate_at, last_used });
+        plan.retiring = Some(Retiring {
+            id: key.id.clone(),
+            retire_at: retirement.deactivate_at,
+            last_used,
+            extended: retirement.extended,
+        });
     }
 
     /// By the Secret's own record; by the status only as a hint, and only for a key that is older than the current one.

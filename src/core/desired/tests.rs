@@ -1,0 +1,165 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::core::observed::User;
+
+fn user(extra: Value) -> S3AccessUser {
+    let mut spec = json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }] });
+    for (key, value) in extra.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    let mut user = S3AccessUser::new("reports", serde_json::from_value(spec).unwrap());
+    user.metadata.namespace = Some("team-a".to_owned());
+    user.metadata.uid = Some("uid".to_owned());
+    user
+}
+
+fn desired(extra: Value) -> Result<Desired, Refusal> {
+    let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
+    Desired::of(&user(extra), &account, &Cluster { id: "id".to_owned(), name: "prod".to_owned() })
+}
+
+fn refused(extra: Value) -> (Reason, String) {
+    let refusal = desired(extra).unwrap_err();
+    (refusal.reason, refusal.message)
+}
+
+#[test]
+fn what_cannot_be_carried_out_is_refused_with_what_to_change() {
+    for (extra, reason, hint) in [
+        (json!({ "className": "gold" }), Reason::ClassNotFound, "\"gold\""),
+        (json!({ "adoption": "Force" }), Reason::NotPermittedByClass, "use IfOwnedByTag or Never"),
+        (json!({ "access": [] }), Reason::InvalidPolicy, "nothing is granted"),
+        (json!({ "tags": { "s3access.dev/uid": "x" } }), Reason::InvalidSpec, "reserved prefix"),
+        (json!({ "tags": { "aws:x": "x" } }), Reason::InvalidSpec, "reserved prefix"),
+        (json!({ "managedPolicyArns": ["arn:aws:s3:::bucket"] }), Reason::InvalidPolicy, "managedPolicyArns[0]"),
+        (
+            json!({ "managedPolicyArns": ["arn:aws-cn:iam::aws:policy/AmazonS3ReadOnlyAccess"] }),
+            Reason::PartitionMismatch,
+            "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess",
+        ),
+        (
+            json!({ "permissionsBoundaryArn": "arn:aws:iam::999999999999:policy/theirs" }),
+            Reason::AccountMismatch,
+            "permissionsBoundaryArn",
+        ),
+        (
+            json!({ "accessKey": { "rotation": { "interval": "24h" } } }),
+            Reason::InvalidSpec,
+            "interval must be longer than overlap",
+        ),
+        (
+            json!({ "accessKey": { "rotation": { "interval": "0s", "overlap": "0s" } } }),
+            Reason::InvalidSpec,
+            "interval must be longer than overlap",
+        ),
+    ] {
+        let (found, message) = refused(extra.clone());
+        assert_eq!(found, reason, "{extra}: {message}");
+        assert!(message.contains(hint), "{extra}: {message}");
+    }
+}
+
+#[test]
+fn policies_of_aws_and_of_the_own_account_may_be_named() {
+    let arns = ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", "arn:aws:iam::123456789012:policy/own"];
+    let made = desired(json!({ "managedPolicyArns": arns, "permissionsBoundaryArn": arns[1] })).unwrap();
+    assert_eq!(made.attached.len(), 2);
+    assert_eq!(made.boundary.as_deref(), Some(arns[1]));
+    assert_eq!(desired(json!({ "permissionsBoundaryArn": "" })).unwrap().boundary, None);
+}
+
+#[test]
+fn a_key_is_wanted_active_unless_either_switch_is_off() {
+    for (extra, active) in [
+        (json!({}), true),
+        (json!({ "suspend": true }), false),
+        (json!({ "accessKey": { "status": "Inactive" } }), false),
+        (json!({ "suspend": true, "accessKey": { "status": "Inactive" } }), false),
+    ] {
+        assert_eq!(desired(extra.clone()).unwrap().active, active, "{extra}");
+    }
+}
+
+#[test]
+fn names_come_from_the_spec_or_are_derived() {
+    let made = desired(json!({})).unwrap().owner;
+    assert!(made.user_name.starts_with("prod-team-a-reports-"), "{}", made.user_name);
+    assert_eq!((made.policy_name.as_str(), made.secret_name.as_str()), (made.user_name.as_str(), "reports-s3"));
+    assert!(!made.retain);
+    let spec = json!({
+        "userName": "app", "path": "/k8s/", "policy": { "name": "own" }, "secret": { "name": "key" },
+        "deletionPolicy": "Retain",
+    });
+    let made = desired(spec).unwrap().owner;
+    assert_eq!(made.user_arn(), "arn:aws:iam::123456789012:user/k8s/app");
+    assert_eq!(made.policy_arn(), "arn:aws:iam::123456789012:policy/k8s/own");
+    assert_eq!(made.secret_name, "key");
+    assert!(made.retain);
+}
+
+#[test]
+fn an_annotation_counts_only_with_the_very_word() {
+    let mut found = user(json!({}));
+    assert!(!is_true(&found, annotations::PAUSED));
+    for (value, counts) in [("true", true), ("false", false), ("True", false), ("", false)] {
+        found.metadata.annotations = Some([(annotations::PAUSED.to_owned(), value.to_owned())].into());
+        assert_eq!(is_true(&found, annotations::PAUSED), counts, "{value:?}");
+        assert!(!is_true(&found, annotations::ABANDON));
+    }
+}
+
+fn iam_user(tags: BTreeMap<String, String>, attached: &[&str]) -> User {
+    User {
+        arn: String::new(),
+        path: "/".to_owned(),
+        tags,
+        boundary: None,
+        keys: Vec::new(),
+        attached: attached.iter().map(|arn| (*arn).to_owned()).collect(),
+        inline: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn a_record_keeps_what_it_names_until_that_is_gone() {
+    const OLD: &str = "arn:aws:iam::aws:policy/Old";
+    const NEW: &str = "arn:aws:iam::aws:policy/New";
+    let made = desired(json!({ "managedPolicyArns": [NEW], "tags": { "team": "a" } })).unwrap();
+    let records = BTreeMap::from([
+        (tags::ATTACHED.to_owned(), names::record([OLD])),
+        (tags::TAG_KEYS.to_owned(), names::record(["gone", "stale"])),
+        ("stale".to_owned(), "1".to_owned()),
+        ("theirs".to_owned(), "1".to_owned()),
+    ]);
+    let wanted = made.user_tags(Some(&iam_user(records.clone(), &[OLD, "arn:aws:iam::aws:policy/Theirs"])));
+    assert_eq!(wanted[tags::ATTACHED], names::record([OLD, NEW]));
+    assert_eq!(wanted[tags::TAG_KEYS], names::record(["stale", "team"]));
+    assert_eq!(wanted["team"], "a");
+    assert!(!wanted.contains_key("theirs") && !wanted.contains_key("stale"));
+    let wanted = made.user_tags(Some(&iam_user(records, &[])));
+    assert_eq!(wanted[tags::ATTACHED], names::record([NEW]));
+    assert!(!desired(json!({})).unwrap().user_tags(None).contains_key(tags::ATTACHED));
+}
+
+#[test]
+fn a_policy_of_ours_keeps_its_arn_while_its_name_stays() {
+    let made = desired(json!({ "userName": "app", "path": "/new/" })).unwrap();
+    let arn = |record: &str| {
+        let found = BTreeMap::from([(tags::POLICY.to_owned(), record.to_owned())]);
+        match made.policy_of(Some(&found)) {
+            Some(DesiredPolicy::Managed { arn, .. }) => arn,
+            other => format!("{other:?}"),
+        }
+    };
+    assert_eq!(arn("managed:/old/app"), "arn:aws:iam::123456789012:policy/old/app");
+    assert_eq!(arn("managed:/old/APP"), "arn:aws:iam::123456789012:policy/old/APP");
+    assert_eq!(arn("managed:/old/other"), "arn:aws:iam::123456789012:policy/new/app");
+    assert_eq!(arn("inline:app"), "arn:aws:iam::123456789012:policy/new/app");
+    assert_eq!(made.policy_of(None), made.policy);
+    let inline = desired(json!({ "policy": { "type": "Inline" } })).unwrap();
+    let found = BTreeMap::from([(tags::POLICY.to_owned(), "managed:/old/app".to_owned())]);
+    assert_eq!(inline.policy_of(Some(&found)), inline.policy);
+}
