@@ -24,6 +24,20 @@ impl Scene {
             users.chain(policies).filter(|name| name != "s3-access-operator").collect()
         })
     }
+
+    /// Somebody gives a deletion up; the CR goes, and an Event names what may be left.
+    async fn abandon(&self, name: &str, arn: &str) {
+        self.patch(name, json!({ "metadata": { "annotations": { "s3access.dev/abandon": "true" } } })).await;
+        self.gone(name).await;
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        self.see("the Event that names what is left", async || {
+            let notes: Vec<_> =
+                events.list(&Default::default()).await?.items.into_iter().filter_map(|e| e.note).collect();
+            ensure!(notes.iter().any(|note| note.contains(arn)), "{notes:?}");
+            Ok(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -53,6 +67,8 @@ async fn rival_7_leftovers_of_every_kind_are_removed_with_our_user() {
         user_name: user_name(),
         ssh_public_key_body: "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC0 someone".to_owned(),
     });
+    let certificate_body = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----".to_owned();
+    scene.by_hand(&Request::UploadSigningCertificate { user_name: user_name(), certificate_body });
     scene.delete("reports").await;
     assert_eq!(scene.left(), Vec::<String>::new());
 }
@@ -88,6 +104,42 @@ async fn invariant_10_a_policy_in_use_by_another_user_blocks_by_name_until_it_is
 }
 
 #[tokio::test]
+async fn invariant_10_a_key_from_before_the_adoption_blocks_by_name_until_it_may_stay() {
+    let scene = Scene::on_double("adoptedkey", Settings::default()).await;
+    let name = || "adopted-key".to_owned();
+    let tags = vec![
+        Tag::new("s3access.dev/cluster", scene.cluster_id().await),
+        Tag::new("s3access.dev/owner", format!("{}/reports", scene.namespace)),
+    ];
+    scene.by_hand(&Request::CreateUser { user_name: name(), path: None, permissions_boundary: None, tags });
+    let Response::NewAccessKey(new) = scene.by_hand(&Request::CreateAccessKey { user_name: name() }) else {
+        panic!("no key")
+    };
+    let (old, second) = (new.key.id, jiff::SignedDuration::from_secs(1));
+    let adopted_at = new.key.created + second;
+    scene
+        .see("the adoption to be past: times in IAM have no fractions", async || {
+            ensure!(scene.double.as_ref().unwrap().now() > adopted_at + second, "not yet");
+            Ok(())
+        })
+        .await;
+    let tags = vec![Tag::new("s3access.dev/adopted-at", adopted_at.to_string())];
+    scene.by_hand(&Request::TagUser { user_name: name(), tags });
+    scene.create("reports", with(json!({ "userName": name() }))).await;
+    scene.ready("reports").await;
+    let ids: Vec<_> = scene.keys(&name()).await.into_iter().filter_map(|key| key.access_key_id).collect();
+    assert!(ids.len() == 2 && ids.contains(&old), "{ids:?}");
+
+    scene.users().delete("reports", &DeleteParams::default()).await.unwrap();
+    let (_, message) = scene.refused("reports", "DeleteBlocked").await;
+    assert!(message.contains(&old) && message.contains("spec.deletionPolicy"), "{message}");
+    scene.patch("reports", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+    scene.gone("reports").await;
+    let ids: Vec<_> = scene.keys(&name()).await.into_iter().filter_map(|key| key.access_key_id).collect();
+    assert_eq!(ids, [old], "theirs stays, ours is gone");
+}
+
+#[tokio::test]
 async fn boundary_and_path_are_set_changed_and_removed() {
     let scene = Scene::on_double("bounded", Settings::default()).await;
     scene.create("reports", with(json!({ "permissionsBoundaryArn": BOUNDARY }))).await;
@@ -118,17 +170,19 @@ async fn invariant_10_without_credentials_a_deletion_can_be_abandoned_and_says_w
     scene.users().delete("reports", &DeleteParams::default()).await.unwrap();
     let (_, message) = scene.refused("reports", "InvalidCredentials").await;
     assert!(message.contains("replace the operator's AWS credentials"), "{message}");
-    scene.patch("reports", json!({ "metadata": { "annotations": { "s3access.dev/abandon": "true" } } })).await;
-    scene.gone("reports").await;
-    let events: Api<Event> = Api::namespaced(scene.client.clone(), &scene.namespace);
-    scene
-        .see("the Event that names what is left", async || {
-            let notes: Vec<_> =
-                events.list(&Default::default()).await?.items.into_iter().filter_map(|e| e.note).collect();
-            ensure!(notes.iter().any(|note| note.contains(&arn)), "{notes:?}");
-            Ok(())
-        })
-        .await;
+    scene.abandon("reports", &arn).await;
+}
+
+#[tokio::test]
+async fn invariant_10_a_deletion_in_an_account_out_of_reach_can_be_abandoned() {
+    let scene = Scene::on_double("unreached", Settings::default()).await;
+    scene.create("reports", spec()).await;
+    let arn = scene.ready("reports").await.status.unwrap().user_arn.unwrap();
+    scene.proxy.set_down(true);
+    scene.users().delete("reports", &DeleteParams::default()).await.unwrap();
+    scene.refused("reports", "Unreachable").await;
+    scene.abandon("reports", &arn).await;
+    assert_eq!(scene.left().len(), 2, "user and policy are left, as the Event says");
 }
 
 #[tokio::test]

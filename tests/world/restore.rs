@@ -3,8 +3,8 @@
 use anyhow::ensure;
 use ground::double::{Request, Settings, Tag};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, PostParams};
-use serde_json::json;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
 
 use crate::scene::{Scene, spec, user_name, with};
 
@@ -114,4 +114,43 @@ async fn rival_8_forged_tags_of_another_cluster_are_no_proof() {
     scene.delete("reports").await;
     assert_eq!(scene.by_hand(&Request::GetUser { user_name }), before, "it is as it was");
     assert_eq!(scene.keys("forged").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_predecessors_secret_is_waited_for_and_not_called_somebody_elses() {
+    let mut scene = Scene::on_double("heldback", Settings::default()).await;
+    scene.create("reports", spec()).await;
+    let user = user_name(&scene.ready("reports").await);
+    let old = scene.only_key(&user, "reports-s3").await;
+    scene.kill9().await;
+    // The garbage collector cannot remove it while somebody's finalizer is on it.
+    let hold = |finalizers: Value| Patch::Merge(json!({ "metadata": { "finalizers": finalizers } }));
+    let (secrets, params) = (scene.secrets(), PatchParams::default());
+    secrets.patch("reports-s3", &params, &hold(json!(["example.com/backup"]))).await.unwrap();
+    scene.patch("reports", json!({ "metadata": { "finalizers": null } })).await;
+    scene.users().delete("reports", &DeleteParams::default()).await.unwrap();
+    scene.gone("reports").await;
+    scene.create("reports", spec()).await;
+    scene.start(&[]).await;
+    let (_, message) = scene.refused("reports", "Creating").await;
+    assert!(message.contains("an earlier S3AccessUser of this name"), "{message}");
+    assert_eq!(scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"], old, "it is not ours to write");
+    secrets.patch("reports-s3", &params, &hold(Value::Null)).await.unwrap();
+    scene.ready("reports").await;
+    assert_ne!(scene.only_key(&user, "reports-s3").await, old);
+}
+
+#[tokio::test]
+async fn what_retain_left_on_a_strict_account_is_taken_over_by_the_next_of_that_name() {
+    let scene = Scene::on_double("retained", Settings::default()).await;
+    scene.create("reports", with(json!({ "deletionPolicy": "Retain" }))).await;
+    let user = user_name(&scene.ready("reports").await);
+    scene.delete("reports").await;
+    assert_eq!(scene.left().len(), 2, "user and policy stay");
+    assert!(scene.keys(&user).await.is_empty(), "a key whose Secret goes is of use to nobody");
+    scene.create("reports", spec()).await;
+    scene.ready("reports").await;
+    scene.only_key(&user, "reports-s3").await;
+    scene.delete("reports").await;
+    assert_eq!(scene.left(), Vec::<String>::new());
 }

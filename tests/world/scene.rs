@@ -76,6 +76,12 @@ impl Scene {
         double.with(|world| world.call(now, &root, request).result).unwrap()
     }
 
+    /// The cluster's id in the tags, unless a setting names another.
+    pub async fn cluster_id(&self) -> String {
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        namespaces.get("kube-system").await.unwrap().metadata.uid.unwrap()
+    }
+
     /// Starts the operator of this scene; what `settings` names replaces the test's own.
     pub async fn start(&mut self, settings: &[(&str, &str)]) {
         self.starts += 1;

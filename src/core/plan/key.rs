@@ -33,7 +33,7 @@ pub(super) fn plan_key(
 ) {
     let view = View { desired, observed, user, now, waits };
     // No key is made or touched while its Secret could not be written.
-    if !secret::may_write(desired, observed, plan) {
+    if !secret::may_write(desired, observed, now, waits, plan) {
         return;
     }
     match observed.held() {

@@ -1,17 +1,34 @@
 //! The Secret: written only if it is ours, kept as the spec says, and followed when its name changes.
 
-use super::{Action, Part, Plan, SecretRecord};
+use jiff::Timestamp;
+
+use super::{Action, Part, Plan, SecretRecord, Waits};
 use crate::api::Reason;
 use crate::core::desired::Desired;
 use crate::core::observed::{AccessKey, Observed, OurSecret, SecretState};
+use crate::core::rotation::later;
 
 /// Returns false, with the condition set, where the Secret of the wanted name is somebody else's.
-pub(super) fn may_write(desired: &Desired, observed: &Observed, plan: &mut Plan) -> bool {
+pub(super) fn may_write(
+    desired: &Desired,
+    observed: &Observed,
+    now: Timestamp,
+    waits: &Waits,
+    plan: &mut Plan,
+) -> bool {
     let SecretState::Foreign { other_user } = &observed.secret else {
         return true;
     };
     let name = &desired.owner.secret_name;
     match other_user {
+        // Two live objects cannot share a name: its owner is no more. The Secret's end is an event; the look is for
+        // the case that it gets lost.
+        Some(other) if *other == desired.owner.identity.name => plan.wait(
+            Part::Secret,
+            Reason::Creating,
+            format!("Secret {name} belongs to an earlier S3AccessUser of this name: waiting for Kubernetes to collect it"),
+            later(now, waits.consistency_window),
+        ),
         Some(other) => plan.block(
             Part::Secret,
             Reason::SecretNameTaken,
