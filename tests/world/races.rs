@@ -199,18 +199,6 @@ async fn a_watch_that_the_api_server_has_forgotten_is_begun_again() -> Result<()
 }
 
 impl Scene {
-    /// Waits for one key, the Secret's, which is not the first.
-    async fn rotated(&self, user: &str, first: &str) {
-        self.see("another key, alone", async || {
-            let held = crate::scene::data(&self.secrets().get("reports-s3").await?);
-            ensure!(held.get("AWS_ACCESS_KEY_ID").is_some_and(|held| held != first), "still the first");
-            ensure!(self.keys(user).await.len() == 1, "{:?}", self.keys(user).await);
-            Ok(())
-        })
-        .await;
-        self.only_key(user, "reports-s3").await;
-    }
-
     /// Rotates, and holds the new key back from the Secret by refusing its probes until `edit` is done; the first key.
     async fn edited_in_a_rotation(&self, edit: serde_json::Value) -> (String, String) {
         self.create("reports", with(json!({ "accessKey": { "rotation": { "interval": "2160h", "overlap": "4s" } } })))

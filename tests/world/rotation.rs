@@ -91,7 +91,7 @@ impl Scene {
     }
 
     /// The end of a rotation: one key, the Secret's, and nothing more to do.
-    async fn rotated(&self, user: &str, old: &str) -> String {
+    pub async fn rotated(&self, user: &str, old: &str) -> String {
         self.see("the rotation to have ended", async || {
             let keys = self.keys(user).await;
             ensure!(keys.len() == 1 && keys[0].access_key_id() != Some(old), "{keys:?}");
