@@ -30,7 +30,8 @@ pub async fn apply(
         Action::AddFinalizer => {
             let mut finalizers = user.finalizers().to_vec();
             finalizers.push(FINALIZER.to_owned());
-            ctx.kubernetes.set_finalizers(user, &finalizers).await?;
+            let version = ctx.kubernetes.set_finalizers(user, &finalizers).await?;
+            report::remember(ctx, &owner.identity.uid, version, &user.status.clone().unwrap_or_default());
         }
         Action::RemoveFinalizer => {
             ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await?;

@@ -21,7 +21,7 @@ pub struct Remembered {
     pub failures: u32,
     /// The last look that ended with everything done.
     pub settled: Option<Settled>,
-    /// The status that was last written, and the resource version of the CR that came of it: the watch may be behind.
+    /// The resource version of the CR that came of our last write to it, and its status then: the watch may be behind.
     pub reported: Option<(u64, S3AccessUserStatus)>,
     /// For a CR that does not fit the schema: the error that its status tells.
     pub invalid: Option<String>,

@@ -76,8 +76,8 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let started = Instant::now();
     ctx.metrics.reconcile_started();
     let uid = user.uid().unwrap_or_default();
-    let outcome = match newer_status(ctx, user) {
-        Some(status) => look(ctx, &S3AccessUser { status: Some(status), ..user.clone() }).await,
+    let outcome = match newer_copy(ctx, user) {
+        Some(newer) => look(ctx, &newer).await,
         None => look(ctx, user).await,
     };
     ctx.memory.update(&uid, |remembered| match outcome {
@@ -95,11 +95,16 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     outcome
 }
 
-/// The status that this process has written since the watch's copy of the CR was made.
-fn newer_status(ctx: &Context, user: &S3AccessUser) -> Option<S3AccessUserStatus> {
+/// The CR with what this process has written to it since the watch's copy was made.
+fn newer_copy(ctx: &Context, user: &S3AccessUser) -> Option<S3AccessUser> {
     let seen: u64 = user.resource_version()?.parse().ok()?;
     let (written, status) = ctx.memory.recall(&user.uid()?)?.reported?;
-    (written > seen).then_some(status)
+    (written > seen).then(|| {
+        let mut newer = user.clone();
+        newer.metadata.resource_version = Some(written.to_string());
+        newer.status = Some(status);
+        newer
+    })
 }
 
 /// Reports a CR that does not fit the schema: an older CRD let it in. It harms no other, and can still be deleted.
@@ -438,7 +443,7 @@ async fn interrupt(
 /// Lets the CR go, and says what may be left in IAM.
 async fn abandon(ctx: &Context, user: &S3AccessUser) -> Outcome {
     match ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await {
-        Ok(()) => {
+        Ok(_) => {
             report::abandoned(ctx, user).await;
             Outcome::Deleted
         }

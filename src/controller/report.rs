@@ -25,9 +25,8 @@ pub async fn report(
     if status == earlier {
         return Ok(());
     }
-    let version = ctx.kubernetes.apply_status(user, status).await?;
-    let version = version.and_then(|version| version.parse().ok());
-    ctx.memory.update(&user.uid, |remembered| remembered.reported = version.map(|version| (version, status.clone())));
+    let version = ctx.kubernetes.apply_status(&written_since(ctx, user), status).await?;
+    remember(ctx, &user.uid, version, status);
     let (before, after) = (ready(earlier), ready(status));
     let verdict = |condition: Option<&Condition>| condition.map(|found| (found.status.clone(), found.reason.clone()));
     if let Some(condition) = after.filter(|_| verdict(before) != verdict(after)) {
@@ -48,6 +47,19 @@ pub async fn report(
         }
     }
     Ok(())
+}
+
+/// What a write of ours has made of the CR.
+pub fn remember(ctx: &Context, uid: &str, version: Option<String>, status: &S3AccessUserStatus) {
+    let version = version.and_then(|version| version.parse().ok());
+    ctx.memory.update(uid, |remembered| remembered.reported = version.map(|version| (version, status.clone())));
+}
+
+/// The CR as this look has left it so far.
+fn written_since(ctx: &Context, user: &UserRef) -> UserRef {
+    let seen = user.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
+    let written = ctx.memory.recall(&user.uid).and_then(|remembered| remembered.reported).map(|(version, _)| version);
+    UserRef { resource_version: seen.max(written).map(|version| version.to_string()), ..user.clone() }
 }
 
 /// Says that a new key is on its way, before it is made.

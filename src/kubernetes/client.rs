@@ -67,7 +67,7 @@ impl Kubernetes for KubeClient {
         self.secrets.state().iter().filter(|secret| of_user(secret)).map(|secret| secret.name_any()).collect()
     }
 
-    async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<()> {
+    async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>> {
         let reference = UserRef::of(&user.metadata);
         let patch = json!({
             "metadata": { "uid": reference.uid, "resourceVersion": user.resource_version(), "finalizers": finalizers },
@@ -75,7 +75,7 @@ impl Kubernetes for KubeClient {
         let users: Api<PartialObjectMeta<S3AccessUser>> = Api::namespaced(self.client.clone(), &reference.namespace);
         let patched = users.patch_metadata(&reference.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         match patched {
-            Ok(_) => Ok(()),
+            Ok(patched) => Ok(patched.resource_version()),
             Err(error) => Err(KubernetesError::of(
                 "set finalizers of S3AccessUser",
                 &reference.namespace,
@@ -92,7 +92,7 @@ impl Kubernetes for KubeClient {
         let body = json!({
             "apiVersion": resource.api_version,
             "kind": resource.kind,
-            "metadata": { "name": user.name, "namespace": user.namespace, "uid": user.uid },
+            "metadata": { "name": user.name, "namespace": user.namespace, "uid": user.uid, "resourceVersion": user.resource_version },
             "status": status,
         });
         let params = PatchParams::apply(MANAGER).force();

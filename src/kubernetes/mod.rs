@@ -25,6 +25,8 @@ pub struct UserRef {
     pub name: String,
     /// Its UID: a precondition, so that no successor of the same name is written by mistake.
     pub uid: String,
+    /// The copy of it that was looked at.
+    pub resource_version: Option<String>,
 }
 
 impl UserRef {
@@ -34,6 +36,7 @@ impl UserRef {
             namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone(),
         }
     }
 }
@@ -54,9 +57,10 @@ pub trait Kubernetes: Send + Sync {
     async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()>;
     /// The names of the Secrets that the user controls, as far as the watch has seen them: a hint for live reads.
     fn secret_names_of(&self, uid: &str) -> Vec<String>;
-    /// Sets the finalizers of the very resource version that was read.
-    async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<()>;
-    /// Applies the status; answers the user's new resource version.
+    /// Sets the finalizers of the very resource version that was read; answers the new one.
+    async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>>;
+    /// Applies the status to the very resource version that was looked at, so that a leader of yesterday does not speak
+    /// over today's; answers the new one.
     async fn apply_status(&self, user: &UserRef, status: &S3AccessUserStatus) -> Result<Option<String>>;
     /// Publishes an Event about the user.
     async fn publish(&self, user: &UserRef, event: Event) -> Result<()>;

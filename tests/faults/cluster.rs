@@ -194,7 +194,7 @@ impl Kubernetes for InProcess {
         self.outside.with(|state| state.cluster.secrets.values().filter(owned).map(ResourceExt::name_any).collect())
     }
 
-    async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<()> {
+    async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>> {
         let name = user.name_any();
         self.request("set finalizers", &name, |state| {
             let version = state.cluster.next_version();
@@ -204,7 +204,7 @@ impl Kubernetes for InProcess {
             live.metadata.resource_version = version;
             state.cluster.writes += 1;
             state.cluster.collect_garbage();
-            Ok(())
+            Ok(live_version(state, &name))
         })
         .await
     }
@@ -214,7 +214,7 @@ impl Kubernetes for InProcess {
             state.judge_words(&serde_json::to_string(status).unwrap());
             let version = state.cluster.next_version();
             let live = state.cluster.users.get_mut(&user.name).ok_or(404_u16)?;
-            check(&live.metadata, Some(&user.uid), None)?;
+            check(&live.metadata, Some(&user.uid), user.resource_version.as_ref())?;
             if live.status.as_ref() != Some(status) {
                 live.status = Some(status.clone());
                 live.metadata.resource_version = version;

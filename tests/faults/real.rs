@@ -104,7 +104,7 @@ impl Kubernetes for Bounded {
         self.inner.secret_names_of(uid)
     }
 
-    async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> KubernetesResult<()> {
+    async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> KubernetesResult<Option<String>> {
         self.boundary.through("set finalizers", NAME, self.inner.set_finalizers(user, finalizers)).await
     }
 

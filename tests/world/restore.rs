@@ -132,8 +132,13 @@ async fn a_predecessors_secret_is_waited_for_and_not_called_somebody_elses() {
     scene.gone("reports").await;
     scene.create("reports", spec()).await;
     scene.start(&[]).await;
-    let (_, message) = scene.refused("reports", "Creating").await;
-    assert!(message.contains("an earlier S3AccessUser of this name"), "{message}");
+    scene
+        .see("the wait for the garbage collector to be told", async || {
+            let (_, message) = scene.refused("reports", "Creating").await;
+            ensure!(message.contains("an earlier S3AccessUser of this name"), "{message}");
+            Ok(())
+        })
+        .await;
     assert_eq!(scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"], old, "it is not ours to write");
     secrets.patch("reports-s3", &params, &hold(Value::Null)).await.unwrap();
     scene.ready("reports").await;
