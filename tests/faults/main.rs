@@ -56,7 +56,12 @@ fn run(effort: Effort) {
 fn invariant_5_a_fault_at_any_effect_leads_to_the_same_end() {
     // Mutation tests take fewer, since they run for each mutant.
     let stride = usize::try_from(number("FAULTS_STRIDE", 1)).unwrap();
-    run(Effort { stride, pairs: 4, races: 4, hostile: 4, seed: 1 });
+    let seeds = number("FAULTS_SEEDS", 4);
+    let stop = number("FAULTS_STOP", 0) > 0;
+    if stop {
+        scenarios::ALL.iter().for_each(|scenario| drop(Reference::of(scenario)));
+    }
+    run(Effort { stride, pairs: seeds, races: seeds, hostile: seeds, seed: 1, stop });
 }
 
 #[test]
@@ -68,6 +73,7 @@ fn the_whole_suite() {
         races: number("FAULTS_RACES", 100),
         hostile: number("FAULTS_HOSTILE", 50),
         seed: number("FAULTS_SEED", 1),
+        stop: false,
     });
 }
 

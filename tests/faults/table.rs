@@ -1,6 +1,7 @@
 //! All runs of all scenarios, side by side on all cores, and the table of how they went.
 
 use std::fmt;
+use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,6 +22,8 @@ pub struct Effort {
     pub hostile: u64,
     /// The first seed.
     pub seed: u64,
+    /// Stop at the first failure: whoever tries mutants wants no more than a verdict.
+    pub stop: bool,
 }
 
 /// One kind of fault in one scenario.
@@ -67,7 +70,16 @@ impl Table {
         let done = Mutex::new(Self::default());
         let work = || {
             while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let (row, failures) = row(scenario, effort);
+                let (row, failures) = match catch_unwind(|| row(scenario, effort)) {
+                    Ok(found) => found,
+                    Err(panic) => {
+                        next.store(scenarios.len(), Ordering::Relaxed);
+                        resume_unwind(panic);
+                    }
+                };
+                if effort.stop && !failures.is_empty() {
+                    next.store(scenarios.len(), Ordering::Relaxed);
+                }
                 let mut done = done.lock().unwrap();
                 done.rows.push(row);
                 done.failures.extend(failures);

@@ -29,6 +29,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         .env("PATH", join_paths(std::iter::once(tool).chain(split_paths(&path)))?)
         // A mutant that the eleventh part of the single faults does not catch is not caught.
         .env("FAULTS_STRIDE", "11")
+        .env("FAULTS_SEEDS", "2")
+        .env("FAULTS_STOP", "1")
         .env_remove("CARGO_TARGET_DIR")
         .status()
         .await?;
