@@ -43,11 +43,18 @@ pub fn conditions(parts: &Parts, earlier: &[Condition], generation: Option<i64>,
         Progress::Blocked(reason, message) => Some((*reason, message.clone())),
         _ => None,
     });
-    let waiting = Part::ALL.into_iter().find_map(|part| match parts.of(part) {
-        Progress::Waiting(reason, message) => Some((*reason, message.clone())),
-        Progress::Pending => Some((Reason::Creating, "an earlier step is not done yet".to_owned())),
-        _ => None,
-    });
+    // What is waited for says more than what waits behind it, and a key that is being replaced stands in nobody's way.
+    let mut waits: Vec<(u8, Reason, String)> = Part::ALL
+        .into_iter()
+        .filter_map(|part| match parts.of(part) {
+            Progress::Waiting(Reason::Rotating, message) => Some((2, Reason::Rotating, message.clone())),
+            Progress::Waiting(reason, message) => Some((0, *reason, message.clone())),
+            Progress::Pending => Some((1, Reason::Creating, "an earlier step is not done yet".to_owned())),
+            _ => None,
+        })
+        .collect();
+    waits.sort_by_key(|(rank, ..)| *rank);
+    let waiting = waits.into_iter().next().map(|(_, reason, message)| (reason, message));
     let synced = (Reason::Synced, "IAM user, policy, access key and Secret are as the spec says".to_owned());
     let usable = blocked.is_none() && waiting.as_ref().is_none_or(|(reason, _)| *reason == Reason::Rotating);
     let (reason, message) = blocked.clone().or_else(|| waiting.clone()).unwrap_or_else(|| synced.clone());
@@ -237,6 +244,16 @@ mod tests {
         let all = with(Part::Secret, Progress::Pending);
         assert_eq!(all[..3], ["Ready=False Creating", "Reconciling=True Creating", "Stalled=False Synced"]);
         assert_eq!(all[6], "SecretSynced=False Creating");
+        let mut both = synced();
+        both.set(Part::AccessKey, Progress::Pending);
+        both.set(Part::Secret, Progress::Waiting(Reason::Throttled, "later".to_owned()));
+        assert_eq!(
+            verdicts(&both)[0],
+            "Ready=False Throttled",
+            "what is waited for says more than what waits behind it"
+        );
+        both.set(Part::Secret, Progress::Waiting(Reason::Rotating, "soon".to_owned()));
+        assert_eq!(verdicts(&both)[0], "Ready=False Creating", "a rotation hides no missing step");
     }
 
     #[test]

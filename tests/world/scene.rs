@@ -18,7 +18,8 @@ use kube::{Api, Client, ResourceExt};
 use s3_access_operator::api::S3AccessUser;
 use serde_json::{Value, json};
 
-pub const SOON: Duration = Duration::from_secs(40);
+/// Only failures wait for so long. The garbage collector of a new cluster gets to know our CRD after half a minute.
+pub const SOON: Duration = Duration::from_secs(90);
 
 pub struct Scene {
     pub stand: Stand,
