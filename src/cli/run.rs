@@ -2,7 +2,7 @@
 //! half-alive.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -18,9 +18,10 @@ use super::Error;
 use crate::api::MANAGER;
 use crate::aws::{Session, SessionOptions};
 use crate::config::RunOptions;
-use crate::controller;
+use crate::controller::{self, Leadership};
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
+use crate::core::rotation::later;
 use crate::metrics::Metrics;
 use crate::server::{Health, serve};
 use crate::telemetry;
@@ -85,6 +86,11 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
     } else {
         None
     };
+    let leadership = match lease {
+        // The manager renewed it a moment ago.
+        Some(_) => Leadership::until(lease_end(Timestamp::now())),
+        None => Leadership::unopposed(),
+    };
     metrics.set_leader(true);
     info!("leading");
     let stop = CancellationToken::new();
@@ -102,13 +108,14 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
                 takeover: SignedDuration::from_secs(LEASE_DURATION.cast_signed()),
             },
             resync_interval: options.resync_interval,
+            leadership: leadership.clone(),
         },
         stop.clone(),
     );
     tokio::pin!(controllers);
     let lost = async {
         match lease.as_ref() {
-            Some((leads, _)) => lease_lost(&leases, &options.lease_name, &identity, leads.clone()).await,
+            Some((leads, _)) => lease_lost(&leases, &options.lease_name, &identity, leads.clone(), &leadership).await,
             None => std::future::pending().await,
         }
     };
@@ -131,25 +138,40 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
 
 /// Returns once the Lease is no longer provably ours: taken by another, given up by the manager, or not to be read for
 /// as long as it is good. The manager alone goes on for ever where the API server does not answer.
-async fn lease_lost(leases: &Api<Lease>, name: &str, identity: &str, mut leads: watch::Receiver<bool>) {
-    let mut seen = Instant::now();
+///
+/// Meanwhile it tells `leadership` until when the Lease is good, so that a process that was stopped writes nothing before
+/// it has looked again.
+async fn lease_lost(
+    leases: &Api<Lease>,
+    name: &str,
+    identity: &str,
+    mut leads: watch::Receiver<bool>,
+    leadership: &Leadership,
+) {
+    let mut end = lease_end(Timestamp::now());
     loop {
         tokio::select! {
             _ = leads.wait_for(|leads| !*leads) => return,
             () = tokio::time::sleep(LEASE_LOOK) => {}
         }
-        match tokio::time::timeout(LEASE_LOOK, leases.get(name)).await {
-            Ok(Ok(lease)) => {
-                let holder = lease.spec.and_then(|spec| spec.holder_identity);
-                if holder.as_deref() != Some(identity) {
-                    return;
-                }
-                seen = Instant::now();
+        if let Ok(Ok(lease)) = tokio::time::timeout(LEASE_LOOK, leases.get(name)).await {
+            let spec = lease.spec.unwrap_or_default();
+            if spec.holder_identity.as_deref() != Some(identity) {
+                return;
             }
-            Ok(Err(_)) | Err(_) if seen.elapsed() < Duration::from_secs(LEASE_DURATION) => {}
-            Ok(Err(_)) | Err(_) => return,
+            if let Some(renewed) = spec.renew_time {
+                end = lease_end(renewed.0);
+                leadership.extend(end);
+            }
+        }
+        if end <= Timestamp::now() {
+            return;
         }
     }
+}
+
+fn lease_end(renewed: Timestamp) -> Timestamp {
+    later(renewed, SignedDuration::from_secs(LEASE_DURATION.cast_signed()))
 }
 
 /// Unlike every other process's, also on one host and after a restart of this pod.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::error::Error;
+use super::leadership::Leadership;
 use super::memory::Memory;
 use crate::aws::Session;
 use crate::core::names::Cluster;
@@ -32,11 +34,19 @@ pub struct Context {
     pub resync_interval: SignedDuration,
     /// The clock.
     pub clock: Clock,
+    /// Whether to write.
+    pub leadership: Leadership,
 }
 
 impl Context {
     /// The time.
     pub fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// # Errors
+    /// [`Error::NotLeading`]: another process may have taken over meanwhile.
+    pub fn may_write(&self) -> Result<(), Error> {
+        if self.leadership.holds_at(self.now()) { Ok(()) } else { Err(Error::NotLeading) }
     }
 }

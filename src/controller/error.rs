@@ -22,6 +22,9 @@ pub enum Error {
     /// The secret half of a key is not at hand; the next look finds the key in no Secret and replaces it.
     #[error("the secret half of access key {0} is not at hand; it is looked for again")]
     KeyUnknown(String),
+    /// The Lease is not provably held any more.
+    #[error("this process may not lead any more, so it writes nothing")]
+    NotLeading,
 }
 
 impl Error {
@@ -30,7 +33,7 @@ impl Error {
         match self {
             Self::Kubernetes(error) => error.is_conflict(),
             Self::Aws(error) => error.kind == crate::aws::ErrorKind::AlreadyExists,
-            Self::Render(_) | Self::KeyUnknown(_) => false,
+            Self::Render(_) | Self::KeyUnknown(_) | Self::NotLeading => false,
         }
     }
 
@@ -44,7 +47,7 @@ impl Error {
                 (Reason::Failed, transient)
             }
             Self::Render(_) => (Reason::InvalidSpec, false),
-            Self::KeyUnknown(_) => (Reason::Creating, true),
+            Self::KeyUnknown(_) | Self::NotLeading => (Reason::Creating, true),
         };
         Failure { part, reason, message: self.to_string(), transient }
     }

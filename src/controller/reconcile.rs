@@ -125,7 +125,7 @@ pub async fn reconcile_invalid(ctx: &Context, invalid: &InvalidObject) -> Outcom
     if news {
         match report(ctx, &reference, &earlier, &report_it).await {
             Ok(()) => ctx.memory.update(&reference.uid, |remembered| remembered.invalid = Some(invalid.error.clone())),
-            Err(error) => return retry_later(ctx, &reference.uid, &error.into()),
+            Err(error) => return retry_later(ctx, &reference.uid, &error),
         }
     }
     Outcome::Refused(next_turn(&reference.uid, now, ctx.resync_interval))
@@ -284,7 +284,12 @@ async fn drive(
             return Ok(next);
         }
         for action in next.actions.clone() {
-            let effect = match apply(ctx, user, owner, observed, held, &action).await {
+            let permitted = if action.writes() { ctx.may_write() } else { Ok(()) };
+            let applied = match permitted {
+                Ok(()) => apply(ctx, user, owner, observed, held, &action).await,
+                Err(error) => Err(error),
+            };
+            let effect = match applied {
                 Ok(effect) => effect,
                 Err(error) => {
                     return Err(Box::new(Stopped { error, action, plan: next }));
@@ -342,7 +347,7 @@ async fn conclude(
         None => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
     };
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
-        return retry_later(ctx, uid, &error.into());
+        return retry_later(ctx, uid, &error);
     }
     let parts = Part::ALL.map(|part| plan.parts.of(part));
     if parts.iter().any(|part| matches!(part, Progress::Blocked(reason, _) if *reason != Reason::Suspended)) {
@@ -377,8 +382,12 @@ async fn stop(
 ) -> Outcome {
     let Stopped { error, action, mut plan } = stopped;
     warn!(namespace = %owner.identity.namespace, name = %owner.identity.name, %error, "could not {action}");
-    // Another look, with nothing to report yet: somebody else was faster.
-    if matches!(&error, Error::Kubernetes(error) if error.is_conflict()) {
+    // Another look, with nothing to report yet: somebody else was faster, or leads.
+    let yields = match &error {
+        Error::Kubernetes(error) => error.is_conflict(),
+        error => matches!(error, Error::NotLeading),
+    };
+    if yields {
         return retry_later(ctx, &owner.identity.uid, &error);
     }
     error.failure(action.part()).mark(&mut plan.parts);
@@ -389,7 +398,7 @@ async fn stop(
         _ => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
     };
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
-        return retry_later(ctx, &owner.identity.uid, &error.into());
+        return retry_later(ctx, &owner.identity.uid, &error);
     }
     Outcome::Failed(pause(ctx, &owner.identity.uid))
 }
@@ -436,18 +445,22 @@ async fn interrupt(
     let report_it = interrupted(owner, parts, &earlier, user.metadata.generation, ctx.now());
     match report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
         Ok(()) => outcome,
-        Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error.into()),
+        Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error),
     }
 }
 
 /// Lets the CR go, and says what may be left in IAM.
 async fn abandon(ctx: &Context, user: &S3AccessUser) -> Outcome {
-    match ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await {
+    let released = match ctx.may_write() {
+        Ok(()) => ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await.map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    match released {
         Ok(_) => {
             report::abandoned(ctx, user).await;
             Outcome::Deleted
         }
-        Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error.into()),
+        Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error),
     }
 }
 

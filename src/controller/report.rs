@@ -6,11 +6,12 @@ use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
 
 use super::context::Context;
+use super::error::Error;
 use crate::api::{ConditionType, Reason, S3AccessUser, S3AccessUserStatus};
 use crate::core::conditions::interrupted;
 use crate::core::desired::Owner;
 use crate::core::plan::{Part, Parts, Progress};
-use crate::kubernetes::{Result, UserRef};
+use crate::kubernetes::UserRef;
 
 /// The limit of Kubernetes on an Event's note.
 const NOTE_LIMIT: usize = 1_000;
@@ -21,10 +22,11 @@ pub async fn report(
     user: &UserRef,
     earlier: &S3AccessUserStatus,
     status: &S3AccessUserStatus,
-) -> Result<()> {
+) -> Result<(), Error> {
     if status == earlier {
         return Ok(());
     }
+    ctx.may_write()?;
     let version = ctx.kubernetes.apply_status(&written_since(ctx, user), status).await?;
     remember(ctx, &user.uid, version, status);
     let (before, after) = (ready(earlier), ready(status));
@@ -63,7 +65,7 @@ fn written_since(ctx: &Context, user: &UserRef) -> UserRef {
 }
 
 /// Says that a new key is on its way, before it is made.
-pub async fn announce(ctx: &Context, user: &S3AccessUser, owner: &Owner, reason: Reason) -> Result<()> {
+pub async fn announce(ctx: &Context, user: &S3AccessUser, owner: &Owner, reason: Reason) -> Result<(), Error> {
     let earlier = user.status.clone().unwrap_or_default();
     let synced = || Progress::Synced;
     let key = Progress::Waiting(reason, "a new access key is being made".to_owned());

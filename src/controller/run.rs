@@ -15,6 +15,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
+use super::leadership::Leadership;
 use super::memory::Memory;
 use super::reconcile::{Outcome, reconcile, reconcile_invalid};
 use crate::api::{ConditionType, MANAGED_BY_LABEL, MANAGER, S3AccessUser};
@@ -47,6 +48,8 @@ pub struct Options {
     pub waits: Waits,
     /// How often a settled user is looked at again.
     pub resync_interval: SignedDuration,
+    /// Whether to write.
+    pub leadership: Leadership,
 }
 
 /// Reconciles until told to stop; what is under way is finished.
@@ -98,6 +101,7 @@ fn scoped(
         waits: options.waits,
         resync_interval: options.resync_interval,
         clock: Arc::new(Timestamp::now),
+        leadership: options.leadership.clone(),
     });
     let config = controller::Config::default().concurrency(options.concurrency);
     let controller = Controller::for_stream(users, user_store.clone())

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
-use s3_access_operator::controller::{Context, Memory, Outcome, reconcile};
+use s3_access_operator::controller::{Context, Leadership, Memory, Outcome, reconcile};
 use s3_access_operator::core::names::Cluster as ClusterName;
 use s3_access_operator::core::plan::Waits;
 use s3_access_operator::metrics::Metrics;
@@ -45,6 +45,7 @@ pub fn context(
         waits: Waits::default(),
         resync_interval: RESYNC,
         clock: Arc::new(move || clock.with(|state| state.now + state.skew)),
+        leadership: Leadership::unopposed(),
     }
 }
 
