@@ -41,6 +41,12 @@ pub struct RunOptions {
     /// The account in the ARNs of an S3-compatible system that has no STS to ask [default: asked of STS]
     #[arg(long, env = "S3ACCESS_ACCOUNT_ID", value_parser = account_id)]
     pub account_id: Option<String>,
+    /// Whether there are S3AccessClasses; without, all S3AccessUsers are made in the operator's own account
+    #[arg(long, env = "S3ACCESS_CLASSES", default_value_t = true, action = clap::ArgAction::Set)]
+    pub classes: bool,
+    /// Refuse S3AccessUsers for which there is no S3AccessClass
+    #[arg(long, env = "S3ACCESS_REQUIRE_CLASS", action = clap::ArgAction::Set, num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    pub require_class: bool,
     /// At most so many requests a second to the AWS account
     #[arg(long, env = "S3ACCESS_REQUESTS_PER_SECOND", default_value = "10")]
     pub requests_per_second: NonZeroU32,

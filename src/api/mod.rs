@@ -3,9 +3,15 @@
 //! Nothing here decides anything; [`crate::core`] does.
 
 mod conditions;
+mod s3_access_class;
 mod s3_access_user;
 
 pub use conditions::{ConditionType, Reason};
+pub use s3_access_class::{
+    AllowedNamespaces, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation, CredentialsSecretRef,
+    DEFAULT_CLASS_ANNOTATION, S3AccessClass, S3AccessClassSpec, S3AccessClassStatus,
+};
+use s3_access_user::duration_schema;
 pub use s3_access_user::{
     AccessGrant, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference, DeletionPolicy, PolicyPreset,
     PolicySpec, PolicyType, RetiringKey, RotationSpec, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus,

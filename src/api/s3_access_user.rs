@@ -41,8 +41,10 @@ use super::FINALIZER;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(has(self.access) && size(self.access) > 0) || (has(self.policy) && (has(self.policy.preset) || (has(self.policy.statements) && size(self.policy.statements) > 0))) || (has(self.managedPolicyArns) && size(self.managedPolicyArns) > 0)").message("nothing is granted: set access, policy.preset, policy.statements or managedPolicyArns"),
+    // In another class the user would be in another account: the one that is left would be nobody's.
+    validation = Rule::new("has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)").message("className is immutable: delete the S3AccessUser and create another"),
     validation = Rule::new("has(self.userName) == has(oldSelf.userName) && (!has(self.userName) || self.userName == oldSelf.userName)").message("userName is immutable: delete the S3AccessUser and create another"),
-    validation = Rule::new("!has(self.tags) || self.tags.all(k, !k.startsWith('s3access.dev/') && !k.startsWith('aws:'))").message("tags: the prefixes s3access.dev/ and aws: are reserved")
+    validation = Rule::new("!has(self.tags) || self.tags.all(k, !k.lowerAscii().startsWith('s3access.dev/') && !k.lowerAscii().startsWith('aws:'))").message("tags: the prefixes s3access.dev/ and aws: are reserved")
 )]
 pub struct S3AccessUserSpec {
     /// The S3AccessClass that says in which account, and within which limits, the user is made.
@@ -427,7 +429,7 @@ fn tags_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn duration_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn duration_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "description": "A Go duration, such as 2160h or 90m.",
         "type": "string",

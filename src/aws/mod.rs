@@ -8,9 +8,11 @@ mod metrics;
 mod s3;
 mod session;
 mod sts;
+mod transport;
 
 pub use error::{AwsError, ErrorKind};
 pub use session::{Session, SessionOptions, SettingsError};
+pub use transport::TransportError;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,13 +3,12 @@
 //!
 //! A client of its own would be as large as IAM's, for one request; the SDK's signer and connector are there already.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use aws_smithy_http_client::default_connector;
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
@@ -30,11 +29,8 @@ pub(super) struct S3Endpoint {
 
 impl S3Endpoint {
     /// The endpoint at that URL.
-    pub(super) fn new(url: &str, region: &str, connect_timeout: Duration, timeout: Duration) -> Self {
-        let settings = HttpConnectorSettings::builder().connect_timeout(connect_timeout).read_timeout(timeout).build();
-        let sleep = aws_smithy_async::rt::sleep::default_async_sleep();
-        let url = format!("{}/", url.trim_end_matches('/'));
-        Self { url, region: region.to_owned(), connector: default_connector(&settings, sleep) }
+    pub(super) fn new(url: &str, region: &str, connector: Option<SharedHttpConnector>) -> Self {
+        Self { url: format!("{}/", url.trim_end_matches('/')), region: region.to_owned(), connector }
     }
 
     /// Whether the endpoint knows the key, whatever it lets the key do.

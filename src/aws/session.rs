@@ -4,17 +4,22 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
-use tokio::sync::OnceCell;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::call::Lane;
 use super::iam::SdkIam;
 use super::metrics::CountAttempts;
 use super::s3::S3Endpoint;
 use super::sts::{CompatibleSts, SdkSts};
+use super::transport::{TransportError, Trust};
 use super::{Iam, Sts};
+use crate::api::{MANAGER, S3AccessClassSpec};
 use crate::core::desired::Account;
 use crate::core::provider::Provider;
 use crate::metrics::Metrics;
@@ -26,8 +31,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPTS: u32 = 3;
 /// In the ARNs of S3-compatible systems.
 const PARTITION: &str = "aws";
+/// Looks at users of one account at a time, unless told otherwise.
+const LOOKS: usize = 16;
 
-/// How to reach the account.
+/// How to reach an account.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
     /// At most so many requests a second.
@@ -36,10 +43,12 @@ pub struct SessionOptions {
     pub provider: Provider,
     /// The account, where an S3-compatible system has no STS to ask.
     pub account_id: Option<String>,
+    /// How many of its users are looked at side by side.
+    pub looks: usize,
 }
 
 /// Settings that do not go together.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A new key is proven by a request to S3, and it is not known where that is.
     #[error("S3ACCESS_PROVIDER=s3-compatible needs AWS_ENDPOINT_URL_S3, the address of the S3 server")]
@@ -47,6 +56,21 @@ pub enum SettingsError {
     /// AWS is asked for the account.
     #[error("S3ACCESS_ACCOUNT_ID is for S3ACCESS_PROVIDER=s3-compatible: AWS is asked for the account, so remove it")]
     AccountOfAws,
+    /// Nobody could be served.
+    #[error("S3ACCESS_REQUIRE_CLASS needs S3ACCESS_CLASSES: without classes there is none that could be required")]
+    ClassesRequired,
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+/// Where the services are, and how to speak to them.
+#[derive(Default)]
+struct Endpoints {
+    iam: Option<String>,
+    sts: Option<String>,
+    s3: Option<String>,
+    path_style: Option<bool>,
 }
 
 /// One account.
@@ -61,7 +85,10 @@ pub struct Session {
     pub region: String,
     /// The S3 endpoint that consumers are to use, where it is not AWS's own.
     pub s3_endpoint: Option<String>,
+    /// Whether consumers put the bucket into the path of a URL.
+    pub path_style: bool,
     account: OnceCell<Account>,
+    looks: Arc<Semaphore>,
 }
 
 impl Session {
@@ -73,40 +100,93 @@ impl Session {
         if options.provider == Provider::Aws && options.account_id.is_some() {
             return Err(SettingsError::AccountOfAws);
         }
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(OPERATION_TIMEOUT)
-            .build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(timeouts)
-            .load()
-            .await;
+        let config = loader(&Trust::default(), None).load().await;
+        Self::over(&config, &Trust::default(), Endpoints::default(), options, metrics)
+    }
+
+    /// Takes from the class what it says, and all else from the SDK's own environment. The role is not assumed yet.
+    ///
+    /// # Errors
+    /// [`SettingsError`], before any request.
+    pub async fn of_class(
+        class: &S3AccessClassSpec,
+        credentials: Option<Credentials>,
+        options: &SessionOptions,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, SettingsError> {
+        let trust = Trust::of(class.ca_bundle.as_deref())?;
+        let region = class.region.clone().map(Region::new);
+        let mut loader = loader(&trust, region.clone());
+        if let Some(credentials) = credentials {
+            loader = loader.credentials_provider(credentials);
+        }
+        let mut config = loader.load().await;
+        let set = class.endpoints.clone().unwrap_or_default();
+        let sts = set.sts.or_else(|| set.iam.clone());
+        if let Some(role) = &class.role_arn {
+            let mut base = config.to_builder();
+            base.set_endpoint_url(sts.clone().or_else(|| config.endpoint_url().map(ToOwned::to_owned)));
+            let mut provider = AssumeRoleProvider::builder(role).session_name(MANAGER).configure(&base.build());
+            if let Some(external_id) = &class.external_id {
+                provider = provider.external_id(external_id);
+            }
+            let assumed = SharedCredentialsProvider::new(provider.build().await);
+            config = config.to_builder().credentials_provider(assumed).build();
+        }
+        let endpoints = Endpoints { iam: set.iam, sts, s3: set.s3, path_style: class.path_style };
+        Self::over(&config, &trust, endpoints, options, metrics)
+    }
+
+    fn over(
+        config: &SdkConfig,
+        trust: &Trust,
+        endpoints: Endpoints,
+        options: &SessionOptions,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, SettingsError> {
         let lane = Arc::new(Lane::new(options.requests_per_second, metrics.clone()));
-        let iam = aws_sdk_iam::config::Builder::from(&config).interceptor(CountAttempts(metrics.clone())).build();
-        let sts = aws_sdk_sts::config::Builder::from(&config).interceptor(CountAttempts(metrics)).build();
+        let mut iam = aws_sdk_iam::config::Builder::from(config).interceptor(CountAttempts(metrics.clone()));
+        if endpoints.iam.is_some() {
+            iam.set_endpoint_url(endpoints.iam);
+        }
+        let mut sts = aws_sdk_sts::config::Builder::from(config).interceptor(CountAttempts(metrics));
+        if endpoints.sts.is_some() {
+            sts.set_endpoint_url(endpoints.sts);
+        }
         let provider = options.provider;
         let region = config.region().map(ToString::to_string).unwrap_or_default();
-        let s3_endpoint =
-            std::env::var("AWS_ENDPOINT_URL_S3").ok().or_else(|| config.endpoint_url().map(ToOwned::to_owned));
-        let iam = Arc::new(SdkIam { client: aws_sdk_iam::Client::from_conf(iam), lane: lane.clone(), provider });
-        let sts = SdkSts { client: aws_sdk_sts::Client::from_conf(sts), lane };
+        let s3_endpoint = endpoints
+            .s3
+            .or_else(|| std::env::var("AWS_ENDPOINT_URL_S3").ok())
+            .or_else(|| config.endpoint_url().map(ToOwned::to_owned));
+        let path_style = endpoints.path_style.unwrap_or(s3_endpoint.is_some());
+        let iam = SdkIam { client: aws_sdk_iam::Client::from_conf(iam.build()), lane: lane.clone(), provider };
+        let sts = SdkSts { client: aws_sdk_sts::Client::from_conf(sts.build()), lane };
         let sts: Arc<dyn Sts> = match provider {
             Provider::Aws => Arc::new(sts),
             Provider::S3Compatible => {
                 let url = s3_endpoint.as_ref().ok_or(SettingsError::NoS3Endpoint)?;
-                let s3 = S3Endpoint::new(url, &region, CONNECT_TIMEOUT, ATTEMPT_TIMEOUT);
+                let s3 = S3Endpoint::new(url, &region, trust.connector(CONNECT_TIMEOUT, ATTEMPT_TIMEOUT));
                 let account = options.account_id.clone().map(|id| Account { id, partition: PARTITION.to_owned() });
                 Arc::new(CompatibleSts { sts, account, s3 })
             }
         };
-        Ok(Self { provider, ..Self::new(iam, sts, region, s3_endpoint) })
+        let looks = Arc::new(Semaphore::new(options.looks));
+        Ok(Self { provider, path_style, looks, ..Self::new(Arc::new(iam), sts, region, s3_endpoint) })
     }
 
     /// A session over any implementation of AWS.
     pub fn new(iam: Arc<dyn Iam>, sts: Arc<dyn Sts>, region: String, s3_endpoint: Option<String>) -> Self {
-        Self { iam, sts, provider: Provider::Aws, region, s3_endpoint, account: OnceCell::new() }
+        Self {
+            iam,
+            sts,
+            provider: Provider::Aws,
+            region,
+            path_style: s3_endpoint.is_some(),
+            s3_endpoint,
+            account: OnceCell::new(),
+            looks: Arc::new(Semaphore::new(LOOKS)),
+        }
     }
 
     /// The account, asked once; a failure is not remembered.
@@ -116,6 +196,29 @@ impl Session {
     pub async fn account(&self) -> super::Result<&Account> {
         self.account.get_or_try_init(|| self.sts.caller()).await
     }
+
+    /// A turn to look at a user of this account. Those of another, which may be slow or dead, wait elsewhere.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.looks.clone().acquire_owned().await.ok()
+    }
+}
+
+fn loader(trust: &Trust, region: Option<Region>) -> aws_config::ConfigLoader {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .timeout_config(timeouts);
+    if let Some(region) = region {
+        loader = loader.region(region);
+    }
+    if let Some(client) = trust.client() {
+        loader = loader.http_client(client);
+    }
+    loader
 }
 
 #[cfg(test)]
@@ -125,7 +228,8 @@ mod tests {
     #[tokio::test]
     async fn rival_19_the_account_of_aws_is_asked_for_and_not_set() {
         let account_id = Some("123456789012".to_owned());
-        let options = SessionOptions { requests_per_second: NonZeroU32::MIN, provider: Provider::Aws, account_id };
+        let options =
+            SessionOptions { requests_per_second: NonZeroU32::MIN, provider: Provider::Aws, account_id, looks: 1 };
         let refused = Session::from_environment(&options, Arc::new(Metrics::default())).await;
         assert!(matches!(refused, Err(SettingsError::AccountOfAws)));
     }

@@ -5,10 +5,12 @@ use std::io::Write;
 use kube::CustomResourceExt;
 
 use super::Error;
-use crate::api::S3AccessUser;
+use crate::api::{S3AccessClass, S3AccessUser};
 
 pub(super) fn print() -> Result<(), Error> {
-    let text = serde_saphyr::to_string(&S3AccessUser::crd())?;
-    writeln!(std::io::stdout(), "{}", text.trim_end())?;
+    let mut out = std::io::stdout();
+    for crd in [S3AccessClass::crd(), S3AccessUser::crd()] {
+        writeln!(out, "---\n{}", serde_saphyr::to_string(&crd)?.trim_end())?;
+    }
     Ok(())
 }

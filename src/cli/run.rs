@@ -16,7 +16,7 @@ use tracing::info;
 
 use super::Error;
 use crate::api::MANAGER;
-use crate::aws::{Session, SessionOptions};
+use crate::aws::{Session, SessionOptions, SettingsError};
 use crate::config::RunOptions;
 use crate::controller::{self, Leadership};
 use crate::core::names::Cluster;
@@ -57,10 +57,14 @@ pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
 async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Result<(), Error> {
     let client = client().await?;
     let cluster = cluster(&client, &options).await?;
+    if options.require_class && !options.classes {
+        return Err(SettingsError::ClassesRequired.into());
+    }
     let session_options = SessionOptions {
         requests_per_second: options.requests_per_second,
         provider: options.provider.into(),
         account_id: options.account_id.clone(),
+        looks: usize::from(options.concurrency),
     };
     let session = Arc::new(Session::from_environment(&session_options, metrics.clone()).await?);
     info!(cluster_id = cluster.id, cluster_name = cluster.name, region = session.region, "starting");
@@ -98,9 +102,12 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
         client,
         controller::Options {
             namespaces: options.watch_namespaces,
-            concurrency: options.concurrency,
+            own_namespace: options.namespace.clone(),
+            classes: options.classes,
+            require_class: options.require_class,
             cluster,
             session,
+            session_options,
             metrics: metrics.clone(),
             waits: Waits {
                 consistency_window: options.consistency_window,

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::observe::{Held, wanted_of};
 use super::report;
 use crate::api::{FINALIZER, S3AccessUser};
-use crate::aws::ErrorKind;
+use crate::aws::{ErrorKind, Session};
 use crate::core::desired::Owner;
 use crate::core::observed::{Effect, Observed};
 use crate::core::plan::{Action, SecretRecord, WhyDelete};
@@ -18,13 +18,14 @@ use crate::kubernetes::KubernetesError;
 /// Carries out one action.
 pub async fn apply(
     ctx: &Context,
+    session: &Session,
     user: &S3AccessUser,
     owner: &Owner,
     observed: &Observed,
     held: &mut Held,
     action: &Action,
 ) -> Result<Effect, Error> {
-    let iam = &ctx.session.iam;
+    let iam = &session.iam;
     let name = &owner.user_name;
     match action {
         Action::AddFinalizer => {
@@ -50,21 +51,21 @@ pub async fn apply(
         Action::TagPolicy { arn, tags } => iam.tag_policy(arn, tags).await?,
         Action::DeletePolicyVersion { arn, version } => iam.delete_policy_version(arn, version).await?,
         Action::CreatePolicyVersion { arn, document } => iam.create_policy_version(arn, document).await?,
-        Action::DeletePolicy { arn } => delete_policy(ctx, arn).await?,
+        Action::DeletePolicy { arn } => delete_policy(session, arn).await?,
         Action::AttachPolicy(arn) => iam.attach_user_policy(name, arn).await?,
         Action::DetachPolicy(arn) => iam.detach_user_policy(name, arn).await?,
         Action::PutInlinePolicy { name: policy, document } => iam.put_user_policy(name, policy, document).await?,
         Action::DeleteInlinePolicy { name: policy } => iam.delete_user_policy(name, policy).await?,
-        Action::CreateAccessKey => return create_access_key(ctx, owner, held).await,
+        Action::CreateAccessKey => return create_access_key(ctx, session, owner, held).await,
         Action::SetKeyStatus { id, active } => iam.update_access_key(name, id, *active).await?,
-        Action::DeleteKey { id, why } => delete_key(ctx, owner, id, *why).await?,
+        Action::DeleteKey { id, why } => delete_key(ctx, session, owner, id, *why).await?,
         Action::ProbeKey { id } => {
-            let usable = ctx.session.sts.accepts(id, half_of(held, id)?).await?;
+            let usable = session.sts.accepts(id, half_of(held, id)?).await?;
             return Ok(Effect::Probed(usable));
         }
         Action::ReadLastUsed { id } => return Ok(Effect::LastUsed(iam.get_access_key_last_used(id).await?)),
         Action::WriteSecret { key_id, record } => {
-            return write_secret(ctx, user, owner, observed, held, key_id, record).await;
+            return write_secret(ctx, session, user, owner, observed, held, (key_id, record)).await;
         }
         Action::DeleteSecret { name, uid } => {
             ctx.kubernetes.delete_secret(&owner.identity.namespace, name, uid).await?;
@@ -81,8 +82,8 @@ pub async fn apply(
     Ok(Effect::Done)
 }
 
-async fn create_access_key(ctx: &Context, owner: &Owner, held: &mut Held) -> Result<Effect, Error> {
-    let created = ctx.session.iam.create_access_key(&owner.user_name).await?;
+async fn create_access_key(ctx: &Context, session: &Session, owner: &Owner, held: &mut Held) -> Result<Effect, Error> {
+    let created = session.iam.create_access_key(&owner.user_name).await?;
     ctx.metrics.key_issued();
     let minted = created.minted;
     held.halves.insert(minted.id.clone(), created.secret.clone());
@@ -90,15 +91,15 @@ async fn create_access_key(ctx: &Context, owner: &Owner, held: &mut Held) -> Res
     Ok(Effect::KeyCreated(minted))
 }
 
-async fn delete_key(ctx: &Context, owner: &Owner, id: &str, why: WhyDelete) -> Result<(), Error> {
-    ctx.session.iam.delete_access_key(&owner.user_name, id).await?;
+async fn delete_key(ctx: &Context, session: &Session, owner: &Owner, id: &str, why: WhyDelete) -> Result<(), Error> {
+    session.iam.delete_access_key(&owner.user_name, id).await?;
     ctx.metrics.key_deleted(why);
     forget_minted(ctx, owner, id);
     Ok(())
 }
 
-async fn delete_policy(ctx: &Context, arn: &str) -> Result<(), Error> {
-    let iam = &ctx.session.iam;
+async fn delete_policy(session: &Session, arn: &str) -> Result<(), Error> {
+    let iam = &session.iam;
     for version in iam.list_policy_versions(arn).await.or_else(none_if_missing)? {
         if !version.is_default {
             iam.delete_policy_version(arn, &version.id).await?;
@@ -122,23 +123,23 @@ fn none_if_missing<T: Default>(error: crate::aws::AwsError) -> Result<T, crate::
 
 async fn write_secret(
     ctx: &Context,
+    session: &Session,
     user: &S3AccessUser,
     owner: &Owner,
     observed: &Observed,
     held: &mut Held,
-    key_id: &str,
-    record: &SecretRecord,
+    (key_id, record): (&str, &SecretRecord),
 ) -> Result<Effect, Error> {
     let credentials =
         Credentials { access_key_id: key_id.to_owned(), secret_access_key: half_of(held, key_id)?.clone() };
-    let secret = wanted_of(&ctx.session, user, owner, held.live.as_ref(), &credentials, record)?;
+    let secret = wanted_of(session, user, owner, held.live.as_ref(), &credentials, record)?;
     let written = match observed.our_secret() {
         None => ctx.kubernetes.create_secret(&secret).await,
         Some(_) => ctx.kubernetes.replace_secret(&secret).await,
     };
     let written = match written {
         Ok(written) => written,
-        Err(error) => return Err(abandon_minted(ctx, owner, observed, key_id, error).await),
+        Err(error) => return Err(abandon_minted(ctx, session, owner, observed, key_id, error).await),
     };
     forget_minted(ctx, owner, key_id);
     let effect = Effect::SecretWritten {
@@ -153,13 +154,14 @@ async fn write_secret(
 /// Where the write may have taken effect all the same, the key is kept, and the next look finds it in the Secret or not.
 async fn abandon_minted(
     ctx: &Context,
+    session: &Session,
     owner: &Owner,
     observed: &Observed,
     key_id: &str,
     error: KubernetesError,
 ) -> Error {
     let minted = observed.minted.as_ref().is_some_and(|minted| minted.id == key_id);
-    if minted && error.is_refusal() && delete_key(ctx, owner, key_id, WhyDelete::Orphan).await.is_err() {
+    if minted && error.is_refusal() && delete_key(ctx, session, owner, key_id, WhyDelete::Orphan).await.is_err() {
         // The next look finds it in no Secret.
         forget_minted(ctx, owner, key_id);
     }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::error::Error;
 use super::leadership::Leadership;
 use super::memory::Memory;
-use crate::aws::Session;
+use super::place::Places;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::kubernetes::Kubernetes;
@@ -22,8 +22,8 @@ pub struct Context {
     pub cluster: Cluster,
     /// Kubernetes.
     pub kubernetes: Arc<dyn Kubernetes>,
-    /// The operator's own AWS account.
-    pub session: Arc<Session>,
+    /// Classes and accounts.
+    pub places: Arc<dyn Places>,
     /// What this process remembers.
     pub memory: Arc<Memory>,
     /// The metrics.

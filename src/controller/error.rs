@@ -22,6 +22,15 @@ pub enum Error {
     /// The secret half of a key is not at hand; the next look finds the key in no Secret and replaces it.
     #[error("the secret half of access key {0} is not at hand; it is looked for again")]
     KeyUnknown(String),
+    /// There is no class for the S3AccessUser.
+    #[error("{0}")]
+    NoClass(String),
+    /// The class's credentials are of another account than it says.
+    #[error("{0}")]
+    OtherAccount(String),
+    /// The class's credentials cannot be used.
+    #[error("{0}")]
+    BadCredentials(String),
     /// The Lease is not provably held any more.
     #[error("this process may not lead any more, so it writes nothing")]
     NotLeading,
@@ -33,7 +42,7 @@ impl Error {
         match self {
             Self::Kubernetes(error) => error.is_conflict(),
             Self::Aws(error) => error.kind == crate::aws::ErrorKind::AlreadyExists,
-            Self::Render(_) | Self::KeyUnknown(_) | Self::NotLeading => false,
+            _ => false,
         }
     }
 
@@ -47,6 +56,9 @@ impl Error {
                 (Reason::Failed, transient)
             }
             Self::Render(_) => (Reason::InvalidSpec, false),
+            Self::NoClass(_) => (Reason::ClassNotFound, false),
+            Self::OtherAccount(_) => (Reason::AccountMismatch, false),
+            Self::BadCredentials(_) => (Reason::InvalidCredentials, false),
             Self::KeyUnknown(_) | Self::NotLeading => (Reason::Creating, true),
         };
         Failure { part, reason, message: self.to_string(), transient }

@@ -23,6 +23,8 @@ pub struct Remembered {
     pub settled: Option<Settled>,
     /// The resource version of the CR that came of our last write to it, and its status then: the watch may be behind.
     pub reported: Option<(u64, S3AccessUserStatus)>,
+    /// The state of the class that the CR was last held against, to the end.
+    pub held_against: Option<u64>,
     /// For a CR that does not fit the schema: the error that its status tells.
     pub invalid: Option<String>,
 }
@@ -30,7 +32,7 @@ pub struct Remembered {
 /// A look that ended with everything done: until something changes or falls due, nobody need look again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// The CR's generation and annotations, as they were.
+    /// The CR's generation and annotations and its class, as they were.
     pub asked: u64,
     /// The Secret's resource version.
     pub secret_version: String,
@@ -46,6 +48,11 @@ impl Memory {
     /// What is remembered of the user; `None` at first sight.
     pub fn recall(&self, uid: &str) -> Option<Remembered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
+    }
+
+    /// The state of the class that the user was last held against, to the end.
+    pub fn held_against(&self, uid: &str) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid)?.held_against
     }
 
     /// Changes what is remembered of the user.

@@ -1,11 +1,17 @@
 //! The controller: streams in, looks out.
 
 mod apply;
+mod class;
+mod class_watch;
+mod classes;
 mod context;
+mod ending;
 mod error;
 mod leadership;
 mod memory;
 mod observe;
+mod place;
+mod quiet;
 mod reconcile;
 mod report;
 mod run;
@@ -15,5 +21,6 @@ pub use context::{Clock, Context};
 pub use error::Error;
 pub use leadership::Leadership;
 pub use memory::Memory;
+pub use place::{OnePlace, Place, Places};
 pub use reconcile::{Outcome, reconcile, reconcile_invalid};
 pub use run::{Options, run};

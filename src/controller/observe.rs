@@ -38,13 +38,19 @@ pub struct SecretsSeen {
 }
 
 /// Reads the Secrets, live.
-pub async fn secrets(ctx: &Context, user: &S3AccessUser, owner: &Owner, held: &mut Held) -> Result<SecretsSeen, Error> {
+pub async fn secrets(
+    ctx: &Context,
+    session: &Session,
+    user: &S3AccessUser,
+    owner: &Owner,
+    held: &mut Held,
+) -> Result<SecretsSeen, Error> {
     let namespace = &owner.identity.namespace;
     let live = ctx.kubernetes.get_secret(namespace, &owner.secret_name).await?;
     let state = match &live {
         None => SecretState::Missing,
         Some(secret) => match controller_of(secret, &owner.identity.uid) {
-            Controller::Ours => SecretState::Ours(ours(ctx, user, owner, secret, held).await?),
+            Controller::Ours => SecretState::Ours(ours(session, user, owner, secret, held).await?),
             Controller::Other(other) => SecretState::Foreign { other_user: Some(other) },
             Controller::Foreign => SecretState::Foreign { other_user: None },
         },
@@ -58,14 +64,14 @@ pub async fn secrets(ctx: &Context, user: &S3AccessUser, owner: &Owner, held: &m
         if let Some(secret) = ctx.kubernetes.get_secret(namespace, &name).await?
             && controller_of(&secret, &owner.identity.uid) == Controller::Ours
         {
-            renamed.insert(name, ours(ctx, user, owner, &secret, held).await?);
+            renamed.insert(name, ours(session, user, owner, &secret, held).await?);
         }
     }
     Ok(SecretsSeen { state, renamed })
 }
 
 async fn ours(
-    ctx: &Context,
+    session: &Session,
     user: &S3AccessUser,
     owner: &Owner,
     secret: &Secret,
@@ -77,10 +83,10 @@ async fn ours(
     if let Some(found) = find_key(secret, &user.spec.secret) {
         let Credentials { access_key_id, secret_access_key } = &found.credentials;
         // Annotations may have been stripped from a Secret that still works: only AWS can tell.
-        if found.vouched || ctx.session.sts.accepts(access_key_id, secret_access_key).await? {
+        if found.vouched || session.sts.accepts(access_key_id, secret_access_key).await? {
             held.halves.insert(access_key_id.clone(), secret_access_key.clone());
             key = Some(HeldKey { id: access_key_id.clone(), created_at: record.created_at, account_id });
-            up_to_date = wanted_of(&ctx.session, user, owner, Some(secret), &found.credentials, &record)
+            up_to_date = wanted_of(session, user, owner, Some(secret), &found.credentials, &record)
                 .is_ok_and(|wanted| is_up_to_date(secret, &wanted));
         }
     }
@@ -109,7 +115,7 @@ pub fn wanted_of(
     let target = Target {
         region: session.region.clone(),
         endpoint: session.s3_endpoint.clone(),
-        path_style: session.s3_endpoint.is_some(),
+        path_style: session.path_style,
         buckets: user.spec.access.iter().map(|grant| grant.bucket.clone()).collect(),
         user_arn: owner.user_arn(),
     };
@@ -121,7 +127,7 @@ pub fn wanted_of(
 /// A CR without our finalizer was never acted upon: IAM is then not asked before the first write, whose "already
 /// exists" says more than any read. `thorough` asks all the same.
 pub async fn everything(
-    ctx: &Context,
+    session: &Session,
     user: &S3AccessUser,
     owner: &Owner,
     desired: Option<&Desired>,
@@ -145,24 +151,29 @@ pub async fn everything(
     if !finalizer && !thorough {
         return Ok(observed);
     }
-    let iam = &ctx.session.iam;
+    let iam = &session.iam;
     let name = &owner.user_name;
     let found = iam.get_user(name).await?;
     let tags = found.as_ref().map(|found| found.tags.clone()).unwrap_or_default();
     observed.user = match found {
         None => UserState::Missing,
-        Some(found) => UserState::Present(Box::new(user_of(ctx, owner, desired, found).await?)),
+        Some(found) => UserState::Present(Box::new(user_of(session, owner, desired, found).await?)),
     };
     let wanted = desired.and_then(|desired| desired.policy_of(Some(&tags)));
     for arn in policies_to_read(owner, desired, &tags) {
-        let state = policy(ctx, &arn, wanted.as_ref()).await?;
+        let state = policy(session, &arn, wanted.as_ref()).await?;
         observed.policies.insert(arn, state);
     }
     Ok(observed)
 }
 
-async fn user_of(ctx: &Context, owner: &Owner, desired: Option<&Desired>, record: UserRecord) -> Result<User, Error> {
-    let iam = &ctx.session.iam;
+async fn user_of(
+    session: &Session,
+    owner: &Owner,
+    desired: Option<&Desired>,
+    record: UserRecord,
+) -> Result<User, Error> {
+    let iam = &session.iam;
     let name = &owner.user_name;
     let mut user = User {
         arn: record.arn,
@@ -187,8 +198,8 @@ async fn user_of(ctx: &Context, owner: &Owner, desired: Option<&Desired>, record
     Ok(user)
 }
 
-async fn policy(ctx: &Context, arn: &str, wanted: Option<&DesiredPolicy>) -> Result<PolicyState, Error> {
-    let iam = &ctx.session.iam;
+async fn policy(session: &Session, arn: &str, wanted: Option<&DesiredPolicy>) -> Result<PolicyState, Error> {
+    let iam = &session.iam;
     let Some(record) = iam.get_policy(arn).await? else {
         return Ok(PolicyState::Missing);
     };

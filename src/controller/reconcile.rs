@@ -1,7 +1,5 @@
 //! One look at one S3AccessUser: observe, then plan and apply until nothing is left to do, then report.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -11,17 +9,21 @@ use tracing::{debug, info, warn};
 
 use super::apply::apply;
 use super::context::Context;
+use super::ending::{abandon, fail, pause, refuse, retry_later};
 use super::error::Error;
 use super::memory::Settled;
-use super::observe::{self, Held, SecretsSeen};
-use super::report::{self, report};
-use super::schedule::{backoff, next_turn};
+use super::observe::{self, Held};
+use super::place::Place;
+use super::quiet::{asked, quiet_until};
+use super::report::report;
+use super::schedule::next_turn;
 use crate::api::{FINALIZER, Reason, S3AccessUser, S3AccessUserStatus, annotations};
-use crate::core::conditions::{interrupted, says_settled, status};
-use crate::core::desired::{Desired, Owner, is_true};
+use crate::aws::Session;
+use crate::core::conditions::{interrupted, status};
+use crate::core::desired::{Desired, Owner, Refusal, is_true};
+use crate::core::names::Ownership;
 use crate::core::observed::{Effect, Observed, SecretState, UserState};
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, plan, teardown};
-use crate::core::rotation::later;
 use crate::kubernetes::UserRef;
 
 /// Enough for the longest chain of dependent steps; a plan that does not settle by then is looked at afresh.
@@ -29,7 +31,7 @@ const ROUNDS: usize = 16;
 
 /// So many failures in a row to look at a user that is known to be well are nobody's business: an API server's hiccup
 /// must not turn ten thousand users not Ready.
-const QUIET_FAILURES: u32 = 2;
+pub const QUIET_FAILURES: u32 = 2;
 
 /// What a look ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +78,14 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let started = Instant::now();
     ctx.metrics.reconcile_started();
     let uid = user.uid().unwrap_or_default();
-    let outcome = match newer_copy(ctx, user) {
-        Some(newer) => look(ctx, &newer).await,
-        None => look(ctx, user).await,
+    // Thousands may wait here for their turn, so that nothing is at hand yet that takes memory.
+    let _turn = match ctx.places.of(user).await {
+        Ok(place) => Some(place.session.turn().await),
+        Err(_) => None,
     };
+    let newer = newer_copy(ctx, user);
+    let outcome = Box::pin(look(ctx, newer.as_ref().unwrap_or(user))).await;
+    drop(newer);
     ctx.memory.update(&uid, |remembered| match outcome {
         Outcome::Failed(_) => {
             remembered.failures = remembered.failures.saturating_add(1);
@@ -131,42 +137,110 @@ pub async fn reconcile_invalid(ctx: &Context, invalid: &InvalidObject) -> Outcom
     Outcome::Refused(next_turn(&reference.uid, now, ctx.resync_interval))
 }
 
+/// What stands between a spec and its being carried out.
+enum Obstacle {
+    Paused,
+    Refusal(Refusal),
+}
+
 async fn look(ctx: &Context, user: &S3AccessUser) -> Outcome {
-    let now = ctx.now();
-    let uid = user.uid().unwrap_or_default();
     let deleting = user.metadata.deletion_timestamp.is_some();
     if deleting && !user.is_finalized() {
         return Outcome::Deleted;
     }
-    if is_true(user, annotations::PAUSED) {
-        let message = format!("paused: remove the annotation {} to go on", annotations::PAUSED);
-        return refuse(ctx, user, None, Part::User, Reason::Paused, message).await;
-    }
-    if deleting && is_true(user, annotations::ABANDON) {
-        return abandon(ctx, user).await;
-    }
-    let account = match ctx.session.account().await {
-        Ok(account) => account,
-        Err(error) => return fail(ctx, user, None, &error.into(), Part::User).await,
+    let place = match ctx.places.of(user).await {
+        Ok(place) => place,
+        Err(error) => return without_account(ctx, user, &error).await,
     };
-    let owner = Owner::of(user, account, &ctx.cluster);
-    if deleting {
-        return pass(ctx, user, &owner, None).await;
-    }
-    let desired = match Desired::of(user, account, &ctx.cluster).and_then(|desired| ctx.session.provider.check(desired))
-    {
-        Ok(desired) => desired,
-        Err(refusal) => {
-            return refuse(ctx, user, Some(&owner), part_of(refusal.reason), refusal.reason, refusal.message).await;
+    let account = match place.session.account().await {
+        Ok(account) => account,
+        Err(error) => return without_account(ctx, user, &error.into()).await,
+    };
+    let owner = Owner::of(user, account, &ctx.cluster, &place.class);
+    let outcome = if is_true(user, annotations::PAUSED) {
+        hindered(ctx, &place, user, owner, Obstacle::Paused).await
+    } else if deleting {
+        remove(ctx, &place, user, &owner).await
+    } else {
+        let desired = Desired::of(user, account, &ctx.cluster, &place.class);
+        match desired.and_then(|desired| place.session.provider.check(desired)) {
+            Ok(desired) => pass(ctx, &place, user, &owner, Some(&desired)).await,
+            Err(refusal) => hindered(ctx, &place, user, owner, Obstacle::Refusal(refusal)).await,
         }
     };
-    let outcome = pass(ctx, user, &owner, Some(&desired)).await;
-    debug!(user = %owner.identity.name, namespace = %owner.identity.namespace, uid, ?outcome, since = %now, "looked");
+    debug!(name = user.name_any(), namespace = user.namespace(), ?outcome, "looked");
+    if !matches!(outcome, Outcome::Failed(_)) {
+        let uid = user.uid().unwrap_or_default();
+        ctx.memory.update(&uid, |remembered| remembered.held_against = Some(place.revision));
+    }
     outcome
 }
 
+/// Nobody can say what there is in IAM.
+async fn without_account(ctx: &Context, user: &S3AccessUser, error: &Error) -> Outcome {
+    if is_true(user, annotations::PAUSED) {
+        return refuse(ctx, user, None, Part::User, Reason::Paused, paused()).await;
+    }
+    match fail(ctx, user, None, error, Part::User).await {
+        Outcome::Failed(_) if may_abandon(ctx, user) => abandon(ctx, user).await,
+        outcome => outcome,
+    }
+}
+
+/// Deletion; once it has failed again and again, somebody may give it up.
+async fn remove(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner) -> Outcome {
+    match pass(ctx, place, user, owner, None).await {
+        Outcome::Failed(_) if may_abandon(ctx, user) => abandon(ctx, user).await,
+        outcome => outcome,
+    }
+}
+
+/// Whoever keeps the key of an abandoned user keeps its access for ever, so nobody may have that for the asking.
+fn may_abandon(ctx: &Context, user: &S3AccessUser) -> bool {
+    let failures = ctx.memory.recall(&user.uid().unwrap_or_default()).map_or(0, |remembered| remembered.failures);
+    user.metadata.deletion_timestamp.is_some() && is_true(user, annotations::ABANDON) && failures >= QUIET_FAILURES
+}
+
+fn paused() -> String {
+    format!("paused: remove the annotation {} to go on", annotations::PAUSED)
+}
+
+/// The spec is not carried out, and what was made for an earlier one stays; but only within the class, or a spec that is
+/// paused or wrong would be the way to keep what the class takes back.
+async fn hindered(ctx: &Context, place: &Place, user: &S3AccessUser, owner: Owner, obstacle: Obstacle) -> Outcome {
+    if place.class.name().is_some() && user.is_finalized() {
+        match fits_in_place(ctx, place, user, &owner).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let none = Desired::none(user, owner.clone(), &place.class);
+                return pass(ctx, place, user, &owner, Some(&none)).await;
+            }
+            Err(error) => return fail(ctx, user, Some(&owner), &error, Part::User).await,
+        }
+    }
+    match obstacle {
+        Obstacle::Paused => refuse(ctx, user, None, Part::User, Reason::Paused, paused()).await,
+        Obstacle::Refusal(Refusal { reason, message }) => {
+            refuse(ctx, user, Some(&owner), part_of(reason), reason, message).await
+        }
+    }
+}
+
+async fn fits_in_place(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner) -> Result<bool, Error> {
+    let secrets = observe::secrets(ctx, &place.session, user, owner, &mut Held::default()).await?;
+    let remembered = ctx.memory.recall(&owner.identity.uid).unwrap_or_default();
+    let observed = observe::everything(&place.session, user, owner, None, secrets, &remembered, true).await?;
+    Ok(match &observed.user {
+        UserState::Present(found) if owner.identity.ownership(&found.tags) == Ownership::Ours => {
+            place.class.admits_in_place(&user.spec, &observed, found)
+        }
+        _ => true,
+    })
+}
+
 /// Observes, then plans and applies to a fixed point.
-async fn pass(ctx: &Context, user: &S3AccessUser, owner: &Owner, desired: Option<&Desired>) -> Outcome {
+async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, desired: Option<&Desired>) -> Outcome {
+    let session = &place.session;
     let uid = &owner.identity.uid;
     let recalled = ctx.memory.recall(uid);
     let mut held = Held::default();
@@ -176,22 +250,29 @@ async fn pass(ctx: &Context, user: &S3AccessUser, owner: &Owner, desired: Option
         if let Some((minted, half)) = &remembered.minted {
             held.halves.insert(minted.id.clone(), half.clone());
         }
-        let seen = match observe::secrets(ctx, user, owner, &mut held).await {
+        let seen = match observe::secrets(ctx, session, user, owner, &mut held).await {
             Ok(seen) => seen,
             Err(error) => return fail(ctx, user, Some(owner), &error, Part::Secret).await,
         };
         if let Some(desired) = desired
             && !thorough
-            && let Some(due_at) =
-                quiet_until(ctx, user, desired, &seen, recalled.as_ref().map(|recalled| recalled.settled.as_ref()))
+            && let Some(due_at) = quiet_until(
+                ctx,
+                place,
+                user,
+                desired,
+                &seen,
+                recalled.as_ref().map(|recalled| recalled.settled.as_ref()),
+            )
         {
             if let (None, SecretState::Ours(secret)) = (&recalled, &seen.state) {
-                let settled = Settled { asked: asked(user), secret_version: secret.resource_version.clone(), due_at };
+                let settled =
+                    Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
                 ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
             }
             return Outcome::Deferred(due_at);
         }
-        let mut observed = match observe::everything(ctx, user, owner, desired, seen, &remembered, thorough).await {
+        let mut observed = match observe::everything(session, user, owner, desired, seen, &remembered, thorough).await {
             Ok(observed) => observed,
             Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
         };
@@ -199,8 +280,8 @@ async fn pass(ctx: &Context, user: &S3AccessUser, owner: &Owner, desired: Option
         if observed.minted.is_none() {
             ctx.memory.update(uid, |remembered| remembered.minted = None);
         }
-        match drive(ctx, user, owner, desired, &mut observed, &mut held).await {
-            Ok(plan) => return conclude(ctx, user, owner, desired, &observed, plan).await,
+        match drive(ctx, session, user, owner, desired, &mut observed, &mut held).await {
+            Ok(plan) => return conclude(ctx, place, user, owner, desired, &observed, plan).await,
             // The first write of a CR that was never acted upon may find what a lost answer left: look, then go on.
             Err(stopped) if stopped.error.is_stale_view() && !thorough => {
                 debug!(error = %stopped.error, "the world is not as it was seen; looking again");
@@ -214,55 +295,6 @@ async fn pass(ctx: &Context, user: &S3AccessUser, owner: &Owner, desired: Option
     }
 }
 
-/// Where nothing has changed since the last look that ended with everything done, the time of the next one.
-///
-/// At first sight, after a restart, the status stands in for the memory. That decides nothing but when to look: so a
-/// restart asks IAM nothing, and each user waits for its turn in the sweep. What must not wait is read live: the Secret.
-fn quiet_until(
-    ctx: &Context,
-    user: &S3AccessUser,
-    desired: &Desired,
-    seen: &SecretsSeen,
-    settled: Option<Option<&Settled>>,
-) -> Option<Timestamp> {
-    let SecretState::Ours(secret) = &seen.state else {
-        return None;
-    };
-    if !secret.up_to_date || !seen.renamed.is_empty() {
-        return None;
-    }
-    let now = ctx.now();
-    match settled {
-        Some(Some(settled)) => {
-            let same = settled.asked == asked(user) && settled.secret_version == secret.resource_version;
-            (same && settled.due_at > now).then_some(settled.due_at)
-        }
-        Some(None) => None,
-        None => {
-            let status = user.status.as_ref()?;
-            if !says_settled(status, user.metadata.generation) || secret.previous.is_some() || !desired.active {
-                return None;
-            }
-            let requested = &desired.rotation.requested;
-            if requested.is_some() && *requested != secret.rotate_handled {
-                return None;
-            }
-            let created_at = secret.key.as_ref()?.created_at?;
-            let turn = next_turn(&desired.owner.identity.uid, now, ctx.resync_interval);
-            let due_at = desired.rotation.due_at(created_at).map_or(turn, |due_at| due_at.min(turn));
-            (due_at > now).then_some(due_at)
-        }
-    }
-}
-
-/// What the CR asks for: its spec and its annotations.
-fn asked(user: &S3AccessUser) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    user.metadata.generation.hash(&mut hasher);
-    user.annotations().hash(&mut hasher);
-    hasher.finish()
-}
-
 struct Stopped {
     error: Error,
     action: Action,
@@ -271,6 +303,7 @@ struct Stopped {
 
 async fn drive(
     ctx: &Context,
+    session: &Session,
     user: &S3AccessUser,
     owner: &Owner,
     desired: Option<&Desired>,
@@ -286,7 +319,7 @@ async fn drive(
         for action in next.actions.clone() {
             let permitted = if action.writes() { ctx.may_write() } else { Ok(()) };
             let applied = match permitted {
-                Ok(()) => apply(ctx, user, owner, observed, held, &action).await,
+                Ok(()) => apply(ctx, session, user, owner, observed, held, &action).await,
                 Err(error) => Err(error),
             };
             let effect = match applied {
@@ -328,6 +361,7 @@ fn remember_probes(ctx: &Context, uid: &str, observed: &Observed) {
 
 async fn conclude(
     ctx: &Context,
+    place: &Place,
     user: &S3AccessUser,
     owner: &Owner,
     desired: Option<&Desired>,
@@ -350,7 +384,9 @@ async fn conclude(
         return retry_later(ctx, uid, &error);
     }
     let parts = Part::ALL.map(|part| plan.parts.of(part));
-    if parts.iter().any(|part| matches!(part, Progress::Blocked(reason, _) if *reason != Reason::Suspended)) {
+    // These two wait for nothing but another spec or class.
+    let by_choice = |reason: &Reason| [Reason::Suspended, Reason::NotPermittedByClass].contains(reason);
+    if parts.iter().any(|part| matches!(part, Progress::Blocked(reason, _) if !by_choice(reason))) {
         return Outcome::Failed(pause(ctx, uid));
     }
     if parts.iter().any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending))
@@ -361,7 +397,7 @@ async fn conclude(
     let turn = next_turn(uid, now, ctx.resync_interval);
     let due_at = plan.wake_at.map_or(turn, |wake_at| wake_at.min(turn)).max(now);
     if let (Some(secret), UserState::Present(user_seen)) = (observed.our_secret(), &observed.user) {
-        let settled = Settled { asked: asked(user), secret_version: secret.resource_version.clone(), due_at };
+        let settled = Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
         ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
         let key = secret.key.as_ref().and_then(|held| user_seen.keys.iter().find(|key| key.id == held.id));
         if let Some(age) = key.and_then(|key| now.duration_since(key.created_at).try_into().ok()) {
@@ -401,77 +437,6 @@ async fn stop(
         return retry_later(ctx, &owner.identity.uid, &error);
     }
     Outcome::Failed(pause(ctx, &owner.identity.uid))
-}
-
-/// Something could not even be read.
-async fn fail(ctx: &Context, user: &S3AccessUser, owner: Option<&Owner>, error: &Error, part: Part) -> Outcome {
-    warn!(namespace = user.namespace(), name = user.name_any(), %error, "could not look");
-    let uid = user.uid().unwrap_or_default();
-    let failure = error.failure(part);
-    let failures = ctx.memory.recall(&uid).map_or(0, |remembered| remembered.failures);
-    let settled = user.status.as_ref().is_some_and(|status| says_settled(status, user.metadata.generation));
-    if failure.transient && settled && failures < QUIET_FAILURES {
-        return Outcome::Failed(pause(ctx, &uid));
-    }
-    let mut parts = Parts::pending();
-    failure.mark(&mut parts);
-    interrupt(ctx, user, owner, &parts, Outcome::Failed(pause(ctx, &uid))).await
-}
-
-/// The spec cannot be carried out; what was made for an earlier one stays as it is.
-async fn refuse(
-    ctx: &Context,
-    user: &S3AccessUser,
-    owner: Option<&Owner>,
-    part: Part,
-    reason: Reason,
-    message: String,
-) -> Outcome {
-    let mut parts = Parts::pending();
-    parts.set(part, Progress::Blocked(reason, message));
-    let turn = next_turn(&user.uid().unwrap_or_default(), ctx.now(), ctx.resync_interval);
-    interrupt(ctx, user, owner, &parts, Outcome::Refused(turn)).await
-}
-
-/// Ends a look that did not come to a plan: the status keeps what was known, and the conditions say why.
-async fn interrupt(
-    ctx: &Context,
-    user: &S3AccessUser,
-    owner: Option<&Owner>,
-    parts: &Parts,
-    outcome: Outcome,
-) -> Outcome {
-    let earlier = user.status.clone().unwrap_or_default();
-    let report_it = interrupted(owner, parts, &earlier, user.metadata.generation, ctx.now());
-    match report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
-        Ok(()) => outcome,
-        Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error),
-    }
-}
-
-/// Lets the CR go, and says what may be left in IAM.
-async fn abandon(ctx: &Context, user: &S3AccessUser) -> Outcome {
-    let released = match ctx.may_write() {
-        Ok(()) => ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await.map_err(Error::from),
-        Err(error) => Err(error),
-    };
-    match released {
-        Ok(_) => {
-            report::abandoned(ctx, user).await;
-            Outcome::Deleted
-        }
-        Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error),
-    }
-}
-
-fn retry_later(ctx: &Context, uid: &str, error: &Error) -> Outcome {
-    debug!(%error, uid, "trying again");
-    Outcome::Failed(pause(ctx, uid))
-}
-
-fn pause(ctx: &Context, uid: &str) -> Timestamp {
-    let failures = ctx.memory.recall(uid).map_or(0, |remembered| remembered.failures);
-    later(ctx.now(), backoff(uid, failures.saturating_add(1)))
 }
 
 fn part_of(reason: Reason) -> Part {

@@ -1,25 +1,31 @@
 //! The streams: S3AccessUsers and the metadata of their Secrets, one controller for each watched scope.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::join_all;
+use futures::{FutureExt, StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
+use super::class::Scope;
+use super::class_watch::Watched;
+use super::classes::Classes;
 use super::context::Context;
 use super::leadership::Leadership;
 use super::memory::Memory;
+use super::place::{OnePlace, Places};
 use super::reconcile::{Outcome, reconcile, reconcile_invalid};
 use crate::api::{ConditionType, MANAGED_BY_LABEL, MANAGER, S3AccessUser};
-use crate::aws::Session;
+use crate::aws::{Session, SessionOptions};
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::kubernetes::KubeClient;
@@ -30,18 +36,25 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 /// Objects a page of the initial lists, which bounds the memory that they take.
 const PAGE: u32 = 500;
 
-type Guarded = DeserializeGuard<S3AccessUser>;
+/// An S3AccessUser, or why it could not be read.
+pub type Guarded = DeserializeGuard<S3AccessUser>;
 
 /// What the controllers are made of.
 pub struct Options {
     /// Only these namespaces; empty: all.
     pub namespaces: Vec<String>,
-    /// How many users are looked at side by side.
-    pub concurrency: u16,
+    /// The operator's own namespace.
+    pub own_namespace: String,
+    /// Whether there are S3AccessClasses.
+    pub classes: bool,
+    /// Whether the operator's own account is closed to S3AccessUsers.
+    pub require_class: bool,
     /// The cluster.
     pub cluster: Cluster,
     /// The operator's own account.
     pub session: Arc<Session>,
+    /// For what a class does not say.
+    pub session_options: SessionOptions,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Waits within a reconciliation.
@@ -56,12 +69,24 @@ pub struct Options {
 pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     let scopes: Vec<Option<String>> =
         if options.namespaces.is_empty() { vec![None] } else { options.namespaces.iter().cloned().map(Some).collect() };
-    let (stores, controllers): (Vec<_>, Vec<_>) =
-        scopes.iter().map(|scope| scoped(&client, scope.as_deref(), &options, stop.clone())).unzip();
-    let counting = count_users(stores, options.metrics.clone());
+    let watched = options.classes.then(|| Watched::new(&client, &options));
+    let places: Arc<dyn Places> = match &watched {
+        Some(watched) => watched.classes.clone(),
+        None => Arc::new(OnePlace::new(options.session.clone())),
+    };
+    let (scopes, controllers): (Vec<_>, Vec<_>) =
+        scopes.iter().map(|scope| scoped(&client, scope.as_deref(), &options, places.clone(), stop.clone())).unzip();
+    let stores = scopes.iter().map(|scope| scope.users.clone()).collect();
+    let counting =
+        count_users(stores, watched.as_ref().map(|watched| watched.classes.clone()), options.metrics.clone());
+    let classes = match watched {
+        Some(watched) => watched.run(&client, scopes, options.leadership.clone(), stop).boxed(),
+        None => std::future::pending().boxed(),
+    };
     tokio::select! {
         _ = join_all(controllers) => {}
         () = counting => {}
+        () = classes => {}
     }
 }
 
@@ -69,8 +94,9 @@ fn scoped(
     client: &Client,
     namespace: Option<&str>,
     options: &Options,
+    places: Arc<dyn Places>,
     stop: CancellationToken,
-) -> (Store<Guarded>, impl Future<Output = ()> + use<>) {
+) -> (Scope, impl Future<Output = ()> + use<>) {
     let (secret_store, secret_writer) = reflector::store();
     let owned = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}")).page_size(PAGE);
     let secrets = watcher(scoped_api::<PartialObjectMeta<Secret>>(client, namespace), owned)
@@ -92,21 +118,25 @@ fn scoped(
             PredicateConfig::default(),
         );
 
+    let memory = Arc::new(Memory::default());
     let ctx = Arc::new(Context {
         cluster: options.cluster.clone(),
         kubernetes: Arc::new(KubeClient::new(client.clone(), secret_store)),
-        session: options.session.clone(),
-        memory: Arc::new(Memory::default()),
+        places,
+        memory: memory.clone(),
         metrics: options.metrics.clone(),
         waits: options.waits,
         resync_interval: options.resync_interval,
         clock: Arc::new(Timestamp::now),
         leadership: options.leadership.clone(),
     });
-    let config = controller::Config::default().concurrency(options.concurrency);
+    let (look_again, mut called) = unbounded_channel();
+    // Each account has turns of its own, so that one that is dead keeps nobody else waiting.
+    let config = controller::Config::default().concurrency(0);
     let controller = Controller::for_stream(users, user_store.clone())
         .with_config(config)
         .owns_stream(secrets)
+        .reconcile_on(stream::poll_fn(move |cx| called.poll_recv(cx)))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(look, never_fails, ctx)
         .for_each(|result| async move {
@@ -114,7 +144,7 @@ fn scoped(
                 tracing::debug!(%error, "a stream had an error");
             }
         });
-    (user_store, controller)
+    (Scope { users: user_store, memory, look: look_again }, controller)
 }
 
 fn scoped_api<K: Resource<Scope = kube::core::NamespaceResourceScope>>(
@@ -155,15 +185,24 @@ fn never_fails(_: Arc<Guarded>, error: &Infallible, _: Arc<Context>) -> controll
     match *error {}
 }
 
-async fn count_users(stores: Vec<Store<Guarded>>, metrics: Arc<Metrics>) {
+async fn count_users(stores: Vec<Store<Guarded>>, classes: Option<Arc<Classes>>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(COUNT_INTERVAL);
+    let mut counts: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     loop {
         ticks.tick().await;
-        let (mut ready, mut not_ready) = (0, 0);
+        // A class without users any more is told to have none.
+        counts.values_mut().for_each(|count| *count = (0, 0));
         for user in stores.iter().flat_map(Store::state) {
-            if is_ready(&user) { ready += 1 } else { not_ready += 1 }
+            let class = match (&classes, &user.0) {
+                (Some(classes), Ok(user)) => classes.class_of(user).ok().flatten().map(|class| class.name_any()),
+                _ => None,
+            };
+            let (ready, not_ready) = counts.entry(class.unwrap_or_default()).or_default();
+            *(if is_ready(&user) { ready } else { not_ready }) += 1;
         }
-        metrics.set_users("", ready, not_ready);
+        for (class, (ready, not_ready)) in &counts {
+            metrics.set_users(class, *ready, *not_ready);
+        }
     }
 }
 

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::class::Class;
 use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document};
-use super::rotation::{DEFAULT_OVERLAP, Rotation};
-use crate::api::{AccessKeyStatus, Adoption, DeletionPolicy, PolicyType, Reason, S3AccessUser, annotations, tags};
+use super::rotation::{DEFAULT_OVERLAP, Rotation, signed};
+use crate::api::{AccessKeyStatus, Adoption, PolicyType, Reason, S3AccessUser, annotations, tags};
 
 /// The AWS account that the operator's credentials belong to, by sts:GetCallerIdentity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub struct Owner {
 
 impl Owner {
     /// The names under which this S3AccessUser's things live.
-    pub fn of(user: &S3AccessUser, account: &Account, cluster: &Cluster) -> Self {
+    pub fn of(user: &S3AccessUser, account: &Account, cluster: &Cluster, class: &Class) -> Self {
         let (namespace, name) = (user.namespace().unwrap_or_default(), user.name_any());
         let spec = &user.spec;
         let user_name = spec.user_name.clone().unwrap_or_else(|| names::user_name(cluster, &namespace, &name));
@@ -58,9 +59,9 @@ impl Owner {
             identity: Identity { cluster_id: cluster.id.clone(), uid: user.uid().unwrap_or_default(), namespace, name },
             account: account.clone(),
             user_name,
-            path: spec.path.clone().unwrap_or_else(|| "/".to_owned()),
-            adoption: spec.adoption,
-            retain: spec.deletion_policy.unwrap_or_default() == DeletionPolicy::Retain,
+            path: class.path(spec.path.as_deref()),
+            adoption: class.adoption(spec.adoption),
+            retain: class.retains(spec.deletion_policy),
             deleted_at: user.metadata.deletion_timestamp.as_ref().map(|time| time.0),
         }
     }
@@ -133,6 +134,8 @@ pub struct Desired {
     pub active: bool,
     /// When the key is replaced, and how long the old one is kept.
     pub rotation: Rotation,
+    /// What of the spec the class does not allow, in words; it is left out of all the rest.
+    pub violation: Option<String>,
 }
 
 /// Why the spec cannot be carried out, in words that say what to change.
@@ -150,24 +153,15 @@ impl Desired {
     ///
     /// # Errors
     /// [`Refusal`]: nothing is written for such a spec, and what was made for an earlier one stays as it is.
-    pub fn of(user: &S3AccessUser, account: &Account, cluster: &Cluster) -> Result<Self, Refusal> {
+    pub fn of(user: &S3AccessUser, account: &Account, cluster: &Cluster, class: &Class) -> Result<Self, Refusal> {
         let spec = &user.spec;
-        if let Some(class) = &spec.class_name {
-            return Err(Refusal {
-                reason: Reason::ClassNotFound,
-                message: format!(
-                    "there is no S3AccessClass {class:?}: create it, or remove spec.className to use the operator's own account"
-                ),
-            });
-        }
-        if spec.adoption == Adoption::Force {
-            return Err(Refusal {
-                reason: Reason::NotPermittedByClass,
-                message: "spec.adoption Force takes over users of others, so an S3AccessClass must allow it: use IfOwnedByTag or Never".to_owned(),
-            });
-        }
-        let owner = Owner::of(user, account, cluster);
-        let document = policy::compile(spec, &account.partition, &account.id).map_err(Refusal::from)?;
+        let owner = Owner::of(user, account, cluster, class);
+        let mut violations = class.violations(spec);
+        let expelled = !class.expulsions(spec).is_empty();
+        let (document, beyond) = policy::compile(spec, account, class)?;
+        violations.extend(beyond);
+        let granted = document.is_some() || !violations.is_empty();
+        let document = document.filter(|_| !expelled);
         let inline = spec.policy.as_ref().is_some_and(|policy| policy.policy_type == PolicyType::Inline);
         let policy = match document {
             None => None,
@@ -183,18 +177,27 @@ impl Desired {
         for (index, arn) in spec.managed_policy_arns.iter().enumerate() {
             check_policy_arn(arn, &format!("spec.managedPolicyArns[{index}]"), account)?;
         }
-        let attached: BTreeSet<String> = spec.managed_policy_arns.iter().cloned().collect();
-        let boundary = spec.permissions_boundary_arn.clone().filter(|arn| !arn.is_empty());
+        let (attached, refused): (BTreeSet<String>, BTreeSet<String>) =
+            spec.managed_policy_arns.iter().cloned().partition(|arn| class.allows_policy(arn));
+        violations.extend(
+            refused
+                .iter()
+                .map(|arn| format!("spec.managedPolicyArns {arn:?}: it is not one of allowedManagedPolicyArns")),
+        );
+        let boundary = class.boundary(spec.permissions_boundary_arn.as_deref());
         if let Some(arn) = &boundary {
             check_policy_arn(arn, "spec.permissionsBoundaryArn", account)?;
         }
-        if policy.is_none() && attached.is_empty() {
+        if !granted && spec.managed_policy_arns.is_empty() {
             return Err(Refusal {
                 reason: Reason::InvalidPolicy,
                 message: "nothing is granted: set spec.access, spec.policy or spec.managedPolicyArns".to_owned(),
             });
         }
-        if let Some(key) = spec.tags.keys().find(|key| key.starts_with(tags::PREFIX) || key.starts_with("aws:")) {
+        // IAM's tag keys are the same in either case.
+        let reserved =
+            |key: &&String| [tags::PREFIX, "aws:"].iter().any(|prefix| key.to_ascii_lowercase().starts_with(prefix));
+        if let Some(key) = spec.tags.keys().find(reserved) {
             return Err(Refusal {
                 reason: Reason::InvalidSpec,
                 message: format!(
@@ -204,13 +207,30 @@ impl Desired {
         }
         Ok(Self {
             boundary,
-            tags: spec.tags.clone(),
+            tags: class.tags(&spec.tags),
             policy,
-            attached,
-            active: !spec.suspend && spec.access_key.status == AccessKeyStatus::Active,
-            rotation: rotation_of(user)?,
+            attached: if expelled { BTreeSet::new() } else { attached },
+            active: !expelled && !spec.suspend && spec.access_key.status == AccessKeyStatus::Active,
+            rotation: rotation_of(user, class)?,
+            violation: (!violations.is_empty()).then(|| class.told(&violations)),
             owner,
         })
+    }
+
+    /// No access at all, for what is left of an earlier spec and does not fit the class any more.
+    pub fn none(user: &S3AccessUser, owner: Owner, class: &Class) -> Self {
+        let spec = &user.spec;
+        let left = ["what was granted before: it is taken back, so correct the spec".to_owned()];
+        Self {
+            boundary: class.boundary(spec.permissions_boundary_arn.as_deref()),
+            tags: class.tags(&spec.tags),
+            policy: None,
+            attached: BTreeSet::new(),
+            active: false,
+            rotation: Rotation { interval: None, overlap: DEFAULT_OVERLAP, requested: None },
+            violation: Some(class.told(&left)),
+            owner,
+        }
     }
 
     /// The policy, where the user's tags say that it is there already.
@@ -275,19 +295,24 @@ pub fn is_true(user: &S3AccessUser, annotation: &str) -> bool {
     user.annotations().get(annotation).is_some_and(|value| value == "true")
 }
 
-fn rotation_of(user: &S3AccessUser) -> Result<Rotation, Refusal> {
+fn rotation_of(user: &S3AccessUser, class: &Class) -> Result<Rotation, Refusal> {
     let spec = user.spec.access_key.rotation.as_ref();
-    let signed = |duration: &kube::core::Duration| {
-        SignedDuration::try_from(std::time::Duration::from(*duration)).unwrap_or(SignedDuration::MAX)
-    };
-    let interval = spec.map(|rotation| signed(&rotation.interval));
-    let overlap = spec.and_then(|rotation| rotation.overlap.as_ref()).map_or(DEFAULT_OVERLAP, signed);
-    if interval.is_some_and(|interval| overlap >= interval || interval <= SignedDuration::ZERO) {
+    let asked = spec.map(|rotation| signed(&rotation.interval));
+    let overlap = spec.and_then(|rotation| rotation.overlap.as_ref()).map(signed);
+    if asked.is_some_and(|asked| overlap.unwrap_or(DEFAULT_OVERLAP) >= asked || asked <= SignedDuration::ZERO) {
         return Err(Refusal {
             reason: Reason::InvalidSpec,
             message: "spec.accessKey.rotation: interval must be longer than overlap (24h unless set)".to_owned(),
         });
     }
+    let interval = class.interval(asked);
+    // An interval of the class knows nothing of the overlap.
+    let longest = interval.map_or(SignedDuration::MAX, |interval| interval / 2);
+    let overlap = if interval == asked {
+        overlap.unwrap_or(DEFAULT_OVERLAP)
+    } else {
+        overlap.unwrap_or(DEFAULT_OVERLAP).min(longest)
+    };
     Ok(Rotation { interval, overlap, requested: user.annotations().get(annotations::ROTATE).cloned() })
 }
 

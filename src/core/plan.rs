@@ -14,7 +14,8 @@ pub use teardown::{policies_to_read, teardown};
 use jiff::{SignedDuration, Timestamp};
 
 use super::desired::Desired;
-use super::observed::Observed;
+use super::names::Ownership;
+use super::observed::{Observed, UserState};
 use super::rotation::later;
 use crate::api::Reason;
 
@@ -144,7 +145,36 @@ impl Plan {
 ///
 /// The user comes first, then its policies, then the key and the Secret, so that a key that is Ready can do what the
 /// spec says. A part that cannot go on leaves the later ones as they are.
+///
+/// What a class does not allow is not in the spec as it is desired. Nothing is begun for such a spec, and where something
+/// was made for an earlier one, access goes first.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
+    let Some(violation) = &desired.violation else {
+        return chain(desired, observed, now, waits);
+    };
+    let not_permitted = Progress::Blocked(Reason::NotPermittedByClass, violation.clone());
+    let mut plan = Plan::new();
+    if !observed.finalizer {
+        plan.parts.set(Part::Policy, not_permitted);
+        return plan;
+    }
+    if let UserState::Present(user) = &observed.user
+        && !desired.active
+        && desired.owner.identity.ownership(&user.tags) == Ownership::Ours
+    {
+        let working = user.keys.iter().filter(|key| key.active && user.is_ours(key));
+        plan.actions.extend(working.map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false }));
+    }
+    if plan.actions.is_empty() {
+        plan = chain(desired, observed, now, waits);
+    }
+    if !matches!(plan.parts.policy, Progress::Blocked(..)) {
+        plan.parts.policy = not_permitted;
+    }
+    plan
+}
+
+fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
     let mut plan = Plan::new();
     let account = &desired.owner.account.id;
     if let Some(other) = observed.held().and_then(|(_, key)| key.account_id.as_ref()).filter(|other| *other != account)

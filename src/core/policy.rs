@@ -6,7 +6,9 @@ mod statement;
 
 pub use document::Document;
 
-use crate::api::{PolicyPreset, Reason, S3AccessUserSpec};
+use super::class::Class;
+use super::desired::Account;
+use crate::api::{AccessGrant, PolicyPreset, Reason, S3AccessUserSpec};
 use serde_json::{Value, json};
 
 /// IAM's limit on a managed policy: characters, whitespace not counted (IAM user guide, "IAM and AWS STS quotas").
@@ -18,7 +20,7 @@ pub const INLINE_LIMIT: usize = 2_048;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PolicyError {
-    /// InvalidPolicy, PartitionMismatch, NotPermittedByClass or PolicyTooLarge.
+    /// InvalidPolicy, PartitionMismatch or PolicyTooLarge.
     pub reason: Reason,
     /// What is wrong and what to do.
     pub message: String,
@@ -30,26 +32,50 @@ impl PolicyError {
     }
 }
 
-/// The policy of `spec.access` and `spec.policy`; `None` where neither grants anything.
+/// The policy of `spec.access` and `spec.policy`, and what of it the class does not allow: that is left out, by field.
+/// No policy where nothing is granted.
 ///
 /// # Errors
-/// [`PolicyError`] where IAM would refuse the policy, or where it reaches beyond S3.
-pub fn compile(spec: &S3AccessUserSpec, partition: &str, account: &str) -> Result<Option<Document>, PolicyError> {
-    let mut statements = grants::statements(&spec.access, partition)?;
-    if let Some(policy) = &spec.policy {
-        match policy.preset {
-            Some(PolicyPreset::ReadWriteNoDelete) => statements.push(read_write_no_delete(partition)),
-            None => {}
+/// [`PolicyError`] where IAM would refuse the policy.
+pub fn compile(
+    spec: &S3AccessUserSpec,
+    account: &Account,
+    class: &Class,
+) -> Result<(Option<Document>, Vec<String>), PolicyError> {
+    grants::check(&spec.access)?;
+    let mut violations = Vec::new();
+    let mut granted: Vec<AccessGrant> = Vec::new();
+    for (index, grant) in spec.access.iter().enumerate() {
+        if class.allows_bucket(&grant.bucket) {
+            granted.push(grant.clone());
+        } else {
+            let bucket = &grant.bucket;
+            violations.push(format!("spec.access[{index}].bucket {bucket:?}: it is not one of allowedBuckets"));
         }
+    }
+    let mut statements = grants::statements(&granted, &account.partition);
+    if let Some(policy) = &spec.policy {
+        let preset = policy.preset.map(|PolicyPreset::ReadWriteNoDelete| read_write_no_delete(&account.partition));
+        let mut asked: Vec<(String, Value)> =
+            preset.into_iter().map(|statement| ("spec.policy.preset".to_owned(), statement)).collect();
         for (index, raw) in policy.statements.iter().enumerate() {
             let at = format!("spec.policy.statements[{index}]");
-            statements.push(statement::check(raw, &at, partition, account)?);
+            let statement = statement::check(raw, &at, &account.partition, &account.id)?;
+            if class.allows_statements() || statement["Effect"] == "Deny" {
+                asked.push((at, statement));
+            } else {
+                violations.push(format!("{at}: statements are not allowed, so use spec.access"));
+            }
+        }
+        for (at, statement) in asked {
+            match class.judge(&statement) {
+                Ok(()) => statements.push(statement),
+                Err(why) => violations.push(format!("{at}{why}")),
+            }
         }
     }
-    if statements.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Document::new(statements)))
+    let document = (!statements.is_empty()).then(|| Document::new(statements));
+    Ok((document, violations))
 }
 
 /// The console walk-through's statement, to the letter.

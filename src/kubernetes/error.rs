@@ -17,7 +17,7 @@ pub struct KubernetesError {
 
 impl KubernetesError {
     /// Reads the client's error.
-    pub(super) fn of(operation: &'static str, namespace: &str, name: &str, error: &kube::Error) -> Self {
+    pub(crate) fn of(operation: &'static str, namespace: &str, name: &str, error: &kube::Error) -> Self {
         let (code, message) = match error {
             kube::Error::Api(status) => (Some(status.code), status.message.clone()),
             // A body that does not parse may hold a Secret's data.

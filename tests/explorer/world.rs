@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use jiff::{SignedDuration, Timestamp};
 use s3_access_operator::api::{S3AccessUser, annotations};
+use s3_access_operator::core::class::Class;
 use s3_access_operator::core::desired::{Account, Desired, Owner};
 use s3_access_operator::core::names::{Cluster, Ownership};
 use s3_access_operator::core::observed::{Effect, Minted, Observed, PolicyState, Probes, SecretState, UserState};
@@ -59,11 +60,11 @@ impl Resource {
 
     /// What it wants; `None` while it is being deleted.
     pub fn desired(&self) -> Option<Desired> {
-        self.deleted_at.is_none().then(|| Desired::of(&self.object(), &account(), &cluster()).unwrap())
+        self.deleted_at.is_none().then(|| Desired::of(&self.object(), &account(), &cluster(), &Class::none()).unwrap())
     }
 
     pub fn owner(&self) -> Owner {
-        Owner::of(&self.object(), &account(), &cluster())
+        Owner::of(&self.object(), &account(), &cluster(), &Class::none())
     }
 }
 

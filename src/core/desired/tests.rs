@@ -18,7 +18,8 @@ fn user(extra: Value) -> S3AccessUser {
 
 fn desired(extra: Value) -> Result<Desired, Refusal> {
     let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
-    Desired::of(&user(extra), &account, &Cluster { id: "id".to_owned(), name: "prod".to_owned() })
+    let cluster = Cluster { id: "id".to_owned(), name: "prod".to_owned() };
+    Desired::of(&user(extra), &account, &cluster, &Class::none())
 }
 
 fn refused(extra: Value) -> (Reason, String) {
@@ -29,10 +30,9 @@ fn refused(extra: Value) -> (Reason, String) {
 #[test]
 fn what_cannot_be_carried_out_is_refused_with_what_to_change() {
     for (extra, reason, hint) in [
-        (json!({ "className": "gold" }), Reason::ClassNotFound, "\"gold\""),
-        (json!({ "adoption": "Force" }), Reason::NotPermittedByClass, "use IfOwnedByTag or Never"),
         (json!({ "access": [] }), Reason::InvalidPolicy, "nothing is granted"),
         (json!({ "tags": { "s3access.dev/uid": "x" } }), Reason::InvalidSpec, "reserved prefix"),
+        (json!({ "tags": { "S3Access.dev/UID": "x" } }), Reason::InvalidSpec, "reserved prefix"),
         (json!({ "tags": { "aws:x": "x" } }), Reason::InvalidSpec, "reserved prefix"),
         (json!({ "managedPolicyArns": ["arn:aws:s3:::bucket"] }), Reason::InvalidPolicy, "managedPolicyArns[0]"),
         (

@@ -25,6 +25,11 @@ impl Document {
         serde_json::from_str(text).map(Self)
     }
 
+    /// Its statements; of a document that is none, none.
+    pub fn statements(&self) -> Vec<&Value> {
+        self.0.get("Statement").map(list).unwrap_or_default()
+    }
+
     /// The text to send to IAM.
     pub fn text(&self) -> String {
         self.0.to_string()

@@ -30,10 +30,9 @@ const ADMIN_BUCKET: &[&str] = &[
 ];
 
 /// The statements of all grants, in the order of the spec.
-pub(super) fn statements(grants: &[AccessGrant], partition: &str) -> Result<Vec<Value>, PolicyError> {
+pub(super) fn statements(grants: &[AccessGrant], partition: &str) -> Vec<Value> {
     let mut statements = Vec::new();
     for (index, grant) in grants.iter().enumerate() {
-        check(grant, index)?;
         let bucket = format!("arn:{partition}:s3:::{}", grant.bucket);
         let objects: Vec<String> = if grant.prefixes.is_empty() {
             vec![format!("{bucket}/*")]
@@ -60,7 +59,7 @@ pub(super) fn statements(grants: &[AccessGrant], partition: &str) -> Result<Vec<
             "Sid": format!("Grant{index}Bucket"), "Effect": "Allow", "Action": bucket_actions, "Resource": bucket,
         }));
     }
-    Ok(statements)
+    statements
 }
 
 fn object_actions(level: AccessLevel) -> Vec<&'static str> {
@@ -82,7 +81,11 @@ fn list_actions(level: AccessLevel) -> Vec<&'static str> {
 }
 
 /// The CRD's schema says the same; a CR that an older CRD let in has not met it.
-fn check(grant: &AccessGrant, index: usize) -> Result<(), PolicyError> {
+pub(super) fn check(grants: &[AccessGrant]) -> Result<(), PolicyError> {
+    grants.iter().enumerate().try_for_each(|(index, grant)| check_grant(grant, index))
+}
+
+fn check_grant(grant: &AccessGrant, index: usize) -> Result<(), PolicyError> {
     let at = format!("spec.access[{index}]");
     if let Some(problem) = bucket_problem(&grant.bucket) {
         return Err(PolicyError::invalid(format!(
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn prefixes_limit_objects_and_listing() {
-        let statements = statements(&[grant("team-a", AccessLevel::ReadOnly, &["2026/"])], "aws-cn").unwrap();
+        let statements = statements(&[grant("team-a", AccessLevel::ReadOnly, &["2026/"])], "aws-cn");
         assert_eq!(
             statements,
             vec![
@@ -146,7 +149,7 @@ mod tests {
             (AccessLevel::Admin, &["x/"][..], false),
             (AccessLevel::Admin, &[][..], true),
         ] {
-            let text = json!(statements(&[grant("team-a", level, prefixes)], "aws").unwrap()).to_string();
+            let text = json!(statements(&[grant("team-a", level, prefixes)], "aws")).to_string();
             assert_eq!(text.contains("s3:PutLifecycleConfiguration"), settings, "{level:?} {prefixes:?}");
             for never in ["PutBucketPolicy", "DeleteBucket\"", "s3:*\"", "PutBucketAcl", "PublicAccessBlock"] {
                 assert!(!text.contains(never), "{level:?} grants {never}");
@@ -157,12 +160,12 @@ mod tests {
     #[test]
     fn bad_bucket_names_and_prefixes_are_refused_with_the_field() {
         for bucket in ["ab", "Team", "a_b", "-ab", "ab.", "a..b", "192.168.0.1", "bücket", &"a".repeat(64)] {
-            let error = statements(&[grant(bucket, AccessLevel::ReadOnly, &[])], "aws").unwrap_err();
+            let error = check(&[grant(bucket, AccessLevel::ReadOnly, &[])]).unwrap_err();
             assert_eq!(error.reason, Reason::InvalidPolicy);
             assert!(error.message.contains("spec.access[0].bucket"), "{error}");
         }
         for prefix in ["*", "a?", "${aws:username}", ""] {
-            assert!(statements(&[grant("team-a", AccessLevel::ReadOnly, &[prefix])], "aws").is_err(), "{prefix:?}");
+            assert!(check(&[grant("team-a", AccessLevel::ReadOnly, &[prefix])]).is_err(), "{prefix:?}");
         }
     }
 }

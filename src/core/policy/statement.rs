@@ -1,4 +1,4 @@
-//! Raw statements: IAM's grammar, the account's partition, and nothing beyond S3.
+//! Raw statements: IAM's grammar, and the account's partition.
 
 use serde_json::{Map, Value};
 
@@ -6,10 +6,6 @@ use super::PolicyError;
 use crate::api::Reason;
 
 const ELEMENTS: [&str; 7] = ["Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"];
-/// What reading and writing objects under a KMS key takes; everything else about keys is not the tenant's.
-const KMS_ACTIONS: [&str; 6] =
-    ["kms:decrypt", "kms:encrypt", "kms:generatedatakey", "kms:generatedatakey*", "kms:reencrypt*", "kms:describekey"];
-
 /// Checks one statement and fills in `${partition}` and `${account}`. `at` is its place in the spec, for messages.
 pub(super) fn check(raw: &Value, at: &str, partition: &str, account: &str) -> Result<Value, PolicyError> {
     let filled = fill_in(raw, partition, account);
@@ -27,13 +23,11 @@ pub(super) fn check(raw: &Value, at: &str, partition: &str, account: &str) -> Re
             )));
         }
     }
-    let allows = match statement.get("Effect").and_then(Value::as_str) {
-        Some("Allow") => true,
-        Some("Deny") => false,
-        _ => return Err(PolicyError::invalid(format!("{at}.Effect: must be Allow or Deny"))),
-    };
+    if !matches!(statement.get("Effect").and_then(Value::as_str), Some("Allow" | "Deny")) {
+        return Err(PolicyError::invalid(format!("{at}.Effect: must be Allow or Deny")));
+    }
     check_sid(statement, at)?;
-    check_actions(statement, at, allows)?;
+    check_actions(statement, at)?;
     check_resources(statement, at, partition, account)?;
     if let Some(condition) = statement.get("Condition") {
         check_condition(condition, at)?;
@@ -60,7 +54,7 @@ fn check_sid(statement: &Map<String, Value>, at: &str) -> Result<(), PolicyError
     }
 }
 
-fn check_actions(statement: &Map<String, Value>, at: &str, allows: bool) -> Result<(), PolicyError> {
+fn check_actions(statement: &Map<String, Value>, at: &str) -> Result<(), PolicyError> {
     let (element, value) = one_of(statement, at, "Action", "NotAction")?;
     let actions = strings(value, &format!("{at}.{element}"))?;
     for action in &actions {
@@ -74,22 +68,6 @@ fn check_actions(statement: &Map<String, Value>, at: &str, allows: bool) -> Resu
         if !well_formed {
             return Err(PolicyError::invalid(format!(
                 "{at}.{element}: {action:?} is not an action such as s3:GetObject"
-            )));
-        }
-    }
-    if !allows {
-        return Ok(());
-    }
-    if element == "NotAction" {
-        return Err(not_permitted(format!(
-            "{at}.NotAction: allowing all but some actions reaches beyond S3: list the actions in Action"
-        )));
-    }
-    for action in actions {
-        let action_lower = action.to_ascii_lowercase();
-        if !action_lower.starts_with("s3:") && !KMS_ACTIONS.contains(&action_lower.as_str()) {
-            return Err(not_permitted(format!(
-                "{at}.Action: {action:?} is not an s3: action (of kms: Decrypt, Encrypt, GenerateDataKey, ReEncrypt* and DescribeKey are allowed), and no class widens that"
             )));
         }
     }
@@ -175,10 +153,6 @@ fn strings<'a>(value: &'a Value, at: &str) -> Result<Vec<&'a str>, PolicyError> 
     }
 }
 
-fn not_permitted(message: String) -> PolicyError {
-    PolicyError { reason: Reason::NotPermittedByClass, message }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -206,20 +180,6 @@ mod tests {
             .unwrap_err();
         assert_eq!(error.reason, Reason::PartitionMismatch);
         assert!(error.message.contains("\"arn:aws-cn:s3:::b/*\""), "{error}");
-    }
-
-    #[test]
-    fn grants_beyond_s3_are_refused() {
-        for action in ["*", "iam:CreateUser", "sts:AssumeRole", "kms:*", "kms:PutKeyPolicy"] {
-            let error = checked(json!({ "Effect": "Allow", "Action": [action], "Resource": "*" })).unwrap_err();
-            assert_eq!(error.reason, Reason::NotPermittedByClass, "{action}");
-        }
-        let error = checked(json!({ "Effect": "Allow", "NotAction": "s3:GetObject", "Resource": "*" })).unwrap_err();
-        assert_eq!(error.reason, Reason::NotPermittedByClass);
-        for action in ["s3:*", "S3:getobject", "kms:Decrypt"] {
-            checked(json!({ "Effect": "Allow", "Action": action, "Resource": "*" })).unwrap();
-        }
-        checked(json!({ "Effect": "Deny", "NotAction": ["s3:GetObject"], "Resource": "*" })).unwrap();
     }
 
     #[test]

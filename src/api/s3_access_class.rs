@@ -1,0 +1,305 @@
+//! The `S3AccessClass` custom resource, v1alpha1: the platform team's side.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::core::Duration;
+use kube::{CustomResource, KubeSchema, ResourceExt};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::DeletionPolicy;
+
+/// Marks the class of the S3AccessUsers that name none.
+pub const DEFAULT_CLASS_ANNOTATION: &str = "s3access.dev/is-default-class";
+/// Holds a class while there are S3AccessUsers in it: without the class, nobody could remove them from their account.
+pub const CLASS_FINALIZER: &str = "s3access.dev/in-use";
+
+/// In which account S3AccessUsers are made, and what they may ask for at most.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[allow(clippy::duplicated_attributes, reason = "each column has a type and a path")]
+#[kube(
+    group = "s3access.dev",
+    version = "v1alpha1",
+    kind = "S3AccessClass",
+    plural = "s3accessclasses",
+    singular = "s3accessclass",
+    shortname = "s3class",
+    category = "s3access",
+    derive = "PartialEq",
+    status = "S3AccessClassStatus",
+    doc = "In which account S3AccessUsers are made, and what they may ask for at most.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Default", type_ = "boolean", json_path = ".status.isDefault"),
+    printcolumn(name = "Account", type_ = "string", json_path = ".status.accountId"),
+    printcolumn(name = "Partition", type_ = "string", json_path = ".status.partition"),
+    printcolumn(name = "Users", type_ = "integer", json_path = ".status.users"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.externalId) || has(self.roleArn)").message("externalId belongs to a roleArn"),
+    validation = Rule::new("self.provider != 's3-compatible' || (has(self.endpoints) && has(self.endpoints.iam) && has(self.endpoints.s3))").message("provider s3-compatible needs endpoints.iam and endpoints.s3"),
+    validation = Rule::new("self.provider != 's3-compatible' || (!has(self.permissionsBoundaryArn) && !has(self.allowedManagedPolicyArns) && !has(self.roleArn))").message("an S3-compatible IAM has no permissions boundaries, no managed policies and no roles")
+)]
+pub struct S3AccessClassSpec {
+    /// What serves IAM: AWS, or an S3-compatible system with users, inline policies and access keys.
+    #[serde(default)]
+    #[schemars(default)]
+    pub provider: ClassProvider,
+
+    /// The region: it picks the partition's endpoints and stands in the Secrets. Omitted: the operator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
+    pub region: Option<String>,
+
+    /// The account that the credentials must belong to; where they do not, nothing is done. An S3-compatible system
+    /// without STS is not asked: its ARNs bear this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{12}$"))]
+    pub account_id: Option<String>,
+
+    /// The Secret in the operator's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and
+    /// AWS_SESSION_TOKEN). Omitted: the operator's own credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<CredentialsSecretRef>,
+
+    /// The IAM role to assume with those credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^arn:[a-z-]+:iam::[0-9]{12}:role/.+$"))]
+    pub role_arn: Option<String>,
+
+    /// The external id that the role's trust policy asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[A-Za-z0-9+=,.@:/_-]+$"))]
+    pub external_id: Option<String>,
+
+    /// Where the services are, if not where the region says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<ClassEndpoints>,
+
+    /// Whether consumers put the bucket into the path of a URL. Omitted: where endpoints.s3 is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+
+    /// Certificates in PEM that are trusted beside the system's, for the endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536), regex(pattern = r"^\s*-----BEGIN CERTIFICATE-----"))]
+    pub ca_bundle: Option<String>,
+
+    /// At most so many requests a second to this account. Default: the operator's setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub requests_per_second: Option<u32>,
+
+    /// The IAM path of users and policies; an S3AccessUser may name one below it. Default: `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^/([A-Za-z0-9+=,.@_-]+/)*$"))]
+    pub path: Option<String>,
+
+    /// The permissions boundary of every user; an S3AccessUser may name no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+$"))]
+    pub permissions_boundary_arn: Option<String>,
+
+    /// How old access keys may become.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<ClassRotation>,
+
+    /// Tags of every IAM user; they win over those of an S3AccessUser.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "class_tags_schema")]
+    pub tags: BTreeMap<String, String>,
+
+    /// For the S3AccessUsers that do not say. Default: Delete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+
+    /// The namespaces whose S3AccessUsers may use the class. Omitted: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<AllowedNamespaces>,
+
+    /// The buckets that may be granted: patterns with `*`, `?` and `{namespace}`. A namespace has no period, so
+    /// `{namespace}.*` keeps namespaces apart where `{namespace}-*` does not.
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 128), regex(pattern = r"^([a-z0-9.*?-]|[{]namespace[}])+$"))
+    )]
+    pub allowed_buckets: Vec<String>,
+
+    /// The KMS keys that may be granted: patterns of their ARNs. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "arn_patterns_schema")]
+    pub allowed_kms_key_arns: Vec<String>,
+
+    /// Whether spec.policy.statements may be used. They are held against allowedBuckets like any other grant.
+    #[serde(default)]
+    #[schemars(default)]
+    pub allow_statements: bool,
+
+    /// Actions that statements may allow beside those of S3 (and of KMS, for the keys above): patterns such as
+    /// `sns:Publish`. What they may be allowed on is not limited.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 128), regex(pattern = r"^([*]|[a-z0-9-]+:[A-Za-z0-9*?]+)$"))
+    )]
+    pub allowed_actions: Vec<String>,
+
+    /// The managed policies that spec.managedPolicyArns may name: patterns. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "arn_patterns_schema")]
+    pub allowed_managed_policy_arns: Vec<String>,
+
+    /// The names that spec.userName and spec.policy.name may take: patterns with `*`, `?` and `{namespace}`. Default: none,
+    /// so that names are derived.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 128), regex(pattern = r"^([A-Za-z0-9+=,.@_*?-]|[{]namespace[}])+$"))
+    )]
+    pub allowed_names: Vec<String>,
+
+    /// The keys that spec.tags may use: patterns. Default: none, since policies of others may grant access by tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
+    pub allowed_tag_keys: Vec<String>,
+
+    /// Whether `adoption: Force` may be used.
+    #[serde(default)]
+    #[schemars(default)]
+    pub allow_force_adoption: bool,
+}
+
+impl S3AccessClass {
+    /// Whether the class is for the S3AccessUsers that name none.
+    pub fn is_default(&self) -> bool {
+        self.annotations().get(DEFAULT_CLASS_ANNOTATION).is_some_and(|value| value == "true")
+    }
+
+    /// Whether every S3AccessUser has been held against the class as it is now. Only the operator writes this status.
+    pub fn is_enforced(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| {
+            status.observed_generation == self.metadata.generation && status.is_default == Some(self.is_default())
+        })
+    }
+}
+
+/// What serves IAM.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassProvider {
+    /// AWS.
+    #[default]
+    Aws,
+    /// A system that speaks a part of IAM's API beside S3's.
+    S3Compatible,
+}
+
+/// A Secret in the operator's namespace.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct CredentialsSecretRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Addresses of the services.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct ClassEndpoints {
+    /// IAM's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), regex(pattern = r"^https?://[^/]+"))]
+    pub iam: Option<String>,
+    /// STS's. Default: IAM's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), regex(pattern = r"^https?://[^/]+"))]
+    pub sts: Option<String>,
+    /// S3's, for consumers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), regex(pattern = r"^https?://[^/]+"))]
+    pub s3: Option<String>,
+}
+
+/// How old access keys may become. Durations are Go's, such as `2160h`.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.defaultInterval) || !has(self.maxInterval) || duration(self.defaultInterval) <= duration(self.maxInterval)").message("rotation: defaultInterval must not be longer than maxInterval")
+)]
+pub struct ClassRotation {
+    /// For the S3AccessUsers that do not say. Default: maxInterval, else no scheduled rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::duration_schema")]
+    pub default_interval: Option<Duration>,
+    /// No S3AccessUser may ask for a longer one, nor for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::duration_schema")]
+    pub max_interval: Option<Duration>,
+}
+
+/// Namespaces: those of the list, and those that the selector matches.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+pub struct AllowedNamespaces {
+    /// By name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
+    pub names: Vec<String>,
+    /// By label. Whoever may label namespaces may then choose the class for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// What was last seen of the class.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct S3AccessClassStatus {
+    /// The generation that every S3AccessUser of the class has been held against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready: the account answers, and is the right one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// Its partition: `aws`, `aws-cn`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// Whether S3AccessUsers that name no class are held against this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_default: Option<bool>,
+    /// How many S3AccessUsers there are in the class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<i64>,
+}
+
+fn arn_patterns_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "Patterns of ARNs, with * and ?.",
+        "type": "array",
+        "maxItems": 64,
+        "items": { "type": "string", "minLength": 1, "maxLength": 512 },
+    })
+}
+
+fn class_tags_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "Tags of every IAM user; they win over those of an S3AccessUser.",
+        "type": "object",
+        "maxProperties": 10,
+        "additionalProperties": { "type": "string", "maxLength": 256 },
+        "x-kubernetes-validations": [{
+            "rule": "self.all(k, !k.lowerAscii().startsWith('s3access.dev/') && !k.lowerAscii().startsWith('aws:'))",
+            "message": "tags: the prefixes s3access.dev/ and aws: are reserved",
+        }],
+    })
+}

@@ -1,0 +1,220 @@
+//! One look at one S3AccessClass: does its account answer, who is in it, and has everybody been held against it?
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{info, warn};
+
+use super::classes::Classes;
+use super::error::Error;
+use super::leadership::Leadership;
+use super::memory::Memory;
+use super::run::Guarded;
+use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus, S3AccessUser};
+use crate::core::conditions::Failure;
+use crate::core::desired::Account;
+use crate::core::plan::Part;
+use crate::kubernetes::KubernetesError;
+
+/// How often an account is asked whether it is there, and the users are counted.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// While S3AccessUsers are being held against a changed class.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The S3AccessUsers of one watched scope.
+pub struct Scope {
+    /// As the watch has them.
+    pub users: Store<Guarded>,
+    /// What is remembered of them.
+    pub memory: Arc<Memory>,
+    /// Has one looked at again.
+    pub look: UnboundedSender<ObjectRef<Guarded>>,
+}
+
+/// What every look at a class shares.
+pub struct ClassContext {
+    /// The classes.
+    pub classes: Arc<Classes>,
+    /// Their users.
+    pub scopes: Vec<Scope>,
+    /// Where classes are written.
+    pub api: Api<S3AccessClass>,
+    /// Whether to write.
+    pub leadership: Leadership,
+    /// The state of each class whose users have been called.
+    pub called: Mutex<HashMap<String, Signature>>,
+}
+
+/// What of a class concerns its users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    generation: Option<i64>,
+    is_default: bool,
+    deleting: bool,
+}
+
+impl Signature {
+    fn of(class: &S3AccessClass) -> Self {
+        Self {
+            generation: class.metadata.generation,
+            is_default: class.is_default(),
+            deleting: class.metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+/// Looks at a class. What goes wrong is reported on the class itself, and tried again.
+pub async fn reconcile(ctx: &ClassContext, class: &S3AccessClass) -> Action {
+    let name = class.name_any();
+    ctx.call_users(class);
+    let members = ctx.members(class);
+    let account = ctx.account(class).await;
+    let held = members.iter().all(|(scope, user)| {
+        let uid = user.uid().unwrap_or_default();
+        scope.memory.held_against(&uid) == Some(ctx.classes.revision_for(class, user))
+    });
+    if let Err(error) = ctx.write(class, &members, account, held).await {
+        warn!(class = name, %error, "could not report");
+        return Action::requeue(SOON);
+    }
+    Action::requeue(if held { INTERVAL } else { SOON })
+}
+
+impl ClassContext {
+    /// A class that has changed concerns those who name it, and, as to which is the default, those who name none.
+    fn call_users(&self, class: &S3AccessClass) {
+        let signature = Signature::of(class);
+        let name = class.name_any();
+        let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+        if called.insert(name.clone(), signature.clone()) == Some(signature) {
+            return;
+        }
+        for scope in &self.scopes {
+            for user in scope.users.state() {
+                let concerned =
+                    user.0.as_ref().is_ok_and(|user| user.spec.class_name.as_ref().is_none_or(|named| *named == name));
+                if concerned {
+                    // Nobody listens any more where the process ends.
+                    let _ = scope.look.send(ObjectRef::from_obj(&*user));
+                }
+            }
+        }
+    }
+
+    /// The S3AccessUsers of a class. Those who cannot be read are nobody's.
+    fn members(&self, class: &S3AccessClass) -> Vec<(&Scope, S3AccessUser)> {
+        let mut members = Vec::new();
+        for scope in &self.scopes {
+            for user in scope.users.state() {
+                let Ok(user) = &user.0 else { continue };
+                if self.classes.class_of(user).is_ok_and(|found| found.is_some_and(|found| found.uid() == class.uid()))
+                {
+                    members.push((scope, user.clone()));
+                }
+            }
+        }
+        members
+    }
+
+    async fn account(&self, class: &S3AccessClass) -> Result<Account, Error> {
+        self.classes.ready().await?;
+        let session = self.classes.session_of(class).await?;
+        let account = session.sts.caller().await?;
+        self.classes.check_account(class, &account)?;
+        Ok(account)
+    }
+
+    async fn write(
+        &self,
+        class: &S3AccessClass,
+        members: &[(&Scope, S3AccessUser)],
+        account: Result<Account, Error>,
+        held: bool,
+    ) -> Result<(), Error> {
+        if !self.leadership.holds_at(Timestamp::now()) {
+            return Err(Error::NotLeading);
+        }
+        let name = class.name_any();
+        let failed = |error: kube::Error| KubernetesError::of("update S3AccessClass", "", &name, &error);
+        let deleting = class.metadata.deletion_timestamp.is_some();
+        let ours = class.finalizers().iter().any(|found| found == CLASS_FINALIZER);
+        if deleting && members.is_empty() && ours {
+            let others: Vec<&String> = class.finalizers().iter().filter(|found| *found != CLASS_FINALIZER).collect();
+            self.set_finalizers(class, json!(others)).await.map_err(failed)?;
+            self.classes.forget(&name);
+            self.called.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            info!(class = name, "let go: nobody is in it");
+            return Ok(());
+        }
+        if !deleting && !ours {
+            let all: Vec<&str> = class.finalizers().iter().map(String::as_str).chain([CLASS_FINALIZER]).collect();
+            self.set_finalizers(class, json!(all)).await.map_err(failed)?;
+        }
+        let earlier = class.status.clone().unwrap_or_default();
+        let status = status(class, &earlier, members.len(), account, held);
+        if status != earlier {
+            let body = json!({
+                "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessClass", "metadata": { "name": name, "uid": class.uid() }, "status": status,
+            });
+            let params = PatchParams::apply(MANAGER).force();
+            self.api.patch_status(&name, &params, &Patch::Apply(&body)).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn set_finalizers(&self, class: &S3AccessClass, finalizers: serde_json::Value) -> kube::Result<()> {
+        let metadata =
+            json!({ "resourceVersion": class.resource_version(), "uid": class.uid(), "finalizers": finalizers });
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        self.api.patch_metadata(&class.name_any(), &PatchParams::default(), &patch).await.map(drop)
+    }
+}
+
+fn status(
+    class: &S3AccessClass,
+    earlier: &S3AccessClassStatus,
+    users: usize,
+    account: Result<Account, Error>,
+    held: bool,
+) -> S3AccessClassStatus {
+    let (is_ready, reason, message) = match &account {
+        Ok(account) => (true, Reason::Synced, format!("account {} answers", account.id)),
+        Err(error) => {
+            let Failure { reason, message, .. } = error.failure(Part::User);
+            (false, reason, message)
+        }
+    };
+    let word = if is_ready { "True" } else { "False" };
+    let kept = earlier.conditions.iter().find(|found| found.status == word);
+    let condition = Condition {
+        type_: ConditionType::Ready.as_str().to_owned(),
+        status: word.to_owned(),
+        reason: reason.as_str().to_owned(),
+        message,
+        observed_generation: class.metadata.generation,
+        last_transition_time: kept.map_or_else(|| Time(now_in_seconds()), |kept| kept.last_transition_time.clone()),
+    };
+    let account = account.ok();
+    S3AccessClassStatus {
+        observed_generation: if held { class.metadata.generation } else { earlier.observed_generation },
+        conditions: vec![condition],
+        account_id: account.as_ref().map(|account| account.id.clone()).or_else(|| earlier.account_id.clone()),
+        partition: account.map(|account| account.partition).or_else(|| earlier.partition.clone()),
+        is_default: if held { Some(class.is_default()) } else { earlier.is_default },
+        users: i64::try_from(users).ok(),
+    }
+}
+
+/// Kubernetes keeps no fractions.
+fn now_in_seconds() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,140 @@
+//! The streams around the classes: the classes themselves, the labels of namespaces, and the Secrets with credentials.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+use futures::future::ready;
+use futures::stream::BoxStream;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::{Api, Client, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use super::class::{ClassContext, Scope, reconcile};
+use super::classes::{Classes, Stores};
+use super::leadership::Leadership;
+use super::run::Options;
+use crate::api::S3AccessClass;
+
+type Watch<K> = BoxStream<'static, Result<K, watcher::Error>>;
+
+/// The classes, and what is still to be streamed into their stores.
+pub struct Watched {
+    /// The classes.
+    pub classes: Arc<Classes>,
+    store: Store<S3AccessClass>,
+    changes: Watch<S3AccessClass>,
+    namespaces: Watch<PartialObjectMeta<Namespace>>,
+    credentials: Watch<PartialObjectMeta<Secret>>,
+}
+
+impl Watched {
+    /// Prepares the watches; none is begun yet.
+    pub fn new(client: &Client, options: &Options) -> Self {
+        let (store, writer) = reflector::store();
+        let changes = watcher(Api::<S3AccessClass>::all(client.clone()), watcher::Config::default())
+            .default_backoff()
+            .modify(|class| class.managed_fields_mut().clear())
+            .reflect(writer)
+            .touched_objects()
+            // A status is our own word.
+            .predicate_filter(
+                predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
+                PredicateConfig::default(),
+            );
+        let (namespace_store, namespace_writer) = reflector::store();
+        let namespaces = watcher(Api::all(client.clone()), watcher::Config::default())
+            .default_backoff()
+            .modify(|namespace: &mut PartialObjectMeta<Namespace>| {
+                namespace.managed_fields_mut().clear();
+                namespace.annotations_mut().clear();
+            })
+            .reflect(namespace_writer)
+            .touched_objects()
+            .predicate_filter(predicates::labels, PredicateConfig::default());
+        let (credential_store, credential_writer) = reflector::store();
+        let own = &options.own_namespace;
+        let credentials = watcher(Api::namespaced(client.clone(), own), watcher::Config::default())
+            .default_backoff()
+            .modify(|secret: &mut PartialObjectMeta<Secret>| {
+                secret.managed_fields_mut().clear();
+                secret.annotations_mut().clear();
+            })
+            .reflect(credential_writer)
+            .touched_objects()
+            .predicate_filter(predicates::resource_version, PredicateConfig::default());
+        let classes = Arc::new(Classes {
+            stores: Stores { classes: store.clone(), namespaces: namespace_store, credentials: credential_store },
+            secrets: Api::namespaced(client.clone(), own),
+            own: options.session.clone(),
+            require_class: options.require_class,
+            defaults: options.session_options.clone(),
+            metrics: options.metrics.clone(),
+            sessions: Mutex::default(),
+        });
+        Self {
+            classes,
+            store,
+            changes: changes.boxed(),
+            namespaces: namespaces.boxed(),
+            credentials: credentials.boxed(),
+        }
+    }
+
+    /// Looks at classes until told to stop.
+    pub async fn run(self, client: &Client, scopes: Vec<Scope>, leadership: Leadership, stop: CancellationToken) {
+        let ctx = Arc::new(ClassContext {
+            classes: self.classes,
+            scopes,
+            api: Api::all(client.clone()),
+            leadership,
+            called: Mutex::new(HashMap::new()),
+        });
+        let store = self.store.clone();
+        let using = move |secret: PartialObjectMeta<Secret>| {
+            let name = secret.name_any();
+            let uses = move |class: &Arc<S3AccessClass>| {
+                class.spec.credentials_secret_ref.as_ref().is_some_and(|reference| reference.name == name)
+            };
+            store.state().into_iter().filter(uses).map(|class| ObjectRef::from_obj(&*class)).collect::<Vec<_>>()
+        };
+        let controller = Controller::for_stream(self.changes, self.store)
+            .watches_stream(self.credentials, using)
+            .graceful_shutdown_on(stop.cancelled_owned())
+            .run(look, never_fails, ctx.clone())
+            .for_each(|_| ready(()));
+        // The watch begins again after an error.
+        let labels = self.namespaces.for_each(|namespace| {
+            if let Ok(namespace) = namespace {
+                call_namespace(&ctx, &namespace.name_any());
+            }
+            ready(())
+        });
+        tokio::select! {
+            () = controller => {}
+            () = labels => {}
+        }
+    }
+}
+
+/// Labels of a namespace decide which classes it may use.
+fn call_namespace(ctx: &ClassContext, namespace: &str) {
+    for scope in &ctx.scopes {
+        for user in scope.users.state().iter().filter(|user| user.namespace().as_deref() == Some(namespace)) {
+            let _ = scope.look.send(ObjectRef::from_obj(&**user));
+        }
+    }
+}
+
+async fn look(class: Arc<S3AccessClass>, ctx: Arc<ClassContext>) -> Result<Action, Infallible> {
+    Ok(reconcile(&ctx, &class).await)
+}
+
+fn never_fails(_: Arc<S3AccessClass>, error: &Infallible, _: Arc<ClassContext>) -> Action {
+    match *error {}
+}

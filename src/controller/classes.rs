@@ -1,0 +1,236 @@
+//! The S3AccessClasses as the cluster has them, and a session for each.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use aws_credential_types::Credentials;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, ResourceExt};
+
+use super::error::Error;
+use super::place::{Place, Places};
+use crate::api::{ClassProvider, S3AccessClass, S3AccessUser};
+use crate::aws::{Session, SessionOptions};
+use crate::core::class::Class;
+use crate::core::desired::Account;
+use crate::core::provider::Provider;
+use crate::kubernetes::KubernetesError;
+use crate::metrics::Metrics;
+
+/// Where the caches of the cluster's state come from.
+pub struct Stores {
+    /// The classes.
+    pub classes: Store<S3AccessClass>,
+    /// The labels of namespaces.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// The resource versions of the Secrets in the operator's namespace.
+    pub credentials: Store<PartialObjectMeta<Secret>>,
+}
+
+/// The classes, and the account of those who have none.
+pub struct Classes {
+    /// What the cluster has.
+    pub stores: Stores,
+    /// The Secrets of the operator's namespace.
+    pub secrets: Api<Secret>,
+    /// The operator's own account.
+    pub own: Arc<Session>,
+    /// Whether that is closed to S3AccessUsers.
+    pub require_class: bool,
+    /// For what a class does not say.
+    pub defaults: SessionOptions,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// By class; each with what it was made of.
+    pub sessions: Mutex<HashMap<String, (u64, Arc<Session>)>>,
+}
+
+#[async_trait]
+impl Places for Classes {
+    async fn of(&self, user: &S3AccessUser) -> Result<Place, Error> {
+        self.ready().await?;
+        let Some(class) = self.class_of(user)? else {
+            return Ok(Place { class: Class::none(), session: self.own.clone(), revision: 0, enforced: true });
+        };
+        let session = self.session_of(&class).await?;
+        self.check_account(&class, session.account().await?)?;
+        let namespace = user.namespace().unwrap_or_default();
+        let labels = self.labels_of(&namespace);
+        Ok(Place {
+            class: Class::of(&class, &namespace, &labels),
+            session,
+            revision: revision(&class, &labels),
+            enforced: class.is_enforced(),
+        })
+    }
+}
+
+impl Classes {
+    /// Waits for the first lists: a class that is not known yet must not be taken for one that is not there.
+    ///
+    /// # Errors
+    /// The watch has ended.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let ended = |_| Error::NoClass("the S3AccessClasses are not known yet".to_owned());
+        self.stores.classes.wait_until_ready().await.map_err(ended)?;
+        self.stores.namespaces.wait_until_ready().await.map_err(ended)?;
+        self.stores.credentials.wait_until_ready().await.map_err(ended)
+    }
+
+    /// The class that an S3AccessUser names, or the default one; `None` for the operator's own account.
+    ///
+    /// # Errors
+    /// [`Error::NoClass`], which says what to do.
+    pub fn class_of(&self, user: &S3AccessUser) -> Result<Option<Arc<S3AccessClass>>, Error> {
+        let class = match &user.spec.class_name {
+            Some(name) => self.stores.classes.get(&ObjectRef::new(name)).ok_or_else(|| {
+                Error::NoClass(format!("there is no S3AccessClass {name:?}: create it, or use another class"))
+            })?,
+            None => {
+                let all = self.stores.classes.state();
+                let mut defaults: Vec<_> = all.iter().filter(|class| class.is_default()).collect();
+                match (defaults.pop(), defaults.is_empty()) {
+                    (Some(class), true) => class.clone(),
+                    (Some(_), false) => {
+                        return Err(Error::NoClass(
+                            "several S3AccessClasses are marked default: name one in spec.className, or leave one marked".to_owned(),
+                        ));
+                    }
+                    (None, _) if all.is_empty() && !self.require_class => return Ok(None),
+                    (None, _) => {
+                        return Err(Error::NoClass(
+                            "no S3AccessClass is marked default: name one in spec.className, or mark one (annotation s3access.dev/is-default-class)".to_owned(),
+                        ));
+                    }
+                }
+            }
+        };
+        if class.metadata.deletion_timestamp.is_some() && !user.is_finalized() {
+            return Err(Error::NoClass(format!("S3AccessClass {:?} is being deleted: use another", class.name_any())));
+        }
+        Ok(Some(class))
+    }
+
+    /// The session of a class; made anew when what it was made of has changed.
+    ///
+    /// # Errors
+    /// The Secret with its credentials cannot be read or lacks them, or its settings do not go together.
+    pub async fn session_of(&self, class: &S3AccessClass) -> Result<Arc<Session>, Error> {
+        let name = class.name_any();
+        let made_of = self.fingerprint(class);
+        if let Some((found, session)) = self.sessions().get(&name)
+            && *found == made_of
+        {
+            return Ok(session.clone());
+        }
+        let credentials = match &class.spec.credentials_secret_ref {
+            Some(reference) => Some(self.credentials(&name, &reference.name).await?),
+            None => None,
+        };
+        let spec = &class.spec;
+        let options = SessionOptions {
+            requests_per_second: spec
+                .requests_per_second
+                .and_then(NonZeroU32::new)
+                .unwrap_or(self.defaults.requests_per_second),
+            provider: provider_of(spec.provider),
+            account_id: spec.account_id.clone(),
+            looks: self.defaults.looks,
+        };
+        let session = Session::of_class(spec, credentials, &options, self.metrics.clone()).await;
+        let session =
+            session.map(Arc::new).map_err(|error| Error::BadCredentials(format!("S3AccessClass {name:?}: {error}")))?;
+        self.sessions().insert(name, (made_of, session.clone()));
+        Ok(session)
+    }
+
+    /// Holds the account that the credentials belong to against the one that the class names.
+    ///
+    /// # Errors
+    /// [`Error::OtherAccount`].
+    pub fn check_account(&self, class: &S3AccessClass, found: &Account) -> Result<(), Error> {
+        match &class.spec.account_id {
+            Some(wanted) if found.id != *wanted => Err(Error::OtherAccount(format!(
+                "the credentials of S3AccessClass {:?} belong to account {}, and its spec.accountId is {wanted}: correct one of them",
+                class.name_any(),
+                found.id
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What [`Place::revision`] is for an S3AccessUser of the class.
+    pub fn revision_for(&self, class: &S3AccessClass, user: &S3AccessUser) -> u64 {
+        revision(class, &self.labels_of(&user.namespace().unwrap_or_default()))
+    }
+
+    fn labels_of(&self, namespace: &str) -> BTreeMap<String, String> {
+        let found = self.stores.namespaces.get(&ObjectRef::new(namespace));
+        found.map(|found| found.labels().clone()).unwrap_or_default()
+    }
+
+    /// Forgets the session of a class that is gone.
+    pub fn forget(&self, name: &str) {
+        self.sessions().remove(name);
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Arc<Session>)>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fingerprint(&self, class: &S3AccessClass) -> u64 {
+        let spec = &class.spec;
+        let secret = spec.credentials_secret_ref.as_ref().and_then(|reference| {
+            let namespace = self.secrets.namespace().unwrap_or_default();
+            self.stores.credentials.get(&ObjectRef::new(&reference.name).within(namespace))?.resource_version()
+        });
+        let mut hasher = DefaultHasher::new();
+        (spec.provider, &spec.region, &spec.account_id, &spec.role_arn, &spec.external_id).hash(&mut hasher);
+        let endpoints = spec.endpoints.as_ref().map(|endpoints| (&endpoints.iam, &endpoints.sts, &endpoints.s3));
+        (endpoints, spec.path_style, &spec.ca_bundle, spec.requests_per_second).hash(&mut hasher);
+        (spec.credentials_secret_ref.as_ref().map(|reference| &reference.name), secret).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    async fn credentials(&self, class: &str, name: &str) -> Result<Credentials, Error> {
+        let namespace = self.secrets.namespace().unwrap_or_default().to_owned();
+        let found = self.secrets.get_opt(name).await;
+        let found = found.map_err(|error| KubernetesError::of("get Secret", &namespace, name, &error))?;
+        let bad = |what: &str| {
+            Error::BadCredentials(format!(
+                "the credentials of S3AccessClass {class:?}: Secret {namespace}/{name} {what}"
+            ))
+        };
+        let data = found.ok_or_else(|| bad("does not exist: create it"))?.data.unwrap_or_default();
+        let text = |key: &str| {
+            let bytes = &data.get(key)?.0;
+            std::str::from_utf8(bytes).ok().map(str::trim).filter(|text| !text.is_empty()).map(ToOwned::to_owned)
+        };
+        let (id, secret) = text("AWS_ACCESS_KEY_ID")
+            .zip(text("AWS_SECRET_ACCESS_KEY"))
+            .ok_or_else(|| bad("needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"))?;
+        Ok(Credentials::new(id, secret, text("AWS_SESSION_TOKEN"), None, "S3AccessClass"))
+    }
+}
+
+fn provider_of(provider: ClassProvider) -> Provider {
+    match provider {
+        ClassProvider::Aws => Provider::Aws,
+        ClassProvider::S3Compatible => Provider::S3Compatible,
+    }
+}
+
+/// Tells one state of a class from another, for a namespace with these labels.
+fn revision(class: &S3AccessClass, labels: &BTreeMap<String, String>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (class.uid(), class.metadata.generation).hash(&mut hasher);
+    if class.spec.allowed_namespaces.as_ref().is_some_and(|allowed| allowed.selector.is_some()) {
+        labels.hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,55 @@
+//! Where an S3AccessUser lives: in which account, and within which class.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::error::Error;
+use crate::api::S3AccessUser;
+use crate::aws::Session;
+use crate::core::class::Class;
+
+/// Where an S3AccessUser lives.
+#[derive(Clone)]
+pub struct Place {
+    /// Its class, as it applies to the S3AccessUser's namespace.
+    pub class: Class,
+    /// Its account.
+    pub session: Arc<Session>,
+    /// Tells one state of the class from another.
+    pub revision: u64,
+    /// Every S3AccessUser of the class has been held against it as it is now, if not by this process.
+    pub enforced: bool,
+}
+
+/// Finds the place of an S3AccessUser.
+#[async_trait]
+pub trait Places: Send + Sync {
+    /// The place, as the class is now.
+    ///
+    /// # Errors
+    /// The class is not there, or its credentials are not.
+    async fn of(&self, user: &S3AccessUser) -> Result<Place, Error>;
+}
+
+/// One account without a class, for everybody.
+pub struct OnePlace(Place);
+
+impl OnePlace {
+    /// In that account.
+    pub fn new(session: Arc<Session>) -> Self {
+        Self(Place { class: Class::none(), session, revision: 0, enforced: true })
+    }
+}
+
+#[async_trait]
+impl Places for OnePlace {
+    async fn of(&self, user: &S3AccessUser) -> Result<Place, Error> {
+        match &user.spec.class_name {
+            Some(name) => Err(Error::NoClass(format!(
+                "this operator runs without S3AccessClasses, so there is no {name:?}: leave spec.className out"
+            ))),
+            None => Ok(self.0.clone()),
+        }
+    }
+}

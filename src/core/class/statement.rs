@@ -1,0 +1,110 @@
+//! Whether a statement stays inside a class. What cannot be proven is refused.
+
+use serde_json::Value;
+
+use super::Class;
+use super::pattern::Pattern;
+
+/// What reading and writing objects under a KMS key takes; everything else about keys is not the tenant's.
+const KMS_ACTIONS: [&str; 6] =
+    ["kms:decrypt", "kms:encrypt", "kms:generatedatakey", "kms:generatedatakey*", "kms:reencrypt*", "kms:describekey"];
+const S3_ACTIONS: &str = "s3:*";
+const KMS_SERVICE: &str = "kms:*";
+
+impl Class {
+    /// Judges a statement that IAM's grammar allows.
+    ///
+    /// # Errors
+    /// What reaches beyond the class, from the element on: `.Action "iam:*": ...`.
+    pub fn judge(&self, statement: &Value) -> Result<(), String> {
+        // Whoever denies grants nothing.
+        if statement["Effect"] == "Deny" {
+            return Ok(());
+        }
+        if let Some(actions) = statement.get("NotAction") {
+            if self.spec.allowed_actions.iter().any(|allowed| allowed == "*") {
+                return self.judge_resources(statement, &["*"]);
+            }
+            return Err(format!(
+                ".NotAction {actions}: it allows all but that, which reaches beyond S3: list the actions in Action"
+            ));
+        }
+        let actions = texts(&statement["Action"]).ok_or(".Action: it is not a list of texts")?;
+        let allowed: Vec<Pattern> = [S3_ACTIONS]
+            .into_iter()
+            .chain(KMS_ACTIONS)
+            .chain(self.spec.allowed_actions.iter().map(String::as_str))
+            .map(Pattern::caseless)
+            .collect();
+        for action in &actions {
+            if !Pattern::caseless(action).is_within(&allowed) {
+                return Err(format!(
+                    ".Action {action:?}: it is no s3: action, of kms: only Decrypt, Encrypt, GenerateDataKey, ReEncrypt* and DescribeKey are allowed, and it is not one of allowedActions"
+                ));
+            }
+        }
+        self.judge_resources(statement, &actions)
+    }
+
+    fn judge_resources(&self, statement: &Value, actions: &[&str]) -> Result<(), String> {
+        let touches = |service: &str| actions.iter().any(|action| reaches(action, service));
+        let (s3, kms) = (touches(S3_ACTIONS), touches(KMS_SERVICE));
+        let every_bucket = self.spec.allowed_buckets.iter().any(|bucket| bucket == "*");
+        let every_key = self.spec.allowed_kms_key_arns.iter().any(|key| key == "*");
+        if (!s3 || every_bucket) && (!kms || every_key) {
+            return Ok(());
+        }
+        if let Some(resources) = statement.get("NotResource") {
+            return Err(format!(".NotResource {resources}: it names all but that: list the buckets in Resource"));
+        }
+        let buckets: Vec<Pattern> = self
+            .spec
+            .allowed_buckets
+            .iter()
+            .flat_map(|bucket| Pattern::buckets(&bucket.replace("{namespace}", &self.namespace)))
+            .collect();
+        let keys = self.patterns(&self.spec.allowed_kms_key_arns, Pattern::new);
+        for resource in texts(&statement["Resource"]).ok_or(".Resource: it is not a list of texts")? {
+            let is_bucket = s3 && bucket_of(resource).is_some_and(|bucket| bucket.is_within(&buckets));
+            let is_key =
+                kms && is_kms(resource) && Pattern::of_policy(resource).is_some_and(|key| key.is_within(&keys));
+            if !is_bucket && !is_key {
+                let allowed = if kms && !s3 { "allowedKmsKeyArns" } else { "allowedBuckets" };
+                return Err(format!(
+                    ".Resource {resource:?}: it is not, in all that it may stand for, within {allowed}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an action may be of that service. The grammar allows no wildcard in a service's name, but for `*` alone.
+fn reaches(action: &str, service: &str) -> bool {
+    let service = service.trim_end_matches('*');
+    action == "*" || action.to_ascii_lowercase().starts_with(service)
+}
+
+/// The `<bucket>[/<key>]` of an ARN that names, whatever its wildcards and variables come to, nothing but buckets and
+/// objects.
+fn bucket_of(resource: &str) -> Option<Pattern> {
+    let parts: Vec<&str> = resource.splitn(6, ':').collect();
+    match parts.as_slice() {
+        &["arn", _, "s3", "", "", rest] => Pattern::of_policy(rest),
+        _ => None,
+    }
+}
+
+fn is_kms(resource: &str) -> bool {
+    let parts: Vec<&str> = resource.splitn(6, ':').collect();
+    matches!(parts.as_slice(), ["arn", _, "kms", ..])
+}
+
+/// One text, or a list of them.
+fn texts(value: &Value) -> Option<Vec<&str>> {
+    match value {
+        Value::String(text) => Some(vec![text]),
+        Value::Array(members) => members.iter().map(Value::as_str).collect(),
+        _ => None,
+    }
+}
