@@ -44,6 +44,9 @@ pub struct RunOptions {
     /// Whether there are S3AccessClasses; without, all S3AccessUsers are made in the operator's own account
     #[arg(long, env = "S3ACCESS_CLASSES", default_value_t = true, action = clap::ArgAction::Set)]
     pub classes: bool,
+    /// Only classes with these labels; S3AccessUsers that name another are left to other operators
+    #[arg(long, env = "S3ACCESS_CLASS_SELECTOR")]
+    pub class_selector: Option<String>,
     /// Refuse S3AccessUsers for which there is no S3AccessClass
     #[arg(long, env = "S3ACCESS_REQUIRE_CLASS", action = clap::ArgAction::Set, num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     pub require_class: bool,

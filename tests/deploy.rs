@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kube::CustomResourceExt;
-use s3_access_operator::api::{AccessKeyStatus, PolicyPreset, Reason, S3AccessUser};
+use s3_access_operator::api::{AccessKeyStatus, PolicyPreset, Reason, S3AccessClass, S3AccessUser};
 use s3_access_operator::config::RunOptions;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -80,9 +81,15 @@ fn code_blocks(text: &str, language: &str) -> Vec<String> {
     blocks
 }
 
-fn spec_schema() -> Value {
-    let crd = serde_json::to_value(S3AccessUser::crd()).unwrap();
+fn spec_schema(kind: &str) -> Value {
+    let crd = if kind == "S3AccessClass" { S3AccessClass::crd() } else { S3AccessUser::crd() };
+    let crd = serde_json::to_value(crd).unwrap();
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
+}
+
+/// The same without what is Kubernetes' own.
+fn own_fields(schema: &Value) -> BTreeSet<String> {
+    fields(schema, "").into_iter().filter(|path| !path.starts_with("allowedNamespaces.selector.")).collect()
 }
 
 /// The paths of all fields below a schema, such as `access[].bucket`.
@@ -117,9 +124,10 @@ fn fields_used(value: &Value, schema: &Value, at: &str, found: &mut BTreeSet<Str
 }
 
 /// Reads the object as the operator does, and refuses what the API server would drop: serde passes over misspelt fields.
-fn check_user(object: &Value, what: &str) -> S3AccessUser {
+/// Reads an S3AccessUser or S3AccessClass, with no field that the CRD would drop.
+fn check<K: DeserializeOwned>(object: &Value, what: &str) -> K {
     assert_eq!(object["apiVersion"], "s3access.dev/v1alpha1", "{what}");
-    let schema = spec_schema();
+    let schema = spec_schema(object["kind"].as_str().unwrap());
     let mut used = BTreeSet::new();
     fields_used(&object["spec"], &schema, "", &mut used);
     let unknown: Vec<String> = used.difference(&fields(&schema, "")).cloned().collect();
@@ -133,7 +141,9 @@ fn sample_users() -> Vec<(String, S3AccessUser)> {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         for object in documents(&fs::read_to_string(&path).unwrap(), &name) {
             if object["kind"] == "S3AccessUser" {
-                users.push((name.clone(), check_user(&object, &name)));
+                users.push((name.clone(), check(&object, &name)));
+            } else if object["kind"] == "S3AccessClass" {
+                check::<S3AccessClass>(&object, &name);
             }
         }
     }
@@ -304,7 +314,8 @@ fn rbac_has_no_wildcards_and_gives_people_no_secrets() {
                 assert!(!strings(&rule[part]).contains(&"*"), "{name}: {rule}");
             }
             let secrets = strings(&rule["resources"]).contains(&"secrets");
-            assert!(!secrets || name == "s3-access-operator", "{name} reads Secrets");
+            let ours = ["s3-access-operator", "s3-access-operator-credentials"];
+            assert!(!secrets || ours.contains(&name), "{name} reads Secrets");
         }
     }
 }
@@ -319,20 +330,21 @@ fn samples_fit_the_crd_and_are_named_in_the_readme() {
     }
 }
 
-/// Together they show every field but the class, which does not exist yet.
+/// Together they show every field.
 #[test]
 fn samples_use_every_field() {
-    let schema = spec_schema();
-    let mut used = BTreeSet::from(["className".to_owned(), "suspend".to_owned()]);
-    for path in files("deploy/samples", "yaml") {
-        let text = fs::read_to_string(&path).unwrap();
-        for object in documents(&text, &path.to_string_lossy()).iter().filter(|object| object["kind"] == "S3AccessUser")
-        {
-            fields_used(&object["spec"], &schema, "", &mut used);
+    for kind in ["S3AccessUser", "S3AccessClass"] {
+        let schema = spec_schema(kind);
+        let mut used = BTreeSet::from(["suspend".to_owned()]);
+        for path in files("deploy/samples", "yaml") {
+            let text = fs::read_to_string(&path).unwrap();
+            for object in documents(&text, &path.to_string_lossy()).iter().filter(|object| object["kind"] == kind) {
+                fields_used(&object["spec"], &schema, "", &mut used);
+            }
         }
+        let missing: Vec<String> = own_fields(&schema).difference(&used).cloned().collect();
+        assert!(missing.is_empty(), "no sample shows {missing:?} of {kind}");
     }
-    let missing: Vec<String> = fields(&schema, "").difference(&used).cloned().collect();
-    assert!(missing.is_empty(), "no sample shows {missing:?}");
 }
 
 #[test]
@@ -360,8 +372,10 @@ fn the_readme_has_an_entry_for_every_reason() {
 #[test]
 fn the_readme_has_every_field_of_the_spec() {
     let readme = read("README.md");
-    for field in fields(&spec_schema(), "") {
-        assert!(readme.contains(&format!("| `{field}` |")), "the README does not explain {field}");
+    for kind in ["S3AccessUser", "S3AccessClass"] {
+        for field in own_fields(&spec_schema(kind)) {
+            assert!(readme.contains(&format!("| `{field}` |")), "the README does not explain {field} of {kind}");
+        }
     }
 }
 
@@ -411,7 +425,7 @@ fn the_yaml_of_the_readme_is_right() {
     for block in &blocks {
         for object in documents(block, &format!("README.md:\n{block}")) {
             if object["kind"] == "S3AccessUser" {
-                check_user(&object, block);
+                check::<S3AccessUser>(&object, block);
                 users += 1;
             }
         }

@@ -104,6 +104,7 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
             namespaces: options.watch_namespaces,
             own_namespace: options.namespace.clone(),
             classes: options.classes,
+            class_selector: options.class_selector,
             require_class: options.require_class,
             cluster,
             session,

@@ -126,7 +126,7 @@ impl ClassContext {
     }
 
     async fn account(&self, class: &S3AccessClass) -> Result<Account, Error> {
-        self.classes.ready().await?;
+        self.classes.ready().await;
         let session = self.classes.session_of(class).await?;
         let account = session.sts.caller().await?;
         self.classes.check_account(class, &account)?;

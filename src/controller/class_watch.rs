@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use futures::StreamExt;
 use futures::future::ready;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Action;
@@ -36,11 +36,14 @@ pub struct Watched {
 impl Watched {
     /// Prepares the watches; none is begun yet.
     pub fn new(client: &Client, options: &Options) -> Self {
+        let listed: [CancellationToken; 3] = std::array::from_fn(|_| CancellationToken::new());
         let (store, writer) = reflector::store();
-        let changes = watcher(Api::<S3AccessClass>::all(client.clone()), watcher::Config::default())
+        let selected = watcher::Config { label_selector: options.class_selector.clone(), ..watcher::Config::default() };
+        let changes = watcher(Api::<S3AccessClass>::all(client.clone()), selected)
             .default_backoff()
             .modify(|class| class.managed_fields_mut().clear())
             .reflect(writer)
+            .inspect_ok(tells(&listed[0]))
             .touched_objects()
             // A status is our own word.
             .predicate_filter(
@@ -55,6 +58,7 @@ impl Watched {
                 namespace.annotations_mut().clear();
             })
             .reflect(namespace_writer)
+            .inspect_ok(tells(&listed[1]))
             .touched_objects()
             .predicate_filter(predicates::labels, PredicateConfig::default());
         let (credential_store, credential_writer) = reflector::store();
@@ -66,13 +70,20 @@ impl Watched {
                 secret.annotations_mut().clear();
             })
             .reflect(credential_writer)
+            .inspect_ok(tells(&listed[2]))
             .touched_objects()
             .predicate_filter(predicates::resource_version, PredicateConfig::default());
         let classes = Arc::new(Classes {
-            stores: Stores { classes: store.clone(), namespaces: namespace_store, credentials: credential_store },
+            stores: Stores {
+                classes: store.clone(),
+                namespaces: namespace_store,
+                credentials: credential_store,
+                listed,
+            },
             secrets: Api::namespaced(client.clone(), own),
             own: options.session.clone(),
             require_class: options.require_class,
+            sharded: options.class_selector.is_some(),
             defaults: options.session_options.clone(),
             metrics: options.metrics.clone(),
             sessions: Mutex::default(),
@@ -118,6 +129,16 @@ impl Watched {
         tokio::select! {
             () = controller => {}
             () = labels => {}
+        }
+    }
+}
+
+/// Tells that the first list is in.
+fn tells<K>(listed: &CancellationToken) -> impl FnMut(&watcher::Event<K>) + use<K> {
+    let listed = listed.clone();
+    move |event| {
+        if matches!(event, watcher::Event::InitDone) {
+            listed.cancel();
         }
     }
 }

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, ResourceExt};
+use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::place::{Place, Places};
@@ -30,6 +31,8 @@ pub struct Stores {
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// The resource versions of the Secrets in the operator's namespace.
     pub credentials: Store<PartialObjectMeta<Secret>>,
+    /// Each is cancelled when the first list of one of them is in.
+    pub listed: [CancellationToken; 3],
 }
 
 /// The classes, and the account of those who have none.
@@ -42,6 +45,8 @@ pub struct Classes {
     pub own: Arc<Session>,
     /// Whether that is closed to S3AccessUsers.
     pub require_class: bool,
+    /// Whether other operators have classes of their own.
+    pub sharded: bool,
     /// For what a class does not say.
     pub defaults: SessionOptions,
     /// The metrics.
@@ -53,7 +58,7 @@ pub struct Classes {
 #[async_trait]
 impl Places for Classes {
     async fn of(&self, user: &S3AccessUser) -> Result<Place, Error> {
-        self.ready().await?;
+        self.ready().await;
         let Some(class) = self.class_of(user)? else {
             return Ok(Place { class: Class::none(), session: self.own.clone(), revision: 0, enforced: true });
         };
@@ -72,14 +77,11 @@ impl Places for Classes {
 
 impl Classes {
     /// Waits for the first lists: a class that is not known yet must not be taken for one that is not there.
-    ///
-    /// # Errors
-    /// The watch has ended.
-    pub async fn ready(&self) -> Result<(), Error> {
-        let ended = |_| Error::NoClass("the S3AccessClasses are not known yet".to_owned());
-        self.stores.classes.wait_until_ready().await.map_err(ended)?;
-        self.stores.namespaces.wait_until_ready().await.map_err(ended)?;
-        self.stores.credentials.wait_until_ready().await.map_err(ended)
+    pub async fn ready(&self) {
+        // The stores' own wait wakes one of those who wait, and here it is many.
+        for listed in &self.stores.listed {
+            listed.cancelled().await;
+        }
     }
 
     /// The class that an S3AccessUser names, or the default one; `None` for the operator's own account.
@@ -88,9 +90,15 @@ impl Classes {
     /// [`Error::NoClass`], which says what to do.
     pub fn class_of(&self, user: &S3AccessUser) -> Result<Option<Arc<S3AccessClass>>, Error> {
         let class = match &user.spec.class_name {
-            Some(name) => self.stores.classes.get(&ObjectRef::new(name)).ok_or_else(|| {
-                Error::NoClass(format!("there is no S3AccessClass {name:?}: create it, or use another class"))
-            })?,
+            Some(name) => match self.stores.classes.get(&ObjectRef::new(name)) {
+                Some(class) => class,
+                None if self.sharded => return Err(Error::NotOurs),
+                None => {
+                    return Err(Error::NoClass(format!(
+                        "there is no S3AccessClass {name:?}: create it, or use another class"
+                    )));
+                }
+            },
             None => {
                 let all = self.stores.classes.state();
                 let mut defaults: Vec<_> = all.iter().filter(|class| class.is_default()).collect();
@@ -102,6 +110,7 @@ impl Classes {
                         ));
                     }
                     (None, _) if all.is_empty() && !self.require_class => return Ok(None),
+                    (None, _) if self.sharded => return Err(Error::NotOurs),
                     (None, _) => {
                         return Err(Error::NoClass(
                             "no S3AccessClass is marked default: name one in spec.className, or mark one (annotation s3access.dev/is-default-class)".to_owned(),

@@ -22,6 +22,9 @@ pub enum Error {
     /// The secret half of a key is not at hand; the next look finds the key in no Secret and replaces it.
     #[error("the secret half of access key {0} is not at hand; it is looked for again")]
     KeyUnknown(String),
+    /// The S3AccessUser is in a class of another operator.
+    #[error("another operator's S3AccessUser")]
+    NotOurs,
     /// There is no class for the S3AccessUser.
     #[error("{0}")]
     NoClass(String),
@@ -56,7 +59,7 @@ impl Error {
                 (Reason::Failed, transient)
             }
             Self::Render(_) => (Reason::InvalidSpec, false),
-            Self::NoClass(_) => (Reason::ClassNotFound, false),
+            Self::NoClass(_) | Self::NotOurs => (Reason::ClassNotFound, false),
             Self::OtherAccount(_) => (Reason::AccountMismatch, false),
             Self::BadCredentials(_) => (Reason::InvalidCredentials, false),
             Self::KeyUnknown(_) | Self::NotLeading => (Reason::Creating, true),

@@ -150,6 +150,9 @@ async fn look(ctx: &Context, user: &S3AccessUser) -> Outcome {
     }
     let place = match ctx.places.of(user).await {
         Ok(place) => place,
+        Err(Error::NotOurs) => {
+            return Outcome::Refused(next_turn(&user.uid().unwrap_or_default(), ctx.now(), ctx.resync_interval));
+        }
         Err(error) => return without_account(ctx, user, &error).await,
     };
     let account = match place.session.account().await {

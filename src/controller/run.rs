@@ -47,6 +47,8 @@ pub struct Options {
     pub own_namespace: String,
     /// Whether there are S3AccessClasses.
     pub classes: bool,
+    /// Only classes with these labels.
+    pub class_selector: Option<String>,
     /// Whether the operator's own account is closed to S3AccessUsers.
     pub require_class: bool,
     /// The cluster.

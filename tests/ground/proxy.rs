@@ -45,6 +45,7 @@ struct State {
     calls: Vec<Call>,
     faults: Vec<(String, Fault)>,
     down: bool,
+    dark: bool,
 }
 
 /// A running proxy; dropping it closes it.
@@ -98,6 +99,11 @@ impl Proxy {
         self.with(|state| state.down = down);
     }
 
+    /// From now on nobody is answered, until the caller hangs up; or everybody is again.
+    pub fn set_dark(&self, dark: bool) {
+        self.with(|state| state.dark = dark);
+    }
+
     /// The calls so far.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
@@ -140,6 +146,11 @@ impl Proxy {
 async fn serve(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> Result<()> {
     while let Some(request) = read_message(&mut client).await? {
         let action = action_of(&request);
+        let dark = state.lock().unwrap_or_else(PoisonError::into_inner).dark;
+        if dark {
+            let _ = client.read(&mut [0]).await;
+            return Ok(());
+        }
         let fault = {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             if state.down {

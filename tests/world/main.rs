@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod classes;
 mod consumer;
 mod crash;
 mod install;

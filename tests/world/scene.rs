@@ -10,16 +10,16 @@ use ground::kubernetes::Write;
 use ground::moto::Partition;
 use ground::operator::Operator;
 use ground::proxy::Proxy;
-use ground::stand::{OPERATOR_USER, Stand};
+use ground::stand::{OPERATOR_NAMESPACE, OPERATOR_USER, Stand};
 use ground::wait::eventually;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use s3_access_operator::api::S3AccessUser;
+use s3_access_operator::api::{S3AccessClass, S3AccessUser};
 use serde_json::{Value, json};
 
 /// Only failures wait for so long. The garbage collector of a new cluster gets to know our CRD after half a minute.
-pub const SOON: Duration = Duration::from_secs(90);
+pub const SOON: Duration = Duration::from_secs(60);
 
 pub struct Scene {
     pub stand: Stand,
@@ -91,8 +91,11 @@ impl Scene {
 
     /// Starts an operator for this namespace, beside whatever runs.
     pub async fn launch(&self, name: &str, settings: &[(&str, &str)]) -> Operator {
+        // Classes are the cluster's: each scene sees its own.
+        let classes = format!("scene={}", self.namespace);
         let mut all = vec![
             ("AWS_ENDPOINT_URL", self.proxy.endpoint()),
+            ("S3ACCESS_CLASS_SELECTOR", classes.as_str()),
             ("S3ACCESS_WATCH_NAMESPACES", self.namespace.as_str()),
             ("S3ACCESS_LEADER_ELECTION", "false"),
             ("S3ACCESS_CONSISTENCY_WINDOW", "2s"),
@@ -121,6 +124,51 @@ impl Scene {
 
     pub fn users(&self) -> Api<S3AccessUser> {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub fn classes(&self) -> Api<S3AccessClass> {
+        Api::all(self.client.clone())
+    }
+
+    /// Creates a class of this scene; its whole name.
+    pub async fn class(&self, name: &str, spec: Value) -> String {
+        let name = format!("{}-{name}", self.namespace);
+        let class = json!({
+            "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessClass",
+            "metadata": { "name": name, "labels": { "scene": self.namespace } }, "spec": spec,
+        });
+        self.classes().create(&PostParams::default(), &serde_json::from_value(class).unwrap()).await.unwrap();
+        name
+    }
+
+    pub async fn patch_class(&self, name: &str, patch: Value) {
+        self.classes().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+
+    /// The class, once it is Ready or not for that reason, and everybody has been held against it.
+    pub async fn class_is(&self, name: &str, reason: &str) -> S3AccessClass {
+        self.see(&format!("class {name} to be {reason}"), async || {
+            let class = self.classes().get(name).await?;
+            let status = class.status.clone().unwrap_or_default();
+            let ready = status.conditions.first().context("no condition yet")?;
+            ensure!(ready.reason == reason && ready.observed_generation == class.metadata.generation, "{ready:?}");
+            ensure!(class.is_enforced() || reason != "Synced", "not enforced yet: {status:?}");
+            Ok(class)
+        })
+        .await
+    }
+
+    /// A Secret with the credentials of an account, for a class.
+    pub async fn credentials(&self, name: &str, id: &str, secret: &str) -> String {
+        let name = format!("{}-{name}", self.namespace);
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), OPERATOR_NAMESPACE);
+        let params = PatchParams::apply("test").force();
+        let object = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name },
+            "stringData": { "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret },
+        });
+        secrets.patch(&name, &params, &Patch::Apply(&object)).await.unwrap();
+        name
     }
 
     pub fn secrets(&self) -> Api<Secret> {
