@@ -79,6 +79,14 @@ fn evaluate<'a>(
     decision
 }
 
+impl Document {
+    /// What the document alone says of a request.
+    #[must_use]
+    pub fn decide(&self, action: &str, resource: &str, context: &Context) -> Decision {
+        evaluate([&Arc::new(self.clone())], action, resource, context)
+    }
+}
+
 impl State {
     /// What a user may do, by inline and attached policies within the boundary.
     pub(super) fn decide(&self, user: &User, action: &str, resource: &str, context: &Context) -> Decision {
