@@ -257,12 +257,19 @@ mod tests {
         }
     }
 
+    /// Whether a text fits a pattern in which `*` stands for anything.
+    fn glob(pattern: &str, text: &str) -> bool {
+        match pattern.split_once('*') {
+            None => pattern == text,
+            Some((start, rest)) => text
+                .strip_prefix(start)
+                .is_some_and(|text| text.char_indices().any(|(at, _)| glob(rest, &text[at..])) || glob(rest, "")),
+        }
+    }
+
     /// IAM's decision, for statements of the forms that are made here.
     fn allows(statements: &[Value], action: &str, resource: &str, prefix: Option<&str>) -> bool {
-        let matches = |pattern: &Value, text: &str| {
-            let pattern = pattern.as_str().unwrap();
-            pattern.strip_suffix('*').map_or(pattern == text, |start| text.starts_with(start))
-        };
+        let matches = |pattern: &Value, text: &str| glob(pattern.as_str().unwrap(), text);
         let any =
             |patterns: &Value, text: &str| patterns.as_array().unwrap().iter().any(|pattern| matches(pattern, text));
         statements.iter().any(|statement| {
