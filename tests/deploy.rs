@@ -439,13 +439,15 @@ fn the_yaml_of_the_readme_is_right() {
 /// A relative link of the documentation leads to a file.
 #[test]
 fn the_links_of_the_documentation_lead_somewhere() {
-    for document in ["README.md", "deploy/iam/README.md", "deploy/docs/secret-formats.md"] {
+    let documents =
+        ["README.md", "deploy/iam/README.md", "deploy/docs/access-levels.md", "deploy/docs/secret-formats.md"];
+    for document in documents {
         let text = read(document);
         let folder = root().join(document).parent().unwrap().to_path_buf();
         let headings: BTreeSet<String> = text
             .lines()
             .filter(|line| line.starts_with('#'))
-            .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"))
+            .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-").replace(',', ""))
             .collect();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
             match link.strip_prefix('#') {

@@ -154,7 +154,8 @@ pub enum AccessLevel {
     WriteOnly,
     /// List, get, put and delete objects.
     ReadWrite,
-    /// Every object action, and the bucket's own settings; not the bucket's policy, nor its deletion.
+    /// Objects with their versions, tags and retention, and the bucket's own settings; not the ACLs, the bucket's policy,
+    /// nor its deletion.
     Admin,
 }
 

@@ -6,10 +6,13 @@ mod statement;
 
 pub use document::Document;
 
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
 use super::class::Class;
 use super::desired::Account;
 use crate::api::{AccessGrant, PolicyPreset, Reason, S3AccessUserSpec};
-use serde_json::{Value, json};
 
 /// IAM's limit on a managed policy: characters, whitespace not counted (IAM user guide, "IAM and AWS STS quotas").
 pub const MANAGED_LIMIT: usize = 6_144;
@@ -74,6 +77,14 @@ pub fn compile(
             }
         }
     }
+    let mut sids = BTreeSet::new();
+    if let Some(sid) =
+        statements.iter().filter_map(|statement| statement["Sid"].as_str()).find(|sid| !sids.insert(*sid))
+    {
+        return Err(PolicyError::invalid(format!(
+            "spec.policy.statements: the Sid {sid:?} stands twice in the policy, grants and preset included, and IAM wants each once"
+        )));
+    }
     let document = (!statements.is_empty()).then(|| Document::new(statements));
     Ok((document, violations))
 }
@@ -106,4 +117,60 @@ pub fn check_size(document: &Document, limit: usize) -> Result<(), PolicyError> 
         reason: Reason::PolicyTooLarge,
         message: format!("the policy has {size} characters without whitespace and IAM takes {limit}: {hint}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::api::{AccessGrant, AccessLevel, PolicySpec};
+
+    /// Grants of buckets with the longest names.
+    fn buckets(count: usize, level: AccessLevel) -> S3AccessUserSpec {
+        let bucket = |index| AccessGrant { bucket: format!("{index:063}"), prefixes: Vec::new(), level };
+        S3AccessUserSpec { access: (0..count).map(bucket).collect(), ..S3AccessUserSpec::default() }
+    }
+
+    fn compiled(spec: &S3AccessUserSpec, partition: &str) -> Result<Document, PolicyError> {
+        let account = Account { id: "123456789012".to_owned(), partition: partition.to_owned() };
+        compile(spec, &account, &Class::none()).map(|(document, _)| document.unwrap())
+    }
+
+    #[test]
+    fn twenty_five_buckets_of_any_level_fit_into_a_managed_policy() {
+        for level in [AccessLevel::ReadOnly, AccessLevel::WriteOnly, AccessLevel::ReadWrite, AccessLevel::Admin] {
+            let document = compiled(&buckets(25, level), "aws-us-gov").unwrap();
+            check_size(&document, MANAGED_LIMIT).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_policy_over_the_limit_is_refused_with_both_numbers() {
+        let document = compiled(&buckets(40, AccessLevel::ReadOnly), "aws").unwrap();
+        for limit in [INLINE_LIMIT, MANAGED_LIMIT] {
+            let error = check_size(&document, limit).unwrap_err();
+            assert_eq!(error.reason, Reason::PolicyTooLarge);
+            for number in [document.size(), limit] {
+                assert!(error.message.contains(&number.to_string()), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sid_that_stands_twice_is_refused() {
+        let raw = |sid: &str| json!({ "Sid": sid, "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*" });
+        for (preset, sids) in [
+            (None, ["ReadOnlyObjects", "Mine"]),
+            (None, ["Mine", "Mine"]),
+            (Some(PolicyPreset::ReadWriteNoDelete), ["Statement1", "Mine"]),
+        ] {
+            let statements = sids.map(raw).to_vec();
+            let policy = Some(PolicySpec { preset, statements, ..PolicySpec::default() });
+            let spec = S3AccessUserSpec { policy, ..buckets(1, AccessLevel::ReadOnly) };
+            let error = compiled(&spec, "aws").unwrap_err();
+            assert_eq!(error.reason, Reason::InvalidPolicy);
+            assert!(error.message.contains("Sid"), "{error}");
+        }
+    }
 }

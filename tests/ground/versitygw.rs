@@ -35,7 +35,8 @@ impl VersityGw {
             std::fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
             Ok(path.display().to_string())
         };
-        let (users, buckets, attributes) = (dir("users")?, dir("buckets")?, dir("attributes")?);
+        let (users, buckets) = (dir("users")?, dir("buckets")?);
+        let (attributes, versions) = (dir("attributes")?, dir("versions")?);
         let socket = folder.join("iam.sock").display().to_string();
         // sun_path of a Unix socket's address has 108 bytes, with the final zero.
         ensure!(socket.len() < 108, "{socket} is too long for a socket's address");
@@ -62,7 +63,8 @@ impl VersityGw {
         })
         .await?;
         // A sidecar, since not every file system has the extended attributes that it keeps metadata in otherwise.
-        let store = ["--iam-standalone-endpoint", &socket, "posix", "--sidecar", &attributes, &buckets];
+        let files = ["posix", "--sidecar", &attributes, "--versioning-dir", &versions, &buckets];
+        let store = [&["--iam-standalone-endpoint", &socket], files.as_slice()].concat();
         let mut gateway = spawn("versitygw-s3", &s3_port, &store)?;
         eventually("versitygw's S3", START, async || {
             gateway.ensure_running()?;

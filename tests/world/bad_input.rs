@@ -47,7 +47,6 @@ async fn specs_that_cannot_be_carried_out_are_refused_with_a_reason_and_harm_no_
             "NotPermittedByClass",
             "iam:CreateUser",
         ),
-        ("class", with(json!({ "className": "gold" })), "ClassNotFound", "gold"),
         ("force", with(json!({ "adoption": "Force" })), "NotPermittedByClass", "Force"),
     ] {
         scene.create(name, spec).await;

@@ -316,7 +316,7 @@ impl Accounts {
 #[tokio::test]
 async fn invariant_9_one_account_goes_dark_and_the_others_do_not_notice() {
     const USERS: usize = 12;
-    let accounts = Accounts::new("dark").await;
+    let accounts = Accounts::new("accounts").await;
     let scene = &accounts.scene;
     for class in &accounts.classes {
         scene.class_is(class, "Synced").await;

@@ -19,7 +19,7 @@ use ground::wait::eventually;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
@@ -164,8 +164,14 @@ pub async fn create_bucket(stand: &Stand, admin: &Account, endpoint: &str, bucke
         },
         "operations": [{ "operation": "CreateBucket", "bucket": bucket }],
     });
+    let answer = python(stand, "s3_probe.py", &task).await;
+    assert!(answer.contains("\"allowed\": true"), "{bucket}: {answer}");
+}
+
+/// Runs a script of `tests/aws` that reads its task and prints its answer.
+pub async fn python(stand: &Stand, script: &str, task: &Value) -> String {
     let mut child = Command::new(stand.python.join("python"))
-        .arg(repository().join("tests/aws/s3_probe.py"))
+        .arg(repository().join("tests/aws").join(script))
         .env_clear()
         .env("HOME", &stand.folder)
         .stdin(Stdio::piped())
@@ -176,5 +182,6 @@ pub async fn create_bucket(stand: &Stand, admin: &Account, endpoint: &str, bucke
     child.stdin.take().unwrap().write_all(task.to_string().as_bytes()).await.unwrap();
     let output = child.wait_with_output().await.unwrap();
     let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && answer.contains("\"allowed\": true"), "{bucket}: {answer}");
+    assert!(output.status.success(), "{script} ended with {}: {answer}", output.status);
+    answer
 }

@@ -14,6 +14,7 @@ mod consumer;
 mod crash;
 mod install;
 mod leftovers;
+mod levels;
 mod lifecycle;
 mod races;
 mod rest;

@@ -31,14 +31,14 @@ fn workload(bucket: &str, policy: &str) -> Value {
 }
 
 /// versitygw, with an operator on it.
-struct Compatible {
-    scene: Scene,
-    server: VersityGw,
-    _folder: Folder,
+pub struct Compatible {
+    pub scene: Scene,
+    pub server: VersityGw,
+    pub _folder: Folder,
 }
 
 impl Compatible {
-    async fn new(name: &str) -> Self {
+    pub async fn new(name: &str) -> Self {
         Self::with(name, &[]).await
     }
 

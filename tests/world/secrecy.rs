@@ -46,7 +46,11 @@ async fn the_operator_may_do_no_more_than_it_needs() {
         ("create", "serviceaccounts/token", false),
         ("impersonate", "users", false),
         ("escalate", "clusterroles", false),
-        ("list", "namespaces", false),
+        ("list", "namespaces", true),
+        ("get", "namespaces", false),
+        ("patch", "s3accessclasses.s3access.dev/status", true),
+        ("create", "s3accessclasses.s3access.dev", false),
+        ("delete", "s3accessclasses.s3access.dev", false),
     ] {
         let namespace = format!("--namespace={}", scene.namespace);
         let user = format!("--as={account}");
