@@ -83,7 +83,7 @@ impl From<ProviderOption> for Provider {
     fn from(option: ProviderOption) -> Self {
         match option {
             ProviderOption::Aws => Self::Aws,
-            ProviderOption::S3Compatible => Self::S3Compatible,
+            ProviderOption::S3Compatible => Self::S3Compatible { tags: true },
         }
     }
 }

@@ -9,7 +9,7 @@ mod s3_access_user;
 pub use conditions::{ConditionType, Reason};
 pub use s3_access_class::{
     AllowedNamespaces, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation, CredentialsSecretRef,
-    DEFAULT_CLASS_ANNOTATION, S3AccessClass, S3AccessClassSpec, S3AccessClassStatus,
+    DEFAULT_CLASS_ANNOTATION, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessClassStatus,
 };
 use s3_access_user::duration_schema;
 pub use s3_access_user::{

@@ -46,6 +46,8 @@ pub const CLASS_FINALIZER: &str = "s3access.dev/in-use";
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.externalId) || has(self.roleArn)").message("externalId belongs to a roleArn"),
+    validation = Rule::new("self.ownership == 'Tags' || (self.provider == 's3-compatible' && !has(self.tags))").message("ownership Path is for S3-compatible systems without tags"),
+    validation = Rule::new("self.ownership == oldSelf.ownership").message("ownership is immutable: the operator would not know its users again"),
     validation = Rule::new("self.provider != 's3-compatible' || (has(self.endpoints) && has(self.endpoints.iam) && has(self.endpoints.s3))").message("provider s3-compatible needs endpoints.iam and endpoints.s3"),
     validation = Rule::new("self.provider != 's3-compatible' || (!has(self.permissionsBoundaryArn) && !has(self.allowedManagedPolicyArns) && !has(self.roleArn))").message("an S3-compatible IAM has no permissions boundaries, no managed policies and no roles")
 )]
@@ -54,6 +56,12 @@ pub struct S3AccessClassSpec {
     #[serde(default)]
     #[schemars(default)]
     pub provider: ClassProvider,
+
+    /// Where the proof that a user is the operator's is kept: in its tags, or, for S3-compatible systems without
+    /// tags, in its path. Immutable, since the operator would not know its users again.
+    #[serde(default)]
+    #[schemars(default)]
+    pub ownership: Ownership,
 
     /// The region: it picks the partition's endpoints and stands in the Secrets. Omitted: the operator's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,6 +209,16 @@ pub enum ClassProvider {
     Aws,
     /// A system that speaks a part of IAM's API beside S3's.
     S3Compatible,
+}
+
+/// Where the proof that a user is the operator's is kept.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
+pub enum Ownership {
+    /// In its tags.
+    #[default]
+    Tags,
+    /// In its path: `/s3access/<cluster>/<uid>/<namespace>/<name>/`.
+    Path,
 }
 
 /// A Secret in the operator's namespace.

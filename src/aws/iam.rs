@@ -12,7 +12,8 @@ use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
 use super::call::Lane;
-use super::{AwsError, CreatedKey, ErrorKind, Iam, PolicyRecord, Result, UserRecord};
+use super::{AwsError, CreatedKey, ErrorKind, Iam, PolicyRecord, Result, UserRecord, path_tags};
+use crate::api::tags;
 use crate::core::observed::{AccessKey, Minted, PolicyVersion};
 use crate::core::policy::Document;
 use crate::core::provider::Provider;
@@ -24,16 +25,39 @@ pub(super) struct SdkIam {
     pub(super) provider: Provider,
 }
 
+impl SdkIam {
+    async fn set_path(&self, user: &str, path: &str) -> Result<()> {
+        let request = self.client.update_user().user_name(user).new_path(path);
+        self.lane.call("UpdateUser", user, request.send()).await.map(drop)
+    }
+
+    /// Changes the tags that stand in the path; of the others there is no record.
+    async fn retag(&self, user: &str, change: impl FnOnce(&mut BTreeMap<String, String>) + Send) -> Result<()> {
+        let Some(mut found) = self.get_user(user).await? else { return Ok(()) };
+        let before = path_tags::encode(&found.path, &found.tags);
+        change(&mut found.tags);
+        let after = path_tags::encode(&found.path, &found.tags);
+        if after == before { Ok(()) } else { self.set_path(user, &after).await }
+    }
+}
+
 #[async_trait]
 impl Iam for SdkIam {
     async fn get_user(&self, user: &str) -> Result<Option<UserRecord>> {
         let answer = found(self.lane.call("GetUser", user, self.client.get_user().user_name(user).send()).await)?;
-        Ok(answer.and_then(|answer| answer.user).map(|user| UserRecord {
+        let mut record = answer.and_then(|answer| answer.user).map(|user| UserRecord {
             tags: tags_from(user.tags()),
             boundary: user.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn),
             arn: user.arn,
             path: user.path,
-        }))
+        });
+        if let Some(record) = record.as_mut().filter(|_| !self.provider.has_tags()) {
+            (record.path, record.tags) = path_tags::decode(&record.path);
+            if !record.tags.is_empty() && self.get_user_policy(user, user).await?.is_some() {
+                record.tags.insert(tags::POLICY.to_owned(), format!("inline:{user}"));
+            }
+        }
+        Ok(record)
     }
 
     async fn create_user(
@@ -44,20 +68,28 @@ impl Iam for SdkIam {
         boundary: Option<&str>,
     ) -> Result<String> {
         const OPERATION: &str = "CreateUser";
+        let (path, tags) = if self.provider.has_tags() {
+            (path.to_owned(), Some(tags_to(OPERATION, user, tags)?))
+        } else {
+            (path_tags::encode(path, tags), None)
+        };
         let request = self
             .client
             .create_user()
             .user_name(user)
             .path(path)
-            .set_tags(Some(tags_to(OPERATION, user, tags)?))
+            .set_tags(tags)
             .set_permissions_boundary(boundary.map(ToOwned::to_owned));
         let answer = self.lane.call(OPERATION, user, request.send()).await?;
         answer.user.map(|created| created.arn).ok_or_else(|| unreadable(OPERATION, user))
     }
 
     async fn update_user_path(&self, user: &str, path: &str) -> Result<()> {
-        let request = self.client.update_user().user_name(user).new_path(path);
-        self.lane.call("UpdateUser", user, request.send()).await.map(drop)
+        if self.provider.has_tags() {
+            return self.set_path(user, path).await;
+        }
+        let found = self.get_user(user).await?.map(|found| found.tags).unwrap_or_default();
+        self.set_path(user, &path_tags::encode(path, &found)).await
     }
 
     async fn delete_user(&self, user: &str) -> Result<()> {
@@ -66,11 +98,17 @@ impl Iam for SdkIam {
 
     async fn tag_user(&self, user: &str, tags: &BTreeMap<String, String>) -> Result<()> {
         const OPERATION: &str = "TagUser";
+        if !self.provider.has_tags() {
+            return self.retag(user, |owned| owned.extend(tags.clone())).await;
+        }
         let request = self.client.tag_user().user_name(user).set_tags(Some(tags_to(OPERATION, user, tags)?));
         self.lane.call(OPERATION, user, request.send()).await.map(drop)
     }
 
     async fn untag_user(&self, user: &str, keys: &[String]) -> Result<()> {
+        if !self.provider.has_tags() {
+            return self.retag(user, |owned| owned.retain(|key, _| !keys.contains(key))).await;
+        }
         let request = self.client.untag_user().user_name(user).set_tag_keys(Some(keys.to_vec()));
         self.lane.call("UntagUser", user, request.send()).await.map(drop)
     }

@@ -5,6 +5,7 @@ mod error;
 mod iam;
 mod leftovers;
 mod metrics;
+mod path_tags;
 mod s3;
 mod session;
 mod sts;

@@ -164,7 +164,7 @@ impl Session {
         let sts = SdkSts { client: aws_sdk_sts::Client::from_conf(sts.build()), lane };
         let sts: Arc<dyn Sts> = match provider {
             Provider::Aws => Arc::new(sts),
-            Provider::S3Compatible => {
+            Provider::S3Compatible { .. } => {
                 let url = s3_endpoint.as_ref().ok_or(SettingsError::NoS3Endpoint)?;
                 let s3 = S3Endpoint::new(url, &region, trust.connector(CONNECT_TIMEOUT, ATTEMPT_TIMEOUT));
                 let account = options.account_id.clone().map(|id| Account { id, partition: PARTITION.to_owned() });

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::place::{Place, Places};
-use crate::api::{ClassProvider, S3AccessClass, S3AccessUser};
+use crate::api::{ClassProvider, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessUser};
 use crate::aws::{Session, SessionOptions};
 use crate::core::class::Class;
 use crate::core::desired::Account;
@@ -147,7 +147,7 @@ impl Classes {
                 .requests_per_second
                 .and_then(NonZeroU32::new)
                 .unwrap_or(self.defaults.requests_per_second),
-            provider: provider_of(spec.provider),
+            provider: provider_of(spec),
             account_id: spec.account_id.clone(),
             looks: self.defaults.looks,
         };
@@ -199,7 +199,8 @@ impl Classes {
             self.stores.credentials.get(&ObjectRef::new(&reference.name).within(namespace))?.resource_version()
         });
         let mut hasher = DefaultHasher::new();
-        (spec.provider, &spec.region, &spec.account_id, &spec.role_arn, &spec.external_id).hash(&mut hasher);
+        (spec.provider, spec.ownership, &spec.region, &spec.account_id, &spec.role_arn, &spec.external_id)
+            .hash(&mut hasher);
         let endpoints = spec.endpoints.as_ref().map(|endpoints| (&endpoints.iam, &endpoints.sts, &endpoints.s3));
         (endpoints, spec.path_style, &spec.ca_bundle, spec.requests_per_second).hash(&mut hasher);
         (spec.credentials_secret_ref.as_ref().map(|reference| &reference.name), secret).hash(&mut hasher);
@@ -227,10 +228,10 @@ impl Classes {
     }
 }
 
-fn provider_of(provider: ClassProvider) -> Provider {
-    match provider {
+fn provider_of(class: &S3AccessClassSpec) -> Provider {
+    match class.provider {
         ClassProvider::Aws => Provider::Aws,
-        ClassProvider::S3Compatible => Provider::S3Compatible,
+        ClassProvider::S3Compatible => Provider::S3Compatible { tags: class.ownership == Ownership::Tags },
     }
 }
 

@@ -149,12 +149,27 @@ mod tests {
     fn a_policy_over_the_limit_is_refused_with_both_numbers() {
         let document = compiled(&buckets(40, AccessLevel::ReadOnly), "aws").unwrap();
         for limit in [INLINE_LIMIT, MANAGED_LIMIT] {
+            assert_eq!(check_size(&document, document.size()), Ok(()), "the limit itself fits");
             let error = check_size(&document, limit).unwrap_err();
             assert_eq!(error.reason, Reason::PolicyTooLarge);
             for number in [document.size(), limit] {
                 assert!(error.message.contains(&number.to_string()), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn the_preset_is_the_console_walk_through_to_the_letter() {
+        let policy = Some(PolicySpec { preset: Some(PolicyPreset::ReadWriteNoDelete), ..PolicySpec::default() });
+        let document = compiled(&S3AccessUserSpec { policy, ..S3AccessUserSpec::default() }, "aws-cn").unwrap();
+        let statement = document.statements()[0];
+        assert_eq!(
+            statement,
+            &json!({
+                "Sid": "Statement1", "Effect": "Allow", "Resource": "arn:aws-cn:s3:::*",
+                "Action": ["s3:PutObject", "s3:GetObject", "s3:CreateBucket", "s3:ListAllMyBuckets", "s3:ListBucket"],
+            })
+        );
     }
 
     #[test]

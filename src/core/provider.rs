@@ -9,8 +9,11 @@ pub enum Provider {
     /// AWS, with all of its calls.
     #[default]
     Aws,
-    /// An S3-compatible system: users, tags, inline policies and access keys.
-    S3Compatible,
+    /// An S3-compatible system: users, inline policies and access keys.
+    S3Compatible {
+        /// Whether its users have tags; where not, their paths say whose they are.
+        tags: bool,
+    },
 }
 
 impl Provider {
@@ -20,6 +23,11 @@ impl Provider {
         self == Self::Aws
     }
 
+    /// Whether users have tags.
+    pub fn has_tags(self) -> bool {
+        !matches!(self, Self::S3Compatible { tags: false })
+    }
+
     /// Refuses what the server could not keep, before anything is made. Some servers ignore a boundary without a word.
     ///
     /// # Errors
@@ -27,20 +35,81 @@ impl Provider {
     pub fn check(self, desired: Desired) -> Result<Desired, Refusal> {
         let lacks = match self {
             Self::Aws => None,
-            Self::S3Compatible if matches!(desired.policy, Some(DesiredPolicy::Managed { .. })) => {
+            Self::S3Compatible { .. } if matches!(desired.policy, Some(DesiredPolicy::Managed { .. })) => {
                 Some("spec.policy.type: an S3-compatible IAM has no managed policies: use policy.type: Inline")
             }
-            Self::S3Compatible if !desired.attached.is_empty() => Some(
+            Self::S3Compatible { .. } if !desired.attached.is_empty() => Some(
                 "spec.managedPolicyArns: an S3-compatible IAM has no managed policies: write the policy in spec.access or spec.policy, and use policy.type: Inline",
             ),
-            Self::S3Compatible if desired.boundary.is_some() => {
+            Self::S3Compatible { .. } if desired.boundary.is_some() => {
                 Some("spec.permissionsBoundaryArn: an S3-compatible IAM has no permissions boundaries: remove it")
             }
-            Self::S3Compatible => None,
+            Self::S3Compatible { tags: false } if !desired.tags.is_empty() => {
+                Some("spec.tags: the users of this system have no tags: remove them")
+            }
+            // The name of an earlier policy would be forgotten.
+            Self::S3Compatible { tags: false } if matches!(&desired.policy, Some(DesiredPolicy::Inline { name, .. }) if *name != desired.owner.user_name) => {
+                Some("spec.policy.name: the users of this system have no tags that could record it: remove it")
+            }
+            Self::S3Compatible { .. } => None,
         };
         match lacks {
             None => Ok(desired),
             Some(message) => Err(Refusal { reason: Reason::InvalidPolicy, message: message.to_owned() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::S3AccessUser;
+    use crate::core::class::Class;
+    use crate::core::desired::Account;
+    use crate::core::names::Cluster;
+
+    fn checked(provider: Provider, extra: Value) -> Result<Desired, Refusal> {
+        let mut spec =
+            json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }], "policy": { "type": "Inline" } });
+        for (field, value) in extra.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        let user = S3AccessUser::new("reports", serde_json::from_value(spec).unwrap());
+        let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
+        let cluster = Cluster { id: "id".to_owned(), name: "prod".to_owned() };
+        provider.check(Desired::of(&user, &account, &cluster, &Class::none()).unwrap())
+    }
+
+    #[test]
+    fn what_a_system_lacks_is_refused_by_field() {
+        let arn = "arn:aws:iam::123456789012:policy/own";
+        let (tagged, tagless) = (Provider::S3Compatible { tags: true }, Provider::S3Compatible { tags: false });
+        for (extra, field, lack) in [
+            (json!({ "policy": { "type": "Managed" } }), "spec.policy.type", [tagged, tagless].as_slice()),
+            (json!({ "managedPolicyArns": [arn] }), "spec.managedPolicyArns", &[tagged, tagless]),
+            (json!({ "permissionsBoundaryArn": arn }), "spec.permissionsBoundaryArn", &[tagged, tagless]),
+            (json!({ "tags": { "team": "a" } }), "spec.tags", &[tagless]),
+            (json!({ "policy": { "type": "Inline", "name": "other" } }), "spec.policy.name", &[tagless]),
+            (json!({}), "", &[]),
+        ] {
+            for provider in [Provider::Aws, tagged, tagless] {
+                match checked(provider, extra.clone()) {
+                    Ok(_) => assert!(!lack.contains(&provider), "{provider:?} {extra}"),
+                    Err(refusal) => {
+                        assert!(lack.contains(&provider), "{provider:?} {extra}: {refusal}");
+                        assert!(
+                            refusal.reason == Reason::InvalidPolicy && refusal.message.starts_with(field),
+                            "{refusal}"
+                        );
+                    }
+                }
+            }
+        }
+        assert!(Provider::Aws.has_all_of_iam() && !tagged.has_all_of_iam());
+        assert!(Provider::Aws.has_tags() && tagged.has_tags() && !tagless.has_tags());
     }
 }

@@ -54,10 +54,7 @@ impl Retirement {
     pub fn of(rotated_at: Timestamp, overlap: SignedDuration, last_used: Option<Timestamp>) -> Self {
         let regular = later(rotated_at, overlap);
         let bound = later(regular, overlap);
-        let deactivate_at = match last_used {
-            Some(used) if used > rotated_at => later(used, overlap).clamp(regular, bound),
-            _ => regular,
-        };
+        let deactivate_at = last_used.map_or(regular, |used| later(used, overlap).clamp(regular, bound));
         Self {
             deactivate_at,
             delete_at: later(deactivate_at, overlap.min(INACTIVE_GRACE)),

@@ -386,7 +386,16 @@ impl Model for Explorer {
             }
             Event::Tick(seconds) => {
                 next.budget.ticks -= 1;
-                next.now = later(next.now, SignedDuration::from_secs(seconds));
+                let pause = SignedDuration::from_secs(seconds);
+                next.now = later(next.now, pause);
+                // Where there are two, both held the Lease within its last seconds: who stood still for longer has lost
+                // it, may not write any more, and ends.
+                if next.processes.len() > 1 && pause > WAITS.takeover {
+                    next.processes
+                        .iter_mut()
+                        .filter(|process| process.work.is_some())
+                        .for_each(|process| *process = Process::default());
+                }
             }
         }
         (next != *world).then_some(next)

@@ -52,6 +52,13 @@ fn run(effort: Effort) {
     assert!(table.failures.is_empty(), "{} runs failed:\n\n{}", table.failures.len(), table.failures.join("\n\n"));
 }
 
+/// What all runs under faults are held against is held against what somebody has read and found right.
+#[test]
+fn each_scenario_ends_as_written_down() {
+    let ends: Vec<String> = scenarios::ALL.iter().map(|scenario| Reference::of(scenario).told()).collect();
+    insta::assert_snapshot!("ends", ends.join("\n"));
+}
+
 #[test]
 fn invariant_5_a_fault_at_any_effect_leads_to_the_same_end() {
     // Mutation tests take fewer, since they run for each mutant.

@@ -122,11 +122,15 @@ impl Snapshot {
         let (name, finalizers) = (user.name_any(), user.finalizers());
         self.line(format_args!(
             "S3AccessUser {name} deleting={deleting} {finalizers:?} {conditions:?} user {:?} policy {:?} binding {:?} \
-             retiring={}",
+             retiring={} name {:?} account {:?} {:?} generation {:?}",
             status.user_arn,
             status.policy_arn,
             status.binding,
-            status.retiring_key.is_some()
+            status.retiring_key.is_some(),
+            status.user_name,
+            status.account_id,
+            status.partition,
+            status.observed_generation
         ));
     }
 }

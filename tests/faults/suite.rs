@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use fastrand::Rng;
 use ground::double::Settings;
 use jiff::{SignedDuration, Timestamp};
+use s3_access_operator::api::S3AccessUser;
 
 use crate::boundary::{Fault, Plan};
 use crate::mistakes::Mistake;
@@ -28,6 +29,8 @@ pub struct Reference {
     pub end: Snapshot,
     /// Its effects by name, in order.
     pub effects: Vec<String>,
+    /// What the CRs say in words.
+    messages: Vec<String>,
 }
 
 /// How a run under faults went.
@@ -74,7 +77,23 @@ impl Reference {
         assert!(problems.is_empty(), "{} without a fault: {problems:?}", scenario.name);
         assert_eq!((end.lost, end.stranded), (0, 0), "{} without a fault: {}", scenario.name, end.text);
         check(scenario, &before, &simulation.outside);
-        Self { scenario, before, end, effects }
+        let messages = simulation.outside.with(|state| {
+            let ready = |user: &S3AccessUser| {
+                let conditions = user.status.iter().flat_map(|status| &status.conditions);
+                conditions
+                    .filter(|found| found.status == "False" && found.type_ == "Ready")
+                    .map(|found| found.message.clone())
+                    .collect::<Vec<_>>()
+            };
+            state.cluster.users.values().flat_map(ready).collect()
+        });
+        Self { scenario, before, end, effects, messages }
+    }
+
+    /// Where the scenario leads, for people to read: the world at its end, and how many effects it took.
+    pub fn told(&self) -> String {
+        let Self { scenario, end, effects, messages, .. } = self;
+        format!("# {}: {} effects\n{}{}\n", scenario.name, effects.len(), end.text, messages.join("\n"))
     }
 
     /// The same, for an operator that makes a mistake.

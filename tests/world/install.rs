@@ -1,6 +1,10 @@
 //! Installing and upgrading, as the README says it is done.
 
 use anyhow::ensure;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
 
 use crate::scene::{Scene, spec, user_name};
 
@@ -30,4 +34,26 @@ async fn rival_18_applying_the_base_again_upgrades_the_crd_and_harms_no_user() {
             Ok(())
         })
         .await;
+}
+
+/// What the documentation has people apply, the API server takes.
+#[tokio::test]
+async fn every_sample_can_be_applied() {
+    let scene = Scene::without_operator("samples").await;
+    let kubernetes = &scene.stand.kubernetes;
+    for name in ["team-a", "team-b"] {
+        let object = json!({ "metadata": { "name": name } });
+        let created = Api::<Namespace>::all(scene.client.clone())
+            .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+            .await;
+        created.unwrap();
+    }
+    let mut applied = 0;
+    for entry in std::fs::read_dir(ground::repository().join("deploy/samples")).unwrap() {
+        let path = entry.unwrap().path().display().to_string();
+        let answer = kubernetes.kubectl(&["apply", "--dry-run=server", "--validate=strict", "-f", &path]).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{path}: {error:#}"));
+        applied += answer.lines().filter(|line| line.contains("(server dry run)")).count();
+    }
+    assert!(applied >= 14, "{applied} objects");
 }

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod classes;
+mod compatible;
 mod consumer;
 mod crash;
 mod install;

@@ -283,3 +283,22 @@ impl fmt::Display for WhyDelete {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_questions_are_no_writes() {
+        let id = || "AKIA".to_owned();
+        assert!(!Action::ProbeKey { id: id() }.writes() && !Action::ReadLastUsed { id: id() }.writes());
+        assert!(Action::CreateAccessKey.writes() && Action::DeleteUser.writes());
+        assert!(Action::SetKeyStatus { id: id(), active: false }.writes());
+    }
+
+    #[test]
+    fn reasons_of_deletions_are_the_words_of_the_metric() {
+        let all = [WhyDelete::Orphan, WhyDelete::Retired, WhyDelete::Unusable, WhyDelete::Teardown];
+        assert_eq!(all.map(WhyDelete::as_str), ["orphan", "retired", "unusable", "teardown"]);
+    }
+}

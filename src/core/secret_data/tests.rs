@@ -129,6 +129,16 @@ fn templates_render_in_a_sandbox() {
 }
 
 #[test]
+fn a_secret_that_kubernetes_would_not_take_is_refused() {
+    let sized = |size: usize| {
+        let template = [("key".to_owned(), "x".repeat(size - 3))].into();
+        render(&SecretSpec { template, ..spec(SecretFormat::Template) }, &credentials("s"), &target()).map(drop)
+    };
+    assert_eq!(sized(SIZE_LIMIT), Ok(()));
+    assert_eq!(sized(SIZE_LIMIT + 1), Err(RenderError::TooLarge(SIZE_LIMIT + 1)));
+}
+
+#[test]
 fn invariant_1_debug_shows_no_value() {
     let credentials = credentials("SENTINEL");
     for format in FORMATS {
