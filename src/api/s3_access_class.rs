@@ -177,7 +177,7 @@ pub struct S3AccessClassSpec {
 
     /// The keys that spec.tags may use: patterns. Default: none, since policies of others may grant access by tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9 +=.:/@_*?-]+$")))]
     pub allowed_tag_keys: Vec<String>,
 
     /// Whether `adoption: Force` may be used.
@@ -305,7 +305,7 @@ fn arn_patterns_schema(_: &mut SchemaGenerator) -> Schema {
         "description": "Patterns of ARNs, with * and ?.",
         "type": "array",
         "maxItems": 64,
-        "items": { "type": "string", "minLength": 1, "maxLength": 512 },
+        "items": { "type": "string", "minLength": 1, "maxLength": 512, "pattern": "^[A-Za-z0-9+=,.@:/_*?-]+$" },
     })
 }
 

@@ -51,6 +51,11 @@ fn the_judge_knows_an_escape() {
     }
 }
 
+/// How many statements to make up; mutation tests take fewer, since they run for each mutant.
+fn cases() -> u32 {
+    std::env::var("ATTACKS_CASES").map_or(1_500, |text| text.parse().unwrap())
+}
+
 fn one_of(choices: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
     prop::sample::select(choices)
 }
@@ -128,7 +133,7 @@ fn statement() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
     #[test]
     fn invariant_7_no_generated_statements_reach_outside_the_class(statements in prop::collection::vec(statement(), 1..4)) {

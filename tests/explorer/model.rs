@@ -388,13 +388,10 @@ impl Model for Explorer {
                 next.budget.ticks -= 1;
                 let pause = SignedDuration::from_secs(seconds);
                 next.now = later(next.now, pause);
-                // Where there are two, both held the Lease within its last seconds: who stood still for longer has lost
-                // it, may not write any more, and ends.
+                // Two lead at once only while the Lease changes hands. For longer than that there is one, and what one does
+                // alone is explored alone; who has lost the Lease may not write any more, and ends.
                 if next.processes.len() > 1 && pause > WAITS.takeover {
-                    next.processes
-                        .iter_mut()
-                        .filter(|process| process.work.is_some())
-                        .for_each(|process| *process = Process::default());
+                    next.processes.fill_with(Process::default);
                 }
             }
         }

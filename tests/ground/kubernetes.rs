@@ -308,7 +308,7 @@ rules:
 
 /// Those that the operator's users meet: without the garbage collector, owner references would be untested.
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
-serviceaccount-token-controller,deployment-controller,replicaset-controller";
+serviceaccount-token-controller,deployment-controller,replicaset-controller,validatingadmissionpolicy-status-controller";
 
 fn write_kubeconfig(path: &Path, server: &str, certificate: &[u8], token: &str) -> Result<()> {
     let cluster = BTreeMap::from([

@@ -205,7 +205,11 @@ async fn a_class_in_use_waits_for_its_users_and_tells_who_is_in_it() {
 #[tokio::test]
 async fn which_class_a_user_is_in() {
     let mut scene = Scene::on_double_without_operator("which", Settings::default()).await;
-    let everything = json!({ "allowedBuckets": ["*"] });
+    // What other scenes make without a class must pass meanwhile.
+    let everything = json!({
+        "allowedBuckets": ["*"], "allowStatements": true, "allowedManagedPolicyArns": ["*"], "allowedNames": ["*"],
+        "allowedTagKeys": ["*"], "allowForceAdoption": true,
+    });
     scene.create("unnamed", with(json!({}))).await;
     scene.start(&[("S3ACCESS_REQUIRE_CLASS", "true"), ("S3ACCESS_CLASS_SELECTOR", "")]).await;
     let (_, message) = scene.refused("unnamed", "ClassNotFound").await;
@@ -223,7 +227,7 @@ async fn which_class_a_user_is_in() {
         let mark = |value: Value| json!({ "metadata": { "annotations": { "s3access.dev/is-default-class": value } } });
         scene.patch_class(&class, mark(json!("true"))).await;
         scene.class_is(&class, "Synced").await;
-        let other = scene.class("d", json!({ "allowedBuckets": ["none"] })).await;
+        let other = scene.class("d", everything).await;
         scene.patch_class(&other, mark(json!("true"))).await;
         scene.refused("unnamed", "ClassNotFound").await
     };

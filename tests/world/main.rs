@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says what it measured"
 )]
 
+mod admission;
 mod bad_input;
 mod classes;
 mod compatible;

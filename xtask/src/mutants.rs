@@ -31,6 +31,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         .env("FAULTS_STRIDE", "11")
         .env("FAULTS_SEEDS", "2")
         .env("FAULTS_STOP", "1")
+        .env("ATTACKS_CASES", "100")
         .env_remove("CARGO_TARGET_DIR")
         .status()
         .await?;

@@ -181,3 +181,89 @@ fn namespaces_are_admitted_by_name_or_label() {
     }
     assert!(class(json!({})).expulsions(&user).is_empty(), "without a list, all are admitted");
 }
+
+mod in_place {
+    use std::collections::BTreeSet;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::core::names::record;
+    use crate::core::observed::{AccessKey, ManagedPolicy};
+
+    const OWN: &str = "arn:aws:iam::123456789012:policy/own";
+    const SHARED: &str = "arn:aws:iam::123456789012:policy/shared-x";
+    const FORCED: &str = "arn:aws:iam::123456789012:policy/forced";
+
+    fn document(bucket: &str) -> Document {
+        Document::new(vec![allow(json!("s3:GetObject"), json!(format!("arn:aws:s3:::{bucket}/*")))])
+    }
+
+    /// A user with that policy attached, a shared one, the boundary and a working key.
+    fn world(bucket: &str) -> (Observed, User) {
+        let user = User {
+            arn: String::new(),
+            path: "/".to_owned(),
+            tags: BTreeMap::from([(tags::ATTACHED.to_owned(), record([SHARED]))]),
+            boundary: Some(FORCED.to_owned()),
+            keys: vec![AccessKey { id: "AKIA".to_owned(), active: true, created_at: Timestamp::UNIX_EPOCH }],
+            attached: BTreeSet::from([OWN, SHARED, "arn:aws:iam::aws:policy/ByHand"].map(str::to_owned)),
+            inline: BTreeMap::new(),
+        };
+        let policy = ManagedPolicy { tags: BTreeMap::new(), document: document(bucket), versions: Vec::new() };
+        let policies = BTreeMap::from([(OWN.to_owned(), PolicyState::Present(policy))]);
+        (Observed { policies, ..Observed::nothing() }, user)
+    }
+
+    fn limits(extra: Value) -> Class {
+        let mut all = json!({
+            "allowedManagedPolicyArns": ["arn:aws:iam::123456789012:policy/shared-*"], "permissionsBoundaryArn": FORCED,
+        });
+        extra.as_object().unwrap().iter().for_each(|(field, value)| all[field] = value.clone());
+        class(all)
+    }
+
+    #[test]
+    fn invariant_7_what_is_in_place_is_held_against_the_class_whatever_the_spec_says() {
+        let asked = spec(json!({}));
+        let fits = |class: &Class, (observed, user): &(Observed, User)| class.admits_in_place(&asked, observed, user);
+        let inside = world("team-a.x");
+        assert!(fits(&limits(json!({})), &inside));
+        assert!(!fits(&limits(json!({})), &world("team-b.x")), "the policy");
+        assert!(!fits(&limits(json!({ "allowedManagedPolicyArns": [] })), &inside), "what was attached for the spec");
+        assert!(!fits(&limits(json!({ "permissionsBoundaryArn": OWN })), &inside), "the boundary");
+        assert!(!fits(&limits(json!({ "allowedNamespaces": { "names": ["team-b"] } })), &inside), "the namespace");
+
+        let mut inline = world("team-a.x");
+        inline.1.inline.insert("own".to_owned(), document("team-b.x"));
+        assert!(!fits(&limits(json!({})), &inline), "an inline policy");
+        let (mut detached, user) = world("team-b.x");
+        detached.policies.insert(SHARED.to_owned(), PolicyState::Missing);
+        let mut user = User { attached: BTreeSet::new(), ..user };
+        let attached_nowhere = (detached, user.clone());
+        assert!(fits(&limits(json!({})), &attached_nowhere), "a policy that is not attached grants nothing");
+
+        let expelled = limits(json!({ "allowedNamespaces": { "names": ["team-b"] } }));
+        assert!(!fits(&expelled, &attached_nowhere), "the key still works");
+        user.keys[0].active = false;
+        assert!(fits(&expelled, &(Observed::nothing(), user.clone())), "nothing is left to take");
+        user.attached.insert(SHARED.to_owned());
+        assert!(!fits(&expelled, &(Observed::nothing(), user.clone())), "a policy is left");
+        user.attached.clear();
+        user.keys[0].active = true;
+        user.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned());
+        assert!(fits(&expelled, &(Observed::nothing(), user)), "a key from before the adoption is somebody else's");
+    }
+
+    #[test]
+    fn invariant_7_buckets_and_policies_are_matched_whole() {
+        let class = limits(json!({ "allowedBuckets": ["{namespace}.*", "a?c"] }));
+        for (bucket, allowed) in
+            [("team-a.x", true), ("team-a", false), ("xteam-a.x", false), ("abc", true), ("abbc", false)]
+        {
+            assert_eq!(class.allows_bucket(bucket), allowed, "{bucket}");
+        }
+        assert!(class.allows_policy(SHARED) && !class.allows_policy(OWN));
+        assert!(class.name() == Some("tenants") && Class::none().name().is_none());
+    }
+}
