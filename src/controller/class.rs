@@ -19,7 +19,7 @@ use super::error::Error;
 use super::leadership::Leadership;
 use super::memory::Memory;
 use super::run::Guarded;
-use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus, S3AccessUser};
+use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus};
 use crate::core::conditions::Failure;
 use crate::core::desired::Account;
 use crate::core::plan::Part;
@@ -28,7 +28,7 @@ use crate::kubernetes::KubernetesError;
 /// How often an account is asked whether it is there, and the users are counted.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// While S3AccessUsers are being held against a changed class.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(3);
 
 /// The S3AccessUsers of one watched scope.
 pub struct Scope {
@@ -80,9 +80,9 @@ pub async fn reconcile(ctx: &ClassContext, class: &S3AccessClass) -> Action {
     let account = ctx.account(class).await;
     let held = members.iter().all(|(scope, user)| {
         let uid = user.uid().unwrap_or_default();
-        scope.memory.held_against(&uid) == Some(ctx.classes.revision_for(class, user))
+        scope.memory.held_against(&uid) == Some(ctx.classes.revision_for(class, &user.namespace().unwrap_or_default()))
     });
-    if let Err(error) = ctx.write(class, &members, account, held).await {
+    if let Err(error) = ctx.write(class, members.len(), account, held).await {
         warn!(class = name, %error, "could not report");
         return Action::requeue(SOON);
     }
@@ -111,16 +111,14 @@ impl ClassContext {
     }
 
     /// The S3AccessUsers of a class. Those who cannot be read are nobody's.
-    fn members(&self, class: &S3AccessClass) -> Vec<(&Scope, S3AccessUser)> {
+    fn members(&self, class: &S3AccessClass) -> Vec<(&Scope, Arc<Guarded>)> {
         let mut members = Vec::new();
         for scope in &self.scopes {
-            for user in scope.users.state() {
-                let Ok(user) = &user.0 else { continue };
-                if self.classes.class_of(user).is_ok_and(|found| found.is_some_and(|found| found.uid() == class.uid()))
-                {
-                    members.push((scope, user.clone()));
-                }
-            }
+            let is_member = |user: &Arc<Guarded>| {
+                let Ok(user) = &user.0 else { return false };
+                self.classes.class_of(user).is_ok_and(|found| found.is_some_and(|found| found.uid() == class.uid()))
+            };
+            members.extend(scope.users.state().into_iter().filter(is_member).map(|user| (scope, user)));
         }
         members
     }
@@ -136,7 +134,7 @@ impl ClassContext {
     async fn write(
         &self,
         class: &S3AccessClass,
-        members: &[(&Scope, S3AccessUser)],
+        members: usize,
         account: Result<Account, Error>,
         held: bool,
     ) -> Result<(), Error> {
@@ -147,7 +145,7 @@ impl ClassContext {
         let failed = |error: kube::Error| KubernetesError::of("update S3AccessClass", "", &name, &error);
         let deleting = class.metadata.deletion_timestamp.is_some();
         let ours = class.finalizers().iter().any(|found| found == CLASS_FINALIZER);
-        if deleting && members.is_empty() && ours {
+        if deleting && members == 0 && ours {
             let others: Vec<&String> = class.finalizers().iter().filter(|found| *found != CLASS_FINALIZER).collect();
             self.set_finalizers(class, json!(others)).await.map_err(failed)?;
             self.classes.forget(&name);
@@ -160,7 +158,7 @@ impl ClassContext {
             self.set_finalizers(class, json!(all)).await.map_err(failed)?;
         }
         let earlier = class.status.clone().unwrap_or_default();
-        let status = status(class, &earlier, members.len(), account, held);
+        let status = status(class, &earlier, members, account, held);
         if status != earlier {
             let body = json!({
                 "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessClass", "metadata": { "name": name, "uid": class.uid() }, "status": status,

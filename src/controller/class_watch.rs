@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
@@ -118,7 +118,12 @@ impl Watched {
             .watches_stream(self.credentials, using)
             .graceful_shutdown_on(stop.cancelled_owned())
             .run(look, never_fails, ctx.clone())
-            .for_each(|_| ready(()));
+            .for_each(|result| {
+                if let Err(controller::Error::QueueError(error)) = result {
+                    tracing::warn!(%error, "S3AccessClasses cannot be watched, and until they can nobody is looked at: are the CRDs and the RBAC of this version applied?");
+                }
+                ready(())
+            });
         // The watch begins again after an error.
         let labels = self.namespaces.for_each(|namespace| {
             if let Ok(namespace) = namespace {
@@ -145,6 +150,12 @@ fn tells<K>(listed: &CancellationToken) -> impl FnMut(&watcher::Event<K>) + use<
 
 /// Labels of a namespace decide which classes it may use.
 fn call_namespace(ctx: &ClassContext, namespace: &str) {
+    let selects = |class: &Arc<S3AccessClass>| {
+        class.spec.allowed_namespaces.as_ref().is_some_and(|allowed| allowed.selector.is_some())
+    };
+    if !ctx.classes.stores.classes.state().iter().any(selects) {
+        return;
+    }
     for scope in &ctx.scopes {
         for user in scope.users.state().iter().filter(|user| user.namespace().as_deref() == Some(namespace)) {
             let _ = scope.look.send(ObjectRef::from_obj(&**user));

@@ -173,9 +173,9 @@ impl Classes {
         }
     }
 
-    /// What [`Place::revision`] is for an S3AccessUser of the class.
-    pub fn revision_for(&self, class: &S3AccessClass, user: &S3AccessUser) -> u64 {
-        revision(class, &self.labels_of(&user.namespace().unwrap_or_default()))
+    /// What [`Place::revision`] is for an S3AccessUser of the class in that namespace.
+    pub fn revision_for(&self, class: &S3AccessClass, namespace: &str) -> u64 {
+        revision(class, &self.labels_of(namespace))
     }
 
     fn labels_of(&self, namespace: &str) -> BTreeMap<String, String> {

@@ -82,7 +82,10 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     let counting =
         count_users(stores, watched.as_ref().map(|watched| watched.classes.clone()), options.metrics.clone());
     let classes = match watched {
-        Some(watched) => watched.run(&client, scopes, options.leadership.clone(), stop).boxed(),
+        Some(watched) => {
+            // It ends when told to; what is under way elsewhere is still to be finished.
+            watched.run(&client, scopes, options.leadership.clone(), stop).then(|()| std::future::pending()).boxed()
+        }
         None => std::future::pending().boxed(),
     };
     tokio::select! {
