@@ -399,3 +399,6 @@ impl User {
         adopted_at.is_none_or(|adopted_at| key.created_at >= adopted_at)
     }
 }
+
+#[cfg(test)]
+mod tests;
