@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use aws_sdk_iam::types::StatusType;
-use ground::double::Settings;
+use ground::double::{Account, Request, Settings};
 use ground::folders::Folder;
 use ground::moto::{Moto, Partition};
 use ground::proxy::Proxy;
@@ -263,6 +263,43 @@ async fn a_class_is_told_when_its_credentials_are_wrong_and_when_they_are_put_ri
         .await;
     let told = scene.class_is(&class, "InvalidCredentials").await;
     assert!(told.status.unwrap().conditions[0].message.contains("does not exist: create it"));
+}
+
+#[tokio::test]
+async fn a_class_assumes_a_role_of_another_account_with_its_external_id() {
+    const OTHER: &str = "210987654321";
+    let mut scene = Scene::on_double_without_operator("role", Settings::default()).await;
+    let everything = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["iam:*"],"Resource":"*"}}"#;
+    let role = scene.double.as_ref().unwrap().with(|world| {
+        let account = Account { id: OTHER.to_owned(), partition: "aws".to_owned() };
+        world.add_account(account, Settings { seed: 7, ..Settings::default() });
+        let other = world.account_mut(OTHER).unwrap();
+        other.put_role("operator", &["arn:aws:iam::123456789012:root"], Some("right"), &[everything]).unwrap()
+    });
+    let assume = json!({ "Version": "2012-10-17", "Statement": { "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role } });
+    scene.by_hand(&Request::PutUserPolicy {
+        user_name: "s3-access-operator".to_owned(),
+        policy_name: "assume".to_owned(),
+        policy_document: assume.to_string(),
+    });
+    let spec = json!({
+        "allowedBuckets": ["*"], "region": "us-east-1", "accountId": OTHER, "roleArn": role, "externalId": "wrong",
+        "endpoints": { "iam": scene.proxy.endpoint() },
+    });
+    let class = scene.class("c", spec).await;
+    scene.create("reports", json!({ "className": class, "access": grants(&["first-a"]) })).await;
+    scene.start(&[]).await;
+    scene.class_is(&class, "NoCredentials").await;
+    scene.refused("reports", "NoCredentials").await;
+    scene.patch_class(&class, json!({ "spec": { "externalId": "right" } })).await;
+    scene.class_is(&class, "Synced").await;
+    let status = scene.ready("reports").await.status.unwrap();
+    assert_eq!(status.account_id.as_deref(), Some(OTHER));
+    assert!(status.user_arn.unwrap().starts_with("arn:aws:iam::210987654321:user/"));
+    scene.delete("reports").await;
+    scene.double.as_ref().unwrap().with(|world| {
+        assert_eq!(world.account(OTHER).unwrap().state().users().count(), 0, "nothing is left there");
+    });
 }
 
 /// Two partitions of AWS and an S3-compatible system, side by side.
