@@ -23,6 +23,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let path = var_os("PATH").unwrap_or_default();
     let mut command = cargo();
     command.arg("mutants").args(["--output", "target"]);
+    // Dealt out one by one, so that a shard is a sample of every file.
+    command.args(["--sharding", "round-robin"]);
     command.args(options.shard.iter().flat_map(|shard| ["--shard", shard]));
     command.args(options.file.iter().flat_map(|file| ["--file", file]));
     let status = command

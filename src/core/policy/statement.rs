@@ -208,4 +208,17 @@ mod tests {
         }
         assert!(checked(json!("Allow")).is_err());
     }
+
+    #[test]
+    fn a_condition_maps_operators_to_keys_to_scalars_or_lists_of_them() {
+        let check = |value: serde_json::Value| {
+            super::check_condition(&serde_json::json!({ "StringLike": { "s3:prefix": value } }), "statements[0]")
+        };
+        for value in ["\"2026/*\"", "true", "10", "[\"a\", false, 3]"] {
+            assert!(check(serde_json::from_str(value).unwrap()).is_ok(), "{value}");
+        }
+        for value in ["{\"a\": 1}", "null", "[[\"a\"]]"] {
+            assert!(check(serde_json::from_str(value).unwrap()).is_err(), "{value}");
+        }
+    }
 }
