@@ -119,6 +119,11 @@ impl S3AccessUser {
         self.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
     }
 
+    /// The name of the Secret.
+    pub fn secret_name(&self) -> String {
+        self.spec.secret.name.clone().unwrap_or_else(|| format!("{}-s3", self.name_any()))
+    }
+
     /// The finalizers that are somebody else's.
     pub fn other_finalizers(&self) -> Vec<String> {
         self.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect()

@@ -1,9 +1,16 @@
 //! The commands of the binary.
 
 mod crd;
+mod render;
+mod rotate;
 mod run;
+mod status;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use k8s_openapi::NamespaceResourceScope;
+use kube::{Api, Client, Resource};
 
 use crate::config::RunOptions;
 
@@ -21,6 +28,12 @@ enum Command {
     Run(Box<RunOptions>),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
+    /// Print the Secret that an S3AccessUser would get, with a placeholder for the key.
+    Render(render::Options),
+    /// Show S3AccessUsers, their keys' ages, and why they are not ready.
+    Status(status::Options),
+    /// Ask for a new access key.
+    Rotate(rotate::Options),
 }
 
 /// Why a command failed.
@@ -53,6 +66,17 @@ pub enum Error {
     /// Serialization failed.
     #[error("YAML: {0}")]
     Yaml(#[from] serde_saphyr::ser_error::Error),
+    /// A file that was named cannot be used.
+    #[error("{}: {problem}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The Secret cannot be rendered.
+    #[error("spec.secret: {0}")]
+    Render(#[from] crate::core::secret_data::RenderError),
     /// A part of the process ended that must not.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
@@ -67,6 +91,20 @@ impl Cli {
         match self.command {
             Command::Run(options) => run::run(*options).await,
             Command::Crd => crd::print(),
+            Command::Render(options) => render::print(&options),
+            Command::Status(options) => status::run(&options).await,
+            Command::Rotate(options) => rotate::run(&options).await,
         }
+    }
+}
+
+/// The objects of a namespace, by default of the kubeconfig's.
+fn users<K>(client: Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::default_namespaced(client),
     }
 }

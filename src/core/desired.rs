@@ -55,7 +55,7 @@ impl Owner {
                 .as_ref()
                 .and_then(|policy| policy.name.clone())
                 .unwrap_or_else(|| user_name.clone()),
-            secret_name: spec.secret.name.clone().unwrap_or_else(|| format!("{name}-s3")),
+            secret_name: user.secret_name(),
             identity: Identity { cluster_id: cluster.id.clone(), uid: user.uid().unwrap_or_default(), namespace, name },
             account: account.clone(),
             user_name,

@@ -11,6 +11,7 @@
 mod admission;
 mod bad_input;
 mod classes;
+mod commands;
 mod compatible;
 mod consumer;
 mod crash;

@@ -1,0 +1,131 @@
+//! `render`: the Secret that an S3AccessUser would get, with a placeholder for the key.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::Error;
+use crate::api::{MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretFormat};
+use crate::core::secret_data::{self, Credentials, Target};
+
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    /// The file with the S3AccessUser; `-` is standard input
+    #[arg(short, long)]
+    file: PathBuf,
+    /// This format instead of the file's
+    #[arg(long, value_parser = format)]
+    format: Option<SecretFormat>,
+    /// The region
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
+    region: String,
+    /// The S3 endpoint, where it is not AWS's own
+    #[arg(long)]
+    endpoint: Option<String>,
+    /// Name buckets in the path rather than in the host name
+    #[arg(long)]
+    path_style: bool,
+}
+
+pub(super) fn print(options: &Options) -> Result<(), Error> {
+    let secret = secret(options, &read(&options.file)?)?;
+    Ok(write!(std::io::stdout(), "{secret}")?)
+}
+
+fn secret(options: &Options, text: &str) -> Result<String, Error> {
+    let user: S3AccessUser = serde_saphyr::from_str(text)
+        .map_err(|error| Error::File { path: options.file.clone(), problem: format!("no S3AccessUser: {error}") })?;
+    let mut spec = user.spec.secret.clone();
+    if let Some(format) = options.format {
+        spec.format = format;
+    }
+    let credentials = Credentials {
+        access_key_id: "EXAMPLE-ACCESS-KEY-ID".to_owned(),
+        secret_access_key: "EXAMPLE-SECRET-ACCESS-KEY".to_owned().into(),
+    };
+    let target = Target {
+        region: options.region.clone(),
+        endpoint: options.endpoint.clone(),
+        path_style: options.path_style,
+        buckets: user.spec.access.iter().map(|grant| grant.bucket.clone()).collect(),
+        user_arn: format!("arn:aws:iam::123456789012:user/{}", user.name_any()),
+    };
+    let data = secret_data::render(&spec, &credentials, &target)?;
+    let entries: serde_json::Map<_, _> =
+        data.iter().map(|(key, value)| (key.to_owned(), String::from_utf8_lossy(value).into())).collect();
+    let mut labels = spec.labels.clone();
+    labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
+    let mut metadata = json!({ "name": user.secret_name(), "labels": labels });
+    if let Some(namespace) = user.namespace() {
+        metadata["namespace"] = namespace.into();
+    }
+    if !spec.annotations.is_empty() {
+        metadata["annotations"] = json!(spec.annotations);
+    }
+    let secret =
+        json!({ "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "stringData": entries });
+    Ok(serde_saphyr::to_string(&secret)?)
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    let read = || {
+        if path == Path::new("-") {
+            let mut text = String::new();
+            return std::io::stdin().read_to_string(&mut text).map(|_| text);
+        }
+        std::fs::read_to_string(path)
+    };
+    read().map_err(|error| Error::File { path: path.to_owned(), problem: error.to_string() })
+}
+
+fn format(text: &str) -> Result<SecretFormat, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Options, format, secret};
+
+    const USER: &str = "
+apiVersion: s3access.dev/v1alpha1
+kind: S3AccessUser
+metadata: {name: reports, namespace: team-a}
+spec:
+  access: [{bucket: team-a-reports, level: ReadOnly}]
+  secret: {format: argo-workflows, keys: {accessKey: key}}
+";
+
+    fn options() -> Options {
+        let region = "eu-central-1".to_owned();
+        Options { file: "cr.yaml".into(), format: None, region, endpoint: None, path_style: false }
+    }
+
+    #[test]
+    fn the_secret_has_the_keys_of_the_format() {
+        let secret: serde_json::Value = serde_saphyr::from_str(&secret(&options(), USER).unwrap()).unwrap();
+        assert_eq!(secret["metadata"]["name"], "reports-s3");
+        assert_eq!(secret["metadata"]["namespace"], "team-a");
+        let keys: Vec<&String> = secret["stringData"].as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["key", "secretKey"]);
+    }
+
+    #[test]
+    fn a_flag_takes_another_format() {
+        let options = Options { format: Some(format("s3fs").unwrap()), ..options() };
+        let text = USER.replace(", keys: {accessKey: key}", "");
+        let secret: serde_json::Value = serde_saphyr::from_str(&secret(&options, &text).unwrap()).unwrap();
+        assert_eq!(secret["stringData"]["passwd-s3fs"], "EXAMPLE-ACCESS-KEY-ID:EXAMPLE-SECRET-ACCESS-KEY");
+    }
+
+    #[test]
+    fn what_cannot_be_rendered_says_why() {
+        let error = |text: &str| secret(&options(), text).unwrap_err().to_string();
+        assert!(error("kind: Pod").starts_with("cr.yaml: no S3AccessUser: "), "{}", error("kind: Pod"));
+        let unknown = error(&USER.replace("accessKey: key", "nothing: key"));
+        assert!(unknown.contains("\"nothing\""), "{unknown}");
+        assert!(format("csv").unwrap_err().contains("csv"));
+    }
+}

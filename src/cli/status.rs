@@ -1,0 +1,198 @@
+//! `status`: all S3AccessUsers in one table, and why those that are not Ready are not.
+
+use std::io::Write;
+
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use kube::{Api, Client, ResourceExt};
+
+use super::{Error, users};
+use crate::api::{ConditionType, S3AccessUser};
+
+/// Objects a page, which bounds the memory that the list takes.
+const PAGE: u32 = 500;
+const HEADER: [&str; 9] =
+    ["NAMESPACE", "NAME", "READY", "REASON", "IAM USER", "KEY", "KEY AGE", "ROTATES IN", "SECRET"];
+
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    /// Only this S3AccessUser, with all its conditions
+    name: Option<String>,
+    /// Its namespace [default: the kubeconfig's]
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// All namespaces
+    #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
+    all_namespaces: bool,
+}
+
+type Guarded = DeserializeGuard<S3AccessUser>;
+
+pub(super) async fn run(options: &Options) -> Result<(), Error> {
+    let client = Client::try_default().await?;
+    let api: Api<Guarded> =
+        if options.all_namespaces { Api::all(client) } else { users(client, options.namespace.as_deref()) };
+    let now = Timestamp::now();
+    let mut out = std::io::stdout();
+    if let Some(name) = &options.name {
+        let found = [api.get(name).await?];
+        write!(out, "{}{}", table(&found, now), details(&found))?;
+        return Ok(());
+    }
+    let mut found = Vec::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let list = api.list(&page).await?;
+        found.extend(list.items);
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => break,
+        }
+    }
+    if found.is_empty() {
+        writeln!(out, "no S3AccessUser here: `-A` looks in all namespaces")?;
+        return Ok(());
+    }
+    write!(out, "{}{}", table(&found, now), problems(&found))?;
+    Ok(())
+}
+
+fn table(users: &[Guarded], now: Timestamp) -> String {
+    let mut rows = vec![HEADER.map(ToOwned::to_owned)];
+    rows.extend(users.iter().map(|user| row(user, now)));
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..HEADER.len()).map(|column| width(column).unwrap_or_default()).collect();
+    let line = |row: &[String; 9]| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+fn row(user: &Guarded, now: Timestamp) -> [String; 9] {
+    let (namespace, name) = (user.namespace().unwrap_or_default(), user.name_any());
+    let none = || "-".to_owned();
+    let Ok(user) = &user.0 else {
+        return [
+            namespace,
+            name,
+            "Unknown".to_owned(),
+            "InvalidSpec".to_owned(),
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+        ];
+    };
+    let status = user.status.clone().unwrap_or_default();
+    let ready = condition(&status.conditions, ConditionType::Ready);
+    let text = |value: Option<String>| value.filter(|value| !value.is_empty()).unwrap_or_else(none);
+    [
+        namespace,
+        name,
+        ready.map_or_else(|| "Unknown".to_owned(), |ready| ready.status.clone()),
+        ready.map_or_else(none, |ready| ready.reason.clone()),
+        text(status.user_name),
+        text(status.access_key_id),
+        status.access_key_created_at.map_or_else(none, |Time(at)| span(now.duration_since(at).as_secs())),
+        status.next_rotation_at.map_or_else(none, |Time(at)| span(at.duration_since(now).as_secs())),
+        text(status.binding.map(|binding| binding.name)),
+    ]
+}
+
+/// Why those that are not Ready are not, by their own words.
+fn problems(users: &[Guarded]) -> String {
+    let problem = |user: &Guarded| {
+        let message = match &user.0 {
+            Err(invalid) => invalid.error.clone(),
+            Ok(user) => match condition(&user.status.as_ref()?.conditions, ConditionType::Ready)? {
+                ready if ready.status == "True" => return None,
+                ready => ready.message.clone(),
+            },
+        };
+        Some(format!("\n{}/{}: {message}\n", user.namespace().unwrap_or_default(), user.name_any()))
+    };
+    users.iter().filter_map(problem).collect()
+}
+
+fn details(users: &[Guarded]) -> String {
+    let users = users.iter().map(|user| match &user.0 {
+        Err(invalid) => format!("\n{}\n", invalid.error),
+        Ok(user) => {
+            let status = user.status.clone().unwrap_or_default();
+            let line = |condition: &Condition| {
+                format!("{}={} {}: {}\n", condition.type_, condition.status, condition.reason, condition.message)
+            };
+            let conditions: String = status.conditions.iter().map(line).collect();
+            let retiring = status.retiring_key.map(|key| format!("{} retires at {}\n", key.id, key.retire_at.0));
+            format!("\n{conditions}{}", retiring.unwrap_or_default())
+        }
+    });
+    users.collect()
+}
+
+fn condition(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind.as_str())
+}
+
+/// Seconds as kubectl would write an age; what is past due is `now`.
+fn span(seconds: i64) -> String {
+    match seconds {
+        ..1 => "now".to_owned(),
+        1..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Guarded, details, problems, span, table};
+
+    fn user(name: &str, spec: Value, ready: &str, reason: &str, message: &str) -> Guarded {
+        let condition = json!({ "type": "Ready", "status": ready, "reason": reason, "message": message,
+            "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        serde_json::from_value(json!({
+            "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessUser",
+            "metadata": { "name": name, "namespace": "team-a" }, "spec": spec,
+            "status": { "conditions": [condition], "userName": format!("iam-{name}"), "accessKeyId": "AKIA1",
+                "accessKeyCreatedAt": "2026-01-01T00:00:00Z", "nextRotationAt": "2026-01-04T12:00:00Z",
+                "binding": { "name": format!("{name}-s3") } },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn each_user_has_a_line_and_what_is_wrong_its_words() {
+        let access = json!({ "access": [{ "bucket": "team-a-reports", "level": "ReadOnly" }] });
+        let users = [
+            user("reports", access.clone(), "True", "Synced", "all is well"),
+            user("taken", access, "False", "ForeignUser", "somebody else's"),
+            user("broken", json!({ "access": 7 }), "False", "InvalidSpec", "not seen"),
+        ];
+        let table = table(&users, "2026-01-03T00:00:00Z".parse().unwrap());
+        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        let expected = ["team-a", "reports", "True", "Synced", "iam-reports", "AKIA1", "2d", "36h", "reports-s3"];
+        assert_eq!(lines[1], expected, "{table}");
+        assert_eq!(lines[2][2..4], ["False", "ForeignUser"]);
+        assert_eq!(lines[3][1..4], ["broken", "Unknown", "InvalidSpec"]);
+        let problems = problems(&users);
+        assert!(!problems.contains("all is well"), "{problems}");
+        assert!(problems.contains("team-a/taken: somebody else's"), "{problems}");
+        assert!(problems.contains("team-a/broken: "), "{problems}");
+        assert!(details(&users).contains("Ready=False ForeignUser: somebody else's"));
+    }
+
+    #[test]
+    fn spans_are_short() {
+        let spans = [-5, 0, 59, 119, 120, 7_199, 7_200, 172_799, 172_800].map(span);
+        assert_eq!(spans, ["now", "now", "59s", "119s", "2m", "119m", "2h", "47h", "2d"]);
+    }
+}
