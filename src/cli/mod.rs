@@ -1,6 +1,7 @@
 //! The commands of the binary.
 
 mod crd;
+mod doctor;
 mod render;
 mod rotate;
 mod run;
@@ -26,6 +27,8 @@ pub struct Cli {
 enum Command {
     /// Reconcile until terminated.
     Run(Box<RunOptions>),
+    /// Check credentials, IAM, rights, CustomResourceDefinitions and the clock, for the settings of `run`.
+    Doctor(Box<RunOptions>),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
     /// Print the Secret that an S3AccessUser would get, with a placeholder for the key.
@@ -77,6 +80,9 @@ pub enum Error {
     /// The Secret cannot be rendered.
     #[error("spec.secret: {0}")]
     Render(#[from] crate::core::secret_data::RenderError),
+    /// `doctor` has found what is wrong.
+    #[error("{0} of the checks failed")]
+    Unwell(usize),
     /// A part of the process ended that must not.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
@@ -90,6 +96,7 @@ impl Cli {
     pub async fn execute(self) -> Result<(), Error> {
         match self.command {
             Command::Run(options) => run::run(*options).await,
+            Command::Doctor(options) => doctor::run(&options).await,
             Command::Crd => crd::print(),
             Command::Render(options) => render::print(&options),
             Command::Status(options) => status::run(&options).await,

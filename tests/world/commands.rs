@@ -1,22 +1,38 @@
 //! The commands for people, against the same cluster.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use anyhow::ensure;
+use ground::stand::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 
 use crate::scene::{Scene, spec, user_name};
 
 /// Runs the binary as the administrator; its standard output, and its standard error where it fails.
 async fn command(scene: &Scene, args: &[&str]) -> Result<String, String> {
+    run(scene, args, &scene.stand.kubernetes.kubeconfig, BTreeMap::new()).await.map_err(|(_, errors)| errors)
+}
+
+/// The standard output; where it fails, with the standard error.
+async fn run(
+    scene: &Scene,
+    args: &[&str],
+    kubeconfig: &Path,
+    env: BTreeMap<String, String>,
+) -> Result<String, (String, String)> {
     let output = tokio::process::Command::new(&scene.stand.operator)
         .args(args)
         .env_clear()
-        .env("KUBECONFIG", &scene.stand.kubernetes.kubeconfig)
+        .envs(env)
+        .env("KUBECONFIG", kubeconfig)
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true)
         .output()
         .await
         .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    let (out, errors) = (text(&output.stdout), text(&output.stderr));
+    if output.status.success() { Ok(out) } else { Err((out, errors)) }
 }
 
 #[tokio::test]
@@ -54,4 +70,24 @@ async fn people_see_their_users_and_rotate_them() {
         .await;
     let error = command(&scene, &["rotate", "-n", &namespace, "absent"]).await.unwrap_err();
     assert!(error.contains("absent") && error.contains("not found"), "{error}");
+}
+
+#[tokio::test]
+async fn the_doctor_finds_the_shipped_installation_well_and_names_what_is_missing() {
+    let scene = Scene::without_operator("doctor").await;
+    let (kubernetes, env) = (&scene.stand.kubernetes, scene.stand.operator_identity.env());
+    let shipped = kubernetes.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT).await.unwrap();
+    let well = run(&scene, &["doctor"], &shipped, env.clone()).await.unwrap();
+    assert!(!well.contains("FAIL"), "{well}");
+    assert!(well.lines().count() >= 15, "{well}");
+
+    let stranger = kubernetes.service_account_kubeconfig("default", "default").await.unwrap();
+    let mut wrong = env.clone();
+    wrong.insert("AWS_SECRET_ACCESS_KEY".to_owned(), "not-the-secret".to_owned());
+    let (ill, errors) = run(&scene, &["doctor"], &stranger, wrong).await.unwrap_err();
+    for problem in ["FAIL  AWS credentials: ", "FAIL  IAM: ", "FAIL  secrets in the cluster: may not get"] {
+        assert!(ill.contains(problem), "{problem}: {ill}");
+    }
+    assert!(ill.contains("ok    s3accessusers.s3access.dev: served"), "{ill}");
+    assert!(!ill.contains("not-the-secret") && errors.contains("checks failed"), "{ill}{errors}");
 }
