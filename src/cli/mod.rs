@@ -1,5 +1,6 @@
 //! The commands of the binary.
 
+mod completions;
 mod crd;
 mod doctor;
 mod render;
@@ -29,6 +30,8 @@ enum Command {
     Run(Box<RunOptions>),
     /// Check credentials, IAM, rights, CustomResourceDefinitions and the clock, for the settings of `run`.
     Doctor(Box<RunOptions>),
+    /// Print the completions of a shell.
+    Completions(completions::Options),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
     /// Print the Secret that an S3AccessUser would get, with a placeholder for the key.
@@ -97,6 +100,7 @@ impl Cli {
         match self.command {
             Command::Run(options) => run::run(*options).await,
             Command::Doctor(options) => doctor::run(&options).await,
+            Command::Completions(options) => completions::print(&options),
             Command::Crd => crd::print(),
             Command::Render(options) => render::print(&options),
             Command::Status(options) => status::run(&options).await,
