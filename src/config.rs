@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
+use crate::aws::SessionOptions;
 use crate::core::provider::Provider;
 
 /// The flags of `run`.
@@ -68,6 +69,18 @@ pub struct RunOptions {
     /// The name of the Lease
     #[arg(long, env = "S3ACCESS_LEASE_NAME", default_value = "s3-access-operator")]
     pub lease_name: String,
+}
+
+impl RunOptions {
+    /// How to reach the operator's own account.
+    pub fn session_options(&self) -> SessionOptions {
+        SessionOptions {
+            requests_per_second: self.requests_per_second,
+            provider: self.provider.into(),
+            account_id: self.account_id.clone(),
+            looks: usize::from(self.concurrency),
+        }
+    }
 }
 
 /// What serves IAM.

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 
 use super::Error;
 use crate::api::GROUP;
-use crate::aws::{Session, SessionOptions};
+use crate::aws::Session;
 use crate::config::RunOptions;
 use crate::metrics::Metrics;
 
@@ -67,13 +67,7 @@ pub(super) async fn run(options: &RunOptions) -> Result<(), Error> {
 }
 
 async fn aws(options: &RunOptions) -> Vec<Check> {
-    let session_options = SessionOptions {
-        requests_per_second: options.requests_per_second,
-        provider: options.provider.into(),
-        account_id: options.account_id.clone(),
-        looks: 1,
-    };
-    let session = match Session::from_environment(&session_options, Arc::new(Metrics::default())).await {
+    let session = match Session::from_environment(&options.session_options(), Arc::new(Metrics::default())).await {
         Ok(session) => session,
         Err(error) => return vec![Check::new("AWS settings", Err(error), "see README, \"Settings\"")],
     };

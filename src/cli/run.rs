@@ -16,7 +16,7 @@ use tracing::info;
 
 use super::Error;
 use crate::api::MANAGER;
-use crate::aws::{Session, SessionOptions, SettingsError};
+use crate::aws::{Session, SettingsError};
 use crate::config::RunOptions;
 use crate::controller::{self, Leadership};
 use crate::core::names::Cluster;
@@ -60,12 +60,7 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
     if options.require_class && !options.classes {
         return Err(SettingsError::ClassesRequired.into());
     }
-    let session_options = SessionOptions {
-        requests_per_second: options.requests_per_second,
-        provider: options.provider.into(),
-        account_id: options.account_id.clone(),
-        looks: usize::from(options.concurrency),
-    };
+    let session_options = options.session_options();
     let session = Arc::new(Session::from_environment(&session_options, metrics.clone()).await?);
     info!(cluster_id = cluster.id, cluster_name = cluster.name, region = session.region, "starting");
     health.set_ready(true);
