@@ -52,7 +52,7 @@ enum Verb {
     Cluster(cluster::Verb),
     /// Build the binary that is shipped, one static file, and print its path and size.
     Release,
-    /// Write the CustomResourceDefinitions to crds/.
+    /// Write the CustomResourceDefinitions to crds/, and what the chart and the OLM bundle have copies of.
     Crds {
         /// Write nothing; fail where they differ.
         #[arg(long)]
