@@ -13,6 +13,7 @@ pub mod proxy;
 pub mod stand;
 pub mod versitygw;
 pub mod wait;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 
