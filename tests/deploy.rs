@@ -408,7 +408,8 @@ fn the_deployment_sets_only_what_exists() {
 
 /// The README and every page of the documentation, by path.
 fn pages() -> Vec<String> {
-    let folders = ["deploy/docs", "deploy/iam", ".github"].into_iter().flat_map(|folder| files(folder, "md"));
+    let folders =
+        ["deploy/docs", "deploy/iam", "deploy/chart", ".github"].into_iter().flat_map(|folder| files(folder, "md"));
     let relative = folders.map(|path| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned());
     std::iter::once("README.md".to_owned()).chain(relative).collect()
 }

@@ -11,6 +11,7 @@ pub mod ports;
 pub mod processes;
 pub mod proxy;
 pub mod stand;
+pub mod tools;
 pub mod versitygw;
 pub mod wait;
 pub mod wire;

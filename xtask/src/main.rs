@@ -56,7 +56,7 @@ enum Verb {
     Release,
     /// Let an earlier version make users, this one take over, and the earlier one come back: no key may change.
     Upgrade(upgrade::Options),
-    /// Write the CustomResourceDefinitions to crds/, and their reference to deploy/docs/.
+    /// Write the CustomResourceDefinitions to crds/, what the chart and the OLM bundle have copies of, and the reference.
     Crds {
         /// Write nothing; fail where they differ.
         #[arg(long)]
