@@ -15,3 +15,4 @@ pub mod policy;
 pub mod provider;
 pub mod rotation;
 pub mod secret_data;
+pub mod sweep;

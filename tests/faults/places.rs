@@ -34,4 +34,8 @@ impl Places for PlaceByClass {
         let class = Class::of(&class, NAMESPACE, &BTreeMap::new());
         Ok(Place { class, session, revision: state.revision, enforced: state.enforced })
     }
+
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        vec![self.session.clone()]
+    }
 }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
-use s3_access_operator::controller::{Context, Leadership, Memory, Outcome, reconcile};
+use s3_access_operator::controller::{Context, Coverage, Leadership, Memory, Outcome, reconcile};
 use s3_access_operator::core::names::Cluster as ClusterName;
 use s3_access_operator::core::plan::Waits;
 use s3_access_operator::metrics::Metrics;
@@ -44,6 +44,7 @@ pub fn context(
             Session::new(cloud.clone(), cloud, "us-east-1".to_owned(), None),
             outside.clone(),
         )),
+        coverage: Arc::new(Coverage::default()),
         memory: Arc::new(Memory::default()),
         metrics: Arc::new(Metrics::default()),
         waits: Waits::default(),
