@@ -14,6 +14,7 @@ pub mod stand;
 pub mod tools;
 pub mod versitygw;
 pub mod wait;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 

@@ -25,3 +25,5 @@ mod restore;
 mod rotation;
 mod scene;
 mod secrecy;
+mod sweep;
+mod takeover;

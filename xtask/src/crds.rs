@@ -1,12 +1,13 @@
-//! `crds`: the generated CustomResourceDefinitions.
+//! `crds`: the generated CustomResourceDefinitions, and their reference.
 
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
 use ground::tools::{HELM_DOCS, Tool, tool};
+use serde_json::Value;
 use tokio::process::Command;
 
-use crate::build_operator;
+use crate::{build_operator, reference};
 
 const FILES: [&str; 2] = ["crds/s3access.dev_s3accessclasses.yaml", "crds/s3access.dev_s3accessusers.yaml"];
 /// What the chart and the OLM bundle cannot read outside their own folders: the copy, and what it is made from.
@@ -26,8 +27,10 @@ pub(crate) async fn run(check: bool) -> Result<()> {
     let output = String::from_utf8(output.stdout)?;
     let crds: Vec<&str> = output.trim_start_matches("---\n").split_inclusive("\n---\n").collect();
     ensure!(crds.len() == FILES.len(), "the operator prints {} CRDs", crds.len());
-    for (file, crd) in FILES.into_iter().zip(crds) {
-        let (path, wanted) = (ground::repository().join(file), format!("{HEAD}{}", crd.trim_end_matches("---\n")));
+    let files = FILES.into_iter().zip(crds.iter().map(|crd| format!("{HEAD}{}", crd.trim_end_matches("---\n"))));
+    let page = reference::page(&serde_saphyr::from_multiple::<Value>(&output)?)?;
+    for (file, wanted) in files.chain([(reference::FILE, page)]) {
+        let path = ground::repository().join(file);
         if check {
             compare(file, &wanted, &fs::read_to_string(&path).with_context(|| format!("reading {file}"))?)?;
         } else {
