@@ -1,6 +1,7 @@
 //! AWS, as far as the operator needs it: the calls used, what their errors mean, and one session per account.
 
 mod call;
+mod dispenser;
 mod error;
 mod iam;
 mod leftovers;
@@ -10,10 +11,13 @@ mod s3;
 mod session;
 mod sts;
 mod transport;
+mod turns;
 
+pub use call::at_priority;
 pub use error::{AwsError, ErrorKind};
 pub use session::{Session, SessionOptions, SettingsError};
 pub use transport::TransportError;
+pub use turns::Turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 

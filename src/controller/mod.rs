@@ -16,6 +16,7 @@ mod reconcile;
 mod report;
 mod run;
 mod schedule;
+mod urgency;
 
 pub use context::{Clock, Context};
 pub use error::Error;

@@ -7,10 +7,13 @@
 pub mod class;
 pub mod conditions;
 pub mod desired;
+pub mod line;
 pub mod names;
 pub mod observed;
+pub mod pace;
 pub mod plan;
 pub mod policy;
+pub mod priority;
 pub mod provider;
 pub mod rotation;
 pub mod secret_data;

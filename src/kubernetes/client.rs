@@ -6,7 +6,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams
 use kube::core::PartialObjectMeta;
 use kube::discovery::ApiResource;
 use kube::runtime::events::{Event, Recorder, Reporter};
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 
@@ -65,6 +65,15 @@ impl Kubernetes for KubeClient {
             secret.owner_references().iter().any(|reference| reference.controller == Some(true) && reference.uid == uid)
         };
         self.secrets.state().iter().filter(|secret| of_user(secret)).map(|secret| secret.name_any()).collect()
+    }
+
+    fn secret_has_changed(&self, namespace: &str, name: &str, since: &str) -> bool {
+        let version = |text: &str| text.parse::<u64>().unwrap_or_default();
+        match self.secrets.get(&ObjectRef::new(name).within(namespace)) {
+            // The watch may be behind our own write.
+            Some(secret) => version(&secret.resource_version().unwrap_or_default()) > version(since),
+            None => true,
+        }
     }
 
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>> {

@@ -39,6 +39,7 @@ pub fn context(
     Context {
         cluster: ClusterName { id: CLUSTER_ID.to_owned(), name: "prod".to_owned() },
         kubernetes,
+        users: None,
         places: Arc::new(OnePlace::new(Arc::new(Session::new(cloud.clone(), cloud, "us-east-1".to_owned(), None)))),
         memory: Arc::new(Memory::default()),
         metrics: Arc::new(Metrics::default()),
