@@ -6,6 +6,7 @@ use std::time::Duration;
 use ground::folders::Folder;
 use ground::tools::promtool;
 use s3_access_operator::core::plan::WhyDelete;
+use s3_access_operator::core::priority::Priority;
 use s3_access_operator::metrics::Metrics;
 use serde_json::Value;
 use tokio::process::Command;
@@ -42,7 +43,7 @@ fn queries() -> Vec<String> {
 /// member, so of those that do not, every type is thought possible.
 fn series() -> BTreeSet<String> {
     let metrics = Metrics::default();
-    metrics.reconcile_ended("settled", Duration::ZERO);
+    metrics.reconcile_ended(Priority::New, "settled", Duration::ZERO);
     metrics.key_deleted(WhyDelete::Retired);
     metrics.drift_corrected("PolicySynced");
     metrics.set_users("default", 1, 0);
