@@ -73,12 +73,15 @@ pub struct Helm {
 impl Helm {
     /// Without a cluster.
     pub async fn new() -> Self {
-        let (binary, home) = (tool(Tool::Helm).await.unwrap(), Folder::create("helm").unwrap());
-        Self { binary, home, kubeconfig: None }
+        Self::of(Tool::Helm).await
     }
 
-    pub async fn on(cluster: &Access) -> Self {
-        Self { kubeconfig: Some(cluster.kubeconfig.clone()), ..Self::new().await }
+    pub async fn of(which: Tool) -> Self {
+        Self { binary: tool(which).await.unwrap(), home: Folder::create("helm").unwrap(), kubeconfig: None }
+    }
+
+    pub fn on(self, cluster: &Access) -> Self {
+        Self { kubeconfig: Some(cluster.kubeconfig.clone()), ..self }
     }
 
     /// Standard output; or, where helm fails, standard error.

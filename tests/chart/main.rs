@@ -12,5 +12,6 @@ mod base;
 mod docs;
 mod health;
 mod helm;
+mod install;
 mod olm;
 mod values;

@@ -15,6 +15,8 @@ pub const HELM_DOCS: [&str; 2] = ["--sort-values-order=file", "--log-level=error
 pub enum Tool {
     /// Installs and renders charts.
     Helm,
+    /// The version before, which many still use.
+    Helm3,
     /// Runs the tests that lie in a chart.
     HelmUnittest,
     /// Writes a chart's README.
@@ -29,6 +31,7 @@ impl Tool {
     fn name(self) -> &'static str {
         match self {
             Self::Helm => "helm",
+            Self::Helm3 => "helm3",
             Self::HelmUnittest => "helm-unittest",
             Self::HelmDocs => "helm-docs",
             Self::Kubeconform => "kubeconform",
@@ -39,6 +42,7 @@ impl Tool {
     fn package(self) -> &'static str {
         match self {
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
+            Self::Helm3 => "helm.sh/helm/v3/cmd/helm",
             Self::HelmUnittest => "github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
             Self::HelmDocs => "github.com/norwoodj/helm-docs/cmd/helm-docs",
             Self::Kubeconform => "github.com/yannh/kubeconform/cmd/kubeconform",
