@@ -20,9 +20,9 @@ pub const BUDGETS: &[Budget] = &[
     Budget { phase: Phase::Create, iam: 3.0, writes: 3.0 },
     Budget { phase: Phase::Rest, iam: 0.0, writes: 0.0 },
     Budget { phase: Phase::Restart, iam: 0.0, writes: 0.0 },
-    Budget { phase: Phase::Sweep, iam: 1.0, writes: 0.0 },
-    Budget { phase: Phase::Rotate, iam: 4.0, writes: 3.0 },
-    Budget { phase: Phase::Delete, iam: 4.0, writes: 1.0 },
+    Budget { phase: Phase::Sweep, iam: 4.0, writes: 0.0 },
+    Budget { phase: Phase::Rotate, iam: 25.0, writes: 6.0 },
+    Budget { phase: Phase::Delete, iam: 8.0, writes: 1.0 },
 ];
 
 /// Half a call for each user: what comes once an account, or once more for a few, is no growth; one call for each is.

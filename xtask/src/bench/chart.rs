@@ -43,6 +43,7 @@ pub(super) fn memory(operator: &[Figures], yardstick: &[Figures]) -> Result<Stri
             .x_label_formatter(&|users| format!("{users:.0}"))
             .y_label_formatter(&|mib| format!("{mib:.0}"))
             .label_style((FONT, 14))
+            .light_line_style(WHITE)
             .draw()
             .map_err(failed)?;
         for (name, colour, points) in &curves {
@@ -108,6 +109,7 @@ pub(super) fn calls(
                 _ => String::new(),
             })
             .label_style((FONT, 14))
+            .light_line_style(WHITE)
             .draw()
             .map_err(failed)?;
         for (number, (name, colour)) in
@@ -132,7 +134,7 @@ pub(super) fn calls(
         }
         chart
             .configure_series_labels()
-            .position(plotters::chart::SeriesLabelPosition::UpperRight)
+            .position(plotters::chart::SeriesLabelPosition::UpperMiddle)
             .background_style(WHITE)
             .border_style(BLACK)
             .label_font((FONT, 14))
