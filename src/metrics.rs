@@ -53,6 +53,7 @@ pub struct Metrics {
     orphans_deleted: Counter,
     key_age: Histogram,
     drift_corrected: Family<WhatLabel, Counter>,
+    sweeps: Family<ResultLabel, Counter>,
     users: Family<UsersLabels, Gauge>,
     queue_depth: Gauge,
     leader: Gauge<i64>,
@@ -74,6 +75,7 @@ impl Default for Metrics {
             // An hour to about two years.
             key_age: Histogram::new(exponential_buckets(3_600.0, 2.0, 14)),
             drift_corrected: Family::default(),
+            sweeps: Family::default(),
             users: Family::default(),
             queue_depth: Gauge::default(),
             leader: Gauge::default(),
@@ -110,6 +112,7 @@ impl Default for Metrics {
             "Differences put right, by what differed",
             metrics.drift_corrected.clone(),
         );
+        registry.register("sweeps", "Bulk sweeps of accounts, by result", metrics.sweeps.clone());
         registry.register("users", "S3AccessUsers, by class and by Ready condition", metrics.users.clone());
         registry.register("queue_depth", "S3AccessUsers being reconciled", metrics.queue_depth.clone());
         registry.register("leader", "1 while this replica holds the lease", metrics.leader.clone());
@@ -175,6 +178,11 @@ impl Metrics {
     /// A settled CR was found to differ, and put right.
     pub fn drift_corrected(&self, what: &'static str) {
         self.drift_corrected.get_or_create(&WhatLabel { what }).inc();
+    }
+
+    /// A bulk sweep of an account ended: `done`, `denied` or `failed`.
+    pub fn swept(&self, result: &'static str) {
+        self.sweeps.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// The numbers of ready and other users, by class.

@@ -73,6 +73,11 @@ impl Places for Classes {
             enforced: class.is_enforced(),
         })
     }
+
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        let of_classes = self.of_classes();
+        of_classes.values().map(|(_, session)| session.clone()).chain([self.own.clone()]).collect()
+    }
 }
 
 impl Classes {
@@ -132,7 +137,7 @@ impl Classes {
     pub async fn session_of(&self, class: &S3AccessClass) -> Result<Arc<Session>, Error> {
         let name = class.name_any();
         let made_of = self.fingerprint(class);
-        if let Some((found, session)) = self.sessions().get(&name)
+        if let Some((found, session)) = self.of_classes().get(&name)
             && *found == made_of
         {
             return Ok(session.clone());
@@ -154,7 +159,7 @@ impl Classes {
         let session = Session::of_class(spec, credentials, &options, self.metrics.clone()).await;
         let session =
             session.map(Arc::new).map_err(|error| Error::BadCredentials(format!("S3AccessClass {name:?}: {error}")))?;
-        self.sessions().insert(name, (made_of, session.clone()));
+        self.of_classes().insert(name, (made_of, session.clone()));
         Ok(session)
     }
 
@@ -185,10 +190,10 @@ impl Classes {
 
     /// Forgets the session of a class that is gone.
     pub fn forget(&self, name: &str) {
-        self.sessions().remove(name);
+        self.of_classes().remove(name);
     }
 
-    fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Arc<Session>)>> {
+    fn of_classes(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Arc<Session>)>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -13,7 +13,9 @@ use crate::api::S3AccessUser;
 use crate::aws::{Session, UserRecord};
 use crate::core::conditions::says_settled;
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
-use crate::core::observed::{HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState};
+use crate::core::observed::{
+    AccessKey, HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState,
+};
 use crate::core::plan::{SecretRecord, policies_to_read};
 use crate::core::secret_data::{Credentials, Target};
 use crate::kubernetes::secret::{Controller, Recorded, controller_of, find_key, is_up_to_date, recorded, wanted};
@@ -29,12 +31,14 @@ pub struct Held {
     pub finalizer_added: bool,
 }
 
-/// What the Secrets hold.
-pub struct SecretsSeen {
+/// What has been read before the rest: what the Secrets hold, and perhaps the access keys.
+pub struct Seen {
     /// The one of the wanted name.
     pub state: SecretState,
     /// Those under earlier names.
     pub renamed: BTreeMap<String, OurSecret>,
+    /// The user's access keys, where they have been listed already.
+    pub keys: Option<Vec<AccessKey>>,
 }
 
 /// Reads the Secrets, live.
@@ -44,7 +48,7 @@ pub async fn secrets(
     user: &S3AccessUser,
     owner: &Owner,
     held: &mut Held,
-) -> Result<SecretsSeen, Error> {
+) -> Result<Seen, Error> {
     let namespace = &owner.identity.namespace;
     let live = ctx.kubernetes.get_secret(namespace, &owner.secret_name).await?;
     let state = match &live {
@@ -67,7 +71,7 @@ pub async fn secrets(
             renamed.insert(name, ours(session, user, owner, &secret, held).await?);
         }
     }
-    Ok(SecretsSeen { state, renamed })
+    Ok(Seen { state, renamed, keys: None })
 }
 
 async fn ours(
@@ -122,6 +126,23 @@ pub fn wanted_of(
     Ok(wanted(user, &owner.secret_name, live, credentials, record, &owner.account.id, &target)?)
 }
 
+/// The picture before IAM is asked.
+pub fn before_iam(user: &S3AccessUser, seen: &Seen, remembered: &Remembered) -> Observed {
+    let status = user.status.as_ref();
+    let mut observed = Observed {
+        finalizer: user.is_finalized(),
+        announced_settled: status.is_some_and(|status| says_settled(status, user.metadata.generation)),
+        retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
+        secret: seen.state.clone(),
+        renamed: seen.renamed.clone(),
+        minted: remembered.minted.as_ref().map(|(minted, _)| minted.clone()),
+        probes: remembered.probes.iter().cloned().collect(),
+        ..Observed::nothing()
+    };
+    observed.forget_delivered();
+    observed
+}
+
 /// Puts the picture together: the Secrets as seen, and IAM.
 ///
 /// A CR without our finalizer was never acted upon: IAM is then not asked before the first write, whose "already
@@ -131,24 +152,12 @@ pub async fn everything(
     user: &S3AccessUser,
     owner: &Owner,
     desired: Option<&Desired>,
-    secrets: SecretsSeen,
+    seen: Seen,
     remembered: &Remembered,
     thorough: bool,
 ) -> Result<Observed, Error> {
-    let finalizer = user.is_finalized();
-    let status = user.status.as_ref();
-    let mut observed = Observed {
-        finalizer,
-        announced_settled: status.is_some_and(|status| says_settled(status, user.metadata.generation)),
-        retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
-        secret: secrets.state,
-        renamed: secrets.renamed,
-        minted: remembered.minted.as_ref().map(|(minted, _)| minted.clone()),
-        probes: remembered.probes.clone(),
-        ..Observed::nothing()
-    };
-    observed.forget_delivered();
-    if !finalizer && !thorough {
+    let mut observed = before_iam(user, &seen, remembered);
+    if !observed.finalizer && !thorough {
         return Ok(observed);
     }
     let iam = &session.iam;
@@ -157,7 +166,7 @@ pub async fn everything(
     let tags = found.as_ref().map(|found| found.tags.clone()).unwrap_or_default();
     observed.user = match found {
         None => UserState::Missing,
-        Some(found) => UserState::Present(Box::new(user_of(session, owner, desired, found).await?)),
+        Some(found) => UserState::Present(Box::new(user_of(session, owner, desired, found, seen.keys).await?)),
     };
     let wanted = desired.and_then(|desired| desired.policy_of(Some(&tags)));
     for arn in policies_to_read(owner, desired, &tags) {
@@ -172,15 +181,20 @@ async fn user_of(
     owner: &Owner,
     desired: Option<&Desired>,
     record: UserRecord,
+    keys: Option<Vec<AccessKey>>,
 ) -> Result<User, Error> {
     let iam = &session.iam;
     let name = &owner.user_name;
+    let keys = match keys {
+        Some(keys) => keys,
+        None => iam.list_access_keys(name).await?,
+    };
     let mut user = User {
         arn: record.arn,
         path: record.path,
         tags: record.tags,
         boundary: record.boundary,
-        keys: iam.list_access_keys(name).await?,
+        keys,
         attached: iam.list_attached_user_policies(name).await?,
         inline: BTreeMap::new(),
     };

@@ -30,6 +30,9 @@ pub trait Places: Send + Sync {
     /// # Errors
     /// The class is not there, or its credentials are not.
     async fn of(&self, user: &S3AccessUser) -> Result<Place, Error>;
+
+    /// The sessions of all accounts in use.
+    fn sessions(&self) -> Vec<Arc<Session>>;
 }
 
 /// One account without a class, for everybody.
@@ -51,5 +54,9 @@ impl Places for OnePlace {
             ))),
             None => Ok(self.0.clone()),
         }
+    }
+
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        vec![self.0.session.clone()]
     }
 }

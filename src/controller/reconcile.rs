@@ -11,6 +11,7 @@ use super::apply::apply;
 use super::context::Context;
 use super::ending::{abandon, fail, pause, refuse, retry_later};
 use super::error::Error;
+use super::glance::glance;
 use super::memory::Settled;
 use super::observe::{self, Held};
 use super::place::Place;
@@ -78,6 +79,7 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let started = Instant::now();
     ctx.metrics.reconcile_started();
     let uid = user.uid().unwrap_or_default();
+    ctx.memory.begin(&uid);
     // Thousands may wait here for their turn, so that nothing is at hand yet that takes memory.
     let _turn = match ctx.places.of(user).await {
         Ok(place) => Some(place.session.turn().await),
@@ -94,6 +96,7 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
         }
         _ => remembered.failures = 0,
     });
+    ctx.memory.end(&uid);
     if outcome == Outcome::Deleted {
         ctx.memory.forget(&uid);
     }
@@ -104,7 +107,7 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
 /// The CR with what this process has written to it since the watch's copy was made.
 fn newer_copy(ctx: &Context, user: &S3AccessUser) -> Option<S3AccessUser> {
     let seen: u64 = user.resource_version()?.parse().ok()?;
-    let (written, status) = ctx.memory.recall(&user.uid()?)?.reported?;
+    let (written, status) = *ctx.memory.recall(&user.uid()?)?.reported?;
     (written > seen).then(|| {
         let mut newer = user.clone();
         newer.metadata.resource_version = Some(written.to_string());
@@ -253,28 +256,26 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
         if let Some((minted, half)) = &remembered.minted {
             held.halves.insert(minted.id.clone(), half.clone());
         }
-        let seen = match observe::secrets(ctx, session, user, owner, &mut held).await {
+        let mut seen = match observe::secrets(ctx, session, user, owner, &mut held).await {
             Ok(seen) => seen,
             Err(error) => return fail(ctx, user, Some(owner), &error, Part::Secret).await,
         };
-        if let Some(desired) = desired
-            && !thorough
-            && let Some(due_at) = quiet_until(
-                ctx,
-                place,
-                user,
-                desired,
-                &seen,
-                recalled.as_ref().map(|recalled| recalled.settled.as_ref()),
-            )
-        {
-            if let (None, SecretState::Ours(secret)) = (&recalled, &seen.state) {
-                let settled =
-                    Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
-                ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
+        if let Some(desired) = desired.filter(|_| !thorough) {
+            if let Some(due_at) = quiet_until(ctx, place, user, desired, &seen, recalled.as_ref()) {
+                if let (None, SecretState::Ours(secret)) = (&recalled, &seen.state) {
+                    let settled =
+                        Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
+                    ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
+                }
+                return Outcome::Deferred(due_at);
             }
-            return Outcome::Deferred(due_at);
+            match glance(ctx, place, user, desired, &mut seen, &remembered).await {
+                Ok(Some((observed, plan))) => return settle(ctx, place, user, &observed, &plan),
+                Ok(None) => {}
+                Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
+            }
         }
+        ctx.memory.update(uid, |remembered| remembered.suspect = false);
         let mut observed = match observe::everything(session, user, owner, desired, seen, &remembered, thorough).await {
             Ok(observed) => observed,
             Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
@@ -359,7 +360,7 @@ fn decide(ctx: &Context, owner: &Owner, desired: Option<&Desired>, observed: &Ob
 }
 
 fn remember_probes(ctx: &Context, uid: &str, observed: &Observed) {
-    ctx.memory.update(uid, |remembered| remembered.probes = observed.probes.clone());
+    ctx.memory.update(uid, |remembered| remembered.probes = observed.probes.clone().into_iter().collect());
 }
 
 async fn conclude(
@@ -387,9 +388,7 @@ async fn conclude(
         return retry_later(ctx, uid, &error);
     }
     let parts = Part::ALL.map(|part| plan.parts.of(part));
-    // These two wait for nothing but another spec or class.
-    let by_choice = |reason: &Reason| [Reason::Suspended, Reason::NotPermittedByClass].contains(reason);
-    if parts.iter().any(|part| matches!(part, Progress::Blocked(reason, _) if !by_choice(reason))) {
+    if parts.iter().any(|part| matches!(part, Progress::Blocked(..)) && !part.rests()) {
         return Outcome::Failed(pause(ctx, uid));
     }
     if parts.iter().any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending))
@@ -397,11 +396,17 @@ async fn conclude(
     {
         return Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid)));
     }
-    let turn = next_turn(uid, now, ctx.resync_interval);
+    settle(ctx, place, user, observed, &plan)
+}
+
+/// All is as it should be: remembers what that rests upon, and when to look again.
+fn settle(ctx: &Context, place: &Place, user: &S3AccessUser, observed: &Observed, plan: &Plan) -> Outcome {
+    let (uid, now) = (user.uid().unwrap_or_default(), ctx.now());
+    let turn = next_turn(&uid, now, ctx.resync_interval);
     let due_at = plan.wake_at.map_or(turn, |wake_at| wake_at.min(turn)).max(now);
     if let (Some(secret), UserState::Present(user_seen)) = (observed.our_secret(), &observed.user) {
         let settled = Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
-        ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
+        ctx.memory.update(&uid, |remembered| remembered.settled = Some(settled));
         let key = secret.key.as_ref().and_then(|held| user_seen.keys.iter().find(|key| key.id == held.id));
         if let Some(age) = key.and_then(|key| now.duration_since(key.created_at).try_into().ok()) {
             ctx.metrics.key_age(age);

@@ -54,13 +54,14 @@ pub async fn report(
 /// What a write of ours has made of the CR.
 pub fn remember(ctx: &Context, uid: &str, version: Option<String>, status: &S3AccessUserStatus) {
     let version = version.and_then(|version| version.parse().ok());
-    ctx.memory.update(uid, |remembered| remembered.reported = version.map(|version| (version, status.clone())));
+    ctx.memory
+        .update(uid, |remembered| remembered.reported = version.map(|version| Box::new((version, status.clone()))));
 }
 
 /// The CR as this look has left it so far.
 fn written_since(ctx: &Context, user: &UserRef) -> UserRef {
     let seen = user.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
-    let written = ctx.memory.recall(&user.uid).and_then(|remembered| remembered.reported).map(|(version, _)| version);
+    let written = ctx.memory.recall(&user.uid).and_then(|remembered| remembered.reported).map(|reported| reported.0);
     UserRef { resource_version: seen.max(written).map(|version| version.to_string()), ..user.clone() }
 }
 

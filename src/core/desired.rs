@@ -12,7 +12,7 @@ use super::rotation::{DEFAULT_OVERLAP, Rotation, signed};
 use crate::api::{AccessKeyStatus, Adoption, PolicyType, Reason, S3AccessUser, annotations, tags};
 
 /// The AWS account that the operator's credentials belong to, by sts:GetCallerIdentity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub struct Account {
     /// Twelve digits.
     pub id: String,

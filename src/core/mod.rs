@@ -14,3 +14,4 @@ pub mod policy;
 pub mod provider;
 pub mod rotation;
 pub mod secret_data;
+pub mod sweep;

@@ -53,6 +53,14 @@ pub enum Progress {
     Pending,
 }
 
+impl Progress {
+    /// As the spec says, or kept from it by choice: suspension and what the class does not allow wait for nothing but
+    /// another spec or class.
+    pub fn rests(&self) -> bool {
+        matches!(self, Self::Synced | Self::Blocked(Reason::Suspended | Reason::NotPermittedByClass, _))
+    }
+}
+
 /// The parts, each of which has a condition of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
@@ -124,6 +132,11 @@ pub struct Plan {
 impl Plan {
     fn new() -> Self {
         Self { actions: Vec::new(), parts: Parts::pending(), wake_at: None, retiring: None, next_rotation_at: None }
+    }
+
+    /// Nothing is left to do, to wait for, or to complain of.
+    pub fn rests(&self) -> bool {
+        self.actions.is_empty() && Part::ALL.iter().all(|part| self.parts.of(*part).rests())
     }
 
     /// Looks again at that time, or earlier if something else is due earlier.
@@ -201,6 +214,17 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
     }
     key::plan_key(desired, observed, user, now, waits, &mut plan);
     plan
+}
+
+/// Whether the plan has nothing to do about the user and its policies, and nothing to complain of; the key and the Secret
+/// are left aside.
+pub fn leaves_alone(desired: &Desired, observed: &Observed) -> bool {
+    let mut plan = Plan::new();
+    let Some(user) = identity::plan_user(desired, observed, &mut plan) else {
+        return false;
+    };
+    policies::plan_policies(desired, observed, user, &mut plan);
+    plan.actions.is_empty() && plan.parts.policy == Progress::Pending
 }
 
 /// Soon, without a busy loop.

@@ -1,28 +1,29 @@
 //! The kube client behind the trait.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::discovery::ApiResource;
 use kube::runtime::events::{Event, Recorder, Reporter};
-use kube::runtime::reflector::Store;
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 
-use super::{Kubernetes, KubernetesError, Result, UserRef};
+use super::{Kubernetes, KubernetesError, Result, SecretNames, UserRef};
 use crate::api::{MANAGER, S3AccessUser, S3AccessUserStatus};
 
-/// The operator's client, and the metadata of the Secrets that it watches.
+/// The operator's client, and the names of the Secrets that it watches.
 pub struct KubeClient {
     client: Client,
     recorder: Recorder,
-    secrets: Store<PartialObjectMeta<Secret>>,
+    secrets: Arc<SecretNames>,
 }
 
 impl KubeClient {
-    /// Speaks through the client; the store says which Secrets a user controls.
-    pub fn new(client: Client, secrets: Store<PartialObjectMeta<Secret>>) -> Self {
+    /// Speaks through the client; the names say which Secrets a user controls.
+    pub fn new(client: Client, secrets: Arc<SecretNames>) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
         Self { recorder: Recorder::new(client.clone(), reporter), client, secrets }
     }
@@ -61,10 +62,7 @@ impl Kubernetes for KubeClient {
     }
 
     fn secret_names_of(&self, uid: &str) -> Vec<String> {
-        let of_user = |secret: &PartialObjectMeta<Secret>| {
-            secret.owner_references().iter().any(|reference| reference.controller == Some(true) && reference.uid == uid)
-        };
-        self.secrets.state().iter().filter(|secret| of_user(secret)).map(|secret| secret.name_any()).collect()
+        self.secrets.of(uid)
     }
 
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>> {

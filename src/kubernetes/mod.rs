@@ -3,9 +3,11 @@
 mod client;
 mod error;
 pub mod secret;
+mod secret_names;
 
 pub use client::KubeClient;
 pub use error::KubernetesError;
+pub use secret_names::SecretNames;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
-use s3_access_operator::controller::{Context, Leadership, Memory, OnePlace, Outcome, reconcile};
+use s3_access_operator::controller::{Context, Coverage, Leadership, Memory, OnePlace, Outcome, reconcile};
 use s3_access_operator::core::names::Cluster as ClusterName;
 use s3_access_operator::core::plan::Waits;
 use s3_access_operator::metrics::Metrics;
@@ -40,6 +40,7 @@ pub fn context(
         cluster: ClusterName { id: CLUSTER_ID.to_owned(), name: "prod".to_owned() },
         kubernetes,
         places: Arc::new(OnePlace::new(Arc::new(Session::new(cloud.clone(), cloud, "us-east-1".to_owned(), None)))),
+        coverage: Arc::new(Coverage::default()),
         memory: Arc::new(Memory::default()),
         metrics: Arc::new(Metrics::default()),
         waits: Waits::default(),
