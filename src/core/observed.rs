@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::adoption::Adoption;
 use super::desired::Owner;
 use super::plan::{Action, SecretRecord};
 use super::policy::Document;
@@ -395,8 +396,7 @@ impl User {
     /// Whether the key was made by us: those that are older than the user's adoption were made by somebody else, for
     /// somebody else.
     pub fn is_ours(&self, key: &AccessKey) -> bool {
-        let adopted_at = self.tags.get(tags::ADOPTED_AT).and_then(|time| time.parse::<Timestamp>().ok());
-        adopted_at.is_none_or(|adopted_at| key.created_at >= adopted_at)
+        Adoption::of(&self.tags).owns(key)
     }
 }
 

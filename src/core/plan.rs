@@ -199,7 +199,7 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
         );
         return plan;
     }
-    let Some(user) = identity::plan_user(desired, observed, &mut plan) else {
+    let Some(user) = identity::plan_user(desired, observed, now, &mut plan) else {
         return plan;
     };
     if plan.actions.is_empty() {

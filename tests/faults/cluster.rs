@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 use kube::runtime::events::Event;
-use s3_access_operator::api::{S3AccessUser, S3AccessUserStatus};
+use s3_access_operator::api::{S3AccessClass, S3AccessUser, S3AccessUserStatus};
 use s3_access_operator::kubernetes::{Kubernetes, Result, UserRef};
 use serde_json::Value;
 
@@ -24,6 +24,8 @@ pub const NAMESPACE: &str = "team-a";
 pub struct Cluster {
     pub users: BTreeMap<String, S3AccessUser>,
     pub secrets: BTreeMap<String, Secret>,
+    /// The class of all users, where there are classes.
+    pub class: Option<ClassState>,
     /// The words of the Events.
     pub events: Vec<String>,
     /// The operator's writes, Events apart.
@@ -32,7 +34,25 @@ pub struct Cluster {
     uids: u64,
 }
 
+/// An S3AccessClass, as far as its users are concerned.
+#[derive(Clone)]
+pub struct ClassState {
+    /// The default class; `None` while it is gone.
+    pub class: Option<S3AccessClass>,
+    /// Tells one state of it from another.
+    pub revision: u64,
+    /// Every user has been held against it as it is now, and its status says so.
+    pub enforced: bool,
+}
+
 impl Cluster {
+    /// `kubectl apply` of the class; `None` takes it away.
+    pub fn set_class(&mut self, spec: Option<&Value>) {
+        let class = spec.map(|spec| S3AccessClass::new("tenants", serde_json::from_value(spec.clone()).unwrap()));
+        let revision = self.class.as_ref().map_or(1, |state| state.revision + 1);
+        self.class = Some(ClassState { class, revision, enforced: false });
+    }
+
     fn next_version(&mut self) -> Option<String> {
         self.versions += 1;
         Some(self.versions.to_string())

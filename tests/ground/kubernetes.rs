@@ -20,6 +20,7 @@ use serde_json::json;
 use crate::cache::Programs;
 use crate::ports::Port;
 use crate::processes::{Process, Spec};
+use crate::repository;
 use crate::wait::eventually;
 
 const START: Duration = Duration::from_secs(60);
@@ -256,6 +257,30 @@ impl Access {
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "kubectl {}: {errors}", args.join(" "));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Installs the operator's objects as the README says, and waits until the API server takes an S3AccessUser.
+    ///
+    /// # Errors
+    /// Where they cannot be applied, or are not served in time.
+    pub async fn install(&self) -> Result<()> {
+        self.kubectl(&["apply", "-k", &repository().join("deploy").display().to_string()]).await?;
+        let crds = ["crd/s3accessusers.s3access.dev", "crd/s3accessclasses.s3access.dev"];
+        self.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", crds[0], crds[1]]).await?;
+        self.takes_users().await
+    }
+
+    /// Waits until the API server takes an S3AccessUser: after its start, and after an installation, the admission
+    /// policy refuses all of them until the kind of its parameter is discovered.
+    ///
+    /// # Errors
+    /// Where it does not in time.
+    pub async fn takes_users(&self) -> Result<()> {
+        let user = repository().join("deploy/samples/walk-through.yaml").display().to_string();
+        eventually("the API server to take an S3AccessUser", START, async || {
+            self.kubectl(&["create", "--dry-run=server", "-f", &user]).await.map(drop)
+        })
+        .await
     }
 
     /// Writes a kubeconfig for a service account, by the TokenRequest API: what a pod of it would have.

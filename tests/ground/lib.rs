@@ -12,8 +12,10 @@ pub mod ports;
 pub mod processes;
 pub mod proxy;
 pub mod stand;
+pub mod tools;
 pub mod versitygw;
 pub mod wait;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 

@@ -26,3 +26,4 @@ mod rotation;
 mod scene;
 mod secrecy;
 mod sweep;
+mod takeover;

@@ -171,11 +171,8 @@ async fn a_watch_that_the_api_server_has_forgotten_is_begun_again() -> Result<()
     let folder = Folder::create("relist")?;
     let mut kubernetes = Kubernetes::start(&cache::kubernetes().await?, folder.path()).await?;
     let mut scene = Scene::on_double_without_operator("relist", Settings::default()).await;
-    let deploy = ground::repository().join("deploy").display().to_string();
     scene.stand.kubernetes = kubernetes.access().clone();
-    scene.stand.kubernetes.kubectl(&["apply", "-k", &deploy]).await?;
-    let crd = "crd/s3accessusers.s3access.dev";
-    scene.stand.kubernetes.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", crd]).await?;
+    scene.stand.kubernetes.install().await?;
     scene.stand.kubernetes.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT).await?;
     scene.client = scene.stand.kubernetes.client().await?;
     let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": scene.namespace } }))?;
@@ -185,6 +182,7 @@ async fn a_watch_that_the_api_server_has_forgotten_is_begun_again() -> Result<()
     let user = user_name(&scene.ready("reports").await);
     kubernetes.stop_apiserver().await?;
     kubernetes.start_apiserver().await?;
+    kubernetes.access().takes_users().await?;
     // The server's memory of changes begins anew: the resource versions that the operator knows are too old for it.
     scene.patch("reports", json!({ "metadata": { "annotations": { "s3access.dev/rotate": "now" } } })).await;
     scene.create("second", with(json!({ "userName": "second-of-relist" }))).await;

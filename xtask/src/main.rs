@@ -7,8 +7,10 @@ mod crds;
 mod demo;
 mod faults;
 mod mutants;
+mod reference;
 mod release;
 mod test;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,7 +65,9 @@ enum Verb {
     Cluster(cluster::Verb),
     /// Build the binary that is shipped, one static file, and print its path and size.
     Release,
-    /// Write the CustomResourceDefinitions to crds/.
+    /// Let an earlier version make users, this one take over, and the earlier one come back: no key may change.
+    Upgrade(upgrade::Options),
+    /// Write the CustomResourceDefinitions to crds/, what the chart and the OLM bundle have copies of, and the reference.
     Crds {
         /// Write nothing; fail where they differ.
         #[arg(long)]
@@ -82,6 +86,7 @@ async fn main() -> ExitCode {
             Verb::Double { number, users } => ground::bench::account::serve(number, users).await,
             Verb::Mutants(options) => mutants::run(&options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
+            Verb::Upgrade(options) => upgrade::run(&options).await,
             Verb::Release => release::run().await,
             Verb::Crds { check } => crds::run(check).await,
         }

@@ -1,9 +1,12 @@
 //! The access key: made once, seen to work, replaced without a gap, and never left behind.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDelete, secret, soon};
-use crate::api::Reason;
+use crate::api::{Reason, tags};
+use crate::core::adoption::Adoption;
 use crate::core::desired::Desired;
 use crate::core::observed::{AccessKey, HeldKey, Observed, OurSecret, User};
 use crate::core::rotation::{PROBES, Retirement, later};
@@ -32,6 +35,9 @@ pub(super) fn plan_key(
     plan: &mut Plan,
 ) {
     let view = View { desired, observed, user, now, waits };
+    if view.plan_adoption(plan) {
+        return;
+    }
     // No key is made or touched while its Secret could not be written.
     if !secret::may_write(desired, observed, now, waits, plan) {
         return;
@@ -50,6 +56,19 @@ pub(super) fn plan_key(
 }
 
 impl View<'_> {
+    /// Whether it is not known yet which keys were there before the user was adopted.
+    fn plan_adoption(&self, plan: &mut Plan) -> bool {
+        let Adoption::Settling(since) = Adoption::of(&self.user.tags) else { return false };
+        let settled_at = later(since, self.waits.consistency_window);
+        if settled_at > self.now {
+            let message = "the IAM user was adopted a moment ago; an access key is made once IAM shows all that it has";
+            plan.wait(Part::AccessKey, Reason::Creating, message, settled_at);
+        } else if let Some(value) = Adoption::after(&self.user.keys).value() {
+            plan.actions.push(Action::TagUser(BTreeMap::from([(tags::ADOPTED_AT.to_owned(), value)])));
+        }
+        true
+    }
+
     fn listed(&self, id: &str) -> Option<&AccessKey> {
         self.user.keys.iter().find(|key| key.id == id)
     }
