@@ -7,6 +7,7 @@ mod render;
 mod rotate;
 mod run;
 mod status;
+mod waiting;
 
 use std::path::PathBuf;
 

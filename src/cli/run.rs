@@ -105,6 +105,7 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
             session,
             session_options,
             metrics: metrics.clone(),
+            user_metrics: options.user_metrics,
             waits: Waits {
                 consistency_window: options.consistency_window,
                 probe_interval: options.probe_interval,

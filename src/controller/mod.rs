@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod schedule;
 mod sweep;
+mod urgency;
 
 pub use context::{Clock, Context};
 pub use coverage::Coverage;

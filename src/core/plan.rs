@@ -220,7 +220,8 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
 /// are left aside.
 pub fn leaves_alone(desired: &Desired, observed: &Observed) -> bool {
     let mut plan = Plan::new();
-    let Some(user) = identity::plan_user(desired, observed, &mut plan) else {
+    // The time is that of an adoption, which would be something to do.
+    let Some(user) = identity::plan_user(desired, observed, Timestamp::MIN, &mut plan) else {
         return false;
     };
     policies::plan_policies(desired, observed, user, &mut plan);

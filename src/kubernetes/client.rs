@@ -65,6 +65,11 @@ impl Kubernetes for KubeClient {
         self.secrets.of(uid)
     }
 
+    fn secret_has_changed(&self, uid: &str, name: &str, since: &str) -> bool {
+        // The watch may be behind our own write.
+        self.secrets.version(uid, name).is_none_or(|version| version > since.parse().unwrap_or_default())
+    }
+
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>> {
         let reference = UserRef::of(&user.metadata);
         let patch = json!({

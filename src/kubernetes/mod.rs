@@ -59,6 +59,10 @@ pub trait Kubernetes: Send + Sync {
     async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()>;
     /// The names of the Secrets that the user controls, as far as the watch has seen them: a hint for live reads.
     fn secret_names_of(&self, uid: &str) -> Vec<String>;
+    /// Whether the watch has seen that Secret of the user go or change since that version: a hint, for the order of looks.
+    fn secret_has_changed(&self, _uid: &str, _name: &str, _since: &str) -> bool {
+        false
+    }
     /// Sets the finalizers of the very resource version that was read; answers the new one.
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>>;
     /// Applies the status to the very resource version that was looked at, so that a leader of yesterday does not speak

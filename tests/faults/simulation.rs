@@ -45,6 +45,7 @@ pub fn context(
             outside.clone(),
         )),
         coverage: Arc::new(Coverage::default()),
+        users: None,
         memory: Arc::new(Memory::default()),
         metrics: Arc::new(Metrics::default()),
         waits: Waits::default(),

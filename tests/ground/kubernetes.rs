@@ -52,6 +52,24 @@ pub struct Kubernetes {
     _ports: Vec<Port>,
 }
 
+/// What a control plane is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The group of users whose reads are in the audit log beside everybody's writes.
+    pub audited_reads: Option<String>,
+    /// The size that etcd's database may reach.
+    pub etcd_bytes: u64,
+    /// How many requests a second kube-controller-manager may make.
+    pub manager_requests_per_second: u32,
+}
+
+impl Default for Options {
+    /// The programs' own defaults.
+    fn default() -> Self {
+        Self { audited_reads: None, etcd_bytes: 2 << 30, manager_requests_per_second: 20 }
+    }
+}
+
 /// A write that the API server has recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
@@ -71,6 +89,14 @@ impl Kubernetes {
     /// # Errors
     /// Where one of the programs does not come up; with the end of its log.
     pub async fn start(programs: &Programs, folder: &Path) -> Result<Self> {
+        Self::start_with(programs, folder, &Options::default()).await
+    }
+
+    /// The same, for more than tests ask of it.
+    ///
+    /// # Errors
+    /// Where one of the programs does not come up; with the end of its log.
+    pub async fn start_with(programs: &Programs, folder: &Path, options: &Options) -> Result<Self> {
         let (client, peer, secure) = (Port::free()?, Port::free()?, Port::free()?);
         let path = |name: &str| folder.join(name);
         let text = |name: &str| path(name).display().to_string();
@@ -79,7 +105,8 @@ impl Kubernetes {
         let (private, public) = signing_key()?;
         fs::write(path("service-accounts.key"), private)?;
         fs::write(path("service-accounts.pub"), public)?;
-        fs::write(path("audit-policy.yaml"), AUDIT_POLICY)?;
+        let reads = options.audited_reads.iter().map(|group| format!("{AUDIT_READS}  userGroups: [\"{group}\"]\n"));
+        fs::write(path("audit-policy.yaml"), AUDIT_POLICY.to_owned() + &reads.collect::<String>())?;
         fs::write(path("audit.log"), "")?;
         let spec = |program: &str, args: Vec<String>| {
             let (binary, leading) = programs.command(program);
@@ -93,6 +120,7 @@ impl Kubernetes {
                 format!("--advertise-client-urls={}", client.http()),
                 format!("--listen-peer-urls={}", peer.http()),
                 "--unsafe-no-fsync".to_owned(),
+                format!("--quota-backend-bytes={}", options.etcd_bytes),
             ],
         )
         .spawn()?;
@@ -111,6 +139,8 @@ impl Kubernetes {
                 "--service-cluster-ip-range=10.96.0.0/24".to_owned(),
                 format!("--audit-policy-file={}", text("audit-policy.yaml")),
                 format!("--audit-log-path={}", text("audit.log")),
+                // In MiB: a log that is put aside half-way would be counted by halves.
+                "--audit-log-maxsize=100000".to_owned(),
             ],
         );
         let mut apiserver = apiserver_spec.spawn()?;
@@ -143,6 +173,8 @@ impl Kubernetes {
                 "--leader-elect=false".to_owned(),
                 "--secure-port=0".to_owned(),
                 format!("--controllers={CONTROLLERS}"),
+                format!("--kube-api-qps={}", options.manager_requests_per_second),
+                format!("--kube-api-burst={}", options.manager_requests_per_second * 2),
             ],
         )
         .spawn()?;
@@ -278,6 +310,7 @@ impl Access {
         let entries = log.lines().filter_map(|line| serde_json::from_str::<AuditEvent>(line).ok());
         Ok(entries
             .filter(|event| event.user.username == user && event.object.namespace == namespace)
+            .filter(|event| !["get", "list", "watch"].contains(&event.verb.as_str()))
             .filter(|event| !["events", "leases"].contains(&event.object.resource.as_str()))
             .map(|event| Write {
                 verb: event.verb,
@@ -329,6 +362,11 @@ omitStages: [RequestReceived]
 rules:
 - level: Metadata
   verbs: [create, update, patch, delete]
+";
+
+const AUDIT_READS: &str = "\
+- level: Metadata
+  verbs: [get, list, watch]
 ";
 
 /// Those that the operator's users meet: without the garbage collector, owner references would be untested.

@@ -1,6 +1,7 @@
 //! The test ground: a real Kubernetes control plane, moto as AWS, a recording proxy between, and the operator's own
 //! process. Tests and developers' commands stand on it.
 
+pub mod bench;
 pub mod cache;
 pub mod double;
 pub mod folders;

@@ -1,6 +1,7 @@
 //! Developers' commands: `cargo xtask <verb>`.
 #![allow(clippy::print_stdout, reason = "these commands speak to people")]
 
+mod bench;
 mod cluster;
 mod crds;
 mod demo;
@@ -47,6 +48,16 @@ enum Verb {
     },
     /// Run the fault suite at full length and print its table; or one run of it again.
     Faults(faults::Options),
+    /// Measure memory, calls and time at 100, 1,000 and 10,000 users, and write the documentation's table and charts.
+    Bench(bench::Options),
+    /// A strict double of AWS, for `bench`.
+    #[command(hide = true)]
+    Double {
+        /// Which account, from 1 to 9.
+        number: u8,
+        /// How many users there will be at most.
+        users: usize,
+    },
     /// Change the core in every small way, and see that the tests notice. Takes hours; a shard takes less.
     Mutants(mutants::Options),
     /// A Kubernetes and an AWS server to play with.
@@ -71,6 +82,8 @@ async fn main() -> ExitCode {
             Verb::Demo { partition, kubeconfig } => demo::run(partition, kubeconfig).await,
             Verb::Test { args } => test::run(&args).await,
             Verb::Faults(options) => faults::run(&options).await,
+            Verb::Bench(options) => bench::run(options).await,
+            Verb::Double { number, users } => ground::bench::account::serve(number, users).await,
             Verb::Mutants(options) => mutants::run(&options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Upgrade(options) => upgrade::run(&options).await,
@@ -111,8 +124,13 @@ async fn build_operator() -> Result<PathBuf> {
 
 /// Builds the operator with these arguments; the path of its binary.
 async fn build_binary(cargo: &mut Command, args: &[&str]) -> Result<PathBuf> {
+    build_target(cargo, "s3-access-operator", "s3-access-operator", args).await
+}
+
+/// Builds a binary of a package with these arguments; its path.
+async fn build_target(cargo: &mut Command, package: &str, binary: &str, args: &[&str]) -> Result<PathBuf> {
     let output = cargo
-        .args(["build", "--locked", "--package", "s3-access-operator", "--message-format=json-render-diagnostics"])
+        .args(["build", "--locked", "--message-format=json-render-diagnostics", "--package", package, "--bin", binary])
         .args(args)
         .stderr(std::process::Stdio::inherit())
         .output()
