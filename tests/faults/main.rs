@@ -29,6 +29,7 @@ mod judge;
 mod mistakes;
 mod outside;
 mod real;
+mod restarts;
 mod scenarios;
 mod simulation;
 mod snapshot;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::NAMESPACE;
 use crate::outside::{CLUSTER_ID, Outside, State};
+use crate::restarts;
 use crate::simulation::{RESYNC, Simulation};
 
 /// Something that happens.
@@ -40,9 +41,9 @@ pub enum End {
 pub const USER: &str = "reports-app";
 pub const SECRET: &str = "reports-s3";
 const NAME: &str = "reports";
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
+pub const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// Longer than two overlaps and the grace after them.
-const ROTATION: SignedDuration = SignedDuration::from_hours(2);
+pub const ROTATION: SignedDuration = SignedDuration::from_hours(2);
 
 /// A small valid spec, with another field.
 pub fn spec(extra: Value) -> Value {
@@ -70,11 +71,11 @@ fn rich() -> Value {
 }
 
 impl Simulation {
-    fn create(&mut self, spec: &Value) {
+    pub fn create(&mut self, spec: &Value) {
         self.outside.with(|state| state.cluster.create_user(state.now, NAME, spec));
     }
 
-    fn created(&mut self) {
+    pub fn created(&mut self) {
         self.create(&spec(json!({})));
         self.run(HOUR);
     }
@@ -83,7 +84,7 @@ impl Simulation {
         self.outside.with(|state| state.cluster.edit_user(NAME, edit));
     }
 
-    fn respec(&mut self, spec: &Value) {
+    pub fn respec(&mut self, spec: &Value) {
         self.edit(|user| user.spec = serde_json::from_value(spec.clone()).unwrap());
     }
 
@@ -93,7 +94,7 @@ impl Simulation {
         });
     }
 
-    fn rotate(&mut self) {
+    pub fn rotate(&mut self) {
         let now = self.outside.now().to_string();
         self.annotate(annotations::ROTATE, &now);
     }
@@ -551,4 +552,8 @@ pub const ALL: &[Scenario] = &[
         act: refused,
         end: End::Refused("ForeignSecret"),
     },
+    restarts::FIRST_KEY,
+    restarts::ROTATED,
+    restarts::LOST,
+    restarts::NAMED_IN_THE_OVERLAP,
 ];
