@@ -19,6 +19,9 @@ pub enum ConditionType {
     AccessKeySynced,
     /// The Secret holds that key.
     SecretSynced,
+    /// The workloads that the spec names have been asked to restart since the key was replaced. Ready does not depend on
+    /// it, and it is there only where the spec names any.
+    WorkloadsRestarted,
 }
 
 impl ConditionType {
@@ -32,6 +35,7 @@ impl ConditionType {
             Self::PolicySynced => "PolicySynced",
             Self::AccessKeySynced => "AccessKeySynced",
             Self::SecretSynced => "SecretSynced",
+            Self::WorkloadsRestarted => "WorkloadsRestarted",
         }
     }
 }

@@ -15,7 +15,7 @@ use s3_access_user::duration_schema;
 pub use s3_access_user::{
     AccessGrant, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference, DeletionPolicy, PolicyPreset,
     PolicySpec, PolicyType, RetiringKey, RotationSpec, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus,
-    SecretFormat, SecretSpec,
+    SecretFormat, SecretSpec, Workload, WorkloadKind,
 };
 
 /// The API group of every custom resource.
