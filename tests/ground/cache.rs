@@ -15,6 +15,7 @@ use crate::repository;
 /// The version that the API server reports; the module versions are in `tests/cluster/go.mod`.
 const KUBERNETES: &str = "v1.36.3";
 const CARGO_MUTANTS: &str = "27.1.0";
+const CARGO_CYCLONEDX: &str = "0.5.9";
 
 /// Etcd, kube-apiserver, kube-controller-manager and kubectl.
 #[derive(Clone, Debug)]
@@ -89,13 +90,25 @@ async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &
 /// # Errors
 /// Where the build fails.
 pub async fn cargo_mutants() -> Result<PathBuf> {
-    let folder = root()?.join(format!("tools/cargo-mutants-{CARGO_MUTANTS}"));
+    cargo_install("cargo-mutants", CARGO_MUTANTS).await
+}
+
+/// cargo-cyclonedx, which writes the image's bill of materials; the folder of its binary.
+///
+/// # Errors
+/// Where the build fails.
+pub async fn cargo_cyclonedx() -> Result<PathBuf> {
+    cargo_install("cargo-cyclonedx", CARGO_CYCLONEDX).await
+}
+
+async fn cargo_install(name: &str, version: &str) -> Result<PathBuf> {
+    let folder = root()?.join(format!("tools/{name}-{version}"));
     let _lock = lock(&folder).await?;
-    if !folder.join("bin/cargo-mutants").is_file() {
-        let package = format!("cargo-mutants@{CARGO_MUTANTS}");
+    if !folder.join("bin").join(name).is_file() {
+        let package = format!("{name}@{version}");
         run(Command::new(which("cargo")?).args(["install", "--locked", "--debug", &package, "--root"]).arg(&folder))
             .await
-            .context("installing cargo-mutants")?;
+            .with_context(|| format!("installing {name}"))?;
     }
     Ok(folder.join("bin"))
 }

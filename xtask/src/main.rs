@@ -5,6 +5,7 @@ mod cluster;
 mod crds;
 mod demo;
 mod faults;
+mod image;
 mod mutants;
 mod release;
 mod test;
@@ -52,6 +53,8 @@ enum Verb {
     Cluster(cluster::Verb),
     /// Build the binary that is shipped, one static file, and print its path and size.
     Release,
+    /// Build the container image that is shipped, without a container engine, and print its digest and size.
+    Image(image::Options),
     /// Write the CustomResourceDefinitions to crds/.
     Crds {
         /// Write nothing; fail where they differ.
@@ -70,6 +73,7 @@ async fn main() -> ExitCode {
             Verb::Mutants(options) => mutants::run(&options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Release => release::run().await,
+            Verb::Image(options) => image::run(&options).await,
             Verb::Crds { check } => crds::run(check).await,
         }
     };
@@ -106,12 +110,17 @@ async fn build_operator() -> Result<PathBuf> {
 
 /// Builds the operator with these arguments; the path of its binary.
 async fn build_binary(cargo: &mut Command, args: &[&str]) -> Result<PathBuf> {
-    let output = cargo
-        .args(["build", "--locked", "--package", "s3-access-operator", "--message-format=json-render-diagnostics"])
-        .args(args)
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .await?;
+    executable(
+        cargo
+            .args(["build", "--locked", "--package", "s3-access-operator", "--message-format=json-render-diagnostics"])
+            .args(args),
+    )
+    .await
+}
+
+/// Runs a build that tells in JSON what it makes; the path of its binary.
+async fn executable(cargo: &mut Command) -> Result<PathBuf> {
+    let output = cargo.stderr(std::process::Stdio::inherit()).output().await?;
     ensure!(output.status.success(), "cargo build ended with {}", output.status);
     let messages = String::from_utf8(output.stdout)?;
     let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -122,6 +131,13 @@ async fn build_binary(cargo: &mut Command, args: &[&str]) -> Result<PathBuf> {
 /// The cargo that runs this, in the repository's root.
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(ground::repository()).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// The compiler that cargo uses, in the repository's root.
+fn rustc() -> Command {
+    let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     command.current_dir(ground::repository()).stdin(std::process::Stdio::null()).kill_on_drop(true);
     command
 }
