@@ -439,8 +439,16 @@ fn the_yaml_of_the_readme_is_right() {
 /// A relative link of the documentation leads to a file.
 #[test]
 fn the_links_of_the_documentation_lead_somewhere() {
-    let documents =
-        ["README.md", "deploy/iam/README.md", "deploy/docs/access-levels.md", "deploy/docs/secret-formats.md"];
+    let documents = [
+        "README.md",
+        "deploy/iam/README.md",
+        "deploy/chart/README.md",
+        "deploy/docs/access-levels.md",
+        "deploy/docs/alerts.md",
+        "deploy/docs/gitops.md",
+        "deploy/docs/helm.md",
+        "deploy/docs/secret-formats.md",
+    ];
     for document in documents {
         let text = read(document);
         let folder = root().join(document).parent().unwrap().to_path_buf();

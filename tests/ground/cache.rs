@@ -66,7 +66,19 @@ pub async fn versitygw() -> Result<PathBuf> {
 }
 
 /// A package of the Go module in `source`, built where it is not there yet; the binary.
-async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &str) -> Result<PathBuf> {
+pub(crate) async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &str) -> Result<PathBuf> {
+    go_build_tagged(what, name, source, flags, "", package).await
+}
+
+/// The same, with build tags.
+pub(crate) async fn go_build_tagged(
+    what: &str,
+    name: &str,
+    source: &Path,
+    flags: &str,
+    tags: &str,
+    package: &str,
+) -> Result<PathBuf> {
     let binary = root()?.join(name);
     let _lock = lock(&binary).await?;
     if !binary.is_file() {
@@ -75,7 +87,7 @@ async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &
         run(Command::new(which("go")?)
             .current_dir(source)
             .env("CGO_ENABLED", "0")
-            .args(["build", "-mod=readonly", "-ldflags", flags, "-o"])
+            .args(["build", "-mod=readonly", "-tags", tags, "-ldflags", flags, "-o"])
             .arg(&part)
             .arg(package))
         .await
@@ -83,6 +95,21 @@ async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &
         fs::rename(&part, &binary)?;
     }
     Ok(binary)
+}
+
+/// The folder of a module that the Go module in `source` requires, by its checksum.
+pub(crate) async fn go_module(source: &Path, module: &str) -> Result<PathBuf> {
+    let output = Command::new(which("go")?)
+        .current_dir(source)
+        .args(["mod", "download", "-json", module])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "go mod download {module}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    let answer: serde_json::Value = serde_json::from_str(&text)?;
+    answer["Dir"].as_str().map(PathBuf::from).with_context(|| format!("go knows no folder of {module}: {text}"))
 }
 
 /// cargo-mutants, in the version that `cargo xtask mutants` is made for; the folder of its binary.
@@ -167,7 +194,7 @@ async fn lock(target: &Path) -> Result<File> {
     tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?.context("locking the cache")
 }
 
-fn key(files: &[&Path]) -> Result<String> {
+pub(crate) fn key(files: &[&Path]) -> Result<String> {
     let mut hasher = Sha256::new();
     hasher.update(std::env::consts::ARCH);
     for file in files {

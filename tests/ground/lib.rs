@@ -13,6 +13,7 @@ pub mod ports;
 pub mod processes;
 pub mod proxy;
 pub mod stand;
+pub mod tools;
 pub mod versitygw;
 pub mod wait;
 

@@ -3,11 +3,21 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
+use ground::tools::{HELM_DOCS, Tool, tool};
 use tokio::process::Command;
 
 use crate::build_operator;
 
 const FILES: [&str; 2] = ["crds/s3access.dev_s3accessclasses.yaml", "crds/s3access.dev_s3accessusers.yaml"];
+/// What the chart and the OLM bundle cannot read outside their own folders: the copy, and what it is made from.
+const COPIES: [(&str, &str); 6] = [
+    ("deploy/chart/files/crds/s3access.dev_s3accessclasses.yaml", FILES[0]),
+    ("deploy/chart/files/crds/s3access.dev_s3accessusers.yaml", FILES[1]),
+    ("deploy/olm/manifests/s3access.dev_s3accessclasses.yaml", FILES[0]),
+    ("deploy/olm/manifests/s3access.dev_s3accessusers.yaml", FILES[1]),
+    ("deploy/chart/files/admission.yaml", "deploy/admission.yaml"),
+    ("deploy/chart/files/dashboard.json", "deploy/dashboards/s3-access-operator.json"),
+];
 const HEAD: &str = "# Written by `cargo xtask crds` from src/api; CI fails where the two differ.\n";
 
 pub(crate) async fn run(check: bool) -> Result<()> {
@@ -23,6 +33,22 @@ pub(crate) async fn run(check: bool) -> Result<()> {
         } else {
             fs::write(&path, wanted).with_context(|| format!("writing {file}"))?;
         }
+    }
+    for (copy, original) in COPIES {
+        let read =
+            |file: &str| fs::read_to_string(ground::repository().join(file)).with_context(|| format!("reading {file}"));
+        let wanted = read(original)?;
+        if check {
+            ensure!(wanted == read(copy)?, "{copy} is not {original}: run `cargo xtask crds`");
+        } else {
+            fs::write(ground::repository().join(copy), wanted).with_context(|| format!("writing {copy}"))?;
+        }
+    }
+    // Whether it is up to date, the tests of the chart see.
+    if !check {
+        let chart = ground::repository().join("deploy/chart");
+        let status = Command::new(tool(Tool::HelmDocs).await?).args(HELM_DOCS).current_dir(chart).status().await?;
+        ensure!(status.success(), "helm-docs ended with {status}");
     }
     Ok(())
 }

@@ -55,7 +55,7 @@ enum Verb {
     Release,
     /// Build the container image that is shipped, without a container engine, and print its digest and size.
     Image(image::Options),
-    /// Write the CustomResourceDefinitions to crds/.
+    /// Write the CustomResourceDefinitions to crds/, and what the chart and the OLM bundle have copies of.
     Crds {
         /// Write nothing; fail where they differ.
         #[arg(long)]
