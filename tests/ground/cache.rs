@@ -65,6 +65,36 @@ pub async fn versitygw() -> Result<PathBuf> {
     go_build("versitygw from its Go modules: about a minute on two cores", &name, &source, "-s -w", package).await
 }
 
+/// What a node runs beside the kubelet: containerd with its shim and client, plugins for the pods' network, and the
+/// program in the test's own pods, as `tests/node/go.mod` pins them; the folder of the binaries.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub async fn node() -> Result<PathBuf> {
+    let source = repository().join("tests/node");
+    let files = ["go.mod", "go.sum", "workload/main.go"].map(|file| source.join(file));
+    let folder = root()?.join(format!("node-{}", key(&files.each_ref().map(PathBuf::as_path))?));
+    let _lock = lock(&folder).await?;
+    if !folder.is_dir() {
+        eprintln!(
+            "building containerd and the pods' network from their Go modules: about two minutes on two cores, once"
+        );
+        let part = folder.with_extension("part");
+        run(Command::new(which("go")?)
+            .current_dir(&source)
+            .env("CGO_ENABLED", "0")
+            // Snapshotters that no test uses, and that need C libraries or big dependencies.
+            .args(["build", "-mod=readonly", "-tags", "no_btrfs no_devmapper no_zfs", "-ldflags", "-s -w", "-o"])
+            // The slash has Go make a folder of them.
+            .arg(format!("{}/", part.display()))
+            .args(["tool", "./workload"]))
+        .await
+        .context("building tests/node")?;
+        fs::rename(&part, &folder)?;
+    }
+    Ok(folder)
+}
+
 /// A package of the Go module in `source`, built where it is not there yet; the binary.
 pub(crate) async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &str) -> Result<PathBuf> {
     go_build_tagged(what, name, source, flags, "", package).await

@@ -39,12 +39,29 @@ pub struct Access {
     pub kubectl: (PathBuf, Vec<String>),
 }
 
+/// From where a control plane is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// From this machine, at a port that is free.
+    Loopback,
+    /// From pods too, at the address of the Service `kubernetes`, which the network namespace must have: so no proxy is
+    /// needed. With a scheduler, and the controllers that pods on a node need.
+    Pods,
+}
+
+/// The address of the Service `kubernetes`.
+pub const SERVICE: &str = "10.96.0.1";
+/// The node that may register where pods are to run.
+pub const NODE: &str = "node";
+
 /// A running control plane; dropping it ends it.
 #[derive(Debug)]
 pub struct Kubernetes {
     access: Access,
     apiserver_spec: Spec,
+    kubelet_kubeconfig: PathBuf,
     // Ended in this order: clients before servers.
+    _scheduler: Option<Process>,
     _manager: Process,
     apiserver: Process,
     _etcd: Process,
@@ -70,11 +87,23 @@ impl Kubernetes {
     /// # Errors
     /// Where one of the programs does not come up; with the end of its log.
     pub async fn start(programs: &Programs, folder: &Path) -> Result<Self> {
+        Self::reached(programs, folder, Reach::Loopback).await
+    }
+
+    /// The same, reached from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Kubernetes::start`].
+    pub async fn reached(programs: &Programs, folder: &Path, reach: Reach) -> Result<Self> {
         let (client, peer, secure) = (Port::free()?, Port::free()?, Port::free()?);
+        let for_pods = reach == Reach::Pods;
         let path = |name: &str| folder.join(name);
         let text = |name: &str| path(name).display().to_string();
-        let token = random_token()?;
-        fs::write(path("tokens.csv"), format!("{token},admin,admin,\"system:masters\"\n"))?;
+        let (token, kubelet_token) = (random_token()?, random_token()?);
+        let tokens = format!(
+            "{token},admin,admin,\"system:masters\"\n{kubelet_token},system:node:{NODE},node,\"system:nodes\"\n"
+        );
+        fs::write(path("tokens.csv"), tokens)?;
         let (private, public) = signing_key()?;
         fs::write(path("service-accounts.key"), private)?;
         fs::write(path("service-accounts.pub"), public)?;
@@ -95,25 +124,37 @@ impl Kubernetes {
             ],
         )
         .spawn()?;
+        let (server, addresses) = if for_pods {
+            let addresses = vec![
+                "--bind-address=0.0.0.0".to_owned(),
+                format!("--advertise-address={SERVICE}"),
+                "--secure-port=443".to_owned(),
+                "--enable-admission-plugins=NodeRestriction".to_owned(),
+                // There is no name server.
+                "--kubelet-preferred-address-types=InternalIP".to_owned(),
+            ];
+            (format!("https://{SERVICE}"), addresses)
+        } else {
+            let addresses = vec!["--bind-address=127.0.0.1".to_owned(), format!("--secure-port={}", secure.number())];
+            (format!("https://127.0.0.1:{}", secure.number()), addresses)
+        };
         let apiserver_spec = spec(
             "kube-apiserver",
             vec![
                 format!("--etcd-servers={}", client.http()),
                 format!("--cert-dir={}", text("certificates")),
-                format!("--secure-port={}", secure.number()),
-                "--bind-address=127.0.0.1".to_owned(),
                 format!("--service-account-key-file={}", text("service-accounts.pub")),
                 format!("--service-account-signing-key-file={}", text("service-accounts.key")),
                 "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
                 format!("--token-auth-file={}", text("tokens.csv")),
-                "--authorization-mode=RBAC".to_owned(),
+                format!("--authorization-mode={}", if for_pods { "Node,RBAC" } else { "RBAC" }),
                 "--service-cluster-ip-range=10.96.0.0/24".to_owned(),
                 format!("--audit-policy-file={}", text("audit-policy.yaml")),
                 format!("--audit-log-path={}", text("audit.log")),
             ],
-        );
+        )
+        .args(addresses);
         let mut apiserver = apiserver_spec.spawn()?;
-        let server = format!("https://127.0.0.1:{}", secure.number());
         let certificate = path("certificates/apiserver.crt");
         eventually("the API server's certificate", START, async || {
             etcd.ensure_running()?;
@@ -124,6 +165,8 @@ impl Kubernetes {
         .await?;
         let kubeconfig = path("admin.kubeconfig");
         write_kubeconfig(&kubeconfig, &server, &fs::read(&certificate)?, &token)?;
+        let kubelet_kubeconfig = path("kubelet.kubeconfig");
+        write_kubeconfig(&kubelet_kubeconfig, &server, &fs::read(&certificate)?, &kubelet_token)?;
         let access = Access { kubeconfig, audit_log: path("audit.log"), server, kubectl: programs.command("kubectl") };
         let admin = access.client().await?;
         eventually("the API server", START, async || {
@@ -141,10 +184,19 @@ impl Kubernetes {
                 format!("--service-account-private-key-file={}", text("service-accounts.key")),
                 "--leader-elect=false".to_owned(),
                 "--secure-port=0".to_owned(),
-                format!("--controllers={CONTROLLERS}"),
+                format!("--root-ca-file={}", certificate.display()),
+                format!("--controllers={CONTROLLERS}{}", if for_pods { CONTROLLERS_FOR_PODS } else { "" }),
             ],
         )
         .spawn()?;
+        let scheduler = for_pods.then(|| {
+            let args = vec![
+                format!("--kubeconfig={}", access.kubeconfig.display()),
+                "--leader-elect=false".to_owned(),
+                "--secure-port=0".to_owned(),
+            ];
+            spec("kube-scheduler", args).spawn()
+        });
         eventually("the default service account", START, async || {
             manager.ensure_running()?;
             Api::<ServiceAccount>::namespaced(admin.clone(), "default").get("default").await?;
@@ -154,6 +206,8 @@ impl Kubernetes {
         Ok(Self {
             access,
             apiserver_spec,
+            kubelet_kubeconfig,
+            _scheduler: scheduler.transpose()?,
             _manager: manager,
             apiserver,
             _etcd: etcd,
@@ -183,6 +237,12 @@ impl Kubernetes {
             Ok(())
         })
         .await
+    }
+
+    /// The kubeconfig of the kubelet of [`NODE`].
+    #[must_use]
+    pub fn kubelet_kubeconfig(&self) -> &Path {
+        &self.kubelet_kubeconfig
     }
 
     /// How to talk to it.
@@ -309,6 +369,10 @@ rules:
 /// Those that the operator's users meet: without the garbage collector, owner references would be untested.
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
 serviceaccount-token-controller,deployment-controller,replicaset-controller,validatingadmissionpolicy-status-controller";
+
+/// Beside those: a node gets rid of its taint, and pods get the API server's certificate, only by theirs.
+const CONTROLLERS_FOR_PODS: &str = ",node-lifecycle-controller,root-ca-certificate-publisher-controller,\
+pod-garbage-collector-controller,disruption-controller,clusterrole-aggregation-controller";
 
 fn write_kubeconfig(path: &Path, server: &str, certificate: &[u8], token: &str) -> Result<()> {
     let cluster = BTreeMap::from([

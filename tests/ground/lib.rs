@@ -7,6 +7,8 @@ pub mod double;
 pub mod folders;
 pub mod kubernetes;
 pub mod moto;
+pub mod namespaces;
+pub mod node;
 pub mod oci;
 pub mod operator;
 pub mod ports;

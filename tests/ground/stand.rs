@@ -171,7 +171,10 @@ impl Stand {
 }
 
 /// The operator's own IAM policy, as shipped.
-fn shipped_policy(partition: Partition) -> Result<String> {
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn shipped_policy(partition: Partition) -> Result<String> {
     shipped(partition.name())
 }
 

@@ -7,6 +7,7 @@ mod demo;
 mod faults;
 mod image;
 mod mutants;
+mod node;
 mod release;
 mod test;
 
@@ -40,6 +41,9 @@ enum Verb {
     },
     /// Run every test; the last line counts them.
     Test {
+        /// Only those on a real node, and fail where this machine cannot run one; else they are skipped there.
+        #[arg(long)]
+        node: bool,
         /// For `cargo test`, such as the name of one test.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
@@ -68,7 +72,7 @@ async fn main() -> ExitCode {
     let work = async {
         match Cli::parse().verb {
             Verb::Demo { partition, kubeconfig } => demo::run(partition, kubeconfig).await,
-            Verb::Test { args } => test::run(&args).await,
+            Verb::Test { node, args } => test::run(node, &args).await,
             Verb::Faults(options) => faults::run(&options).await,
             Verb::Mutants(options) => mutants::run(&options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
