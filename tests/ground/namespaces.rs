@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::folders::Folder;
+use crate::folders::{Folder, is_owned, root};
 use crate::kubernetes::SERVICE;
 use crate::processes::which;
 
@@ -57,6 +57,7 @@ pub fn missing() -> Option<String> {
 /// Where it cannot be started.
 pub fn run_inside(variables: &[(&str, &OsStr)]) -> Result<ExitStatus> {
     let folder = Folder::create("node")?;
+    sweep()?;
     let status = Command::new("setpriv")
         // Whoever kills this kills that, and with the first process of its namespace the kernel ends all others.
         .args(["--pdeathsig", "KILL", "--", "unshare"])
@@ -121,6 +122,20 @@ fn cgroup_folders(name: &str) -> Vec<PathBuf> {
     }
     let hierarchies = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
     hierarchies.filter(|path| path.join("cgroup.procs").exists()).map(|path| path.join(name)).collect()
+}
+
+/// Removes the groups of nodes whose owners were killed.
+fn sweep() -> Result<()> {
+    for hierarchy in cgroup_folders("") {
+        for entry in fs::read_dir(hierarchy)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(node) = name.strip_prefix(&cgroup("")).filter(|node| node.starts_with("node-")) else { continue };
+            if !is_owned(&root()?.join(node))? {
+                remove_cgroups(&name);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn remove_cgroups(name: &str) {

@@ -105,6 +105,15 @@ impl Node {
     /// Where containerd refuses it.
     pub async fn load(&self, name: &str, image: Image) -> Result<()> {
         let file = write(&self.folder, name, image)?;
+        self.import(Path::new(&file)).await
+    }
+
+    /// The same with an archive of an image, under the name that it has in there.
+    ///
+    /// # Errors
+    /// Where containerd refuses it.
+    pub async fn import(&self, archive: &Path) -> Result<()> {
+        let file = archive.display().to_string();
         run(ctr(&self.programs, &self.folder, &["images", "import", "--local", "--snapshotter", "native", &file])).await
     }
 }

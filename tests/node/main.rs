@@ -24,7 +24,7 @@ use ground::namespaces;
 use libtest_mimic::{Arguments, Trial};
 use world::World;
 
-/// The static binary of the operator, which is what an image holds; `cargo xtask test` names it.
+/// The static binary of the operator, or the archive of an image of it; `cargo xtask test` names it.
 const OPERATOR: &str = "NODE_OPERATOR";
 /// Set where a machine that runs no node is a failure.
 const REQUIRED: &str = "NODE_REQUIRED";
@@ -75,7 +75,8 @@ fn trials(skipped: Option<&str>) -> Vec<Trial> {
         install::one_helm_install_brings_two_replicas_up_where_pod_security_is_restricted,
         workload::the_sample_workload_prints_its_object,
         workload::two_rotations_under_load_fail_no_request,
-        replicas::invariant_5_a_leader_that_is_killed_while_it_rotates_leaves_one_key_to_the_next,
+        replicas::invariant_5_a_leader_killed_while_it_rotates_leaves_one_key_to_the_next,
+        replicas::invariant_5_a_leader_frozen_while_it_rotates_leaves_one_key_to_the_next,
         install::helm_upgrade_changes_no_key,
         install::helm_uninstall_leaves_the_users_and_an_install_finds_them_again,
     ];

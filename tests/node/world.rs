@@ -49,7 +49,12 @@ impl World {
         let helm = tool(Tool::Helm).await.unwrap();
         let kubernetes = Kubernetes::reached(&cluster, &folder, Reach::Pods).await.unwrap();
         let node = Node::start(&kubernetes, &cluster, &programs, &folder).await.unwrap();
-        node.load(&format!("docker.io/library/{RELEASE}:0.1.0"), operator_image()).await.unwrap();
+        let operator = PathBuf::from(std::env::var_os(crate::OPERATOR).unwrap());
+        if operator.extension().is_some_and(|extension| extension == "tar") {
+            node.import(&operator).await.unwrap();
+        } else {
+            node.load(&format!("docker.io/library/{RELEASE}:0.1.0"), operator_image(&operator)).await.unwrap();
+        }
         let lag = Lag { longest: jiff::SignedDuration::from_secs(LAG), stale_percent: 50 };
         let settings = Settings { credentials: lag, ..Settings::default() };
         let address = namespaces::ADDRESS.parse().unwrap();
@@ -85,7 +90,7 @@ impl World {
         let values = json!({
             "aws": { "endpoints": { "all": self.admin.endpoint }, "credentials": { "existingSecret": "operator-aws" } },
             "defaultClass": { "spec": { "allowedBuckets": ["{namespace}-*"], "allowStatements": true } },
-            "operator": { "consistencyWindow": "10s", "probeInterval": "500ms" },
+            "operator": { "consistencyWindow": "5s", "probeInterval": "500ms" },
         });
         std::fs::write(self.values(), values.to_string()).unwrap();
     }
@@ -161,10 +166,14 @@ impl World {
         log.unwrap_or_else(|error| format!("{error:#}"))
     }
 
+    /// Who holds the Lease: the pod's name, the process's id and the time of its start.
+    pub async fn holder(&self) -> Result<String> {
+        self.kubectl(&["get", "lease", RELEASE, "-n", NAMESPACE, "-o", "jsonpath={.spec.holderIdentity}"]).await
+    }
+
     /// The pod that leads, by its Lease.
     pub async fn leader(&self) -> Result<String> {
-        let holder =
-            self.kubectl(&["get", "lease", RELEASE, "-n", NAMESPACE, "-o", "jsonpath={.spec.holderIdentity}"]).await?;
+        let holder = self.holder().await?;
         let pods: Vec<String> = self.operators().await.iter().map(ResourceExt::name_any).collect();
         let leads = pods.iter().find(|pod| holder.starts_with(pod.as_str()));
         leads.cloned().with_context(|| format!("the Lease's holder is {holder:?}, and pods are {pods:?}"))
@@ -237,9 +246,8 @@ pub fn key_in(secret: &Secret) -> String {
 }
 
 /// As the one that is shipped, around the binary that the other tests run: linked statically, not optimised.
-fn operator_image() -> ground::oci::Image {
-    let binary = std::env::var_os(crate::OPERATOR).unwrap();
-    let mut image = unpacked(RELEASE, std::fs::read(Path::new(&binary)).unwrap());
+fn operator_image(binary: &Path) -> ground::oci::Image {
+    let mut image = unpacked(RELEASE, std::fs::read(binary).unwrap());
     let bytes = authorities::pem().into_bytes();
     image.files.push(Content { path: authorities::PATH.to_owned(), mode: 0o644, bytes });
     image

@@ -16,7 +16,7 @@ use crate::release::{Architecture, build};
 const NAME: &str = "s3-access-operator";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Options {
     /// Only these architectures [default: those that this machine can build for, and it says which it cannot]
     #[arg(long, value_delimiter = ',')]
@@ -26,11 +26,13 @@ pub(crate) struct Options {
     verify: bool,
 }
 
-pub(crate) async fn run(options: &Options) -> Result<()> {
+/// Builds it; the archive.
+pub(crate) async fn run(options: &Options) -> Result<PathBuf> {
     let architectures = options.architectures().await?;
     let root = ground::repository();
     let origin = Origin::of(&root).await?;
     let to = root.join("target/image");
+    let file = to.join(archive_name());
     let digest = make(&architectures, &origin, &root, &root.join("target"), &to).await?;
     if options.verify {
         println!("building it again from another folder: that takes as long as a first build");
@@ -42,7 +44,11 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         ensure!(digest == again, "two builds differ: {digest} here and {again} from a copy in another folder");
         println!("reproducible: both builds have the digest {digest}");
     }
-    Ok(())
+    Ok(file)
+}
+
+fn archive_name() -> String {
+    format!("{NAME}-{VERSION}.tar")
 }
 
 impl Options {
@@ -133,8 +139,8 @@ async fn make(
         });
     }
     let layout = to.join("layout");
-    let (digest, written) = write_layout(&layout, &format!("{NAME}:{VERSION}"), &images)?;
-    let file = to.join(format!("{NAME}-{VERSION}.tar"));
+    let (digest, written) = write_layout(&layout, &format!("docker.io/library/{NAME}:{VERSION}"), &images)?;
+    let file = to.join(archive_name());
     archive(&layout, &file)?;
     println!("{}: {digest}", file.display());
     for one in written {

@@ -44,6 +44,9 @@ enum Verb {
         /// Only those on a real node, and fail where this machine cannot run one; else they are skipped there.
         #[arg(long)]
         node: bool,
+        /// There, run the image that `cargo xtask image` builds, instead of the build that the other tests run.
+        #[arg(long, requires = "node")]
+        shipped: bool,
         /// For `cargo test`, such as the name of one test.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
@@ -72,12 +75,12 @@ async fn main() -> ExitCode {
     let work = async {
         match Cli::parse().verb {
             Verb::Demo { partition, kubeconfig } => demo::run(partition, kubeconfig).await,
-            Verb::Test { node, args } => test::run(node, &args).await,
+            Verb::Test { node, shipped, args } => test::run(node, shipped, &args).await,
             Verb::Faults(options) => faults::run(&options).await,
             Verb::Mutants(options) => mutants::run(&options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Release => release::run().await,
-            Verb::Image(options) => image::run(&options).await,
+            Verb::Image(options) => image::run(&options).await.map(drop),
             Verb::Crds { check } => crds::run(check).await,
         }
     };

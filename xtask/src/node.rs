@@ -7,10 +7,11 @@ use ground::tools::{Tool, tool};
 use ground::{cache, namespaces};
 
 use crate::release::ensure_static;
-use crate::{cargo, executable};
+use crate::{cargo, executable, image};
 
-/// Builds what they need; the operator's binary for an image. Nothing where this machine runs no node, unless it must.
-pub(crate) async fn prepare(required: bool) -> Result<Option<PathBuf>> {
+/// Builds what they need; the operator's binary for an image, or the image that is shipped. Nothing where this machine
+/// runs no node, unless it must.
+pub(crate) async fn prepare(required: bool, shipped: bool) -> Result<Option<PathBuf>> {
     match namespaces::missing() {
         Some(reason) if required => bail!("the node tests cannot run: {reason}"),
         // The tests say so themselves.
@@ -20,6 +21,9 @@ pub(crate) async fn prepare(required: bool) -> Result<Option<PathBuf>> {
     cache::kubernetes().await?;
     cache::node().await?;
     tool(Tool::Helm).await?;
+    if shipped {
+        return image::run(&image::Options::default()).await.map(Some);
+    }
     build_static().await.map(Some)
 }
 

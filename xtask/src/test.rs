@@ -18,8 +18,8 @@ struct Count {
     skipped: usize,
 }
 
-pub(crate) async fn run(only_node: bool, args: &[String]) -> Result<()> {
-    let image = node::prepare(only_node).await?;
+pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Result<()> {
+    let image = node::prepare(only_node, shipped).await?;
     if only_node {
         let mut command = cargo();
         command.args(["test", "--locked", "--test", "node"]).args(args).env("NODE_REQUIRED", "true");
