@@ -11,6 +11,7 @@ mod error;
 mod glance;
 mod leadership;
 mod memory;
+mod news;
 mod observe;
 mod place;
 mod quiet;
@@ -19,6 +20,7 @@ mod report;
 mod run;
 mod schedule;
 mod sweep;
+mod vigil;
 
 pub use context::{Clock, Context};
 pub use coverage::Coverage;
