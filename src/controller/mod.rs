@@ -11,6 +11,7 @@ mod error;
 mod glance;
 mod leadership;
 mod memory;
+mod news;
 mod observe;
 mod place;
 mod preview;
@@ -21,6 +22,7 @@ mod run;
 mod schedule;
 mod sweep;
 mod urgency;
+mod vigil;
 
 pub use context::{Clock, Context};
 pub use coverage::Coverage;
