@@ -54,6 +54,10 @@
 - name: S3ACCESS_CLUSTER_NAME
   value: {{ . | quote }}
 {{- end }}
+{{- with .Values.metrics.perUser }}
+- name: S3ACCESS_USER_METRICS
+  value: {{ . | quote }}
+{{- end }}
 {{- with .Values.watchNamespaces }}
 - name: S3ACCESS_WATCH_NAMESPACES
   value: {{ join "," . | quote }}
