@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
         Err(error) => {
             tracing::error!(%error, "the operator ends");
             eprintln!("s3-access-operator: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -6,7 +6,7 @@ mod conditions;
 mod s3_access_class;
 mod s3_access_user;
 
-pub use conditions::{ConditionType, Reason};
+pub use conditions::{Condition, ConditionType, Reason};
 pub use s3_access_class::{
     AllowedNamespaces, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation, CredentialsSecretRef,
     DEFAULT_CLASS_ANNOTATION, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessClassStatus,
@@ -15,7 +15,7 @@ use s3_access_user::duration_schema;
 pub use s3_access_user::{
     AccessGrant, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference, DeletionPolicy, PolicyPreset,
     PolicySpec, PolicyType, RetiringKey, RotationSpec, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus,
-    SecretFormat, SecretSpec,
+    SecretFormat, SecretSpec, Workload, WorkloadKind,
 };
 
 /// The API group of every custom resource.

@@ -3,13 +3,15 @@
 mod completions;
 mod crd;
 mod doctor;
+mod plan;
 mod render;
 mod rotate;
 mod run;
 mod status;
 mod waiting;
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use k8s_openapi::NamespaceResourceScope;
@@ -35,6 +37,8 @@ enum Command {
     Completions(completions::Options),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
+    /// Print what the operator would do about the S3AccessUsers of a file, without doing it.
+    Plan(Box<plan::Options>),
     /// Print the Secret that an S3AccessUser would get, with a placeholder for the key.
     Render(render::Options),
     /// Show S3AccessUsers, their keys' ages, and why they are not ready.
@@ -84,12 +88,33 @@ pub enum Error {
     /// The Secret cannot be rendered.
     #[error("spec.secret: {0}")]
     Render(#[from] crate::core::secret_data::RenderError),
+    /// What would be done cannot be told.
+    #[error("{user}: {error}")]
+    Plan {
+        /// The S3AccessUser.
+        user: String,
+        /// Why.
+        error: crate::controller::Error,
+    },
+    /// `plan` was asked to tell by its end whether there is something to do.
+    #[error("there is something to do")]
+    ToDo,
+    /// `plan` has found S3AccessUsers that cannot be made.
+    #[error("{0} of the S3AccessUsers are refused or blocked")]
+    Refused(usize),
     /// `doctor` has found what is wrong.
     #[error("{0} of the checks failed")]
     Unwell(usize),
     /// A part of the process ended that must not.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
+}
+
+impl Error {
+    /// What the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::ToDo) { 2 } else { 1 }
+    }
 }
 
 impl Cli {
@@ -103,11 +128,24 @@ impl Cli {
             Command::Doctor(options) => doctor::run(&options).await,
             Command::Completions(options) => completions::print(&options),
             Command::Crd => crd::print(),
+            Command::Plan(options) => plan::run(&options).await,
             Command::Render(options) => render::print(&options),
             Command::Status(options) => status::run(&options).await,
             Command::Rotate(options) => rotate::run(&options).await,
         }
     }
+}
+
+/// A file's text; of standard input for `-`.
+fn read(path: &Path) -> Result<String, Error> {
+    let read = || {
+        if path == Path::new("-") {
+            let mut text = String::new();
+            return std::io::stdin().read_to_string(&mut text).map(|_| text);
+        }
+        std::fs::read_to_string(path)
+    };
+    read().map_err(|error| Error::File { path: path.to_owned(), problem: error.to_string() })
 }
 
 /// The objects of a namespace, by default of the kubeconfig's.

@@ -1,13 +1,13 @@
 //! `render`: the Secret that an S3AccessUser would get, with a placeholder for the key.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Args;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::Error;
+use super::{Error, read};
 use crate::api::{MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretFormat};
 use crate::core::secret_data::{self, Credentials, Target};
 
@@ -68,17 +68,6 @@ fn secret(options: &Options, text: &str) -> Result<String, Error> {
     let secret =
         json!({ "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "stringData": entries });
     Ok(serde_saphyr::to_string(&secret)?)
-}
-
-fn read(path: &Path) -> Result<String, Error> {
-    let read = || {
-        if path == Path::new("-") {
-            let mut text = String::new();
-            return std::io::stdin().read_to_string(&mut text).map(|_| text);
-        }
-        std::fs::read_to_string(path)
-    };
-    read().map_err(|error| Error::File { path: path.to_owned(), problem: error.to_string() })
 }
 
 fn format(text: &str) -> Result<SecretFormat, String> {

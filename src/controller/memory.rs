@@ -1,12 +1,14 @@
 //! What one process remembers between two looks at an S3AccessUser. All of it may be lost at any time: a minted key
 //! that is forgotten is found in IAM, in no Secret, and deleted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use secrecy::SecretString;
 
+use super::schedule::fnv;
+use super::vigil::Vigil;
 use crate::api::S3AccessUserStatus;
 use crate::core::observed::{Minted, Probes};
 
@@ -17,6 +19,8 @@ pub struct Remembered {
     pub minted: Option<(Minted, SecretString)>,
     /// What was seen of new keys at work, by id: one or two, for which a map would be large.
     pub probes: Box<[(String, Probes)]>,
+    /// What was read when nothing but the key was left to wait for.
+    pub vigil: Option<Box<Vigil>>,
     /// How often in a row a look ended short of done.
     pub failures: u32,
     /// The bulk sweep has seen a difference, and no look has read IAM since.
@@ -46,6 +50,8 @@ pub struct Settled {
 #[derive(Debug, Default)]
 pub struct Memory {
     users: Mutex<HashMap<String, Remembered>>,
+    /// Those whom only somebody's action helps.
+    blocked: Mutex<HashSet<u64>>,
     /// Those that are being looked at, each with the newest resource version that the watch has shown meanwhile.
     under_way: Mutex<HashMap<String, u64>>,
 }
@@ -108,8 +114,20 @@ impl Memory {
         change(memory.entry(uid.to_owned()).or_default())
     }
 
+    /// Whether only somebody's action helps the user. Answers how many there are of those.
+    pub fn set_blocked(&self, uid: &str, is_blocked: bool) -> usize {
+        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_blocked {
+            blocked.insert(fnv(uid));
+        } else {
+            blocked.remove(&fnv(uid));
+        }
+        blocked.len()
+    }
+
     /// Forgets the user.
     pub fn forget(&self, uid: &str) {
+        self.set_blocked(uid, false);
         self.users().remove(uid);
     }
 }

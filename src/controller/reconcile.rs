@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::apply::apply;
 use super::context::Context;
-use super::ending::{abandon, fail, pause, refuse, retry_later};
+use super::ending::{abandon, fail, pause, pause_blocked, refuse, retry_later};
 use super::error::Error;
 use super::glance::glance;
 use super::memory::Settled;
@@ -19,6 +19,7 @@ use super::quiet::{asked, quiet_until};
 use super::report::report;
 use super::schedule::next_turn;
 use super::urgency::{Newest, newest, urgency};
+use super::vigil::{self, Vigil};
 use crate::api::{FINALIZER, Reason, S3AccessUser, S3AccessUserStatus, annotations};
 use crate::aws::{Session, at_priority};
 use crate::core::conditions::{interrupted, status};
@@ -101,6 +102,9 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
         }
         _ => remembered.failures = 0,
     });
+    if !matches!(outcome, Outcome::Failed(_)) {
+        ctx.memory.set_blocked(&uid, false);
+    }
     ctx.memory.end(&uid);
     if outcome == Outcome::Deleted {
         ctx.memory.forget(&uid);
@@ -270,7 +274,7 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
     let mut held = Held::default();
     let mut thorough = false;
     loop {
-        let remembered = ctx.memory.recall(uid).unwrap_or_default();
+        let mut remembered = ctx.memory.recall(uid).unwrap_or_default();
         if let Some((minted, half)) = &remembered.minted {
             held.halves.insert(minted.id.clone(), half.clone());
         }
@@ -292,8 +296,14 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
                 Ok(None) => {}
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
             }
+            if let Some((observed, plan)) = vigil::keep(ctx, place, user, desired, &seen, &remembered, &mut held).await
+            {
+                return conclude(ctx, place, user, owner, Some(desired), &observed, plan).await;
+            }
+            remembered = ctx.memory.recall(uid).unwrap_or_default();
         }
-        ctx.memory.update(uid, |remembered| remembered.suspect = false);
+        let read_at = ctx.now();
+        ctx.memory.update(uid, |remembered| (remembered.suspect, remembered.vigil) = (false, None));
         let mut observed = match observe::everything(session, user, owner, desired, seen, &remembered, thorough).await {
             Ok(observed) => observed,
             Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
@@ -303,7 +313,11 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
             ctx.memory.update(uid, |remembered| remembered.minted = None);
         }
         match drive(ctx, session, user, owner, desired, &mut observed, &mut held).await {
-            Ok(plan) => return conclude(ctx, place, user, owner, desired, &observed, plan).await,
+            Ok(plan) => {
+                let vigil = desired.and_then(|_| Vigil::of(place, user, &observed, &plan, read_at));
+                ctx.memory.update(uid, |remembered| remembered.vigil = vigil);
+                return conclude(ctx, place, user, owner, desired, &observed, plan).await;
+            }
             // The first write of a CR that was never acted upon may find what a lost answer left: look, then go on.
             Err(stopped) if stopped.error.is_stale_view() && !thorough => {
                 debug!(error = %stopped.error, "the world is not as it was seen; looking again");
@@ -407,7 +421,7 @@ async fn conclude(
     }
     let parts = Part::ALL.map(|part| plan.parts.of(part));
     if parts.iter().any(|part| matches!(part, Progress::Blocked(..)) && !part.rests()) {
-        return Outcome::Failed(pause(ctx, uid));
+        return Outcome::Failed(pause_blocked(ctx, uid));
     }
     if parts.iter().any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending))
         && desired.is_none_or(|desired| desired.active)
@@ -422,6 +436,7 @@ fn settle(ctx: &Context, place: &Place, user: &S3AccessUser, observed: &Observed
     let (uid, now) = (user.uid().unwrap_or_default(), ctx.now());
     let turn = next_turn(&uid, now, ctx.resync_interval);
     let due_at = plan.wake_at.map_or(turn, |wake_at| wake_at.min(turn)).max(now);
+    ctx.memory.update(&uid, |remembered| remembered.vigil = None);
     if let (Some(secret), UserState::Present(user_seen)) = (observed.our_secret(), &observed.user) {
         let settled = Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
         ctx.memory.update(&uid, |remembered| remembered.settled = Some(settled));

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join_all, ready};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher};
+use kube::runtime::{Controller, WatchStreamExt, controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use super::context::Context;
 use super::coverage::Coverage;
 use super::leadership::Leadership;
 use super::memory::Memory;
+use super::news::News;
 use super::place::{OnePlace, Places};
 use super::reconcile::{Outcome, reconcile, reconcile_invalid};
 use super::sweep::Sweeper;
@@ -135,8 +137,10 @@ fn scoped(
     let secrets = watcher(scoped_api::<PartialObjectMeta<Secret>>(client, namespace), owned)
         .default_backoff()
         .inspect_ok(move |event| followed.follow(event))
-        .touched_objects()
-        .predicate_filter(predicates::resource_version, PredicateConfig::default());
+        .try_filter_map({
+            let mut news = News::new(true, resource_version);
+            move |event| ready(Ok(news.of(event)))
+        });
 
     let memory = Arc::new(Memory::default());
     let remembers = memory.clone();
@@ -151,12 +155,10 @@ fn scoped(
                 remembers.watched(user.meta().uid.as_deref().unwrap_or_default(), version.unwrap_or_default());
             }
         })
-        .applied_objects()
-        // Our own finalizer and status are no news; a deletion is, and raises the generation.
-        .predicate_filter(
-            predicates::generation.combine(predicates::annotations).combine(deletion),
-            PredicateConfig::default(),
-        );
+        .try_filter_map({
+            let mut news = News::new(false, asked_for);
+            move |event| ready(Ok(news.of(event)))
+        });
 
     let ctx = Arc::new(Context {
         cluster: options.cluster.clone(),
@@ -225,8 +227,18 @@ fn forget_the_needless(user: &mut Guarded) {
     }
 }
 
-fn deletion<K: Resource>(object: &K) -> Option<u64> {
-    Some(u64::from(object.meta().deletion_timestamp.is_some()))
+/// What of an S3AccessUser is news: our own finalizer and status are not; a deletion is.
+fn asked_for(user: &Guarded) -> u64 {
+    let meta = user.meta();
+    let mut hasher = DefaultHasher::new();
+    (meta.generation, &meta.annotations, meta.deletion_timestamp.is_some()).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn resource_version<K: Resource>(object: &K) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    object.meta().resource_version.hash(&mut hasher);
+    hasher.finish()
 }
 
 async fn look(user: Arc<Guarded>, ctx: Arc<Context>) -> Result<controller::Action, Infallible> {

@@ -7,6 +7,7 @@ mod key;
 mod policies;
 mod secret;
 mod teardown;
+mod workloads;
 
 pub use action::{Action, Part, SecretRecord, WhyDelete};
 pub use teardown::{policies_to_read, teardown};

@@ -10,14 +10,27 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 use kube::runtime::events::Event;
-use s3_access_operator::api::{S3AccessClass, S3AccessUser, S3AccessUserStatus};
-use s3_access_operator::kubernetes::{Kubernetes, Result, UserRef};
+use s3_access_operator::api::{S3AccessClass, S3AccessUser, S3AccessUserStatus, Workload};
+use s3_access_operator::core::observed::WorkloadState;
+use s3_access_operator::kubernetes::{Kubernetes, Mark, Result, UserRef};
 use serde_json::Value;
 
 use crate::boundary::{Boundary, kubernetes_error};
 use crate::outside::{Outside, State};
 
 pub const NAMESPACE: &str = "team-a";
+
+/// A Deployment or the like, as far as it is restarted.
+#[derive(Clone)]
+pub struct Running {
+    pub annotations: BTreeMap<String, String>,
+    /// Those of the pod template.
+    pub template: BTreeMap<String, String>,
+    /// How often its pods were replaced.
+    pub rollouts: usize,
+    version: String,
+    created_at: Timestamp,
+}
 
 /// The objects of one namespace.
 #[derive(Clone, Default)]
@@ -26,6 +39,7 @@ pub struct Cluster {
     pub secrets: BTreeMap<String, Secret>,
     /// The class of all users, where there are classes.
     pub class: Option<ClassState>,
+    pub workloads: BTreeMap<Workload, Running>,
     /// The words of the Events.
     pub events: Vec<String>,
     /// The operator's writes, Events apart.
@@ -117,6 +131,14 @@ impl Cluster {
         let mut secret = secret;
         (secret.metadata.uid, secret.metadata.resource_version) = (self.new_uid(), self.next_version());
         self.secrets.insert(secret.name_any(), secret);
+    }
+
+    /// Somebody runs something.
+    pub fn put_workload(&mut self, now: Timestamp, workload: &Workload) {
+        let version = self.next_version().unwrap();
+        let (annotations, template) = (BTreeMap::new(), BTreeMap::new());
+        let running = Running { annotations, template, rollouts: 0, version, created_at: now };
+        self.workloads.insert(workload.clone(), running);
     }
 
     fn collect_garbage(&mut self) {
@@ -212,6 +234,37 @@ impl Kubernetes for InProcess {
     fn secret_names_of(&self, uid: &str) -> Vec<String> {
         let owned = |secret: &&Secret| secret.owner_references().iter().any(|owner| owner.uid == uid);
         self.outside.with(|state| state.cluster.secrets.values().filter(owned).map(ResourceExt::name_any).collect())
+    }
+
+    async fn get_workload(&self, _: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState> {
+        self.request("get workload", &workload.name, |state| {
+            Ok(state.cluster.workloads.get(workload).map_or(WorkloadState::Missing, |running| WorkloadState::Present {
+                resource_version: running.version.clone(),
+                created_at: running.created_at,
+                key: running.annotations.get(annotation).cloned(),
+            }))
+        })
+        .await
+    }
+
+    async fn mark_workload(&self, _: &str, workload: &Workload, mark: &Mark<'_>) -> Result<Option<String>> {
+        self.request("restart workload", &workload.name, |state| {
+            state.judge_mark(mark.key_id);
+            let version = state.cluster.next_version();
+            let running = state.cluster.workloads.get_mut(workload).ok_or(404_u16)?;
+            if running.version != mark.resource_version {
+                return Err(409);
+            }
+            let entry = (mark.annotation.to_owned(), mark.key_id.to_owned());
+            running.annotations.extend([entry.clone()]);
+            if mark.restart && running.template.insert(entry.0, entry.1.clone()) != Some(entry.1) {
+                running.rollouts += 1;
+            }
+            running.version = version.clone().unwrap();
+            state.cluster.writes += 1;
+            Ok(version)
+        })
+        .await
     }
 
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>> {

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use s3_access_operator::api::{AccessKeyStatus, Adoption, S3AccessUser, secret_annotations, tags};
 use s3_access_operator::core::class::Class;
+use s3_access_operator::core::names::workload_annotation;
 
 use crate::cluster::{ClassState, NAMESPACE};
 use crate::outside::{CLUSTER_ID, State};
@@ -144,6 +145,9 @@ impl State {
         if wanted && self.cluster.secrets.values().any(|secret| holds(secret, key)) {
             self.violate(3, format_args!("key {id} was revoked while a Secret holds it"));
         }
+        if owner.filter(|_| wanted).is_some_and(|owner| self.not_restarted(owner, id)) {
+            self.violate(3, format_args!("key {id} was revoked before a workload that has it was asked to restart"));
+        }
         let previous = |secret: &Secret| {
             secret.annotations().get(secret_annotations::PREVIOUS_ACCESS_KEY_ID).is_some_and(|previous| previous == id)
         };
@@ -182,6 +186,20 @@ impl State {
             }
             None => self.violate(3, format_args!("Secret {name} lost key {}", old.id)),
         }
+    }
+
+    /// Looks at a mark of a workload: by it, consumers are sent for the key that the Secret holds now.
+    pub fn judge_mark(&mut self, key_id: &str) {
+        if !self.cluster.secrets.values().any(|secret| held(secret).is_some_and(|(id, _)| id == key_id)) {
+            self.violate(5, format_args!("a workload was marked with key {key_id}, which no Secret holds"));
+        }
+    }
+
+    /// The workloads that a CR names and that still run with an earlier key, as far as they have been marked at all.
+    fn not_restarted(&self, owner: &S3AccessUser, id: &str) -> bool {
+        let annotation = workload_annotation(&owner.name_any());
+        let named = owner.spec.secret.rollout_restart.iter().filter_map(|named| self.cluster.workloads.get(named));
+        named.into_iter().any(|running| running.annotations.get(&annotation).is_some_and(|key| key == id))
     }
 
     /// Looks at what is written where anybody may read it.

@@ -31,6 +31,7 @@ mod mistakes;
 mod outside;
 mod places;
 mod real;
+mod restarts;
 mod scenarios;
 mod simulation;
 mod snapshot;

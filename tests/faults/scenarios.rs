@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::class_scenarios;
 use crate::cluster::NAMESPACE;
 use crate::outside::{CLUSTER_ID, Outside, State};
+use crate::restarts;
 use crate::simulation::{RESYNC, Simulation};
 
 /// Something that happens.
@@ -561,4 +562,8 @@ const LIVES: &[Scenario] = &[
         act: refused,
         end: End::Refused("ForeignSecret"),
     },
+    restarts::FIRST_KEY,
+    restarts::ROTATED,
+    restarts::LOST,
+    restarts::NAMED_IN_THE_OVERLAP,
 ];

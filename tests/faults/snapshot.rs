@@ -61,6 +61,14 @@ impl Snapshot {
         for user in users {
             end.custom_resource(user);
         }
+        let held =
+            |id: &String| secrets.iter().any(|secret| secret.annotations().get(annotations::ACCESS_KEY_ID) == Some(id));
+        let workloads = state.cluster.workloads.clone();
+        for (workload, running) in &workloads {
+            let current =
+                [&running.annotations, &running.template].map(|marks| marks.values().map(held).collect::<Vec<_>>());
+            end.line(format_args!("{workload} rollouts={} marked with the Secret's key {current:?}", running.rollouts));
+        }
         end
     }
 

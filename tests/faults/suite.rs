@@ -191,7 +191,7 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
             let conditions: BTreeMap<String, (String, String)> = status
                 .conditions
                 .iter()
-                .map(|found| (found.type_.clone(), (found.status.clone(), found.reason.clone())))
+                .map(|found| (found.type_.to_string(), (found.status.to_string(), found.reason.to_string())))
                 .collect();
             (keys, works, ours.len(), policies, cluster.secrets.len(), cluster.users.len(), conditions)
         })

@@ -15,6 +15,7 @@ use crate::repository;
 /// The version that the API server reports; the module versions are in `tests/cluster/go.mod`.
 const KUBERNETES: &str = "v1.36.3";
 const CARGO_MUTANTS: &str = "27.1.0";
+const CARGO_CYCLONEDX: &str = "0.5.9";
 
 /// Etcd, kube-apiserver, kube-controller-manager and kubectl.
 #[derive(Clone, Debug)]
@@ -62,6 +63,36 @@ pub async fn versitygw() -> Result<PathBuf> {
     let name = format!("versitygw-{}", key(&[&source.join("go.mod"), &source.join("go.sum")])?);
     let package = "github.com/versity/versitygw/cmd/versitygw";
     go_build("versitygw from its Go modules: about a minute on two cores", &name, &source, "-s -w", package).await
+}
+
+/// What a node runs beside the kubelet: containerd with its shim and client, plugins for the pods' network, and the
+/// program in the test's own pods, as `tests/node/go.mod` pins them; the folder of the binaries.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub async fn node() -> Result<PathBuf> {
+    let source = repository().join("tests/node");
+    let files = ["go.mod", "go.sum", "workload/main.go"].map(|file| source.join(file));
+    let folder = root()?.join(format!("node-{}", key(&files.each_ref().map(PathBuf::as_path))?));
+    let _lock = lock(&folder).await?;
+    if !folder.is_dir() {
+        eprintln!(
+            "building containerd and the pods' network from their Go modules: about two minutes on two cores, once"
+        );
+        let part = folder.with_extension("part");
+        run(Command::new(which("go")?)
+            .current_dir(&source)
+            .env("CGO_ENABLED", "0")
+            // Snapshotters that no test uses, and that need C libraries or big dependencies.
+            .args(["build", "-mod=readonly", "-tags", "no_btrfs no_devmapper no_zfs", "-ldflags", "-s -w", "-o"])
+            // The slash has Go make a folder of them.
+            .arg(format!("{}/", part.display()))
+            .args(["tool", "./workload"]))
+        .await
+        .context("building tests/node")?;
+        fs::rename(&part, &folder)?;
+    }
+    Ok(folder)
 }
 
 /// A package of the Go module in `source`, built where it is not there yet; the binary.
@@ -116,13 +147,25 @@ pub(crate) async fn go_module(source: &Path, module: &str) -> Result<PathBuf> {
 /// # Errors
 /// Where the build fails.
 pub async fn cargo_mutants() -> Result<PathBuf> {
-    let folder = root()?.join(format!("tools/cargo-mutants-{CARGO_MUTANTS}"));
+    cargo_install("cargo-mutants", CARGO_MUTANTS).await
+}
+
+/// cargo-cyclonedx, which writes the image's bill of materials; the folder of its binary.
+///
+/// # Errors
+/// Where the build fails.
+pub async fn cargo_cyclonedx() -> Result<PathBuf> {
+    cargo_install("cargo-cyclonedx", CARGO_CYCLONEDX).await
+}
+
+async fn cargo_install(name: &str, version: &str) -> Result<PathBuf> {
+    let folder = root()?.join(format!("tools/{name}-{version}"));
     let _lock = lock(&folder).await?;
-    if !folder.join("bin/cargo-mutants").is_file() {
-        let package = format!("cargo-mutants@{CARGO_MUTANTS}");
+    if !folder.join("bin").join(name).is_file() {
+        let package = format!("{name}@{version}");
         run(Command::new(which("cargo")?).args(["install", "--locked", "--debug", &package, "--root"]).arg(&folder))
             .await
-            .context("installing cargo-mutants")?;
+            .with_context(|| format!("installing {name}"))?;
     }
     Ok(folder.join("bin"))
 }

@@ -40,12 +40,29 @@ pub struct Access {
     pub kubectl: (PathBuf, Vec<String>),
 }
 
+/// From where a control plane is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// From this machine, at a port that is free.
+    Loopback,
+    /// From pods too, at the address of the Service `kubernetes`, which the network namespace must have: so no proxy is
+    /// needed. With a scheduler, and the controllers that pods on a node need.
+    Pods,
+}
+
+/// The address of the Service `kubernetes`.
+pub const SERVICE: &str = "10.96.0.1";
+/// The node that may register where pods are to run.
+pub const NODE: &str = "node";
+
 /// A running control plane; dropping it ends it.
 #[derive(Debug)]
 pub struct Kubernetes {
     access: Access,
     apiserver_spec: Spec,
+    kubelet_kubeconfig: PathBuf,
     // Ended in this order: clients before servers.
+    _scheduler: Option<Process>,
     _manager: Process,
     apiserver: Process,
     _etcd: Process,
@@ -61,12 +78,14 @@ pub struct Options {
     pub etcd_bytes: u64,
     /// How many requests a second kube-controller-manager may make.
     pub manager_requests_per_second: u32,
+    /// From where it is reached.
+    pub reach: Reach,
 }
 
 impl Default for Options {
-    /// The programs' own defaults.
+    /// The programs' own defaults, for this machine alone.
     fn default() -> Self {
-        Self { audited_reads: None, etcd_bytes: 2 << 30, manager_requests_per_second: 20 }
+        Self { audited_reads: None, etcd_bytes: 2 << 30, manager_requests_per_second: 20, reach: Reach::Loopback }
     }
 }
 
@@ -98,10 +117,14 @@ impl Kubernetes {
     /// Where one of the programs does not come up; with the end of its log.
     pub async fn start_with(programs: &Programs, folder: &Path, options: &Options) -> Result<Self> {
         let (client, peer, secure) = (Port::free()?, Port::free()?, Port::free()?);
+        let for_pods = options.reach == Reach::Pods;
         let path = |name: &str| folder.join(name);
         let text = |name: &str| path(name).display().to_string();
-        let token = random_token()?;
-        fs::write(path("tokens.csv"), format!("{token},admin,admin,\"system:masters\"\n"))?;
+        let (token, kubelet_token) = (random_token()?, random_token()?);
+        let tokens = format!(
+            "{token},admin,admin,\"system:masters\"\n{kubelet_token},system:node:{NODE},node,\"system:nodes\"\n"
+        );
+        fs::write(path("tokens.csv"), tokens)?;
         let (private, public) = signing_key()?;
         fs::write(path("service-accounts.key"), private)?;
         fs::write(path("service-accounts.pub"), public)?;
@@ -124,27 +147,39 @@ impl Kubernetes {
             ],
         )
         .spawn()?;
+        let (server, addresses) = if for_pods {
+            let addresses = vec![
+                "--bind-address=0.0.0.0".to_owned(),
+                format!("--advertise-address={SERVICE}"),
+                "--secure-port=443".to_owned(),
+                "--enable-admission-plugins=NodeRestriction".to_owned(),
+                // There is no name server.
+                "--kubelet-preferred-address-types=InternalIP".to_owned(),
+            ];
+            (format!("https://{SERVICE}"), addresses)
+        } else {
+            let addresses = vec!["--bind-address=127.0.0.1".to_owned(), format!("--secure-port={}", secure.number())];
+            (format!("https://127.0.0.1:{}", secure.number()), addresses)
+        };
         let apiserver_spec = spec(
             "kube-apiserver",
             vec![
                 format!("--etcd-servers={}", client.http()),
                 format!("--cert-dir={}", text("certificates")),
-                format!("--secure-port={}", secure.number()),
-                "--bind-address=127.0.0.1".to_owned(),
                 format!("--service-account-key-file={}", text("service-accounts.pub")),
                 format!("--service-account-signing-key-file={}", text("service-accounts.key")),
                 "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
                 format!("--token-auth-file={}", text("tokens.csv")),
-                "--authorization-mode=RBAC".to_owned(),
+                format!("--authorization-mode={}", if for_pods { "Node,RBAC" } else { "RBAC" }),
                 "--service-cluster-ip-range=10.96.0.0/24".to_owned(),
                 format!("--audit-policy-file={}", text("audit-policy.yaml")),
                 format!("--audit-log-path={}", text("audit.log")),
                 // In MiB: a log that is put aside half-way would be counted by halves.
                 "--audit-log-maxsize=100000".to_owned(),
             ],
-        );
+        )
+        .args(addresses);
         let mut apiserver = apiserver_spec.spawn()?;
-        let server = format!("https://127.0.0.1:{}", secure.number());
         let certificate = path("certificates/apiserver.crt");
         eventually("the API server's certificate", START, async || {
             etcd.ensure_running()?;
@@ -155,6 +190,8 @@ impl Kubernetes {
         .await?;
         let kubeconfig = path("admin.kubeconfig");
         write_kubeconfig(&kubeconfig, &server, &fs::read(&certificate)?, &token)?;
+        let kubelet_kubeconfig = path("kubelet.kubeconfig");
+        write_kubeconfig(&kubelet_kubeconfig, &server, &fs::read(&certificate)?, &kubelet_token)?;
         let access = Access { kubeconfig, audit_log: path("audit.log"), server, kubectl: programs.command("kubectl") };
         let admin = access.client().await?;
         eventually("the API server", START, async || {
@@ -172,12 +209,21 @@ impl Kubernetes {
                 format!("--service-account-private-key-file={}", text("service-accounts.key")),
                 "--leader-elect=false".to_owned(),
                 "--secure-port=0".to_owned(),
-                format!("--controllers={CONTROLLERS}"),
+                format!("--root-ca-file={}", certificate.display()),
+                format!("--controllers={CONTROLLERS}{}", if for_pods { CONTROLLERS_FOR_PODS } else { "" }),
                 format!("--kube-api-qps={}", options.manager_requests_per_second),
                 format!("--kube-api-burst={}", options.manager_requests_per_second * 2),
             ],
         )
         .spawn()?;
+        let scheduler = for_pods.then(|| {
+            let args = vec![
+                format!("--kubeconfig={}", access.kubeconfig.display()),
+                "--leader-elect=false".to_owned(),
+                "--secure-port=0".to_owned(),
+            ];
+            spec("kube-scheduler", args).spawn()
+        });
         eventually("the default service account", START, async || {
             manager.ensure_running()?;
             Api::<ServiceAccount>::namespaced(admin.clone(), "default").get("default").await?;
@@ -187,6 +233,8 @@ impl Kubernetes {
         Ok(Self {
             access,
             apiserver_spec,
+            kubelet_kubeconfig,
+            _scheduler: scheduler.transpose()?,
             _manager: manager,
             apiserver,
             _etcd: etcd,
@@ -216,6 +264,12 @@ impl Kubernetes {
             Ok(())
         })
         .await
+    }
+
+    /// The kubeconfig of the kubelet of [`NODE`].
+    #[must_use]
+    pub fn kubelet_kubeconfig(&self) -> &Path {
+        &self.kubelet_kubeconfig
     }
 
     /// How to talk to it.
@@ -372,6 +426,10 @@ const AUDIT_READS: &str = "\
 /// Those that the operator's users meet: without the garbage collector, owner references would be untested.
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
 serviceaccount-token-controller,deployment-controller,replicaset-controller,validatingadmissionpolicy-status-controller";
+
+/// Beside those: a node gets rid of its taint, and pods get the API server's certificate, only by theirs.
+const CONTROLLERS_FOR_PODS: &str = ",node-lifecycle-controller,root-ca-certificate-publisher-controller,\
+pod-garbage-collector-controller,disruption-controller,clusterrole-aggregation-controller";
 
 fn write_kubeconfig(path: &Path, server: &str, certificate: &[u8], token: &str) -> Result<()> {
     let cluster = BTreeMap::from([

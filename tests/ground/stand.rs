@@ -169,7 +169,7 @@ impl Stand {
 /// The operator's own IAM policy, as shipped.
 ///
 /// # Errors
-/// Where the file cannot be read.
+/// Where it cannot be read.
 pub fn shipped_policy(partition: Partition) -> Result<String> {
     shipped(partition.name())
 }

@@ -21,6 +21,7 @@ mod levels;
 mod lifecycle;
 mod races;
 mod rest;
+mod restart;
 mod restore;
 mod rotation;
 mod scene;

@@ -6,7 +6,9 @@ mod cluster;
 mod crds;
 mod demo;
 mod faults;
+mod image;
 mod mutants;
+mod node;
 mod reference;
 mod release;
 mod test;
@@ -42,6 +44,12 @@ enum Verb {
     },
     /// Run every test; the last line counts them.
     Test {
+        /// Only those on a real node, and fail where this machine cannot run one; else they are skipped there.
+        #[arg(long)]
+        node: bool,
+        /// There, run the image that `cargo xtask image` builds, instead of the build that the other tests run.
+        #[arg(long, requires = "node")]
+        shipped: bool,
         /// For `cargo test`, such as the name of one test.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
@@ -67,6 +75,8 @@ enum Verb {
     Release,
     /// Let an earlier version make users, this one take over, and the earlier one come back: no key may change.
     Upgrade(upgrade::Options),
+    /// Build the container image that is shipped, without a container engine, and print its digest and size.
+    Image(image::Options),
     /// Write the CustomResourceDefinitions to crds/, what the chart and the OLM bundle have copies of, and the reference.
     Crds {
         /// Write nothing; fail where they differ.
@@ -80,7 +90,7 @@ async fn main() -> ExitCode {
     let work = async {
         match Cli::parse().verb {
             Verb::Demo { partition, kubeconfig } => demo::run(partition, kubeconfig).await,
-            Verb::Test { args } => test::run(&args).await,
+            Verb::Test { node, shipped, args } => test::run(node, shipped, &args).await,
             Verb::Faults(options) => faults::run(&options).await,
             Verb::Bench(options) => bench::run(options).await,
             Verb::Double { number, users } => ground::bench::account::serve(number, users).await,
@@ -88,6 +98,7 @@ async fn main() -> ExitCode {
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Upgrade(options) => upgrade::run(&options).await,
             Verb::Release => release::run().await,
+            Verb::Image(options) => image::run(&options).await.map(drop),
             Verb::Crds { check } => crds::run(check).await,
         }
     };
@@ -129,12 +140,25 @@ async fn build_binary(cargo: &mut Command, args: &[&str]) -> Result<PathBuf> {
 
 /// Builds a binary of a package with these arguments; its path.
 async fn build_target(cargo: &mut Command, package: &str, binary: &str, args: &[&str]) -> Result<PathBuf> {
-    let output = cargo
-        .args(["build", "--locked", "--message-format=json-render-diagnostics", "--package", package, "--bin", binary])
-        .args(args)
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .await?;
+    executable(
+        cargo
+            .args([
+                "build",
+                "--locked",
+                "--message-format=json-render-diagnostics",
+                "--package",
+                package,
+                "--bin",
+                binary,
+            ])
+            .args(args),
+    )
+    .await
+}
+
+/// Runs a build that tells in JSON what it makes; the path of its binary.
+async fn executable(cargo: &mut Command) -> Result<PathBuf> {
+    let output = cargo.stderr(std::process::Stdio::inherit()).output().await?;
     ensure!(output.status.success(), "cargo build ended with {}", output.status);
     let messages = String::from_utf8(output.stdout)?;
     let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -145,6 +169,13 @@ async fn build_target(cargo: &mut Command, package: &str, binary: &str, args: &[
 /// The cargo that runs this, in the repository's root.
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(ground::repository()).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// The compiler that cargo uses, in the repository's root.
+fn rustc() -> Command {
+    let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     command.current_dir(ground::repository()).stdin(std::process::Stdio::null()).kill_on_drop(true);
     command
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDelete, secret, soon};
+use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDelete, secret, soon, workloads};
 use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
 use crate::core::desired::Desired;
@@ -143,7 +143,13 @@ impl View<'_> {
         if current.active != self.desired.active {
             plan.actions.push(Action::SetKeyStatus { id: current.id.clone(), active: self.desired.active });
         }
-        self.plan_retiring(secret, current, plan);
+        if self.desired.active {
+            let retiring = self.retiring(secret, current);
+            let may_retire = workloads::restart(self.desired, self.observed, secret, current, retiring, self.now, plan);
+            self.plan_retiring(secret, current, may_retire, plan);
+        } else {
+            self.plan_retiring(secret, current, true, plan);
+        }
         self.delete_orphans(secret, current, plan);
         if !plan.actions.is_empty() {
             return;
@@ -262,7 +268,9 @@ impl View<'_> {
     }
 
     /// The key that the Secret held before: works through the overlap, then inactive, then deleted.
-    fn plan_retiring(&self, secret: &OurSecret, current: &AccessKey, plan: &mut Plan) {
+    ///
+    /// It outlives its overlap where it may not go yet, because a workload that it may be in is still to be restarted.
+    fn plan_retiring(&self, secret: &OurSecret, current: &AccessKey, may_go: bool, plan: &mut Plan) {
         let Some(key) = self.retiring(secret, current) else {
             return;
         };
@@ -271,6 +279,11 @@ impl View<'_> {
         let regular = Retirement::of(rotated_at, overlap, None);
         if regular.deactivate_at > self.now {
             self.keep_retiring(key, regular, None, plan);
+            return;
+        }
+        if !may_go {
+            let retire_at = regular.deactivate_at;
+            plan.retiring = Some(Retiring { id: key.id.clone(), retire_at, last_used: None, extended: false });
             return;
         }
         let Some((_, last_used)) = self.observed.last_used.as_ref().filter(|(id, _)| *id == key.id) else {

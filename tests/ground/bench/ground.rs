@@ -43,6 +43,7 @@ impl BenchGround {
             audited_reads: Some(format!("system:serviceaccounts:{OPERATOR_NAMESPACE}")),
             etcd_bytes: ETCD_BYTES,
             manager_requests_per_second: MANAGER_REQUESTS,
+            ..Options::default()
         };
         let kubernetes = Kubernetes::start_with(&programs, folder.path(), &options).await?;
         let access = kubernetes.access().clone();
