@@ -22,6 +22,7 @@ pub(crate) async fn run(args: &[String]) -> Result<()> {
     let built = cargo().args(["test", "--locked", "--workspace", "--no-run"]).status().await?;
     ensure!(built.success(), "the tests do not build");
     let versitygw = cache::versitygw().await?;
+    let (consumers, consumers_python) = (cache::consumers().await?, cache::consumers_python().await?);
     let ground = Ground::start(Partition::Aws, &operator).await?;
     let mut child = cargo()
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
@@ -30,6 +31,8 @@ pub(crate) async fn run(args: &[String]) -> Result<()> {
         // The conformance suite starts servers of its own.
         .env("MOTO_SERVER", ground.stand().python.join("moto_server"))
         .env("VERSITYGW", &versitygw)
+        .env("CONSUMERS", &consumers)
+        .env("CONSUMERS_PYTHON", &consumers_python)
         .stdout(Stdio::piped())
         .spawn()?;
     let mut count = Count::default();
