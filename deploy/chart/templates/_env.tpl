@@ -54,10 +54,8 @@
 - name: S3ACCESS_CLUSTER_NAME
   value: {{ . | quote }}
 {{- end }}
-{{- with .Values.metrics.perUser }}
 - name: S3ACCESS_USER_METRICS
-  value: {{ . | quote }}
-{{- end }}
+  value: {{ .Values.metrics.perUser | quote }}
 {{- with .Values.watchNamespaces }}
 - name: S3ACCESS_WATCH_NAMESPACES
   value: {{ join "," . | quote }}
