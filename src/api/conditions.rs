@@ -75,7 +75,7 @@ pub enum ConditionType {
 
 impl ConditionType {
     /// Every type.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
@@ -83,6 +83,7 @@ impl ConditionType {
         Self::PolicySynced,
         Self::AccessKeySynced,
         Self::SecretSynced,
+        Self::WorkloadsRestarted,
     ];
 
     /// The name as it stands in `status.conditions[].type`.

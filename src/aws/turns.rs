@@ -127,7 +127,7 @@ fn places_of(priority: Priority, places: usize) -> usize {
     match priority {
         Priority::New => places,
         Priority::Edited => places - places / 8,
-        Priority::Requested | Priority::Background => places - places / 4,
+        Priority::Begun | Priority::Requested | Priority::Background => places - places / 4,
     }
 }
 

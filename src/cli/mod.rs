@@ -13,10 +13,12 @@ mod waiting;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
+use serde_json::Value;
 
+use crate::api::S3AccessUser;
 use crate::config::RunOptions;
 
 /// Gives workloads their own AWS IAM user, S3 policy and access key.
@@ -57,7 +59,7 @@ pub enum Error {
     #[error(transparent)]
     Telemetry(#[from] crate::telemetry::Error),
     /// The Kubernetes API server cannot be found or used.
-    #[error("Kubernetes: {0}: check KUBECONFIG, or the service account's token")]
+    #[error("Kubernetes: {error}: {advice}", error = .0, advice = advice(.0))]
     Kubernetes(#[from] kube::Error),
     /// The client's configuration cannot be found.
     #[error("Kubernetes: {0}: set KUBECONFIG, or run in a cluster")]
@@ -110,6 +112,24 @@ pub enum Error {
     Ended(&'static str),
 }
 
+/// What to do about a request that failed.
+fn advice(error: &kube::Error) -> &'static str {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => {
+            "ask for the ClusterRole s3access-viewer or s3access-editor of deploy/rbac-users.yaml, or name a namespace of yours with -n"
+        }
+        kube::Error::Api(status)
+            if status.code == 404 && status.details.as_ref().is_some_and(|found| !found.name.is_empty()) =>
+        {
+            "`status -A` lists what there is"
+        }
+        kube::Error::Api(status) if status.code == 404 => {
+            "are the CustomResourceDefinitions installed? kubectl apply -f crds"
+        }
+        _ => "check KUBECONFIG, or the service account's token",
+    }
+}
+
 impl Error {
     /// What the process ends with.
     pub fn exit_code(&self) -> u8 {
@@ -117,7 +137,19 @@ impl Error {
     }
 }
 
+/// What kubectl calls when somebody types `kubectl s3access`.
+const PLUGIN: &str = "kubectl-s3access";
+
 impl Cli {
+    /// Reads the command line, and speaks of itself by the name that it was called by; ends the process where there is
+    /// nothing to carry out.
+    pub fn from_command_line() -> Self {
+        let called = std::env::args_os().next().map(PathBuf::from);
+        let is_plugin = called.as_deref().and_then(Path::file_stem).is_some_and(|name| name == PLUGIN);
+        let command = if is_plugin { Self::command().bin_name("kubectl s3access") } else { Self::command() };
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// Carries out the command.
     ///
     /// # Errors
@@ -146,6 +178,21 @@ fn read(path: &Path) -> Result<String, Error> {
         std::fs::read_to_string(path)
     };
     read().map_err(|error| Error::File { path: path.to_owned(), problem: error.to_string() })
+}
+
+/// The S3AccessUsers of a file, whatever else is in it.
+fn users_in(path: &Path) -> Result<Vec<S3AccessUser>, Error> {
+    users_of(path, &read(path)?)
+}
+
+fn users_of(path: &Path, text: &str) -> Result<Vec<S3AccessUser>, Error> {
+    let file = |problem: String| Error::File { path: path.to_owned(), problem };
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| file(error.to_string()))?;
+    let mut users = Vec::new();
+    for document in documents.into_iter().filter(|document| document["kind"] == "S3AccessUser") {
+        users.push(serde_json::from_value(document).map_err(|error| file(format!("no valid S3AccessUser: {error}")))?);
+    }
+    if users.is_empty() { Err(file("there is no S3AccessUser in it".to_owned())) } else { Ok(users) }
 }
 
 /// The objects of a namespace, by default of the kubeconfig's.

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client, ResourceExt};
-use serde_json::Value;
 
 use super::run::{cluster, waits};
-use super::{Error, read};
+use super::{Error, users_in};
 use crate::api::S3AccessUser;
 use crate::aws::Session;
 use crate::config::RunOptions;
@@ -36,7 +35,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: &Options) -> Result<(), Error> {
-    let files = users(options)?;
+    let files = users_in(&options.file)?;
     let client = Client::try_default().await?;
     let metrics = Arc::new(Metrics::default());
     let session = Session::from_environment(&options.run.session_options(), metrics).await?;
@@ -77,19 +76,6 @@ pub(super) async fn run(options: &Options) -> Result<(), Error> {
         (0, _) => Ok(()),
         (refused, _) => Err(Error::Refused(refused)),
     }
-}
-
-fn users(options: &Options) -> Result<Vec<S3AccessUser>, Error> {
-    let file = |problem: String| Error::File { path: options.file.clone(), problem };
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(&read(&options.file)?).map_err(|error| file(error.to_string()))?;
-    let users: Result<Vec<S3AccessUser>, _> = documents
-        .into_iter()
-        .filter(|document| document["kind"] == "S3AccessUser")
-        .map(serde_json::from_value)
-        .collect();
-    let users = users.map_err(|error| file(format!("no S3AccessUser: {error}")))?;
-    if users.is_empty() { Err(file("there is no S3AccessUser in it".to_owned())) } else { Ok(users) }
 }
 
 /// What the CustomResourceDefinition does not let anybody change.

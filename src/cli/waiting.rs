@@ -87,6 +87,7 @@ fn waits(user: &S3AccessUser, now: Timestamp) -> Option<(Priority, Timestamp)> {
         deleting: user.metadata.deletion_timestamp.is_some(),
         finalized: user.is_finalized(),
         status,
+        begun: false,
         failures: 0,
         asks_anew: asked.is_some(),
         secret_changed: false,
@@ -111,7 +112,7 @@ fn calls(user: &S3AccessUser, priority: Priority) -> u64 {
         Priority::Edited if user.metadata.deletion_timestamp.is_some() => 9,
         Priority::Edited => 7,
         // Five reads, the key, and three proofs that it works.
-        Priority::Requested | Priority::Background => 9,
+        Priority::Begun | Priority::Requested | Priority::Background => 9,
     }
 }
 

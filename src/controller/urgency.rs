@@ -26,6 +26,7 @@ pub fn urgency(ctx: &Context, user: &S3AccessUser) -> Priority {
         deleting: user.metadata.deletion_timestamp.is_some(),
         finalized: user.is_finalized(),
         status: user.status.as_ref(),
+        begun: remembered.minted.is_some(),
         failures: remembered.failures,
         asks_anew,
         secret_changed,

@@ -10,6 +10,8 @@ pub enum Priority {
     New,
     /// The spec was edited, or the user is to be deleted.
     Edited,
+    /// A new key is on its way into the Secret: what was begun is ended before more is begun.
+    Begun,
     /// An annotation was changed, such as the one that asks for a rotation: whoever does that to all users at once
     /// keeps no new one waiting.
     Requested,
@@ -19,13 +21,14 @@ pub enum Priority {
 
 impl Priority {
     /// Every priority, the most urgent first.
-    pub const ALL: [Self; 4] = [Self::New, Self::Edited, Self::Requested, Self::Background];
+    pub const ALL: [Self; 5] = [Self::New, Self::Edited, Self::Begun, Self::Requested, Self::Background];
 
     /// The label of the metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
             Self::Edited => "edited",
+            Self::Begun => "begun",
             Self::Requested => "requested",
             Self::Background => "background",
         }
@@ -35,8 +38,8 @@ impl Priority {
     pub fn kept_for_others(self) -> f64 {
         match self {
             Self::New => 0.0,
-            Self::Edited => 0.5,
-            Self::Requested | Self::Background => 0.75,
+            Self::Edited => 0.1,
+            Self::Begun | Self::Requested | Self::Background => 0.75,
         }
     }
 }
@@ -52,6 +55,8 @@ pub struct Situation<'a> {
     pub finalized: bool,
     /// The status as last written.
     pub status: Option<&'a S3AccessUserStatus>,
+    /// A key was made that is in no Secret yet.
+    pub begun: bool,
     /// How often in a row a look ended short of done.
     pub failures: u32,
     /// Generation or annotations are others than when all was done.
@@ -69,6 +74,9 @@ impl Situation<'_> {
         }
         if !seen {
             return if self.finalized { Priority::Edited } else { Priority::New };
+        }
+        if self.begun && !self.is_being_made() {
+            return Priority::Begun;
         }
         // What has just failed may fail again, and must not do so at the expense of others.
         if self.failures > 0 {
@@ -134,6 +142,15 @@ mod tests {
     }
 
     #[test]
+    fn a_rotation_that_was_begun_is_ended_before_more_are_begun() {
+        let rotating = status(1, Progress::Waiting(Reason::Rotating, String::new()));
+        let begun = Situation { begun: true, asks_anew: true, ..settled(&rotating) };
+        assert_eq!(begun.priority(), Priority::Begun);
+        assert_eq!(Situation { failures: 3, ..begun }.priority(), Priority::Begun, "its key is nowhere yet");
+        assert_eq!(Situation { generation: Some(2), ..begun }.priority(), Priority::Edited);
+    }
+
+    #[test]
     fn a_failure_is_tried_again_behind_the_others_until_somebody_changes_something() {
         let failing = status(1, Progress::Waiting(Reason::Throttled, String::new()));
         let again = Situation { failures: 1, ..settled(&failing) };
@@ -151,6 +168,6 @@ mod tests {
     #[test]
     fn the_more_urgent_the_less_is_kept_from_it() {
         let kept = Priority::ALL.map(Priority::kept_for_others);
-        assert!(kept.is_sorted() && kept[0] == 0.0 && kept[3] < 1.0, "{kept:?}");
+        assert!(kept.is_sorted() && kept[0] == 0.0 && kept[4] < 1.0, "{kept:?}");
     }
 }

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use s3_access_operator::api::Reason;
 use s3_access_operator::core::conditions::conditions;
 use s3_access_operator::core::plan::{Part, Parts, Progress};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::helm::{documents, read, run, text};
@@ -33,7 +34,7 @@ fn user(parts: &Parts) -> Value {
     with_conditions("S3AccessUser", &conditions(parts, &[], Some(2), now))
 }
 
-fn with_conditions(kind: &str, conditions: &[Condition]) -> Value {
+fn with_conditions(kind: &str, conditions: &[impl Serialize]) -> Value {
     json!({
         "apiVersion": "s3access.dev/v1alpha1",
         "kind": kind,

@@ -26,8 +26,8 @@ pub struct Running {
     pub annotations: BTreeMap<String, String>,
     /// Those of the pod template.
     pub template: BTreeMap<String, String>,
-    /// How often its pods were replaced.
-    pub rollouts: usize,
+    /// The keys for which its pods were replaced.
+    pub rollouts: Vec<String>,
     version: String,
     created_at: Timestamp,
 }
@@ -137,7 +137,7 @@ impl Cluster {
     pub fn put_workload(&mut self, now: Timestamp, workload: &Workload) {
         let version = self.next_version().unwrap();
         let (annotations, template) = (BTreeMap::new(), BTreeMap::new());
-        let running = Running { annotations, template, rollouts: 0, version, created_at: now };
+        let running = Running { annotations, template, rollouts: Vec::new(), version, created_at: now };
         self.workloads.insert(workload.clone(), running);
     }
 
@@ -257,8 +257,8 @@ impl Kubernetes for InProcess {
             }
             let entry = (mark.annotation.to_owned(), mark.key_id.to_owned());
             running.annotations.extend([entry.clone()]);
-            if mark.restart && running.template.insert(entry.0, entry.1.clone()) != Some(entry.1) {
-                running.rollouts += 1;
+            if mark.restart && running.template.insert(entry.0, entry.1.clone()).as_ref() != Some(&entry.1) {
+                running.rollouts.push(entry.1);
             }
             running.version = version.clone().unwrap();
             state.cluster.writes += 1;

@@ -32,7 +32,7 @@ impl Simulation {
     }
 
     fn rollouts(&self) -> usize {
-        self.outside.with(|state| state.cluster.workloads[&consumer()].rollouts)
+        self.outside.with(|state| state.cluster.workloads[&consumer()].rollouts.len())
     }
 }
 

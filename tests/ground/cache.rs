@@ -95,6 +95,26 @@ pub async fn node() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The consumers of S3 credentials that are Go modules, in one program, as `tests/consumers/go.mod` pins them.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub async fn consumers() -> Result<PathBuf> {
+    let source = repository().join("tests/consumers");
+    let name =
+        format!("consumers-{}", key(&[&source.join("go.mod"), &source.join("go.sum"), &source.join("main.go")])?);
+    let what = "the consumers' own code from its Go modules: about a minute on two cores";
+    go_build(what, &name, &source, "-s -w", ".").await
+}
+
+/// A virtual environment with the AWS CLI, as `tests/consumers/requirements.txt` pins it by hash; the path of its `bin`.
+///
+/// # Errors
+/// Where Python is missing or the installation fails.
+pub async fn consumers_python() -> Result<PathBuf> {
+    venv("the AWS CLI", "tests/consumers/requirements.txt").await
+}
+
 /// A package of the Go module in `source`, built where it is not there yet; the binary.
 pub(crate) async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &str) -> Result<PathBuf> {
     go_build_tagged(what, name, source, flags, "", package).await
@@ -176,15 +196,19 @@ async fn cargo_install(name: &str, version: &str) -> Result<PathBuf> {
 /// # Errors
 /// Where Python is missing or the installation fails.
 pub async fn python() -> Result<PathBuf> {
-    let requirements = repository().join("tests/aws/requirements.txt");
+    venv("moto and boto3", "tests/aws/requirements.txt").await
+}
+
+async fn venv(what: &str, requirements: &str) -> Result<PathBuf> {
+    let file = repository().join(requirements);
     let python = which("python3")?;
     let version = Command::new(&python).arg("--version").output().await.context("asking Python's version")?;
     let version = String::from_utf8_lossy(&version.stdout).trim().replace(' ', "-").to_lowercase();
-    let venv = root()?.join(format!("{version}-{}", key(&[&requirements])?));
+    let venv = root()?.join(format!("{version}-{}", key(&[&file])?));
     let _lock = lock(&venv).await?;
     let done = venv.join("installed");
     if !done.is_file() {
-        eprintln!("installing moto and boto3 for {version}, by hash");
+        eprintln!("installing {what} for {version}, by hash");
         if venv.is_dir() {
             fs::remove_dir_all(&venv)?;
         }
@@ -192,9 +216,9 @@ pub async fn python() -> Result<PathBuf> {
         run(Command::new(venv.join("bin/python"))
             .env_remove("PIP_FIND_LINKS")
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r"])
-            .arg(&requirements))
+            .arg(&file))
         .await
-        .context("installing tests/aws/requirements.txt")?;
+        .with_context(|| format!("installing {requirements}"))?;
         File::create(&done)?;
     }
     Ok(venv.join("bin"))

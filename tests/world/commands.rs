@@ -70,7 +70,7 @@ async fn people_see_their_users_and_rotate_them() {
         })
         .await;
     let error = command(&scene, &["rotate", "-n", &namespace, "absent"]).await.unwrap_err();
-    assert!(error.contains("absent") && error.contains("not found"), "{error}");
+    assert!(error.contains("absent") && error.contains("not found") && error.contains("`status -A`"), "{error}");
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn plan_says_what_would_be_done_and_does_nothing() {
         planned(&scene, &file, &[]).await
     };
     assert_eq!(steps, ["CreateAccessKey", "WriteSecret"], "{told}");
-    assert!(told.contains("after 2 s:") && told.contains(&format!("access key {key} is retired at")), "{told}");
+    assert!(told.contains("after ") && told.contains(&format!("access key {key} is retired at")), "{told}");
     let calls = scene.proxy.calls();
     assert!(calls.iter().all(|call| ["Get", "List"].iter().any(|verb| call.action.starts_with(verb))), "{calls:?}");
     assert_eq!(version().await, before, "the S3AccessUser was not written");

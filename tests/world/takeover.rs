@@ -100,7 +100,9 @@ async fn lost(loss: Loss, stage: &str, rotation: bool) -> Duration {
     let minted = |proxy: &Proxy| proxy.counts().get("CreateAccessKey").copied().unwrap_or_default();
     let mints = minted(&scene.proxy) + minted(&beside);
     assert!((1..=most_keys(loss, stage, rotation)).contains(&mints), "{name}: {mints} keys were made");
+    let data = scene.secret("reports-s3").await;
     if loss != Loss::Killed {
+        scene.proxy.forget();
         if loss == Loss::Frozen {
             scene.operator().thaw().unwrap();
         }
@@ -110,8 +112,13 @@ async fn lost(loss: Loss, stage: &str, rotation: bool) -> Duration {
         })
         .await
         .unwrap();
-        assert_eq!(scene.only_key(&user, "reports-s3").await, key, "{name}");
+        let calls = scene.proxy.calls();
+        let reads = |action: &str| action.starts_with("Get") || action.starts_with("List");
+        assert!(calls.iter().all(|call| reads(&call.action)), "{name}: it wrote in its last moments: {calls:?}");
     }
+    assert_eq!(scene.only_key(&user, "reports-s3").await, key, "{name}");
+    assert_eq!(scene.secret("reports-s3").await, data, "{name}");
+    scene.ready("reports").await;
     scene.delete("reports").await;
     scene.delete("earlier").await;
     assert_eq!(scene.left(), Vec::<String>::new(), "{name}");

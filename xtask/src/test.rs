@@ -29,6 +29,7 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
     let built = cargo().args(["test", "--locked", "--workspace", "--no-run"]).status().await?;
     ensure!(built.success(), "the tests do not build");
     let versitygw = cache::versitygw().await?;
+    let (consumers, consumers_python) = (cache::consumers().await?, cache::consumers_python().await?);
     let ground = Ground::start(Partition::Aws, &operator).await?;
     let mut command = cargo();
     command
@@ -38,6 +39,8 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
         // The conformance suite starts servers of its own.
         .env("MOTO_SERVER", ground.stand().python.join("moto_server"))
         .env("VERSITYGW", &versitygw)
+        .env("CONSUMERS", &consumers)
+        .env("CONSUMERS_PYTHON", &consumers_python)
         .envs(image.map(|image| ("NODE_OPERATOR", image)));
     count(&mut command).await
 }
