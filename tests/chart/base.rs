@@ -195,6 +195,22 @@ async fn the_charts_settings_are_the_operators() {
 }
 
 #[tokio::test]
+async fn the_chart_gives_the_right_to_restart_workloads_where_it_is_asked_for() {
+    let helm = Helm::new().await;
+    let name = format!("{RELEASE}-rollout-restart");
+    assert!(find(&helm.objects(&[]).await, "ClusterRole", &name).is_none());
+    let (chart, optional) = (
+        helm.objects(&["--set", "rbac.rolloutRestart=true"]).await,
+        documents(&read("deploy/optional/rollout-restart.yaml")),
+    );
+    assert_eq!(named(&chart, "ClusterRole", &name)["rules"], named(&optional, "ClusterRole", &name)["rules"]);
+    for part in ["roleRef", "subjects"] {
+        let binding = |objects: &[Value]| named(objects, "ClusterRoleBinding", &name)[part].clone();
+        assert_eq!(binding(&chart), binding(&optional), "{part}");
+    }
+}
+
+#[tokio::test]
 async fn some_namespaces_are_served_with_no_right_on_the_clusters_secrets() {
     let helm = Helm::new().await;
     let values = |name: &str| crate::helm::chart().join(format!("ci/{name}-values.yaml")).display().to_string();
