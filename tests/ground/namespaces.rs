@@ -71,6 +71,10 @@ pub fn run_inside(variables: &[(&str, &OsStr)]) -> Result<ExitStatus> {
         .status()
         .context("starting unshare")?;
     remove_cgroups(&cgroup(&name_of(folder.path())));
+    // containerd puts the groups of containers there, which their sudden end leaves empty.
+    for container in containers(folder.path()) {
+        remove_cgroups(&format!("k8s.io/{container}"));
+    }
     Ok(status)
 }
 
@@ -105,6 +109,13 @@ pub fn set_up() -> Result<()> {
 #[must_use]
 pub fn cgroup_of(folder: &Path) -> String {
     format!("/{}", cgroup(&name_of(folder)))
+}
+
+/// The ids of the containers and pods that containerd still knew at its end.
+fn containers(folder: &Path) -> Vec<String> {
+    let known = ["containers", "sandboxes"].map(|kind| folder.join("containerd/io.containerd.grpc.v1.cri").join(kind));
+    let entries = known.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 fn name_of(folder: &Path) -> String {
