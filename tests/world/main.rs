@@ -25,3 +25,4 @@ mod restore;
 mod rotation;
 mod scene;
 mod secrecy;
+mod traces;
