@@ -15,6 +15,7 @@ mod commands;
 mod compatible;
 mod consumer;
 mod crash;
+mod fairness;
 mod install;
 mod leftovers;
 mod levels;
