@@ -66,6 +66,7 @@ pub struct Metrics {
     orphans_deleted: Counter,
     key_age: Histogram,
     drift_corrected: Family<WhatLabel, Counter>,
+    sweeps: Family<ResultLabel, Counter>,
     users: Family<UsersLabels, Gauge>,
     user_ready: Family<UserLabels, Gauge>,
     queue_depth: Family<PriorityLabel, Gauge>,
@@ -88,6 +89,7 @@ impl Default for Metrics {
             // An hour to about two years.
             key_age: Histogram::new(exponential_buckets(3_600.0, 2.0, 14)),
             drift_corrected: Family::default(),
+            sweeps: Family::default(),
             users: Family::default(),
             user_ready: Family::default(),
             queue_depth: Family::default(),
@@ -125,6 +127,7 @@ impl Default for Metrics {
             "Differences put right, by what differed",
             metrics.drift_corrected.clone(),
         );
+        registry.register("sweeps", "Bulk sweeps of accounts, by result", metrics.sweeps.clone());
         registry.register(
             "user_ready",
             "1 while the S3AccessUser is Ready; where each has a metric of its own",
@@ -211,6 +214,11 @@ impl Metrics {
     /// A settled CR was found to differ, and put right.
     pub fn drift_corrected(&self, what: &'static str) {
         self.drift_corrected.get_or_create(&WhatLabel { what }).inc();
+    }
+
+    /// A bulk sweep of an account ended: `done`, `denied` or `failed`.
+    pub fn swept(&self, result: &'static str) {
+        self.sweeps.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// The numbers of ready and other users, by class.

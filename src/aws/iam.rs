@@ -12,7 +12,10 @@ use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
 use super::call::Lane;
-use super::{AwsError, CreatedKey, ErrorKind, Iam, PolicyRecord, Result, UserRecord, path_tags};
+use super::{
+    AwsError, CreatedKey, DetailsPage, DetailsQuery, ErrorKind, Iam, PolicyRecord, Result, UserRecord, details,
+    path_tags,
+};
 use crate::api::tags;
 use crate::core::observed::{AccessKey, Minted, PolicyVersion};
 use crate::core::policy::Document;
@@ -284,6 +287,10 @@ impl Iam for SdkIam {
         self.lane.call(OPERATION, arn, || request.clone().send()).await.map(drop)
     }
 
+    async fn account_details(&self, query: DetailsQuery<'_>) -> Result<DetailsPage> {
+        details::page(self, query).await
+    }
+
     async fn list_entities_for_policy(&self, arn: &str) -> Result<Vec<String>> {
         let request = self.client.list_entities_for_policy().policy_arn(arn);
         let answer = self.lane.call("ListEntitiesForPolicy", arn, || request.clone().send()).await?;
@@ -313,7 +320,7 @@ fn timestamp(time: &DateTime) -> Option<Timestamp> {
     Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
 }
 
-fn tags_from(tags: &[Tag]) -> BTreeMap<String, String> {
+pub(super) fn tags_from(tags: &[Tag]) -> BTreeMap<String, String> {
     tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect()
 }
 
@@ -324,7 +331,7 @@ fn tags_to(operation: &'static str, object: &str, tags: &BTreeMap<String, String
 }
 
 /// IAM returns documents URL-encoded (RFC 3986).
-fn document(operation: &'static str, object: &str, encoded: &str) -> Result<Document> {
+pub(super) fn document(operation: &'static str, object: &str, encoded: &str) -> Result<Document> {
     let decoded = percent_decode_str(encoded).decode_utf8_lossy();
     Document::parse(&decoded).map_err(|_| unreadable(operation, object))
 }

@@ -1,6 +1,7 @@
 //! AWS, as far as the operator needs it: the calls used, what their errors mean, and one session per account.
 
 mod call;
+mod details;
 mod dispenser;
 mod error;
 mod iam;
@@ -14,6 +15,7 @@ mod transport;
 mod turns;
 
 pub use call::at_priority;
+pub use details::{DetailsPage, DetailsQuery};
 pub use error::{AwsError, ErrorKind};
 pub use session::{Session, SessionOptions, SettingsError};
 pub use transport::TransportError;
@@ -133,6 +135,8 @@ pub trait Iam: Send + Sync {
     async fn delete_policy(&self, arn: &str) -> Result<()>;
     /// TagPolicy.
     async fn tag_policy(&self, arn: &str, tags: &BTreeMap<String, String>) -> Result<()>;
+    /// GetAccountAuthorizationDetails, one page.
+    async fn account_details(&self, query: DetailsQuery<'_>) -> Result<DetailsPage>;
     /// ListEntitiesForPolicy: what a policy is still attached to, in words.
     async fn list_entities_for_policy(&self, arn: &str) -> Result<Vec<String>>;
 }

@@ -203,6 +203,11 @@ impl Session {
         self.account.get_or_try_init(|| self.sts.caller()).await
     }
 
+    /// The account, if it has been asked for.
+    pub fn known_account(&self) -> Option<&Account> {
+        self.account.get()
+    }
+
     /// A turn to look at the user of that UID, of this account. Those of another, which may be slow or dead, wait
     /// elsewhere.
     pub async fn turn(&self, uid: &str, priority: Priority) -> Option<Turn> {

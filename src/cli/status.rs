@@ -5,14 +5,14 @@ use std::io::Write;
 
 use clap::Args;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 
 use super::waiting::{Place, places};
 use super::{Error, users};
-use crate::api::{ConditionType, S3AccessClass, S3AccessUser};
+use crate::api::{Condition, ConditionType, S3AccessClass, S3AccessUser};
 
 /// Objects a page, which bounds the memory that the list takes.
 const PAGE: u32 = 500;
@@ -157,8 +157,8 @@ fn row(user: &Guarded, now: Timestamp) -> [String; 9] {
     [
         namespace,
         name,
-        ready.map_or_else(|| "Unknown".to_owned(), |ready| ready.status.clone()),
-        ready.map_or_else(none, |ready| ready.reason.clone()),
+        ready.map_or_else(|| "Unknown".to_owned(), |ready| ready.status.to_string()),
+        ready.map_or_else(none, |ready| ready.reason.to_string()),
         text(status.user_name),
         text(status.access_key_id),
         status.access_key_created_at.map_or_else(none, |Time(at)| span(now.duration_since(at).as_secs())),

@@ -31,6 +31,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_secs(3);
 
 /// The S3AccessUsers of one watched scope.
+#[derive(Clone)]
 pub struct Scope {
     /// As the watch has them.
     pub users: Store<Guarded>,

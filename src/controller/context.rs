@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::Store;
 
+use super::coverage::Coverage;
 use super::error::Error;
 use super::leadership::Leadership;
 use super::memory::Memory;
@@ -33,6 +34,8 @@ pub struct Context {
     pub memory: Arc<Memory>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// What the bulk sweep answers for.
+    pub coverage: Arc<Coverage>,
     /// Waits within a reconciliation.
     pub waits: Waits,
     /// How often a settled user is looked at again, to find drift.

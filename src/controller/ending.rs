@@ -8,7 +8,7 @@ use super::context::Context;
 use super::error::Error;
 use super::reconcile::{Outcome, QUIET_FAILURES};
 use super::report::{self, report};
-use super::schedule::{backoff, next_turn};
+use super::schedule::{backoff, backoff_within, longest_pause, next_turn};
 use crate::api::{Reason, S3AccessUser};
 use crate::core::conditions::{interrupted, says_settled};
 use crate::core::desired::Owner;
@@ -81,6 +81,13 @@ pub async fn abandon(ctx: &Context, user: &S3AccessUser) -> Outcome {
 pub fn retry_later(ctx: &Context, uid: &str, error: &Error) -> Outcome {
     debug!(%error, uid, "trying again");
     Outcome::Failed(pause(ctx, uid))
+}
+
+/// When to look again where only somebody's action helps: it is not announced where it is taken in IAM.
+pub fn pause_blocked(ctx: &Context, uid: &str) -> Timestamp {
+    let failures = ctx.memory.recall(uid).map_or(0, |remembered| remembered.failures);
+    let longest = longest_pause(ctx.memory.set_blocked(uid, true));
+    later(ctx.now(), backoff_within(uid, failures.saturating_add(1), longest))
 }
 
 /// When to look again after one more failure.

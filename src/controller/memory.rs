@@ -1,12 +1,14 @@
 //! What one process remembers between two looks at an S3AccessUser. All of it may be lost at any time: a minted key
 //! that is forgotten is found in IAM, in no Secret, and deleted.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use secrecy::SecretString;
 
+use super::schedule::fnv;
+use super::vigil::Vigil;
 use crate::api::S3AccessUserStatus;
 use crate::core::observed::{Minted, Probes};
 
@@ -15,14 +17,18 @@ use crate::core::observed::{Minted, Probes};
 pub struct Remembered {
     /// A key that is in no Secret yet, with its secret half.
     pub minted: Option<(Minted, SecretString)>,
-    /// What was seen of new keys at work, by id.
-    pub probes: BTreeMap<String, Probes>,
+    /// What was seen of new keys at work, by id: one or two, for which a map would be large.
+    pub probes: Box<[(String, Probes)]>,
+    /// What was read when nothing but the key was left to wait for.
+    pub vigil: Option<Box<Vigil>>,
     /// How often in a row a look ended short of done.
     pub failures: u32,
+    /// The bulk sweep has seen a difference, and no look has read IAM since.
+    pub suspect: bool,
     /// The last look that ended with everything done.
     pub settled: Option<Settled>,
-    /// The resource version of the CR that came of our last write to it, and its status then: the watch may be behind.
-    pub reported: Option<(u64, S3AccessUserStatus)>,
+    /// The resource version of the CR that came of our last write to it, and its status then: until the watch has it, too.
+    pub reported: Option<Box<(u64, S3AccessUserStatus)>>,
     /// The state of the class that the CR was last held against, to the end.
     pub held_against: Option<u64>,
     /// For a CR that does not fit the schema: the error that its status tells.
@@ -42,28 +48,87 @@ pub struct Settled {
 
 /// The memory of all, by UID.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<HashMap<String, Remembered>>);
+pub struct Memory {
+    users: Mutex<HashMap<String, Remembered>>,
+    /// Those whom only somebody's action helps.
+    blocked: Mutex<HashSet<u64>>,
+    /// Those that are being looked at, each with the newest resource version that the watch has shown meanwhile.
+    under_way: Mutex<HashMap<String, u64>>,
+}
 
 impl Memory {
+    /// A look begins: it has a copy of the CR, and goes by what is reported since.
+    pub fn begin(&self, uid: &str) {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), 0);
+    }
+
+    /// A look ends.
+    pub fn end(&self, uid: &str) {
+        let seen = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.drop_reported(uid, seen.unwrap_or_default());
+    }
+
+    /// The watch has shown that resource version of the CR. Our own word of it need not be kept any longer, unless by the
+    /// look under way, which still has an older copy.
+    pub fn watched(&self, uid: &str, version: u64) {
+        if let Some(seen) = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).get_mut(uid) {
+            *seen = version.max(*seen);
+            return;
+        }
+        self.drop_reported(uid, version);
+    }
+
+    fn drop_reported(&self, uid: &str, seen: u64) {
+        if let Some(remembered) = self.users().get_mut(uid) {
+            remembered.reported.take_if(|reported| reported.0 <= seen);
+        }
+    }
+
+    fn users(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is remembered of the user; `None` at first sight.
     pub fn recall(&self, uid: &str) -> Option<Remembered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
+        self.users().get(uid).cloned()
     }
 
     /// The state of the class that the user was last held against, to the end.
     pub fn held_against(&self, uid: &str) -> Option<u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid)?.held_against
+        self.users().get(uid)?.held_against
+    }
+
+    /// The bulk sweep has seen a difference: the next look reads everything. Answers whether none would be taken before
+    /// the user's turn.
+    pub fn suspect(&self, uid: &str) -> bool {
+        let mut memory = self.users();
+        let known = memory.contains_key(uid);
+        let remembered = memory.entry(uid.to_owned()).or_default();
+        remembered.suspect = true;
+        remembered.settled.is_some() || !known
     }
 
     /// Changes what is remembered of the user.
     pub fn update<T>(&self, uid: &str, change: impl FnOnce(&mut Remembered) -> T) -> T {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.users();
         change(memory.entry(uid.to_owned()).or_default())
+    }
+
+    /// Whether only somebody's action helps the user. Answers how many there are of those.
+    pub fn set_blocked(&self, uid: &str, is_blocked: bool) -> usize {
+        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_blocked {
+            blocked.insert(fnv(uid));
+        } else {
+            blocked.remove(&fnv(uid));
+        }
+        blocked.len()
     }
 
     /// Forgets the user.
     pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.set_blocked(uid, false);
+        self.users().remove(uid);
     }
 }
 
@@ -71,6 +136,32 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::core::secret_data::Credentials;
+
+    #[test]
+    fn what_was_reported_is_kept_until_the_watch_and_the_look_under_way_have_it() {
+        let memory = Memory::default();
+        let report = |version| {
+            let reported = Some(Box::new((version, S3AccessUserStatus::default())));
+            memory.update("uid", |remembered| remembered.reported = reported);
+        };
+        let kept = || memory.recall("uid").is_some_and(|remembered| remembered.reported.is_some());
+        memory.begin("uid");
+        report(6);
+        memory.watched("uid", 6);
+        assert!(kept(), "the look has a copy from before");
+        report(7);
+        memory.end("uid");
+        assert!(kept(), "the watch is behind");
+        memory.watched("uid", 6);
+        assert!(kept());
+        memory.watched("uid", 7);
+        assert!(!kept());
+        memory.begin("uid");
+        report(8);
+        memory.watched("uid", 9);
+        memory.end("uid");
+        assert!(!kept());
+    }
 
     #[test]
     fn invariant_1_nothing_that_holds_a_secret_key_shows_it_in_debug() {

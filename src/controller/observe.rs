@@ -9,13 +9,17 @@ use secrecy::SecretString;
 use super::context::Context;
 use super::error::Error;
 use super::memory::Remembered;
-use crate::api::S3AccessUser;
+use crate::api::{S3AccessUser, Workload};
 use crate::aws::{Session, UserRecord};
 use crate::core::conditions::says_settled;
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
-use crate::core::observed::{HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState};
+use crate::core::names::workload_annotation;
+use crate::core::observed::{
+    AccessKey, HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState, WorkloadState,
+};
 use crate::core::plan::{SecretRecord, policies_to_read};
 use crate::core::secret_data::{Credentials, Target};
+use crate::kubernetes::KubernetesError;
 use crate::kubernetes::secret::{Controller, Recorded, controller_of, find_key, is_up_to_date, recorded, wanted};
 
 /// The Secrets as read, and the secret halves of the keys found: what the pure core must not see.
@@ -29,23 +33,31 @@ pub struct Held {
     pub finalizer_added: bool,
 }
 
-/// What the Secrets hold.
-pub struct SecretsSeen {
+/// What has been read before the rest: what the Secrets hold, and perhaps the access keys.
+pub struct Seen {
     /// The one of the wanted name.
     pub state: SecretState,
     /// Those under earlier names.
     pub renamed: BTreeMap<String, OurSecret>,
+    /// Who is to be restarted for a new key.
+    pub workloads: BTreeMap<Workload, WorkloadState>,
+    /// The user's access keys, where they have been listed already.
+    pub keys: Option<Vec<AccessKey>>,
 }
 
 /// Reads the Secrets, live.
+///
+/// The workloads come before: what is planned for one rests on a Secret that is no older than its copy, so that a leader
+/// of yesterday, who knows an older key, fails to mark it with that.
 pub async fn secrets(
     ctx: &Context,
     session: &Session,
     user: &S3AccessUser,
     owner: &Owner,
     held: &mut Held,
-) -> Result<SecretsSeen, Error> {
+) -> Result<Seen, Error> {
     let namespace = &owner.identity.namespace;
+    let workloads = workloads(ctx, user, owner).await;
     let live = ctx.kubernetes.get_secret(namespace, &owner.secret_name).await?;
     let state = match &live {
         None => SecretState::Missing,
@@ -67,7 +79,31 @@ pub async fn secrets(
             renamed.insert(name, ours(session, user, owner, &secret, held).await?);
         }
     }
-    Ok(SecretsSeen { state, renamed })
+    Ok(Seen { state, renamed, workloads, keys: None })
+}
+
+/// What cannot be read keeps nothing else from being done.
+async fn workloads(ctx: &Context, user: &S3AccessUser, owner: &Owner) -> BTreeMap<Workload, WorkloadState> {
+    let mut seen = BTreeMap::new();
+    if user.metadata.deletion_timestamp.is_none() {
+        let annotation = workload_annotation(&owner.identity.name);
+        for workload in &user.spec.secret.rollout_restart {
+            let found = ctx.kubernetes.get_workload(&owner.identity.namespace, workload, &annotation).await;
+            seen.insert(workload.clone(), found.unwrap_or_else(|error| unreachable(&error)));
+        }
+    }
+    seen
+}
+
+/// A workload to which a request has failed.
+pub fn unreachable(error: &KubernetesError) -> WorkloadState {
+    if error.is_not_found() {
+        WorkloadState::Missing
+    } else if error.is_refusal() && !error.is_conflict() {
+        WorkloadState::Denied(error.to_string())
+    } else {
+        WorkloadState::Failed(error.to_string())
+    }
 }
 
 async fn ours(
@@ -122,6 +158,24 @@ pub fn wanted_of(
     Ok(wanted(user, &owner.secret_name, live, credentials, record, &owner.account.id, &target)?)
 }
 
+/// The picture before IAM is asked.
+pub fn before_iam(user: &S3AccessUser, seen: &Seen, remembered: &Remembered) -> Observed {
+    let status = user.status.as_ref();
+    let mut observed = Observed {
+        finalizer: user.is_finalized(),
+        announced_settled: status.is_some_and(|status| says_settled(status, user.metadata.generation)),
+        retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
+        secret: seen.state.clone(),
+        renamed: seen.renamed.clone(),
+        workloads: seen.workloads.clone(),
+        minted: remembered.minted.as_ref().map(|(minted, _)| minted.clone()),
+        probes: remembered.probes.iter().cloned().collect(),
+        ..Observed::nothing()
+    };
+    observed.forget_delivered();
+    observed
+}
+
 /// Puts the picture together: the Secrets as seen, and IAM.
 ///
 /// A CR without our finalizer was never acted upon: IAM is then not asked before the first write, whose "already
@@ -131,24 +185,12 @@ pub async fn everything(
     user: &S3AccessUser,
     owner: &Owner,
     desired: Option<&Desired>,
-    secrets: SecretsSeen,
+    seen: Seen,
     remembered: &Remembered,
     thorough: bool,
 ) -> Result<Observed, Error> {
-    let finalizer = user.is_finalized();
-    let status = user.status.as_ref();
-    let mut observed = Observed {
-        finalizer,
-        announced_settled: status.is_some_and(|status| says_settled(status, user.metadata.generation)),
-        retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
-        secret: secrets.state,
-        renamed: secrets.renamed,
-        minted: remembered.minted.as_ref().map(|(minted, _)| minted.clone()),
-        probes: remembered.probes.clone(),
-        ..Observed::nothing()
-    };
-    observed.forget_delivered();
-    if !finalizer && !thorough {
+    let mut observed = before_iam(user, &seen, remembered);
+    if !observed.finalizer && !thorough {
         return Ok(observed);
     }
     let iam = &session.iam;
@@ -157,7 +199,7 @@ pub async fn everything(
     let tags = found.as_ref().map(|found| found.tags.clone()).unwrap_or_default();
     observed.user = match found {
         None => UserState::Missing,
-        Some(found) => UserState::Present(Box::new(user_of(session, owner, desired, found).await?)),
+        Some(found) => UserState::Present(Box::new(user_of(session, owner, desired, found, seen.keys).await?)),
     };
     let wanted = desired.and_then(|desired| desired.policy_of(Some(&tags)));
     for arn in policies_to_read(owner, desired, &tags) {
@@ -172,15 +214,20 @@ async fn user_of(
     owner: &Owner,
     desired: Option<&Desired>,
     record: UserRecord,
+    keys: Option<Vec<AccessKey>>,
 ) -> Result<User, Error> {
     let iam = &session.iam;
     let name = &owner.user_name;
+    let keys = match keys {
+        Some(keys) => keys,
+        None => iam.list_access_keys(name).await?,
+    };
     let mut user = User {
         arn: record.arn,
         path: record.path,
         tags: record.tags,
         boundary: record.boundary,
-        keys: iam.list_access_keys(name).await?,
+        keys,
         attached: iam.list_attached_user_policies(name).await?,
         inline: BTreeMap::new(),
     };

@@ -55,6 +55,7 @@ impl Places for OnePlace {
             None => Ok(self.0.clone()),
         }
     }
+
     fn sessions(&self) -> Vec<Arc<Session>> {
         vec![self.0.session.clone()]
     }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::context::Context;
-use super::memory::Settled;
-use super::observe::SecretsSeen;
+use super::memory::Remembered;
+use super::observe::Seen;
 use super::place::Place;
 use super::schedule::next_turn;
 use crate::api::S3AccessUser;
@@ -25,8 +25,8 @@ pub fn quiet_until(
     place: &Place,
     user: &S3AccessUser,
     desired: &Desired,
-    seen: &SecretsSeen,
-    settled: Option<Option<&Settled>>,
+    seen: &Seen,
+    recalled: Option<&Remembered>,
 ) -> Option<Timestamp> {
     let SecretState::Ours(secret) = &seen.state else {
         return None;
@@ -35,7 +35,7 @@ pub fn quiet_until(
         return None;
     }
     let now = ctx.now();
-    match settled {
+    match recalled.map(|recalled| recalled.settled.as_ref().filter(|_| !recalled.suspect)) {
         Some(Some(settled)) => {
             let same = settled.asked == asked(user, place) && settled.secret_version == secret.resource_version;
             (same && settled.due_at > now).then_some(settled.due_at)

@@ -10,8 +10,9 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::apply::apply;
 use super::context::Context;
-use super::ending::{abandon, fail, pause, refuse, retry_later};
+use super::ending::{abandon, fail, pause, pause_blocked, refuse, retry_later};
 use super::error::Error;
+use super::glance::glance;
 use super::memory::Settled;
 use super::observe::{self, Held};
 use super::place::Place;
@@ -19,6 +20,7 @@ use super::quiet::{asked, quiet_until};
 use super::report::report;
 use super::schedule::next_turn;
 use super::urgency::{Newest, newest, urgency};
+use super::vigil::{self, Vigil};
 use crate::api::{FINALIZER, Reason, S3AccessUser, S3AccessUserStatus, annotations};
 use crate::aws::{Session, at_priority};
 use crate::core::conditions::{interrupted, status};
@@ -82,6 +84,7 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let mut priority = urgency(ctx, user);
     ctx.metrics.reconcile_started(priority);
     let uid = user.uid().unwrap_or_default();
+    ctx.memory.begin(&uid);
     // Thousands may wait here for their turn, so that nothing is at hand yet that takes memory.
     let turn = match at_priority(priority, ctx.places.of(user)).await {
         Ok(place) => place.session.turn(&uid, priority).await,
@@ -108,6 +111,10 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
         }
         _ => remembered.failures = 0,
     });
+    if !matches!(outcome, Outcome::Failed(_)) {
+        ctx.memory.set_blocked(&uid, false);
+    }
+    ctx.memory.end(&uid);
     if outcome == Outcome::Deleted {
         ctx.memory.forget(&uid);
     }
@@ -131,7 +138,7 @@ async fn look_as_it_is(ctx: &Context, user: &S3AccessUser) -> Outcome {
 /// The CR with what this process has written to it since the watch's copy was made.
 fn newer_copy(ctx: &Context, user: &S3AccessUser) -> Option<S3AccessUser> {
     let seen: u64 = user.resource_version()?.parse().ok()?;
-    let (written, status) = ctx.memory.recall(&user.uid()?)?.reported?;
+    let (written, status) = *ctx.memory.recall(&user.uid()?)?.reported?;
     (written > seen).then(|| {
         let mut newer = user.clone();
         newer.metadata.resource_version = Some(written.to_string());
@@ -276,32 +283,36 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
     let mut held = Held::default();
     let mut thorough = false;
     loop {
-        let remembered = ctx.memory.recall(uid).unwrap_or_default();
+        let mut remembered = ctx.memory.recall(uid).unwrap_or_default();
         if let Some((minted, half)) = &remembered.minted {
             held.halves.insert(minted.id.clone(), half.clone());
         }
-        let seen = match observe::secrets(ctx, session, user, owner, &mut held).await {
+        let mut seen = match observe::secrets(ctx, session, user, owner, &mut held).await {
             Ok(seen) => seen,
             Err(error) => return fail(ctx, user, Some(owner), &error, Part::Secret).await,
         };
-        if let Some(desired) = desired
-            && !thorough
-            && let Some(due_at) = quiet_until(
-                ctx,
-                place,
-                user,
-                desired,
-                &seen,
-                recalled.as_ref().map(|recalled| recalled.settled.as_ref()),
-            )
-        {
-            if let (None, SecretState::Ours(secret)) = (&recalled, &seen.state) {
-                let settled =
-                    Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
-                ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
+        if let Some(desired) = desired.filter(|_| !thorough) {
+            if let Some(due_at) = quiet_until(ctx, place, user, desired, &seen, recalled.as_ref()) {
+                if let (None, SecretState::Ours(secret)) = (&recalled, &seen.state) {
+                    let settled =
+                        Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
+                    ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
+                }
+                return Outcome::Deferred(due_at);
             }
-            return Outcome::Deferred(due_at);
+            match glance(ctx, place, user, desired, &mut seen, &remembered).await {
+                Ok(Some((observed, plan))) => return settle(ctx, place, user, &observed, &plan),
+                Ok(None) => {}
+                Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
+            }
+            if let Some((observed, plan)) = vigil::keep(ctx, place, user, desired, &seen, &remembered, &mut held).await
+            {
+                return conclude(ctx, place, user, owner, Some(desired), &observed, plan).await;
+            }
+            remembered = ctx.memory.recall(uid).unwrap_or_default();
         }
+        let read_at = ctx.now();
+        ctx.memory.update(uid, |remembered| (remembered.suspect, remembered.vigil) = (false, None));
         let mut observed = match observe::everything(session, user, owner, desired, seen, &remembered, thorough).await {
             Ok(observed) => observed,
             Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
@@ -311,7 +322,11 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
             ctx.memory.update(uid, |remembered| remembered.minted = None);
         }
         match drive(ctx, session, user, owner, desired, &mut observed, &mut held).await {
-            Ok(plan) => return conclude(ctx, place, user, owner, desired, &observed, plan).await,
+            Ok(plan) => {
+                let vigil = desired.and_then(|_| Vigil::of(place, user, &observed, &plan, read_at));
+                ctx.memory.update(uid, |remembered| remembered.vigil = vigil);
+                return conclude(ctx, place, user, owner, desired, &observed, plan).await;
+            }
             // The first write of a CR that was never acted upon may find what a lost answer left: look, then go on.
             Err(stopped) if stopped.error.is_stale_view() && !thorough => {
                 debug!(error = %stopped.error, "the world is not as it was seen; looking again");
@@ -386,7 +401,7 @@ fn decide(ctx: &Context, owner: &Owner, desired: Option<&Desired>, observed: &Ob
 }
 
 fn remember_probes(ctx: &Context, uid: &str, observed: &Observed) {
-    ctx.memory.update(uid, |remembered| remembered.probes = observed.probes.clone());
+    ctx.memory.update(uid, |remembered| remembered.probes = observed.probes.clone().into_iter().collect());
 }
 
 async fn conclude(
@@ -414,21 +429,26 @@ async fn conclude(
         return retry_later(ctx, uid, &error);
     }
     let parts = Part::ALL.map(|part| plan.parts.of(part));
-    // These two wait for nothing but another spec or class.
-    let by_choice = |reason: &Reason| [Reason::Suspended, Reason::NotPermittedByClass].contains(reason);
-    if parts.iter().any(|part| matches!(part, Progress::Blocked(reason, _) if !by_choice(reason))) {
-        return Outcome::Failed(pause(ctx, uid));
+    if parts.iter().any(|part| matches!(part, Progress::Blocked(..)) && !part.rests()) {
+        return Outcome::Failed(pause_blocked(ctx, uid));
     }
     if parts.iter().any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending))
         && desired.is_none_or(|desired| desired.active)
     {
         return Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid)));
     }
-    let turn = next_turn(uid, now, ctx.resync_interval);
+    settle(ctx, place, user, observed, &plan)
+}
+
+/// All is as it should be: remembers what that rests upon, and when to look again.
+fn settle(ctx: &Context, place: &Place, user: &S3AccessUser, observed: &Observed, plan: &Plan) -> Outcome {
+    let (uid, now) = (user.uid().unwrap_or_default(), ctx.now());
+    let turn = next_turn(&uid, now, ctx.resync_interval);
     let due_at = plan.wake_at.map_or(turn, |wake_at| wake_at.min(turn)).max(now);
+    ctx.memory.update(&uid, |remembered| remembered.vigil = None);
     if let (Some(secret), UserState::Present(user_seen)) = (observed.our_secret(), &observed.user) {
         let settled = Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
-        ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
+        ctx.memory.update(&uid, |remembered| remembered.settled = Some(settled));
         let key = secret.key.as_ref().and_then(|held| user_seen.keys.iter().find(|key| key.id == held.id));
         if let Some(age) = key.and_then(|key| now.duration_since(key.created_at).try_into().ok()) {
             ctx.metrics.key_age(age);

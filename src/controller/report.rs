@@ -1,13 +1,12 @@
 //! Tells users how it stands: the status, and an Event where the verdict changes. Nothing is written that says nothing
 //! new.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
 
 use super::context::Context;
 use super::error::Error;
-use crate::api::{ConditionType, Reason, S3AccessUser, S3AccessUserStatus};
+use crate::api::{Condition, ConditionType, Reason, S3AccessUser, S3AccessUserStatus};
 use crate::core::conditions::interrupted;
 use crate::core::desired::Owner;
 use crate::core::plan::{Part, Parts, Progress};
@@ -29,16 +28,21 @@ pub async fn report(
     ctx.may_write()?;
     let version = ctx.kubernetes.apply_status(&written_since(ctx, user), status).await?;
     remember(ctx, &user.uid, version, status);
-    let (before, after) = (ready(earlier), ready(status));
     let verdict = |condition: Option<&Condition>| condition.map(|found| (found.status.clone(), found.reason.clone()));
-    if let Some(condition) = after.filter(|_| verdict(before) != verdict(after)) {
+    for kind in [ConditionType::Ready, ConditionType::WorkloadsRestarted] {
+        let (before, after) = (of_kind(earlier, kind), of_kind(status, kind));
+        let Some(condition) = after.filter(|_| verdict(before) != verdict(after)) else { continue };
+        // That nothing is to be restarted is no news.
+        if kind == ConditionType::WorkloadsRestarted && condition.status == "True" {
+            continue;
+        }
         let event = Event {
             type_: if condition.status == "True" || is_progress(condition) {
                 EventType::Normal
             } else {
                 EventType::Warning
             },
-            reason: condition.reason.clone(),
+            reason: condition.reason.to_string(),
             note: Some(note(&condition.message)),
             action: "Reconcile".to_owned(),
             secondary: None,
@@ -54,13 +58,14 @@ pub async fn report(
 /// What a write of ours has made of the CR.
 pub fn remember(ctx: &Context, uid: &str, version: Option<String>, status: &S3AccessUserStatus) {
     let version = version.and_then(|version| version.parse().ok());
-    ctx.memory.update(uid, |remembered| remembered.reported = version.map(|version| (version, status.clone())));
+    ctx.memory
+        .update(uid, |remembered| remembered.reported = version.map(|version| Box::new((version, status.clone()))));
 }
 
 /// The CR as this look has left it so far.
 fn written_since(ctx: &Context, user: &UserRef) -> UserRef {
     let seen = user.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
-    let written = ctx.memory.recall(&user.uid).and_then(|remembered| remembered.reported).map(|(version, _)| version);
+    let written = ctx.memory.recall(&user.uid).and_then(|remembered| remembered.reported).map(|reported| reported.0);
     UserRef { resource_version: seen.max(written).map(|version| version.to_string()), ..user.clone() }
 }
 
@@ -100,8 +105,8 @@ pub async fn abandoned(ctx: &Context, user: &S3AccessUser) {
     }
 }
 
-fn ready(status: &S3AccessUserStatus) -> Option<&Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())
+fn of_kind(status: &S3AccessUserStatus, kind: ConditionType) -> Option<&Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == kind.as_str())
 }
 
 fn is_progress(condition: &Condition) -> bool {

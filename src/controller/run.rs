@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join_all, ready};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher};
+use kube::runtime::{Controller, WatchStreamExt, controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -20,23 +21,29 @@ use super::class::Scope;
 use super::class_watch::Watched;
 use super::classes::Classes;
 use super::context::Context;
+use super::coverage::Coverage;
 use super::leadership::Leadership;
 use super::memory::Memory;
+use super::news::News;
 use super::place::{OnePlace, Places};
 use super::reconcile::{Outcome, reconcile, reconcile_invalid};
+use super::sweep::Sweeper;
 use super::urgency::promote;
 use crate::api::{ConditionType, MANAGED_BY_LABEL, MANAGER, S3AccessUser};
 use crate::aws::{Session, SessionOptions};
 use crate::config::UserMetrics;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
-use crate::kubernetes::KubeClient;
+use crate::kubernetes::{KubeClient, SecretNames};
 use crate::metrics::Metrics;
 
 /// How often the gauges of users are counted anew.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 /// Objects a page of the initial lists, which bounds the memory that they take.
-const PAGE: u32 = 500;
+const PAGE: u32 = 100;
+
+/// Where kubectl keeps the object as it was applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// An S3AccessUser, or why it could not be read.
 pub type Guarded = DeserializeGuard<S3AccessUser>;
@@ -80,8 +87,19 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
         Some(watched) => watched.classes.clone(),
         None => Arc::new(OnePlace::new(options.session.clone())),
     };
+    let coverage = Arc::new(Coverage::default());
+    let shared = Shared { places: places.clone(), coverage: coverage.clone(), stop: stop.clone() };
     let (scopes, controllers): (Vec<_>, Vec<_>) =
-        scopes.iter().map(|scope| scoped(&client, scope.as_deref(), &options, places.clone(), stop.clone())).unzip();
+        scopes.iter().map(|scope| scoped(&client, scope.as_deref(), &options, &shared)).unzip();
+    let sweeper = Sweeper {
+        cluster: options.cluster.clone(),
+        places,
+        scopes: scopes.clone(),
+        coverage,
+        metrics: options.metrics.clone(),
+        interval: options.resync_interval,
+        leadership: options.leadership.clone(),
+    };
     let stores = scopes.iter().map(|scope| scope.users.clone()).collect();
     let classes = watched.as_ref().map(|watched| watched.classes.clone());
     let counting = count_users(stores, classes, options.metrics.clone(), options.user_metrics);
@@ -95,43 +113,58 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     tokio::select! {
         _ = join_all(controllers) => {}
         () = counting => {}
+        () = sweeper.run() => {}
         () = classes => {}
     }
+}
+
+/// What all scopes share.
+struct Shared {
+    places: Arc<dyn Places>,
+    coverage: Arc<Coverage>,
+    stop: CancellationToken,
 }
 
 fn scoped(
     client: &Client,
     namespace: Option<&str>,
     options: &Options,
-    places: Arc<dyn Places>,
-    stop: CancellationToken,
+    shared: &Shared,
 ) -> (Scope, impl Future<Output = ()> + use<>) {
-    let (secret_store, secret_writer) = reflector::store();
+    let secret_names = Arc::new(SecretNames::default());
+    let followed = secret_names.clone();
     let owned = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}")).page_size(PAGE);
     let secrets = watcher(scoped_api::<PartialObjectMeta<Secret>>(client, namespace), owned)
         .default_backoff()
-        .modify(|secret| secret.managed_fields_mut().clear())
-        .reflect(secret_writer)
-        .touched_objects()
-        .predicate_filter(predicates::resource_version, PredicateConfig::default());
+        .inspect_ok(move |event| followed.follow(event))
+        .try_filter_map({
+            let mut news = News::new(true, resource_version);
+            move |event| ready(Ok(news.of(event)))
+        });
 
+    let memory = Arc::new(Memory::default());
+    let remembers = memory.clone();
     let (user_store, user_writer) = reflector::store();
     let users = watcher(scoped_api::<Guarded>(client, namespace), watcher::Config::default().page_size(PAGE))
         .default_backoff()
-        .modify(|user| user.managed_fields_mut().clear())
+        .modify(forget_the_needless)
         .reflect(user_writer)
-        .applied_objects()
-        // Our own finalizer and status are no news; a deletion is, and raises the generation.
-        .predicate_filter(
-            predicates::generation.combine(predicates::annotations).combine(deletion),
-            PredicateConfig::default(),
-        );
+        .inspect_ok(move |event| {
+            if let watcher::Event::Apply(user) | watcher::Event::InitApply(user) = event {
+                let version = user.resource_version().and_then(|version| version.parse().ok());
+                remembers.watched(user.meta().uid.as_deref().unwrap_or_default(), version.unwrap_or_default());
+            }
+        })
+        .try_filter_map({
+            let mut news = News::new(false, asked_for);
+            move |event| ready(Ok(news.of(event)))
+        });
 
-    let memory = Arc::new(Memory::default());
     let ctx = Arc::new(Context {
         cluster: options.cluster.clone(),
-        kubernetes: Arc::new(KubeClient::new(client.clone(), secret_store)),
-        places,
+        kubernetes: Arc::new(KubeClient::new(client.clone(), secret_names)),
+        places: shared.places.clone(),
+        coverage: shared.coverage.clone(),
         users: Some(user_store.clone()),
         memory: memory.clone(),
         metrics: options.metrics.clone(),
@@ -162,7 +195,7 @@ fn scoped(
         .with_config(config)
         .owns_stream(secrets)
         .reconcile_on(stream::poll_fn(move |cx| called.poll_recv(cx)))
-        .graceful_shutdown_on(stop.cancelled_owned())
+        .graceful_shutdown_on(shared.stop.clone().cancelled_owned())
         .run(look, never_fails, ctx)
         .for_each(|result| async move {
             if let Err(error) = result {
@@ -185,8 +218,27 @@ where
     }
 }
 
-fn deletion<K: Resource>(object: &K) -> Option<u64> {
-    Some(u64::from(object.meta().deletion_timestamp.is_some()))
+/// Of an S3AccessUser, ten thousand of which are kept: who wrote which field, and kubectl's copy of the spec.
+fn forget_the_needless(user: &mut Guarded) {
+    let meta = user.meta_mut();
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+/// What of an S3AccessUser is news: our own finalizer and status are not; a deletion is.
+fn asked_for(user: &Guarded) -> u64 {
+    let meta = user.meta();
+    let mut hasher = DefaultHasher::new();
+    (meta.generation, &meta.annotations, meta.deletion_timestamp.is_some()).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn resource_version<K: Resource>(object: &K) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    object.meta().resource_version.hash(&mut hasher);
+    hasher.finish()
 }
 
 async fn look(user: Arc<Guarded>, ctx: Arc<Context>) -> Result<controller::Action, Infallible> {

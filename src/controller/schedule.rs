@@ -8,6 +8,8 @@ use crate::core::rotation::later;
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(1);
 /// The longest: what an administrator has put right takes effect within it.
 const LAST_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
+/// For each user that only somebody's action helps: a hundred are looked at as often as one.
+const PER_BLOCKED: SignedDuration = SignedDuration::from_secs(3);
 
 /// The next turn of this user in the sweep: each has a phase of its own, so that neither a restart nor the passing of
 /// an interval looks at all of them at once.
@@ -20,7 +22,18 @@ pub fn next_turn(uid: &str, now: Timestamp, interval: SignedDuration) -> Timesta
 
 /// The pause after so many failures in a row; each user's differs a little.
 pub fn backoff(uid: &str, failures: u32) -> SignedDuration {
-    let doubled = FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST_BACKOFF);
+    backoff_within(uid, failures, LAST_BACKOFF)
+}
+
+/// The longest pause of those whom only somebody's action helps, while there are so many of them: all together, they are
+/// looked at no more often than once in [`PER_BLOCKED`], so that a thousand do not use up the account's requests.
+pub fn longest_pause(blocked: usize) -> SignedDuration {
+    LAST_BACKOFF.max(PER_BLOCKED.saturating_mul(i32::try_from(blocked).unwrap_or(i32::MAX)))
+}
+
+/// As [`backoff`], up to another bound.
+pub fn backoff_within(uid: &str, failures: u32, longest: SignedDuration) -> SignedDuration {
+    let doubled = FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
     let spread = i64::try_from(fnv(uid) % 256).unwrap_or(0);
     doubled + SignedDuration::from_millis(i64::try_from(doubled.as_millis()).unwrap_or(0) * spread / 1024)
 }
@@ -45,6 +58,16 @@ mod tests {
         let tenth = SignedDuration::from_hours(1);
         let soon = (0..1_000).filter(|n| next_turn(&format!("uid-{n}"), now, interval) < later(now, tenth)).count();
         assert!((50..200).contains(&soon), "{soon} of 1000 within a tenth of the interval");
+    }
+
+    #[test]
+    fn many_that_are_blocked_are_looked_at_less_often_and_few_as_ever() {
+        assert_eq!((longest_pause(0), longest_pause(100)), (LAST_BACKOFF, LAST_BACKOFF));
+        assert_eq!(longest_pause(1_000), SignedDuration::from_mins(50));
+        let looks_an_hour: f64 = (0..1_000)
+            .map(|n| 3_600.0 / backoff_within(&format!("uid-{n}"), 30, longest_pause(1_000)).as_secs_f64())
+            .sum();
+        assert!(looks_an_hour <= 1_200.0, "{looks_an_hour}");
     }
 
     proptest! {

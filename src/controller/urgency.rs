@@ -13,15 +13,14 @@ use crate::core::priority::{Priority, Situation};
 
 /// How urgent a look at the user is now.
 pub fn urgency(ctx: &Context, user: &S3AccessUser) -> Priority {
-    let remembered = ctx.memory.recall(&user.uid().unwrap_or_default()).unwrap_or_default();
+    let uid = user.uid().unwrap_or_default();
+    let remembered = ctx.memory.recall(&uid).unwrap_or_default();
     let settled = remembered.settled.as_ref();
     let asks_anew = settled
         .zip(remembered.held_against)
         .is_some_and(|(settled, revision)| settled.asked != asked_within(user, revision));
-    let namespace = user.namespace().unwrap_or_default();
-    let secret_changed = settled.is_some_and(|settled| {
-        ctx.kubernetes.secret_has_changed(&namespace, &user.secret_name(), &settled.secret_version)
-    });
+    let secret_changed = settled
+        .is_some_and(|settled| ctx.kubernetes.secret_has_changed(&uid, &user.secret_name(), &settled.secret_version));
     Situation {
         generation: user.metadata.generation,
         deleting: user.metadata.deletion_timestamp.is_some(),

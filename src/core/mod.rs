@@ -4,6 +4,7 @@
 //! So each crash point, clock and interleaving can be tried in microseconds, and the `plan` command is the very
 //! function that the controller runs.
 
+pub mod adoption;
 pub mod class;
 pub mod conditions;
 pub mod desired;
@@ -17,3 +18,4 @@ pub mod priority;
 pub mod provider;
 pub mod rotation;
 pub mod secret_data;
+pub mod sweep;

@@ -7,6 +7,7 @@ mod key;
 mod policies;
 mod secret;
 mod teardown;
+mod workloads;
 
 pub use action::{Action, Part, SecretRecord, WhyDelete};
 pub use teardown::{policies_to_read, teardown};
@@ -51,6 +52,14 @@ pub enum Progress {
     Blocked(Reason, String),
     /// An earlier part comes first.
     Pending,
+}
+
+impl Progress {
+    /// As the spec says, or kept from it by choice: suspension and what the class does not allow wait for nothing but
+    /// another spec or class.
+    pub fn rests(&self) -> bool {
+        matches!(self, Self::Synced | Self::Blocked(Reason::Suspended | Reason::NotPermittedByClass, _))
+    }
 }
 
 /// The parts, each of which has a condition of its own.
@@ -126,6 +135,11 @@ impl Plan {
         Self { actions: Vec::new(), parts: Parts::pending(), wake_at: None, retiring: None, next_rotation_at: None }
     }
 
+    /// Nothing is left to do, to wait for, or to complain of.
+    pub fn rests(&self) -> bool {
+        self.actions.is_empty() && Part::ALL.iter().all(|part| self.parts.of(*part).rests())
+    }
+
     /// Looks again at that time, or earlier if something else is due earlier.
     fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
@@ -186,7 +200,7 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
         );
         return plan;
     }
-    let Some(user) = identity::plan_user(desired, observed, &mut plan) else {
+    let Some(user) = identity::plan_user(desired, observed, now, &mut plan) else {
         return plan;
     };
     if plan.actions.is_empty() {
@@ -201,6 +215,18 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
     }
     key::plan_key(desired, observed, user, now, waits, &mut plan);
     plan
+}
+
+/// Whether the plan has nothing to do about the user and its policies, and nothing to complain of; the key and the Secret
+/// are left aside.
+pub fn leaves_alone(desired: &Desired, observed: &Observed) -> bool {
+    let mut plan = Plan::new();
+    // The time is that of an adoption, which would be something to do.
+    let Some(user) = identity::plan_user(desired, observed, Timestamp::MIN, &mut plan) else {
+        return false;
+    };
+    policies::plan_policies(desired, observed, user, &mut plan);
+    plan.actions.is_empty() && plan.parts.policy == Progress::Pending
 }
 
 /// Soon, without a busy loop.

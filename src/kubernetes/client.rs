@@ -1,34 +1,46 @@
 //! The kube client behind the trait.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::discovery::ApiResource;
 use kube::runtime::events::{Event, Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 
-use super::{Kubernetes, KubernetesError, Result, UserRef};
-use crate::api::{MANAGER, S3AccessUser, S3AccessUserStatus};
+use super::{Kubernetes, KubernetesError, Mark, Result, SecretNames, UserRef};
+use crate::api::{MANAGER, S3AccessUser, S3AccessUserStatus, Workload, WorkloadKind};
+use crate::core::observed::WorkloadState;
 
-/// The operator's client, and the metadata of the Secrets that it watches.
+/// The operator's client, and the names of the Secrets that it watches.
 pub struct KubeClient {
     client: Client,
     recorder: Recorder,
-    secrets: Store<PartialObjectMeta<Secret>>,
+    secrets: Arc<SecretNames>,
 }
 
 impl KubeClient {
-    /// Speaks through the client; the store says which Secrets a user controls.
-    pub fn new(client: Client, secrets: Store<PartialObjectMeta<Secret>>) -> Self {
+    /// Speaks through the client; the names say which Secrets a user controls.
+    pub fn new(client: Client, secrets: Arc<SecretNames>) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
         Self { recorder: Recorder::new(client.clone(), reporter), client, secrets }
     }
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn workloads(&self, namespace: &str, kind: WorkloadKind) -> Api<DynamicObject> {
+        let resource = match kind {
+            WorkloadKind::Deployment => ApiResource::erase::<Deployment>(&()),
+            WorkloadKind::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+            WorkloadKind::DaemonSet => ApiResource::erase::<DaemonSet>(&()),
+        };
+        Api::namespaced_with(self.client.clone(), namespace, &resource)
     }
 }
 
@@ -61,18 +73,38 @@ impl Kubernetes for KubeClient {
     }
 
     fn secret_names_of(&self, uid: &str) -> Vec<String> {
-        let of_user = |secret: &PartialObjectMeta<Secret>| {
-            secret.owner_references().iter().any(|reference| reference.controller == Some(true) && reference.uid == uid)
-        };
-        self.secrets.state().iter().filter(|secret| of_user(secret)).map(|secret| secret.name_any()).collect()
+        self.secrets.of(uid)
     }
 
-    fn secret_has_changed(&self, namespace: &str, name: &str, since: &str) -> bool {
-        let version = |text: &str| text.parse::<u64>().unwrap_or_default();
-        match self.secrets.get(&ObjectRef::new(name).within(namespace)) {
-            // The watch may be behind our own write.
-            Some(secret) => version(&secret.resource_version().unwrap_or_default()) > version(since),
-            None => true,
+    fn secret_has_changed(&self, uid: &str, name: &str, since: &str) -> bool {
+        // The watch may be behind our own write.
+        self.secrets.version(uid, name).is_none_or(|version| version > since.parse().unwrap_or_default())
+    }
+
+    async fn get_workload(&self, namespace: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState> {
+        let found = self.workloads(namespace, workload.kind).get_metadata_opt(&workload.name).await;
+        match found.map_err(|error| KubernetesError::of("get workload", namespace, &workload.name, &error))? {
+            None => Ok(WorkloadState::Missing),
+            Some(found) => Ok(WorkloadState::Present {
+                resource_version: found.resource_version().unwrap_or_default(),
+                created_at: found.creation_timestamp().map(|time| time.0).unwrap_or_default(),
+                key: found.annotations().get(annotation).cloned(),
+            }),
+        }
+    }
+
+    async fn mark_workload(&self, namespace: &str, workload: &Workload, mark: &Mark<'_>) -> Result<Option<String>> {
+        let annotations = json!({ mark.annotation: mark.key_id });
+        let mut patch = json!({ "metadata": { "resourceVersion": mark.resource_version, "annotations": annotations } });
+        if mark.restart {
+            patch["spec"] = json!({ "template": { "metadata": { "annotations": annotations } } });
+        }
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let workloads = self.workloads(namespace, workload.kind);
+        let patched = workloads.patch_metadata(&workload.name, &params, &Patch::Merge(&patch)).await;
+        match patched {
+            Ok(patched) => Ok(patched.resource_version()),
+            Err(error) => Err(KubernetesError::of("restart workload", namespace, &workload.name, &error)),
         }
     }
 

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 
 use async_trait::async_trait;
-use ground::double::{Caller, Credentials, Identity, Listing, Page, Request, Response, Status, Tag};
+use ground::double::{Caller, Credentials, DetailsFilter, Identity, Listing, Page, Request, Response, Status, Tag};
 use jiff::Timestamp;
 use s3_access_operator::api::tags;
-use s3_access_operator::aws::{AwsError, CreatedKey, ErrorKind, Iam, PolicyRecord, Result, Sts, UserRecord};
+use s3_access_operator::aws::{
+    AwsError, CreatedKey, DetailsPage, DetailsQuery, ErrorKind, Iam, PolicyRecord, Result, Sts, UserRecord,
+};
 use s3_access_operator::core::desired::Account;
 use s3_access_operator::core::observed::{AccessKey, Minted, PolicyVersion};
 use s3_access_operator::core::policy::Document;
+use s3_access_operator::core::sweep::{PolicyDetail, UserDetail};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::boundary::{Boundary, aws_error};
@@ -372,6 +375,37 @@ impl Iam for Cloud {
 
     async fn tag_policy(&self, arn: &str, tags: &BTreeMap<String, String>) -> Result<()> {
         self.done(Request::TagPolicy { policy_arn: arn.to_owned(), tags: tags_to(tags) }).await
+    }
+
+    async fn account_details(&self, query: DetailsQuery<'_>) -> Result<DetailsPage> {
+        let mut filter = vec![DetailsFilter::User];
+        filter.extend(query.policies.then_some(DetailsFilter::LocalManagedPolicy));
+        let page = Page { marker: query.marker.map(ToOwned::to_owned), max_items: Some(1_000) };
+        let Response::AccountDetails(found) =
+            self.call(Request::GetAccountAuthorizationDetails { filter, page }).await?
+        else {
+            return Err(unexpected("GetAccountAuthorizationDetails"));
+        };
+        let mut page = DetailsPage { marker: found.marker, ..DetailsPage::default() };
+        for detail in found.users {
+            let user = &detail.user;
+            let inline = detail.inline.iter().map(|(name, text)| Ok((name.clone(), parse(text)?)));
+            page.users.push(UserDetail {
+                name: user.name.clone(),
+                arn: user.arn.clone(),
+                path: user.path.clone(),
+                tags: tags_of(&user.tags),
+                boundary: user.boundary.clone(),
+                attached: detail.attached.iter().map(|policy| policy.arn.clone()).collect(),
+                inline: inline.collect::<Result<_>>()?,
+            });
+        }
+        for detail in found.policies {
+            let in_force = detail.versions.iter().find(|version| version.is_default);
+            let text = in_force.and_then(|version| version.document.as_deref()).unwrap_or_default();
+            page.policies.push(PolicyDetail { arn: detail.policy.arn.clone(), document: parse(text)? });
+        }
+        Ok(page)
     }
 
     async fn list_entities_for_policy(&self, arn: &str) -> Result<Vec<String>> {

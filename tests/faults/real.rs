@@ -13,14 +13,13 @@ use ground::wait::eventually;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::core::PartialObjectMeta;
 use kube::runtime::events::Event;
-use kube::runtime::reflector::{self, store::Writer};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
-use s3_access_operator::api::{S3AccessUser, S3AccessUserStatus, annotations};
+use s3_access_operator::api::{S3AccessUser, S3AccessUserStatus, Workload, annotations};
 use s3_access_operator::controller::{Context, reconcile};
-use s3_access_operator::kubernetes::{KubeClient, Kubernetes, Result as KubernetesResult, UserRef};
+use s3_access_operator::core::observed::WorkloadState;
+use s3_access_operator::kubernetes::{KubeClient, Kubernetes, Mark, Result as KubernetesResult, SecretNames, UserRef};
 use serde_json::{Value, json};
 
 use crate::boundary::{Boundary, Plan};
@@ -104,6 +103,26 @@ impl Kubernetes for Bounded {
         self.inner.secret_names_of(uid)
     }
 
+    async fn get_workload(
+        &self,
+        namespace: &str,
+        workload: &Workload,
+        annotation: &str,
+    ) -> KubernetesResult<WorkloadState> {
+        let request = self.inner.get_workload(namespace, workload, annotation);
+        self.boundary.through("get workload", &workload.name, request).await
+    }
+
+    async fn mark_workload(
+        &self,
+        namespace: &str,
+        workload: &Workload,
+        mark: &Mark<'_>,
+    ) -> KubernetesResult<Option<String>> {
+        let request = self.inner.mark_workload(namespace, workload, mark);
+        self.boundary.through("restart workload", &workload.name, request).await
+    }
+
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> KubernetesResult<Option<String>> {
         self.boundary.through("set finalizers", NAME, self.inner.set_finalizers(user, finalizers)).await
     }
@@ -124,7 +143,7 @@ struct Real {
     outside: Outside,
     boundary: Boundary,
     context: Context,
-    watched: Writer<PartialObjectMeta<Secret>>,
+    watched: Arc<SecretNames>,
     due: Timestamp,
     seen: u64,
 }
@@ -243,12 +262,12 @@ impl Real {
         let mut hasher = DefaultHasher::new();
         let meta = &user.metadata;
         (&meta.uid, meta.generation, &meta.annotations, meta.deletion_timestamp.is_some()).hash(&mut hasher);
-        self.watched.apply_watcher_event(&watcher::Event::Init);
+        self.watched.follow(&watcher::Event::Init);
         for secret in secrets {
             (secret.name_any(), secret.resource_version()).hash(&mut hasher);
-            self.watched.apply_watcher_event(&watcher::Event::InitApply(secret));
+            self.watched.follow(&watcher::Event::InitApply(secret));
         }
-        self.watched.apply_watcher_event(&watcher::Event::InitDone);
+        self.watched.follow(&watcher::Event::InitDone);
         Ok(hasher.finish())
     }
 
@@ -271,9 +290,9 @@ impl Real {
     }
 }
 
-fn start(client: &Client, outside: &Outside, boundary: &Boundary) -> (Context, Writer<PartialObjectMeta<Secret>>) {
-    let (store, watched) = reflector::store();
-    let inner = KubeClient::new(client.clone(), store);
+fn start(client: &Client, outside: &Outside, boundary: &Boundary) -> (Context, Arc<SecretNames>) {
+    let watched = Arc::new(SecretNames::default());
+    let inner = KubeClient::new(client.clone(), watched.clone());
     let kubernetes = Arc::new(Bounded { inner, boundary: boundary.clone() });
     (context(outside, boundary, kubernetes), watched)
 }

@@ -1,0 +1,257 @@
+//! The bulk sweep: once an interval each account is read page by page, and whoever differs is looked at at once.
+//!
+//! A page at most is in memory, and of each S3AccessUser a few words. Nothing is written on what is read here: see
+//! [`crate::core::sweep`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use super::class::Scope;
+use super::coverage::Coverage;
+use super::error::Error;
+use super::leadership::Leadership;
+use super::place::Places;
+use super::run::Guarded;
+use super::schedule::fnv;
+use crate::api::{S3AccessUser, annotations, tags};
+use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, Session};
+use crate::core::desired::{Account, Desired, DesiredPolicy, is_true};
+use crate::core::names::Cluster;
+use crate::core::sweep::{Verdict, screen_policy, screen_user};
+use crate::metrics::Metrics;
+
+/// How often it is seen whether an account is due, at most and at least.
+const SHORTEST_TICK: SignedDuration = SignedDuration::from_millis(10);
+const LONGEST_TICK: SignedDuration = SignedDuration::from_secs(30);
+
+/// What every sweep shares.
+pub struct Sweeper {
+    /// The cluster, for names and ownership.
+    pub cluster: Cluster,
+    /// Classes and accounts.
+    pub places: Arc<dyn Places>,
+    /// The S3AccessUsers.
+    pub scopes: Vec<Scope>,
+    /// What the accounts' sweeps have come to.
+    pub coverage: Arc<Coverage>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// How often each account is swept.
+    pub interval: SignedDuration,
+    /// Whether to work.
+    pub leadership: Leadership,
+}
+
+impl Sweeper {
+    /// Sweeps for ever. Accounts are swept side by side: one that is slow or dead delays no other.
+    pub async fn run(self) {
+        let tick = (self.interval / 20).clamp(SHORTEST_TICK, LONGEST_TICK);
+        let mut ticks = tokio::time::interval(Duration::try_from(tick).unwrap_or(Duration::from_secs(30)));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let sweeper = Arc::new(self);
+        let mut under_way: JoinSet<()> = JoinSet::new();
+        loop {
+            ticks.tick().await;
+            while under_way.try_join_next().is_some() {}
+            let now = Timestamp::now();
+            if !sweeper.leadership.holds_at(now) {
+                continue;
+            }
+            let sessions = sweeper.sessions();
+            let accounts: Vec<Account> = sessions.keys().cloned().collect();
+            for account in sweeper.coverage.take_due(&accounts, now, sweeper.interval) {
+                let Some(session) = sessions.get(&account).cloned() else { continue };
+                let sweeper = sweeper.clone();
+                under_way.spawn(async move { sweeper.sweep(&account, &session).await });
+            }
+        }
+    }
+
+    /// The accounts in use that can be read in bulk, as far as they are known; each with one of its sessions.
+    fn sessions(&self) -> HashMap<Account, Arc<Session>> {
+        let known = self.places.sessions().into_iter().filter(|session| session.provider.has_all_of_iam());
+        known.filter_map(|session| Some((session.known_account()?.clone(), session))).collect()
+    }
+
+    async fn sweep(&self, account: &Account, session: &Session) {
+        let swept = self.read(account, session).await;
+        let now = Timestamp::now();
+        let id = &account.id;
+        match swept {
+            Ok(Swept { users, differing }) => {
+                self.coverage.done(account, now);
+                self.metrics.swept("done");
+                if differing > 0 {
+                    info!(account = id, users, differing, "swept: those that differ are looked at");
+                } else {
+                    debug!(account = id, users, "swept");
+                }
+            }
+            Err(Error::Aws(error)) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::Unsupported) => {
+                self.metrics.swept("denied");
+                if self.coverage.denied(account) == 1 {
+                    warn!(account = id, %error, "the account cannot be read in bulk, so each user is read in its turn");
+                }
+            }
+            Err(error) => {
+                self.metrics.swept("failed");
+                if self.coverage.failed(account, now) == 1 {
+                    warn!(account = id, %error, "a sweep came to no end; it is tried again");
+                }
+            }
+        }
+    }
+
+    async fn read(&self, account: &Account, session: &Session) -> Result<Swept, Error> {
+        let mut roll = self.roll(account).await;
+        if roll.members.is_empty() {
+            return Ok(Swept::default());
+        }
+        let mut marker: Option<String> = None;
+        loop {
+            let by_policy = &roll.by_policy;
+            let query = DetailsQuery {
+                marker: marker.as_deref(),
+                cluster_id: &self.cluster.id,
+                policies: !by_policy.is_empty(),
+                keep: &|arn| by_policy.contains_key(&policy_key(arn)),
+            };
+            let page = session.iam.account_details(query).await?;
+            self.screen(account, &mut roll, &page).await;
+            match page.marker {
+                Some(next) => marker = Some(next),
+                None => break,
+            }
+            if !self.leadership.holds_at(Timestamp::now()) {
+                return Err(Error::NotLeading);
+            }
+        }
+        let mut swept = Swept { users: roll.members.len(), differing: 0 };
+        for member in roll.members.values().filter(|member| !member.is_well()) {
+            swept.differing += usize::from(self.call(member));
+        }
+        Ok(swept)
+    }
+
+    /// Who is to be found in the account: those for whom something was made, and whose spec is carried out.
+    async fn roll(&self, account: &Account) -> Roll {
+        let mut roll = Roll::default();
+        for (number, scope) in self.scopes.iter().enumerate() {
+            for guarded in scope.users.state() {
+                let Ok(user) = &guarded.0 else { continue };
+                let acted_upon = user.is_finalized() && user.metadata.deletion_timestamp.is_none();
+                if !acted_upon || is_true(user, annotations::PAUSED) {
+                    continue;
+                }
+                let uid = user.uid().unwrap_or_default();
+                let Some(desired) = self.desired(account, user).await else { continue };
+                if matches!(desired.policy, Some(DesiredPolicy::Managed { .. })) {
+                    roll.by_policy.entry(policy_key(&desired.owner.policy_name)).or_default().push(fnv(&uid));
+                }
+                let member = Member { user: guarded.clone(), scope: number, well: None, policy: None };
+                roll.members.insert(fnv(&uid), member);
+                breathe(roll.members.len()).await;
+            }
+        }
+        roll
+    }
+
+    /// What should be; `None` where that is not of this account, or nobody's to say now.
+    async fn desired(&self, account: &Account, user: &S3AccessUser) -> Option<Desired> {
+        let place = self.places.of(user).await.ok()?;
+        if place.session.known_account() != Some(account) {
+            return None;
+        }
+        let desired = Desired::of(user, account, &self.cluster, &place.class);
+        desired.and_then(|desired| place.session.provider.check(desired)).ok()
+    }
+
+    async fn screen(&self, account: &Account, roll: &mut Roll, page: &DetailsPage) {
+        for (number, found) in page.users.iter().enumerate() {
+            let member = found.tags.get(tags::UID).and_then(|uid| roll.members.get_mut(&fnv(uid)));
+            let Some(member) = member else { continue };
+            if let Some(desired) = self.desired_of(account, member).await
+                && let Verdict::Agrees { policy } = screen_user(&desired, found)
+            {
+                member.well = Some(policy.as_deref().map(fnv));
+            }
+            breathe(number).await;
+        }
+        for (number, found) in page.policies.iter().enumerate() {
+            for uid in roll.by_policy.get(&policy_key(&found.arn)).into_iter().flatten() {
+                let Some(member) = roll.members.get_mut(uid) else { continue };
+                if let Some(desired) = self.desired_of(account, member).await
+                    && screen_policy(&desired, found)
+                {
+                    member.policy = Some(fnv(&found.arn));
+                }
+            }
+            breathe(number).await;
+        }
+    }
+
+    async fn desired_of(&self, account: &Account, member: &Member) -> Option<Desired> {
+        self.desired(account, member.user.0.as_ref().ok()?).await
+    }
+
+    /// Has somebody looked at who is not looked at anyway.
+    fn call(&self, member: &Member) -> bool {
+        let Some(scope) = self.scopes.get(member.scope) else { return false };
+        let called = scope.memory.suspect(&member.user.uid().unwrap_or_default());
+        if called {
+            // Nobody listens any more where the process ends.
+            let _ = scope.look.send(ObjectRef::from_obj(&*member.user));
+        }
+        called
+    }
+}
+
+/// What a sweep came to.
+#[derive(Default)]
+struct Swept {
+    users: usize,
+    differing: usize,
+}
+
+/// Those to be found in an account, by digests of their UIDs.
+#[derive(Default)]
+struct Roll {
+    members: HashMap<u64, Member>,
+    /// Whose policy that is, by [`policy_key`].
+    by_policy: HashMap<u64, Vec<u64>>,
+}
+
+/// One S3AccessUser, and how far it has been found as it should be.
+struct Member {
+    user: Arc<Guarded>,
+    scope: usize,
+    /// The user agrees; with the digest of the ARN of its managed policy, where it has one.
+    well: Option<Option<u64>>,
+    /// The digest of the ARN of the policy that agrees.
+    policy: Option<u64>,
+}
+
+impl Member {
+    fn is_well(&self) -> bool {
+        self.well.is_some_and(|policy| policy.is_none() || policy == self.policy)
+    }
+}
+
+/// IAM tells policies apart by name, whatever their paths and case.
+fn policy_key(arn_or_name: &str) -> u64 {
+    fnv(&arn_or_name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase())
+}
+
+/// Lets others have the thread every now and then.
+async fn breathe(number: usize) {
+    if number.is_multiple_of(64) {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,127 @@
+//! What a bulk read of an account proves. It shows of each user all but its access keys, and of each managed policy all
+//! but its tags, so that one call in a sweep stands for the reads of a thousand looks.
+//!
+//! Nothing is decided on it but whether to look: what differs is read live before anything is written. The judge is the
+//! plan itself, over the picture as the bulk read has it, so that no difference that a look would put right is missed,
+//! but for these, which only an ordinary look finds: the tags of a managed policy, and versions of it that are not in
+//! force.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::desired::{Desired, DesiredPolicy};
+use super::observed::{AccessKey, ManagedPolicy, Observed, PolicyState, User, UserState};
+use super::plan::{Plan, Waits, leaves_alone, plan};
+use super::policy::Document;
+
+/// A user as the bulk read shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserDetail {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Its path.
+    pub path: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// The ARN of its permissions boundary.
+    pub boundary: Option<String>,
+    /// The ARNs of its attached managed policies.
+    pub attached: BTreeSet<String>,
+    /// Its inline policies.
+    pub inline: BTreeMap<String, Document>,
+}
+
+/// A customer managed policy as the bulk read shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyDetail {
+    /// Its ARN.
+    pub arn: String,
+    /// The default version's document.
+    pub document: Document,
+}
+
+/// What the bulk read says of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A look would find something to do.
+    Differs,
+    /// All is as it should be, provided that the managed policy of that ARN is, too.
+    Agrees {
+        /// The ARN of the policy that the operator made for the user.
+        policy: Option<String>,
+    },
+}
+
+/// Judges a user.
+pub fn screen_user(desired: &Desired, found: &UserDetail) -> Verdict {
+    if !found.name.eq_ignore_ascii_case(&desired.owner.user_name) {
+        return Verdict::Differs;
+    }
+    let user = User {
+        arn: found.arn.clone(),
+        path: found.path.clone(),
+        tags: found.tags.clone(),
+        boundary: found.boundary.clone(),
+        keys: Vec::new(),
+        attached: found.attached.clone(),
+        inline: found.inline.clone(),
+    };
+    let (policies, arn) = policies_as_wanted(desired, &user.tags);
+    let user = UserState::Present(Box::new(user));
+    let observed = Observed { finalizer: true, user, policies, ..Observed::nothing() };
+    if leaves_alone(desired, &observed) { Verdict::Agrees { policy: arn } } else { Verdict::Differs }
+}
+
+/// Judges the policy that the operator made for a user, wherever it is.
+pub fn screen_policy(desired: &Desired, found: &PolicyDetail) -> bool {
+    matches!(&desired.policy, Some(DesiredPolicy::Managed { document, .. }) if document.means_the_same(&found.document))
+}
+
+/// The plan for a user whose details are known to be well, once its keys and its Secret have been read live; `None` where
+/// it is not to do nothing, so that the rest has to be read live, too.
+///
+/// `observed` is all but the user and its policies. A user that was adopted with keys of its own is never let off.
+pub fn rest(
+    desired: &Desired,
+    observed: Observed,
+    keys: Vec<AccessKey>,
+    now: Timestamp,
+    waits: &Waits,
+) -> Option<(Observed, Plan)> {
+    let tags = desired.user_tags(None);
+    let (policies, arn) = policies_as_wanted(desired, &tags);
+    let inline = match &desired.policy {
+        Some(DesiredPolicy::Inline { name, document }) => BTreeMap::from([(name.clone(), document.clone())]),
+        _ => BTreeMap::new(),
+    };
+    let user = User {
+        arn: desired.owner.user_arn(),
+        path: desired.owner.path.clone(),
+        tags,
+        boundary: desired.boundary.clone(),
+        keys,
+        attached: desired.attached.iter().cloned().chain(arn).collect(),
+        inline,
+    };
+    let observed = Observed { finalizer: true, user: UserState::Present(Box::new(user)), policies, ..observed };
+    let plan = plan(desired, &observed, now, waits);
+    plan.rests().then_some((observed, plan))
+}
+
+/// The managed policy that the operator made, where the user's tags say that it is, with what it should say.
+fn policies_as_wanted(
+    desired: &Desired,
+    tags: &BTreeMap<String, String>,
+) -> (BTreeMap<String, PolicyState>, Option<String>) {
+    let Some(DesiredPolicy::Managed { arn, document }) = desired.policy_of(Some(tags)) else {
+        return (BTreeMap::new(), None);
+    };
+    let policy = ManagedPolicy { tags: desired.owner.identity.tags(), document, versions: Vec::new() };
+    (BTreeMap::from([(arn.clone(), PolicyState::Present(policy))]), Some(arn))
+}
+
+#[cfg(test)]
+mod tests;
