@@ -13,7 +13,7 @@
 //! | [`aws`] | the calls used, what their errors mean, one session an account | the SDK |
 //! | [`kubernetes`] | the requests made, what a Secret looks like | kube |
 //! | [`controller`] | streams, observe, apply, report, memory | all of the above |
-//! | [`cli`], [`config`], [`server`], [`metrics`], [`telemetry`] | the process around it | |
+//! | [`cli`], [`config`], [`server`], [`metrics`], [`telemetry`], [`traces`] | the process around it | |
 //!
 //! # Invariants
 //! 1. A secret key is only ever in the Secret and in memory.
@@ -39,3 +39,4 @@ pub mod kubernetes;
 pub mod metrics;
 pub mod server;
 pub mod telemetry;
+pub mod traces;

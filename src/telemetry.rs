@@ -1,23 +1,44 @@
-//! Logs: JSON for machines, text for people.
+//! Logs: JSON for machines, text for people. Traces, where the environment asks for them.
 
-use tracing_subscriber::EnvFilter;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::LogFormat;
+use crate::traces;
 
-/// Starts logging to standard error.
+/// What is still to be sent when the process ends.
+#[must_use = "the last traces are lost unless it is stopped"]
+pub struct Telemetry(Option<SdkTracerProvider>);
+
+/// Starts logging to standard error, and tracing where the environment asks for it.
 ///
 /// # Errors
-/// The filter is malformed, or logging was started before.
-pub fn start(format: LogFormat, level: &str) -> Result<(), Error> {
-    let registry = tracing_subscriber::registry().with(EnvFilter::try_new(level)?);
+/// The filter is malformed, the environment's settings of traces are, or logging was started before.
+pub fn start(format: LogFormat, level: &str) -> Result<Telemetry, Error> {
+    let provider = traces::provider()?;
+    // The spans of traces stand in no log.
+    let logged = EnvFilter::try_new(format!("{level},{}=off", traces::TARGET))?;
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    match format {
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init()?,
-        LogFormat::Text => registry.with(layer).try_init()?,
+    let layer = match format {
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(logged).boxed(),
+        LogFormat::Text => layer.with_filter(logged).boxed(),
+    };
+    tracing_subscriber::registry().with(layer).with(traces::layer(provider.as_ref())).try_init()?;
+    Ok(Telemetry(provider))
+}
+
+impl Telemetry {
+    /// Sends what is still to be sent.
+    pub async fn stop(self) {
+        if let Self(Some(provider)) = self {
+            let stopping = move || provider.shutdown_with_timeout(traces::FAREWELL);
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(stopping).await {
+                tracing::warn!(%error, "the last traces were not sent");
+            }
+        }
     }
-    Ok(())
 }
 
 /// Why logging did not start.
@@ -26,6 +47,9 @@ pub enum Error {
     /// The filter is malformed.
     #[error("--log-level: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] traces::Error),
     /// Logging was started before.
     #[error(transparent)]
     Started(#[from] TryInitError),

@@ -12,12 +12,15 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument, info_span};
 
 use super::dispenser::{Dispenser, Event, Ticket};
 use super::error::{StatusOf, label_of};
 use super::{AwsError, ErrorKind, Result};
 use crate::core::priority::Priority;
 use crate::metrics::Metrics;
+use crate::traces::TARGET;
 
 /// A call that is throttled so often has failed.
 const TRIES: u32 = 6;
@@ -82,10 +85,15 @@ impl Lane {
         loop {
             self.turn(operation).await;
             let sent_at = self.started.elapsed();
-            let error = match send().await {
+            let span = info_span!(
+                target: TARGET, "aws", otel.name = operation, otel.kind = "client", object,
+                otel.status_code = Empty, "error.type" = Empty
+            );
+            let error = match send().instrument(span.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => AwsError::of(operation, object, &error),
             };
+            span.record("otel.status_code", "ERROR").record("error.type", &error.code);
             if error.kind == ErrorKind::Throttled {
                 self.throttled(operation, sent_at);
             }

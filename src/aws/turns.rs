@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::core::line::Line;
 use crate::core::priority::Priority;
 
-/// The turns of an account, and those who wait for one: ten thousand do in about a megabyte.
+/// The turns of an account, and those who wait for one, at a few hundred bytes each.
 pub(super) struct Turns(Arc<Shared>);
 
 struct Shared {

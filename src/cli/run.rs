@@ -35,14 +35,14 @@ const LEASE_LOOK: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
-    telemetry::start(options.log_format, &options.log_level)?;
+    let telemetry = telemetry::start(options.log_format, &options.log_level)?;
     let metrics = Arc::new(Metrics::default());
     metrics.set_started(Timestamp::now().as_duration().as_secs_f64());
     let done = CancellationToken::new();
     let health = Health::new(metrics.clone());
     let serving = tokio::spawn(serve(options.listen, health.clone(), done.clone()));
     let working = work(options, metrics, health);
-    tokio::select! {
+    let outcome = tokio::select! {
         ended = serving => match ended {
             Ok(Err(error)) => Err(Error::Listener(error)),
             _ => Err(Error::Ended("the HTTP listener")),
@@ -51,7 +51,9 @@ pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
             done.cancel();
             outcome
         }
-    }
+    };
+    telemetry.stop().await;
+    outcome
 }
 
 async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Result<(), Error> {

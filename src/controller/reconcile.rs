@@ -5,7 +5,8 @@ use std::time::Instant;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
-use tracing::{debug, info, warn};
+use tracing::field::Empty;
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::apply::apply;
 use super::context::Context;
@@ -28,6 +29,7 @@ use crate::core::names::Ownership;
 use crate::core::observed::{Effect, Observed, SecretState, UserState};
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, plan, teardown};
 use crate::kubernetes::UserRef;
+use crate::traces::TARGET;
 
 /// Enough for the longest chain of dependent steps; a plan that does not settle by then is looked at afresh.
 const ROUNDS: usize = 16;
@@ -92,7 +94,14 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
         ctx.metrics.reconcile_promoted(priority, turn.priority());
         priority = turn.priority();
     }
-    let outcome = Box::pin(at_priority(priority, look_as_it_is(ctx, user))).await;
+    let span = info_span!(
+        target: TARGET, "reconcile", namespace = user.namespace(), name = user.name_any(), uid,
+        priority = priority.as_str(), waited = ?started.elapsed(), result = Empty
+    );
+    let looking = at_priority(priority, look_as_it_is(ctx, user)).instrument(span.clone());
+    let outcome = Box::pin(looking).await;
+    span.record("result", outcome.label());
+    drop(span);
     drop(turn);
     ctx.memory.update(&uid, |remembered| match outcome {
         Outcome::Failed(_) => {

@@ -93,6 +93,18 @@ async fn the_doctor_finds_the_shipped_installation_well_and_names_what_is_missin
     assert!(!ill.contains("not-the-secret") && errors.contains("checks failed"), "{ill}{errors}");
 }
 
+#[tokio::test]
+async fn people_see_whom_the_operator_has_had_no_time_for() {
+    // It never has: there is none.
+    let scene = Scene::without_operator("waiting").await;
+    scene.create("reports", spec()).await;
+    let of = |name: &str| format!("{}/{name}: number ", scene.namespace);
+    for args in [&["status", "-n", &scene.namespace][..], &["status", "-n", &scene.namespace, "reports"]] {
+        let told = command(&scene, args).await.unwrap();
+        assert!(told.contains("waiting (an estimate") && told.contains(&of("reports")), "{told}");
+    }
+}
+
 /// The actions that `plan` names, and how it ends.
 async fn planned(scene: &Scene, file: &Path, more: &[&str]) -> (Vec<String>, String) {
     let args = [["plan", "-f", file.to_str().unwrap()].as_slice(), more].concat();
