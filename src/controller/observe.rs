@@ -135,7 +135,7 @@ pub fn before_iam(user: &S3AccessUser, seen: &Seen, remembered: &Remembered) -> 
         retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
         secret: seen.state.clone(),
         renamed: seen.renamed.clone(),
-        minted: remembered.minted.as_ref().map(|(minted, _)| minted.clone()),
+        minted: remembered.minted.as_ref().map(|minted| minted.0.clone()),
         probes: remembered.probes.iter().cloned().collect(),
         ..Observed::nothing()
     };
