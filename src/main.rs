@@ -2,17 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use s3_access_operator::cli::Cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().execute().await {
+    match Cli::from_command_line().execute().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the operator ends");
             eprintln!("s3-access-operator: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }

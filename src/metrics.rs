@@ -1,5 +1,6 @@
 //! The Prometheus metrics, prefix `s3access_`. Labels are static words or IAM's operation names.
 
+use std::borrow::Cow;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::core::plan::WhyDelete;
+use crate::core::priority::Priority;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultLabel {
@@ -20,7 +22,7 @@ struct ResultLabel {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
     operation: String,
-    code: u16,
+    code: Cow<'static, str>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -34,9 +36,20 @@ struct WhatLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PriorityLabel {
+    priority: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct UsersLabels {
     class: String,
     condition: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct UserLabels {
+    namespace: String,
+    name: String,
 }
 
 /// Every metric of the operator.
@@ -55,7 +68,8 @@ pub struct Metrics {
     drift_corrected: Family<WhatLabel, Counter>,
     sweeps: Family<ResultLabel, Counter>,
     users: Family<UsersLabels, Gauge>,
-    queue_depth: Gauge,
+    user_ready: Family<UserLabels, Gauge>,
+    queue_depth: Family<PriorityLabel, Gauge>,
     leader: Gauge<i64>,
     started: Gauge<f64, AtomicU64>,
 }
@@ -77,7 +91,8 @@ impl Default for Metrics {
             drift_corrected: Family::default(),
             sweeps: Family::default(),
             users: Family::default(),
-            queue_depth: Gauge::default(),
+            user_ready: Family::default(),
+            queue_depth: Family::default(),
             leader: Gauge::default(),
             started: Gauge::default(),
             registry: Registry::default(),
@@ -86,7 +101,7 @@ impl Default for Metrics {
         registry.register("reconcile_duration_seconds", "Time of a reconciliation", metrics.reconcile_duration.clone());
         registry.register(
             "aws_requests",
-            "Attempts of AWS calls, by operation and HTTP status",
+            "Attempts of AWS calls, by operation and error code; else by HTTP status",
             metrics.aws_requests.clone(),
         );
         registry.register(
@@ -113,8 +128,17 @@ impl Default for Metrics {
             metrics.drift_corrected.clone(),
         );
         registry.register("sweeps", "Bulk sweeps of accounts, by result", metrics.sweeps.clone());
+        registry.register(
+            "user_ready",
+            "1 while the S3AccessUser is Ready; where each has a metric of its own",
+            metrics.user_ready.clone(),
+        );
         registry.register("users", "S3AccessUsers, by class and by Ready condition", metrics.users.clone());
-        registry.register("queue_depth", "S3AccessUsers being reconciled", metrics.queue_depth.clone());
+        registry.register(
+            "queue_depth",
+            "S3AccessUsers that wait for a turn or are looked at, by priority",
+            metrics.queue_depth.clone(),
+        );
         registry.register("leader", "1 while this replica holds the lease", metrics.leader.clone());
         registry.register("start_time_seconds", "When the process started, Unix time", metrics.started.clone());
         Self { registry, ..metrics }
@@ -132,21 +156,33 @@ impl Metrics {
         Ok(text)
     }
 
-    /// A reconciliation begins.
-    pub fn reconcile_started(&self) {
-        self.queue_depth.inc();
+    /// A reconciliation of that priority begins, and waits for its turn.
+    pub fn reconcile_started(&self, priority: Priority) {
+        self.waiting(priority).inc();
     }
 
-    /// A reconciliation ended: `ready`, `waiting`, `blocked`, `deleted`, `deferred` or `error`.
-    pub fn reconcile_ended(&self, result: &'static str, took: Duration) {
-        self.queue_depth.dec();
+    /// While it waited, it has become as urgent as that.
+    pub fn reconcile_promoted(&self, from: Priority, to: Priority) {
+        if from != to {
+            self.waiting(from).dec();
+            self.waiting(to).inc();
+        }
+    }
+
+    /// A reconciliation ended: `settled`, `deferred`, `waiting`, `failed`, `refused` or `deleted`.
+    pub fn reconcile_ended(&self, priority: Priority, result: &'static str, took: Duration) {
+        self.waiting(priority).dec();
         self.reconciles.get_or_create(&ResultLabel { result }).inc();
         self.reconcile_duration.observe(took.as_secs_f64());
     }
 
-    /// An attempt of an AWS call ended; status 0 means no answer.
-    pub fn aws_request(&self, operation: String, status: u16, took: Option<Duration>) {
-        self.aws_requests.get_or_create(&RequestLabels { operation, code: status }).inc();
+    fn waiting(&self, priority: Priority) -> impl std::ops::Deref<Target = Gauge> {
+        self.queue_depth.get_or_create(&PriorityLabel { priority: priority.as_str() })
+    }
+
+    /// An attempt of an AWS call ended; `code` is one of a closed set.
+    pub fn aws_request(&self, operation: String, code: Cow<'static, str>, took: Option<Duration>) {
+        self.aws_requests.get_or_create(&RequestLabels { operation, code }).inc();
         if let Some(took) = took {
             self.aws_duration.observe(took.as_secs_f64());
         }
@@ -190,6 +226,17 @@ impl Metrics {
         for (condition, count) in [("Ready", ready), ("NotReady", not_ready)] {
             self.users.get_or_create(&UsersLabels { class: class.to_owned(), condition }).set(count);
         }
+    }
+
+    /// Whether a user is Ready.
+    pub fn set_user(&self, namespace: &str, name: &str, ready: bool) {
+        let labels = UserLabels { namespace: namespace.to_owned(), name: name.to_owned() };
+        self.user_ready.get_or_create(&labels).set(i64::from(ready));
+    }
+
+    /// A user has no metric of its own any more.
+    pub fn forget_user(&self, namespace: &str, name: &str) {
+        self.user_ready.remove(&UserLabels { namespace: namespace.to_owned(), name: name.to_owned() });
     }
 
     /// Whether this replica leads.

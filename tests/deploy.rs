@@ -371,16 +371,6 @@ fn the_readme_has_an_entry_for_every_reason() {
     assert_eq!(entries, reasons);
 }
 
-#[test]
-fn the_readme_has_every_field_of_the_spec() {
-    let readme = read("README.md");
-    for kind in ["S3AccessUser", "S3AccessClass"] {
-        for field in own_fields(&spec_schema(kind)) {
-            assert!(readme.contains(&format!("| `{field}` |")), "the README does not explain {field} of {kind}");
-        }
-    }
-}
-
 /// The flags of `run`: clap's own view of them.
 fn settings() -> Vec<clap::Arg> {
     let run = RunOptions::augment_args(clap::Command::new("run"));
@@ -388,8 +378,8 @@ fn settings() -> Vec<clap::Arg> {
 }
 
 #[test]
-fn the_readme_has_every_setting_with_its_default() {
-    let readme = read("README.md");
+fn every_setting_is_explained_with_its_default() {
+    let page = read("deploy/docs/operate.md");
     for argument in settings() {
         let flag = argument.get_long().unwrap();
         let variable = argument.get_env().unwrap().to_str().unwrap();
@@ -400,10 +390,10 @@ fn the_readme_has_every_setting_with_its_default() {
             [default] => format!("| `--{flag}` | `{variable}` | `{default}` |"),
             several => panic!("--{flag}: {several:?}"),
         };
-        assert!(readme.contains(&row), "the README lacks the row {row}");
+        assert!(page.contains(&row), "deploy/docs/operate.md lacks the row {row}");
     }
-    let rows = readme.lines().filter(|line| line.starts_with("| `--")).count();
-    assert_eq!(rows, settings().len(), "the README explains a flag that is gone");
+    let rows = page.lines().filter(|line| line.starts_with("| `--")).count();
+    assert_eq!(rows, settings().len(), "deploy/docs/operate.md explains a flag that is gone");
 }
 
 #[test]
@@ -418,45 +408,81 @@ fn the_deployment_sets_only_what_exists() {
     }
 }
 
+/// The README and every page of the documentation, by path.
+fn pages() -> Vec<String> {
+    let folders =
+        ["deploy/docs", "deploy/iam", "deploy/chart", ".github"].into_iter().flat_map(|folder| files(folder, "md"));
+    let relative = folders.map(|path| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned());
+    std::iter::once("README.md".to_owned()).chain(relative).collect()
+}
+
 #[test]
-fn the_yaml_of_the_readme_is_right() {
-    let readme = read("README.md");
-    let blocks = code_blocks(&readme, "yaml");
-    assert!(blocks.len() >= 4);
+fn the_yaml_of_the_documentation_is_right() {
     let mut users = 0;
-    for block in &blocks {
-        for object in documents(block, &format!("README.md:\n{block}")) {
-            if object["kind"] == "S3AccessUser" {
-                check::<S3AccessUser>(&object, block);
-                users += 1;
+    let mut classes = 0;
+    for page in pages() {
+        for block in code_blocks(&read(&page), "yaml") {
+            let what = format!("{page}:\n{block}");
+            for object in documents(&block, &what) {
+                match object["kind"].as_str() {
+                    Some("S3AccessUser") => {
+                        check::<S3AccessUser>(&object, &what);
+                        users += 1;
+                    }
+                    Some("S3AccessClass") => {
+                        check::<S3AccessClass>(&object, &what);
+                        classes += 1;
+                    }
+                    _ => {}
+                }
             }
         }
     }
-    assert!(users >= 2);
-    // The walk-through stands in the README and in a file: they are one.
+    assert!(users >= 4 && classes >= 2, "{users} S3AccessUsers, {classes} S3AccessClasses");
+    // The walk-through stands in the guide and in a file: they are one.
     let sample = documents(&read("deploy/samples/walk-through.yaml"), "walk-through.yaml");
-    assert_eq!(documents(&blocks[1], "README.md"), sample);
+    let blocks = code_blocks(&read("deploy/docs/app-guide.md"), "yaml");
+    assert_eq!(documents(&blocks[0], "app-guide.md"), sample);
 }
 
-/// A relative link of the documentation leads to a file.
+/// The headings of a page, as links name them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
+    headings
+        .map(|line| {
+            let words: String = line.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect();
+            words.replace(' ', "-")
+        })
+        .collect()
+}
+
+/// A relative link of the documentation leads to a file, and to a heading where it names one.
 #[test]
 fn the_links_of_the_documentation_lead_somewhere() {
-    let documents =
-        ["README.md", "deploy/iam/README.md", "deploy/docs/access-levels.md", "deploy/docs/secret-formats.md"];
-    for document in documents {
-        let text = read(document);
-        let folder = root().join(document).parent().unwrap().to_path_buf();
-        let headings: BTreeSet<String> = text
-            .lines()
-            .filter(|line| line.starts_with('#'))
-            .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-").replace(',', ""))
-            .collect();
+    let mut links = 0;
+    for page in pages() {
+        let text = read(&page);
+        let folder = root().join(&page).parent().unwrap().to_path_buf();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
-            match link.strip_prefix('#') {
-                Some(heading) => assert!(headings.contains(heading), "{document}: {link}"),
-                None => assert!(folder.join(link).exists(), "{document}: {link}"),
-            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { root().join(&page) } else { folder.join(file) };
+            assert!(target.exists(), "{page}: {link}");
+            let found = heading.is_empty() || anchors(&fs::read_to_string(&target).unwrap()).contains(heading);
+            assert!(found, "{page}: {link}: no such heading");
+            links += 1;
         }
+    }
+    assert!(links > 60, "{links} links");
+}
+
+/// Whoever looks for a page finds it.
+#[test]
+fn every_page_is_in_the_list_of_pages() {
+    let list = read("deploy/docs/README.md");
+    for path in files("deploy/docs", "md") {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name == "README.md" || list.contains(&format!("({name})")), "deploy/docs/README.md lacks {name}");
     }
 }
 

@@ -68,11 +68,14 @@ pub enum ConditionType {
     AccessKeySynced,
     /// The Secret holds that key.
     SecretSynced,
+    /// The workloads that the spec names have been asked to restart since the key was replaced. Ready does not depend on
+    /// it, and it is there only where the spec names any.
+    WorkloadsRestarted,
 }
 
 impl ConditionType {
     /// Every type.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
@@ -80,6 +83,7 @@ impl ConditionType {
         Self::PolicySynced,
         Self::AccessKeySynced,
         Self::SecretSynced,
+        Self::WorkloadsRestarted,
     ];
 
     /// The name as it stands in `status.conditions[].type`.
@@ -92,6 +96,7 @@ impl ConditionType {
             Self::PolicySynced => "PolicySynced",
             Self::AccessKeySynced => "AccessKeySynced",
             Self::SecretSynced => "SecretSynced",
+            Self::WorkloadsRestarted => "WorkloadsRestarted",
         }
     }
 }

@@ -15,7 +15,7 @@ use s3_access_user::duration_schema;
 pub use s3_access_user::{
     AccessGrant, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference, DeletionPolicy, PolicyPreset,
     PolicySpec, PolicyType, RetiringKey, RotationSpec, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus,
-    SecretFormat, SecretSpec,
+    SecretFormat, SecretSpec, Workload, WorkloadKind,
 };
 
 /// The API group of every custom resource.
@@ -90,6 +90,7 @@ pub mod tags {
     pub const BOUNDARY: &str = "s3access.dev/boundary";
     /// Digests of the tag keys that the operator set because the spec names them.
     pub const TAG_KEYS: &str = "s3access.dev/tag-keys";
-    /// When the user was adopted, RFC 3339: keys that are older than this belong to somebody else.
+    /// When the user was adopted, RFC 3339: keys that are older than this belong to somebody else. With the words
+    /// `settling since` before it, no key is the operator's yet.
     pub const ADOPTED_AT: &str = "s3access.dev/adopted-at";
 }

@@ -277,6 +277,39 @@ pub struct SecretSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "string_map_schema")]
     pub annotations: BTreeMap<String, String>,
+    /// Workloads of the same namespace that are restarted, once, for each key that replaces another in the Secret. The
+    /// operator needs the right to patch them, which is not among its own: deploy/optional/rollout-restart.yaml.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"]))]
+    pub rollout_restart: Vec<Workload>,
+}
+
+/// A workload of the S3AccessUser's namespace.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// What it is.
+    pub kind: WorkloadKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+impl std::fmt::Display for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.name)
+    }
+}
+
+/// The kinds of `apps/v1` whose pods come of a template.
+#[derive(JsonSchema, Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkloadKind {
+    /// A Deployment.
+    Deployment,
+    /// A StatefulSet.
+    StatefulSet,
+    /// A DaemonSet.
+    DaemonSet,
 }
 
 /// The keys that consumers of S3 credentials expect.
@@ -351,6 +384,8 @@ pub enum DeletionPolicy {
 
 /// A report of what was last seen; no decision is taken from it.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+// Before anybody has looked, kstatus would take an object without a status for one that is done.
+#[schemars(extend("default" = { "observedGeneration": -1 }))]
 #[serde(rename_all = "camelCase")]
 pub struct S3AccessUserStatus {
     /// The generation of the spec that the rest of the status answers to.

@@ -1,4 +1,4 @@
-//! One way for every call: within the account's rate, and with errors that name operation and object.
+//! One way for every call: in its turn, within the account's rate, and with errors that name operation and object.
 
 use std::error::Error;
 use std::future::Future;
@@ -7,51 +7,139 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
+use super::dispenser::{Dispenser, Event, Ticket};
+use super::error::{StatusOf, label_of};
 use super::{AwsError, ErrorKind, Result};
+use crate::core::priority::Priority;
 use crate::metrics::Metrics;
+
+/// A call that is throttled so often has failed.
+const TRIES: u32 = 6;
+/// The pause before the second try, twice as long before the third, and so on; the pace comes on top of it.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+tokio::task_local! {
+    static PRIORITY: Priority;
+}
+
+/// Makes all calls of the future as urgent as that. Without, they are background.
+pub async fn at_priority<F: Future>(priority: Priority, future: F) -> F::Output {
+    PRIORITY.scope(priority, future).await
+}
 
 /// The account's lane.
 pub(super) struct Lane {
-    limiter: DefaultDirectRateLimiter,
+    events: mpsc::UnboundedSender<Event>,
+    started: Instant,
     metrics: Arc<Metrics>,
 }
 
 impl Lane {
-    /// At most so many requests a second; IAM throttles by account, and others live there too.
+    /// At most so many requests a second, and fewer where AWS throttles; others live in the account too.
     pub(super) fn new(requests_per_second: NonZeroU32, metrics: Arc<Metrics>) -> Self {
-        Self { limiter: RateLimiter::direct(Quota::per_second(requests_per_second)), metrics }
+        let (events, noted) = mpsc::unbounded_channel();
+        let started = Instant::now();
+        let dispenser = Dispenser::new(f64::from(requests_per_second.get()), Duration::ZERO);
+        // It ends with the lane.
+        tokio::spawn(dispense(dispenser, noted, started));
+        Self { events, started, metrics }
     }
 
     /// Waits for a turn.
-    pub(super) async fn turn(&self) {
-        self.limiter.until_ready().await;
+    pub(super) async fn turn(&self, operation: &'static str) {
+        let (go, gone) = oneshot::channel();
+        let priority = PRIORITY.try_with(|priority| *priority).unwrap_or(Priority::Background);
+        let ticket = Ticket { operation, priority, go };
+        if self.events.send(Event::Waits(ticket)).is_ok() {
+            // Without an answer the process ends, and nobody need be kept waiting.
+            let _ = gone.await;
+        }
     }
 
-    /// Counts a request that no client of the SDK has sent.
-    pub(super) fn count(&self, operation: &str, status: u16, took: Duration) {
-        self.metrics.aws_request(operation.to_owned(), status, Some(took));
+    /// Counts a request that no client of the SDK has sent, and slows down where it was throttled.
+    pub(super) fn count(&self, operation: &'static str, code: &str, status: u16, took: Duration) {
+        self.metrics.aws_request(operation.to_owned(), label_of(code, status), Some(took));
+        if ErrorKind::of_code(code, Some(status)) == ErrorKind::Throttled {
+            self.throttled(operation, self.started.elapsed().saturating_sub(took));
+        }
     }
 
-    /// Waits for a turn, then sends.
-    pub(super) async fn call<O, E>(
-        &self,
-        operation: &'static str,
-        object: &str,
-        request: impl Future<Output = std::result::Result<O, SdkError<E, HttpResponse>>>,
-    ) -> Result<O>
+    /// Waits for a turn, then sends. What was throttled had no effect, whatever it was, so it is sent again in another
+    /// turn, when the pace has slowed down.
+    pub(super) async fn call<O, E, F>(&self, operation: &'static str, object: &str, send: impl Fn() -> F) -> Result<O>
     where
         E: ProvideErrorMetadata + Error + 'static,
+        F: Future<Output = std::result::Result<O, SdkError<E, HttpResponse>>>,
     {
-        self.turn().await;
-        request.await.map_err(|error| {
-            let error = AwsError::of(operation, object, &error);
+        let mut pause = FIRST_PAUSE;
+        let mut tried = 0;
+        loop {
+            self.turn(operation).await;
+            let sent_at = self.started.elapsed();
+            let error = match send().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => AwsError::of(operation, object, &error),
+            };
             if error.kind == ErrorKind::Throttled {
-                self.metrics.throttled();
+                self.throttled(operation, sent_at);
             }
-            error
-        })
+            tried += 1;
+            if error.kind != ErrorKind::Throttled || tried >= TRIES {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+
+    fn throttled(&self, operation: &'static str, sent_at: Duration) {
+        self.metrics.throttled();
+        let _ = self.events.send(Event::Throttled(operation, sent_at));
+    }
+}
+
+/// Lets calls go until nobody is left who could make one.
+async fn dispense(mut dispenser: Dispenser, mut events: mpsc::UnboundedReceiver<Event>, started: Instant) {
+    loop {
+        while let Ok(event) = events.try_recv() {
+            dispenser.note(event, started.elapsed());
+        }
+        let wait = dispenser.dispense(started.elapsed());
+        let event = match wait {
+            Some(wait) => tokio::select! {
+                biased;
+                event = events.recv() => event,
+                () = tokio::time::sleep(wait) => continue,
+            },
+            None => events.recv().await,
+        };
+        match event {
+            Some(event) => dispenser.note(event, started.elapsed()),
+            None => return,
+        }
+    }
+}
+
+/// Keeps the SDK from trying again by itself what was throttled: that would go past the lane.
+#[derive(Debug)]
+pub(super) struct ThrottledIsForTheLane;
+
+impl ClassifyRetry for ThrottledIsForTheLane {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let code = context.response().and_then(StatusOf::code_in_body);
+        match code.map(|code| ErrorKind::of_code(code, None)) {
+            Some(ErrorKind::Throttled) => RetryAction::RetryForbidden,
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "ThrottledIsForTheLane"
     }
 }

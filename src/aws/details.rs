@@ -52,8 +52,9 @@ pub(super) async fn page(SdkIam { client, lane, .. }: &SdkIam, query: DetailsQue
         .operation_timeout(OPERATION_TIMEOUT)
         .read_timeout(ATTEMPT_TIMEOUT);
     let patient = aws_sdk_iam::config::Builder::new().timeout_config(timeouts.build());
-    let request = request.set_marker(query.marker.map(ToOwned::to_owned)).customize().config_override(patient);
-    let answer = lane.call(OPERATION, "account", request.send()).await?;
+    let request = request.set_marker(query.marker.map(ToOwned::to_owned));
+    let send = || request.clone().customize().config_override(patient.clone()).send();
+    let answer = lane.call(OPERATION, "account", send).await?;
     Ok(DetailsPage {
         marker: answer.marker.filter(|_| answer.is_truncated),
         users: answer

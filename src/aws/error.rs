@@ -1,5 +1,6 @@
 //! What an AWS error means to the operator.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
@@ -43,40 +44,70 @@ impl ErrorKind {
     /// By the error code: IAM's quota error is `LimitExceeded`, whereas `LimitExceededException` is in the SDK's list
     /// of throttling codes.
     pub fn of_code(code: &str, status: Option<u16>) -> Self {
-        match code {
-            "NoSuchEntity" | "NoSuchEntityException" => Self::NotFound,
-            "EntityAlreadyExists" | "EntityAlreadyExistsException" => Self::AlreadyExists,
-            "DeleteConflict" | "DeleteConflictException" => Self::DeleteConflict,
-            "LimitExceeded" => Self::LimitExceeded,
-            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => Self::AccessDenied,
-            "InvalidClientTokenId"
-            | "SignatureDoesNotMatch"
-            | "UnrecognizedClientException"
-            | "InvalidAccessKeyId"
-            | "ExpiredToken"
-            | "ExpiredTokenException"
-            | "IncompleteSignature"
-            | "AuthFailure"
-            | "MissingAuthenticationToken" => Self::InvalidCredentials,
-            "Throttling"
-            | "ThrottlingException"
-            | "RequestLimitExceeded"
-            | "LimitExceededException"
-            | "SlowDown"
-            | "TooManyRequestsException" => Self::Throttled,
-            "ConcurrentModification"
-            | "ConcurrentModificationException"
-            | "EntityTemporarilyUnmodifiable"
-            | "EntityTemporarilyUnmodifiableException"
-            | "ServiceFailure"
-            | "ServiceFailureException"
-            | "ServiceUnavailable"
-            | "InternalFailure"
-            | "RequestTimeout" => Self::TryLater,
-            "MalformedPolicyDocument" | "MalformedPolicyDocumentException" => Self::MalformedPolicy,
-            "InvalidAction" | "NotImplemented" | "MethodNotAllowed" | "UnknownOperationException" => Self::Unsupported,
-            _ if status.is_some_and(|status| status >= 500) => Self::TryLater,
-            _ => Self::Other,
+        let known = CODES.iter().find(|(_, codes)| codes.contains(&code)).map(|(kind, _)| *kind);
+        let other = if status.is_some_and(|status| status >= 500) { Self::TryLater } else { Self::Other };
+        known.unwrap_or(other)
+    }
+}
+
+/// The error codes that mean something to the operator.
+const CODES: &[(ErrorKind, &[&str])] = &[
+    (ErrorKind::NotFound, &["NoSuchEntity", "NoSuchEntityException"]),
+    (ErrorKind::AlreadyExists, &["EntityAlreadyExists", "EntityAlreadyExistsException"]),
+    (ErrorKind::DeleteConflict, &["DeleteConflict", "DeleteConflictException"]),
+    (ErrorKind::LimitExceeded, &["LimitExceeded"]),
+    (ErrorKind::AccessDenied, &["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"]),
+    (
+        ErrorKind::InvalidCredentials,
+        &[
+            "InvalidClientTokenId",
+            "SignatureDoesNotMatch",
+            "UnrecognizedClientException",
+            "InvalidAccessKeyId",
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "IncompleteSignature",
+            "AuthFailure",
+            "MissingAuthenticationToken",
+        ],
+    ),
+    (
+        ErrorKind::Throttled,
+        &[
+            "Throttling",
+            "ThrottlingException",
+            "RequestLimitExceeded",
+            "LimitExceededException",
+            "SlowDown",
+            "TooManyRequestsException",
+        ],
+    ),
+    (
+        ErrorKind::TryLater,
+        &[
+            "ConcurrentModification",
+            "ConcurrentModificationException",
+            "EntityTemporarilyUnmodifiable",
+            "EntityTemporarilyUnmodifiableException",
+            "ServiceFailure",
+            "ServiceFailureException",
+            "ServiceUnavailable",
+            "InternalFailure",
+            "RequestTimeout",
+        ],
+    ),
+    (ErrorKind::MalformedPolicy, &["MalformedPolicyDocument", "MalformedPolicyDocumentException"]),
+    (ErrorKind::Unsupported, &["InvalidAction", "NotImplemented", "MethodNotAllowed", "UnknownOperationException"]),
+];
+
+/// An answer in one word out of a closed set, for a metric's label: a known error code, else the HTTP status.
+pub(super) fn label_of(code: &str, status: u16) -> Cow<'static, str> {
+    match status {
+        0 => Cow::Borrowed("NoAnswer"),
+        200..300 => Cow::Borrowed("OK"),
+        _ => {
+            let mut known = CODES.iter().flat_map(|(_, codes)| *codes);
+            known.find(|known| **known == code).map_or_else(|| status.to_string().into(), |known| (*known).into())
         }
     }
 }
@@ -253,6 +284,14 @@ mod tests {
         assert_eq!(ErrorKind::of_code("EntityTemporarilyUnmodifiable", Some(409)), ErrorKind::TryLater);
         assert_eq!(ErrorKind::of_code("Whatever", Some(503)), ErrorKind::TryLater);
         assert_eq!(ErrorKind::of_code("Whatever", Some(400)), ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_label_is_one_of_a_closed_set() {
+        assert_eq!(label_of("", 200), "OK");
+        assert_eq!(label_of("Throttling", 400), "Throttling");
+        assert_eq!(label_of("AKIA-whatever-a-server-says", 400), "400");
+        assert_eq!(label_of("", 0), "NoAnswer");
     }
 
     #[test]

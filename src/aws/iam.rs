@@ -31,7 +31,7 @@ pub(super) struct SdkIam {
 impl SdkIam {
     async fn set_path(&self, user: &str, path: &str) -> Result<()> {
         let request = self.client.update_user().user_name(user).new_path(path);
-        self.lane.call("UpdateUser", user, request.send()).await.map(drop)
+        self.lane.call("UpdateUser", user, || request.clone().send()).await.map(drop)
     }
 
     /// Changes the tags that stand in the path; of the others there is no record.
@@ -47,7 +47,7 @@ impl SdkIam {
 #[async_trait]
 impl Iam for SdkIam {
     async fn get_user(&self, user: &str) -> Result<Option<UserRecord>> {
-        let answer = found(self.lane.call("GetUser", user, self.client.get_user().user_name(user).send()).await)?;
+        let answer = found(self.lane.call("GetUser", user, || self.client.get_user().user_name(user).send()).await)?;
         let mut record = answer.and_then(|answer| answer.user).map(|user| UserRecord {
             tags: tags_from(user.tags()),
             boundary: user.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn),
@@ -83,7 +83,7 @@ impl Iam for SdkIam {
             .path(path)
             .set_tags(tags)
             .set_permissions_boundary(boundary.map(ToOwned::to_owned));
-        let answer = self.lane.call(OPERATION, user, request.send()).await?;
+        let answer = self.lane.call(OPERATION, user, || request.clone().send()).await?;
         answer.user.map(|created| created.arn).ok_or_else(|| unreadable(OPERATION, user))
     }
 
@@ -96,7 +96,7 @@ impl Iam for SdkIam {
     }
 
     async fn delete_user(&self, user: &str) -> Result<()> {
-        gone(self.lane.call("DeleteUser", user, self.client.delete_user().user_name(user).send()).await)
+        gone(self.lane.call("DeleteUser", user, || self.client.delete_user().user_name(user).send()).await)
     }
 
     async fn tag_user(&self, user: &str, tags: &BTreeMap<String, String>) -> Result<()> {
@@ -105,7 +105,7 @@ impl Iam for SdkIam {
             return self.retag(user, |owned| owned.extend(tags.clone())).await;
         }
         let request = self.client.tag_user().user_name(user).set_tags(Some(tags_to(OPERATION, user, tags)?));
-        self.lane.call(OPERATION, user, request.send()).await.map(drop)
+        self.lane.call(OPERATION, user, || request.clone().send()).await.map(drop)
     }
 
     async fn untag_user(&self, user: &str, keys: &[String]) -> Result<()> {
@@ -113,17 +113,17 @@ impl Iam for SdkIam {
             return self.retag(user, |owned| owned.retain(|key, _| !keys.contains(key))).await;
         }
         let request = self.client.untag_user().user_name(user).set_tag_keys(Some(keys.to_vec()));
-        self.lane.call("UntagUser", user, request.send()).await.map(drop)
+        self.lane.call("UntagUser", user, || request.clone().send()).await.map(drop)
     }
 
     async fn put_user_permissions_boundary(&self, user: &str, arn: &str) -> Result<()> {
         let request = self.client.put_user_permissions_boundary().user_name(user).permissions_boundary(arn);
-        self.lane.call("PutUserPermissionsBoundary", user, request.send()).await.map(drop)
+        self.lane.call("PutUserPermissionsBoundary", user, || request.clone().send()).await.map(drop)
     }
 
     async fn delete_user_permissions_boundary(&self, user: &str) -> Result<()> {
         let request = self.client.delete_user_permissions_boundary().user_name(user);
-        gone(self.lane.call("DeleteUserPermissionsBoundary", user, request.send()).await)
+        gone(self.lane.call("DeleteUserPermissionsBoundary", user, || request.clone().send()).await)
     }
 
     async fn clear_leftovers(&self, user: &str) -> Result<()> {
@@ -132,8 +132,9 @@ impl Iam for SdkIam {
 
     async fn list_access_keys(&self, user: &str) -> Result<Vec<AccessKey>> {
         const OPERATION: &str = "ListAccessKeys";
-        let request = self.client.list_access_keys().user_name(user).into_paginator().items().send();
-        let listed = self.lane.call(OPERATION, user, request.collect::<std::result::Result<Vec<_>, _>>()).await?;
+        let request = self.client.list_access_keys().user_name(user);
+        let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
+        let listed = self.lane.call(OPERATION, user, all).await?;
         listed
             .into_iter()
             .map(|key| {
@@ -148,8 +149,9 @@ impl Iam for SdkIam {
     async fn create_access_key(&self, user: &str) -> Result<CreatedKey> {
         const OPERATION: &str = "CreateAccessKey";
         let once = aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled());
-        let request = self.client.create_access_key().user_name(user).customize().config_override(once);
-        let answer = self.lane.call(OPERATION, user, request.send()).await?;
+        let request = self.client.create_access_key().user_name(user);
+        let send = || request.clone().customize().config_override(once.clone()).send();
+        let answer = self.lane.call(OPERATION, user, send).await?;
         let key = answer.access_key.ok_or_else(|| unreadable(OPERATION, user))?;
         let created_at = key.create_date.as_ref().and_then(timestamp).unwrap_or_else(Timestamp::now);
         Ok(CreatedKey {
@@ -161,17 +163,17 @@ impl Iam for SdkIam {
     async fn update_access_key(&self, user: &str, id: &str, active: bool) -> Result<()> {
         let status = if active { StatusType::Active } else { StatusType::Inactive };
         let request = self.client.update_access_key().user_name(user).access_key_id(id).status(status);
-        self.lane.call("UpdateAccessKey", id, request.send()).await.map(drop)
+        self.lane.call("UpdateAccessKey", id, || request.clone().send()).await.map(drop)
     }
 
     async fn delete_access_key(&self, user: &str, id: &str) -> Result<()> {
         let request = self.client.delete_access_key().user_name(user).access_key_id(id);
-        gone(self.lane.call("DeleteAccessKey", id, request.send()).await)
+        gone(self.lane.call("DeleteAccessKey", id, || request.clone().send()).await)
     }
 
     async fn get_access_key_last_used(&self, id: &str) -> Result<Option<Timestamp>> {
         let request = self.client.get_access_key_last_used().access_key_id(id);
-        let answer = match self.lane.call("GetAccessKeyLastUsed", id, request.send()).await {
+        let answer = match self.lane.call("GetAccessKeyLastUsed", id, || request.clone().send()).await {
             Err(error) if error.kind == ErrorKind::Unsupported && !self.provider.has_all_of_iam() => None,
             answer => found(answer)?,
         };
@@ -183,44 +185,44 @@ impl Iam for SdkIam {
         if !self.provider.has_all_of_iam() {
             return Ok(BTreeSet::new());
         }
-        let request = self.client.list_attached_user_policies().user_name(user).into_paginator().items().send();
-        let collected = request.collect::<std::result::Result<Vec<_>, _>>();
-        let listed = self.lane.call("ListAttachedUserPolicies", user, collected).await?;
+        let request = self.client.list_attached_user_policies().user_name(user);
+        let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
+        let listed = self.lane.call("ListAttachedUserPolicies", user, all).await?;
         Ok(listed.into_iter().filter_map(|policy| policy.policy_arn).collect())
     }
 
     async fn attach_user_policy(&self, user: &str, arn: &str) -> Result<()> {
         let request = self.client.attach_user_policy().user_name(user).policy_arn(arn);
-        self.lane.call("AttachUserPolicy", arn, request.send()).await.map(drop)
+        self.lane.call("AttachUserPolicy", arn, || request.clone().send()).await.map(drop)
     }
 
     async fn detach_user_policy(&self, user: &str, arn: &str) -> Result<()> {
         let request = self.client.detach_user_policy().user_name(user).policy_arn(arn);
-        gone(self.lane.call("DetachUserPolicy", arn, request.send()).await)
+        gone(self.lane.call("DetachUserPolicy", arn, || request.clone().send()).await)
     }
 
     async fn get_user_policy(&self, user: &str, name: &str) -> Result<Option<Document>> {
         const OPERATION: &str = "GetUserPolicy";
         let request = self.client.get_user_policy().user_name(user).policy_name(name);
-        let answer = found(self.lane.call(OPERATION, name, request.send()).await)?;
+        let answer = found(self.lane.call(OPERATION, name, || request.clone().send()).await)?;
         answer.map(|answer| document(OPERATION, name, &answer.policy_document)).transpose()
     }
 
     async fn put_user_policy(&self, user: &str, name: &str, document: &Document) -> Result<()> {
         let request = self.client.put_user_policy().user_name(user).policy_name(name).policy_document(document.text());
-        self.lane.call("PutUserPolicy", name, request.send()).await.map(drop)
+        self.lane.call("PutUserPolicy", name, || request.clone().send()).await.map(drop)
     }
 
     async fn delete_user_policy(&self, user: &str, name: &str) -> Result<()> {
         let request = self.client.delete_user_policy().user_name(user).policy_name(name);
-        gone(self.lane.call("DeleteUserPolicy", name, request.send()).await)
+        gone(self.lane.call("DeleteUserPolicy", name, || request.clone().send()).await)
     }
 
     async fn get_policy(&self, arn: &str) -> Result<Option<PolicyRecord>> {
         if !self.provider.has_all_of_iam() {
             return Ok(None);
         }
-        let answer = found(self.lane.call("GetPolicy", arn, self.client.get_policy().policy_arn(arn).send()).await)?;
+        let answer = found(self.lane.call("GetPolicy", arn, || self.client.get_policy().policy_arn(arn).send()).await)?;
         Ok(answer.and_then(|answer| answer.policy).map(|policy| PolicyRecord {
             tags: tags_from(policy.tags()),
             default_version: policy.default_version_id.unwrap_or_else(|| "v1".to_owned()),
@@ -230,15 +232,15 @@ impl Iam for SdkIam {
     async fn get_policy_version(&self, arn: &str, version: &str) -> Result<Document> {
         const OPERATION: &str = "GetPolicyVersion";
         let request = self.client.get_policy_version().policy_arn(arn).version_id(version);
-        let answer = self.lane.call(OPERATION, arn, request.send()).await?;
+        let answer = self.lane.call(OPERATION, arn, || request.clone().send()).await?;
         let text = answer.policy_version.and_then(|version| version.document);
         document(OPERATION, arn, &text.ok_or_else(|| unreadable(OPERATION, arn))?)
     }
 
     async fn list_policy_versions(&self, arn: &str) -> Result<Vec<PolicyVersion>> {
-        let request = self.client.list_policy_versions().policy_arn(arn).into_paginator().items().send();
-        let collected = request.collect::<std::result::Result<Vec<_>, _>>();
-        let listed = self.lane.call("ListPolicyVersions", arn, collected).await?;
+        let request = self.client.list_policy_versions().policy_arn(arn);
+        let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
+        let listed = self.lane.call("ListPolicyVersions", arn, all).await?;
         Ok(listed
             .into_iter()
             .filter_map(|version| {
@@ -261,28 +263,28 @@ impl Iam for SdkIam {
             .path(path)
             .policy_document(document.text())
             .set_tags(Some(tags_to(OPERATION, arn, tags)?));
-        self.lane.call(OPERATION, arn, request.send()).await.map(drop)
+        self.lane.call(OPERATION, arn, || request.clone().send()).await.map(drop)
     }
 
     async fn create_policy_version(&self, arn: &str, document: &Document) -> Result<()> {
         let request =
             self.client.create_policy_version().policy_arn(arn).policy_document(document.text()).set_as_default(true);
-        self.lane.call("CreatePolicyVersion", arn, request.send()).await.map(drop)
+        self.lane.call("CreatePolicyVersion", arn, || request.clone().send()).await.map(drop)
     }
 
     async fn delete_policy_version(&self, arn: &str, version: &str) -> Result<()> {
         let request = self.client.delete_policy_version().policy_arn(arn).version_id(version);
-        gone(self.lane.call("DeletePolicyVersion", arn, request.send()).await)
+        gone(self.lane.call("DeletePolicyVersion", arn, || request.clone().send()).await)
     }
 
     async fn delete_policy(&self, arn: &str) -> Result<()> {
-        gone(self.lane.call("DeletePolicy", arn, self.client.delete_policy().policy_arn(arn).send()).await)
+        gone(self.lane.call("DeletePolicy", arn, || self.client.delete_policy().policy_arn(arn).send()).await)
     }
 
     async fn tag_policy(&self, arn: &str, tags: &BTreeMap<String, String>) -> Result<()> {
         const OPERATION: &str = "TagPolicy";
         let request = self.client.tag_policy().policy_arn(arn).set_tags(Some(tags_to(OPERATION, arn, tags)?));
-        self.lane.call(OPERATION, arn, request.send()).await.map(drop)
+        self.lane.call(OPERATION, arn, || request.clone().send()).await.map(drop)
     }
 
     async fn account_details(&self, query: DetailsQuery<'_>) -> Result<DetailsPage> {
@@ -291,7 +293,7 @@ impl Iam for SdkIam {
 
     async fn list_entities_for_policy(&self, arn: &str) -> Result<Vec<String>> {
         let request = self.client.list_entities_for_policy().policy_arn(arn);
-        let answer = self.lane.call("ListEntitiesForPolicy", arn, request.send()).await?;
+        let answer = self.lane.call("ListEntitiesForPolicy", arn, || request.clone().send()).await?;
         let users = answer.policy_users().iter().filter_map(|user| user.user_name()).map(|name| format!("user {name}"));
         let roles = answer.policy_roles().iter().filter_map(|role| role.role_name()).map(|name| format!("role {name}"));
         let groups =

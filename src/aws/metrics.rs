@@ -9,6 +9,7 @@ use aws_sdk_iam::config::{Intercept, RuntimeComponents};
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::config_bag::{Layer, Storable, StoreReplace};
 
+use super::error::{StatusOf, label_of};
 use crate::metrics::Metrics;
 
 /// An SDK interceptor that feeds the metrics.
@@ -49,9 +50,10 @@ impl Intercept for CountAttempts {
     ) -> Result<(), BoxError> {
         let operation = bag.load::<Metadata>().map_or("Unknown", |metadata| metadata.name()).to_owned();
         let elapsed = bag.load::<StartedAt>().map(|started| started.0.elapsed());
-        let status = context.response().map_or(0, |response| response.status().as_u16());
-
-        self.0.aws_request(operation, status, elapsed);
+        let response = context.response();
+        let status = response.map_or(0, |response| response.status().as_u16());
+        let code = response.and_then(StatusOf::code_in_body).unwrap_or_default();
+        self.0.aws_request(operation, label_of(code, status), elapsed);
         Ok(())
     }
 }

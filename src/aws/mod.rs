@@ -2,6 +2,7 @@
 
 mod call;
 mod details;
+mod dispenser;
 mod error;
 mod iam;
 mod leftovers;
@@ -11,11 +12,14 @@ mod s3;
 mod session;
 mod sts;
 mod transport;
+mod turns;
 
+pub use call::at_priority;
 pub use details::{DetailsPage, DetailsQuery};
 pub use error::{AwsError, ErrorKind};
 pub use session::{Session, SessionOptions, SettingsError};
 pub use transport::TransportError;
+pub use turns::Turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -37,17 +37,21 @@ impl S3Endpoint {
     pub(super) async fn knows(&self, lane: &Lane, id: &str, secret: &SecretString) -> Result<bool> {
         let request = self.signed(id, secret).ok_or_else(|| failed(id, ErrorKind::Other, "RequestNotSent", ""))?;
         let connector = self.connector.as_ref().ok_or_else(|| failed(id, ErrorKind::Other, "RequestNotSent", ""))?;
-        lane.turn().await;
+        lane.turn(OPERATION).await;
         let started = Instant::now();
-        let answer = connector.call(request).await;
-        let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
-        lane.count(OPERATION, status, started.elapsed());
         let unreachable = |message: &str| failed(id, ErrorKind::Unreachable, "Unreachable", message);
-        let answer = answer.map_err(|error| unreachable(&super::error::chain(&error)))?;
+        let answer = match connector.call(request).await {
+            Ok(answer) if answer.status().is_success() => Ok(answer),
+            Ok(answer) => with_body(answer).await.ok_or_else(|| unreachable("the answer broke off")),
+            Err(error) => Err(unreachable(&super::error::chain(&error))),
+        };
+        let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+        let code = answer.as_ref().ok().and_then(StatusOf::code_in_body).unwrap_or_default();
+        lane.count(OPERATION, code, status, started.elapsed());
+        let answer = answer?;
         if answer.status().is_success() {
             return Ok(true);
         }
-        let answer = with_body(answer).await.ok_or_else(|| unreachable("the answer broke off"))?;
         let code = answer.code_in_body().unwrap_or("Unknown");
         match ErrorKind::of_code(code, Some(status)) {
             // Refused by a policy, it was known: authentication comes before authorization.

@@ -10,17 +10,19 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OnceCell;
 
-use super::call::Lane;
+use super::call::{Lane, ThrottledIsForTheLane};
 use super::iam::SdkIam;
 use super::metrics::CountAttempts;
 use super::s3::S3Endpoint;
 use super::sts::{CompatibleSts, SdkSts};
 use super::transport::{TransportError, Trust};
+use super::turns::{Turn, Turns};
 use super::{Iam, Sts};
 use crate::api::{MANAGER, S3AccessClassSpec};
 use crate::core::desired::Account;
+use crate::core::priority::Priority;
 use crate::core::provider::Provider;
 use crate::metrics::Metrics;
 
@@ -88,7 +90,7 @@ pub struct Session {
     /// Whether consumers put the bucket into the path of a URL.
     pub path_style: bool,
     account: OnceCell<Account>,
-    looks: Arc<Semaphore>,
+    turns: Turns,
 }
 
 impl Session {
@@ -145,11 +147,15 @@ impl Session {
         metrics: Arc<Metrics>,
     ) -> Result<Self, SettingsError> {
         let lane = Arc::new(Lane::new(options.requests_per_second, metrics.clone()));
-        let mut iam = aws_sdk_iam::config::Builder::from(config).interceptor(CountAttempts(metrics.clone()));
+        let mut iam = aws_sdk_iam::config::Builder::from(config)
+            .interceptor(CountAttempts(metrics.clone()))
+            .retry_classifier(ThrottledIsForTheLane);
         if endpoints.iam.is_some() {
             iam.set_endpoint_url(endpoints.iam);
         }
-        let mut sts = aws_sdk_sts::config::Builder::from(config).interceptor(CountAttempts(metrics));
+        let mut sts = aws_sdk_sts::config::Builder::from(config)
+            .interceptor(CountAttempts(metrics))
+            .retry_classifier(ThrottledIsForTheLane);
         if endpoints.sts.is_some() {
             sts.set_endpoint_url(endpoints.sts);
         }
@@ -171,8 +177,8 @@ impl Session {
                 Arc::new(CompatibleSts { sts, account, s3 })
             }
         };
-        let looks = Arc::new(Semaphore::new(options.looks));
-        Ok(Self { provider, path_style, looks, ..Self::new(Arc::new(iam), sts, region, s3_endpoint) })
+        let turns = Turns::new(options.looks);
+        Ok(Self { provider, path_style, turns, ..Self::new(Arc::new(iam), sts, region, s3_endpoint) })
     }
 
     /// A session over any implementation of AWS.
@@ -185,7 +191,7 @@ impl Session {
             path_style: s3_endpoint.is_some(),
             s3_endpoint,
             account: OnceCell::new(),
-            looks: Arc::new(Semaphore::new(LOOKS)),
+            turns: Turns::new(LOOKS),
         }
     }
 
@@ -202,9 +208,15 @@ impl Session {
         self.account.get()
     }
 
-    /// A turn to look at a user of this account. Those of another, which may be slow or dead, wait elsewhere.
-    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        self.looks.clone().acquire_owned().await.ok()
+    /// A turn to look at the user of that UID, of this account. Those of another, which may be slow or dead, wait
+    /// elsewhere.
+    pub async fn turn(&self, uid: &str, priority: Priority) -> Option<Turn> {
+        self.turns.take(uid, priority).await
+    }
+
+    /// If the user of that UID waits for a turn, it is as urgent as that from now on.
+    pub fn promote(&self, uid: &str, priority: Priority) {
+        self.turns.promote(uid, priority);
     }
 }
 

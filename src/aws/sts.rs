@@ -46,7 +46,7 @@ const OPERATION: &str = "GetCallerIdentity";
 #[async_trait]
 impl Sts for SdkSts {
     async fn caller(&self) -> Result<Account> {
-        let answer = self.lane.call(OPERATION, "operator", self.client.get_caller_identity().send()).await?;
+        let answer = self.lane.call(OPERATION, "operator", || self.client.get_caller_identity().send()).await?;
         let arn = answer.arn().unwrap_or_default();
         let partition = arn.split(':').nth(1).unwrap_or_default();
         match answer.account() {
@@ -64,8 +64,8 @@ impl Sts for SdkSts {
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool> {
         let credentials = Credentials::from_keys(id, secret.expose_secret(), None);
         let with_the_key = aws_sdk_sts::config::Builder::new().credentials_provider(credentials);
-        let request = self.client.get_caller_identity().customize().config_override(with_the_key);
-        match self.lane.call(OPERATION, id, request.send()).await {
+        let send = || self.client.get_caller_identity().customize().config_override(with_the_key.clone()).send();
+        match self.lane.call(OPERATION, id, send).await {
             Ok(_) => Ok(true),
             // Refused by a policy, it was known: authentication comes before authorization.
             Err(error) if error.kind == ErrorKind::AccessDenied => Ok(true),

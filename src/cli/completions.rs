@@ -33,7 +33,7 @@ mod tests {
     fn every_shell_learns_every_command() {
         for shell in Shell::value_variants() {
             let script = String::from_utf8(script(*shell)).unwrap();
-            for command in ["completions", "crd", "doctor", "render", "rotate", "run", "status"] {
+            for command in ["completions", "crd", "doctor", "plan", "render", "rotate", "run", "status"] {
                 assert!(script.contains(command), "{shell}: {command}");
             }
         }

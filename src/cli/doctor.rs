@@ -92,6 +92,7 @@ async fn kubernetes(client: &Client, options: &RunOptions) -> Result<Vec<Check>,
     for right in rights(options) {
         checks.push(may(client, &right).await?);
     }
+    checks.push(restarts(client, options).await?);
     Ok(checks)
 }
 
@@ -167,6 +168,18 @@ fn rights(options: &RunOptions) -> Vec<Right<'_>> {
         rights.push(Right { name, ..right("coordination.k8s.io", "leases", &["get", "patch"], own) });
     }
     rights
+}
+
+/// The right of deploy/optional/rollout-restart.yaml, which may be missing.
+async fn restarts(client: &Client, options: &RunOptions) -> Result<Check, Error> {
+    let namespace = options.watch_namespaces.first().map(String::as_str);
+    let right = Right { group: "apps", resource: "deployments", verbs: &["get", "patch"], name: None, namespace };
+    let check = may(client, &right).await?;
+    let found = check.found.or_else(|_| {
+        Ok("not granted, so spec.secret.rolloutRestart restarts nothing; if it should: deploy/optional/rollout-restart.yaml"
+            .to_owned())
+    });
+    Ok(Check { what: format!("{} (optional)", check.what), found })
 }
 
 async fn may(client: &Client, right: &Right<'_>) -> Result<Check, Error> {

@@ -3,17 +3,22 @@
 mod completions;
 mod crd;
 mod doctor;
+mod plan;
 mod render;
 mod rotate;
 mod run;
 mod status;
+mod waiting;
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
+use serde_json::Value;
 
+use crate::api::S3AccessUser;
 use crate::config::RunOptions;
 
 /// Gives workloads their own AWS IAM user, S3 policy and access key.
@@ -34,6 +39,8 @@ enum Command {
     Completions(completions::Options),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
+    /// Print what the operator would do about the S3AccessUsers of a file, without doing it.
+    Plan(Box<plan::Options>),
     /// Print the Secret that an S3AccessUser would get, with a placeholder for the key.
     Render(render::Options),
     /// Show S3AccessUsers, their keys' ages, and why they are not ready.
@@ -52,7 +59,7 @@ pub enum Error {
     #[error(transparent)]
     Telemetry(#[from] crate::telemetry::Error),
     /// The Kubernetes API server cannot be found or used.
-    #[error("Kubernetes: {0}: check KUBECONFIG, or the service account's token")]
+    #[error("Kubernetes: {error}: {advice}", error = .0, advice = advice(.0))]
     Kubernetes(#[from] kube::Error),
     /// The client's configuration cannot be found.
     #[error("Kubernetes: {0}: set KUBECONFIG, or run in a cluster")]
@@ -83,6 +90,20 @@ pub enum Error {
     /// The Secret cannot be rendered.
     #[error("spec.secret: {0}")]
     Render(#[from] crate::core::secret_data::RenderError),
+    /// What would be done cannot be told.
+    #[error("{user}: {error}")]
+    Plan {
+        /// The S3AccessUser.
+        user: String,
+        /// Why.
+        error: crate::controller::Error,
+    },
+    /// `plan` was asked to tell by its end whether there is something to do.
+    #[error("there is something to do")]
+    ToDo,
+    /// `plan` has found S3AccessUsers that cannot be made.
+    #[error("{0} of the S3AccessUsers are refused or blocked")]
+    Refused(usize),
     /// `doctor` has found what is wrong.
     #[error("{0} of the checks failed")]
     Unwell(usize),
@@ -91,7 +112,44 @@ pub enum Error {
     Ended(&'static str),
 }
 
+/// What to do about a request that failed.
+fn advice(error: &kube::Error) -> &'static str {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => {
+            "ask for the ClusterRole s3access-viewer or s3access-editor of deploy/rbac-users.yaml, or name a namespace of yours with -n"
+        }
+        kube::Error::Api(status)
+            if status.code == 404 && status.details.as_ref().is_some_and(|found| !found.name.is_empty()) =>
+        {
+            "`status -A` lists what there is"
+        }
+        kube::Error::Api(status) if status.code == 404 => {
+            "are the CustomResourceDefinitions installed? kubectl apply -f crds"
+        }
+        _ => "check KUBECONFIG, or the service account's token",
+    }
+}
+
+impl Error {
+    /// What the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::ToDo) { 2 } else { 1 }
+    }
+}
+
+/// What kubectl calls when somebody types `kubectl s3access`.
+const PLUGIN: &str = "kubectl-s3access";
+
 impl Cli {
+    /// Reads the command line, and speaks of itself by the name that it was called by; ends the process where there is
+    /// nothing to carry out.
+    pub fn from_command_line() -> Self {
+        let called = std::env::args_os().next().map(PathBuf::from);
+        let is_plugin = called.as_deref().and_then(Path::file_stem).is_some_and(|name| name == PLUGIN);
+        let command = if is_plugin { Self::command().bin_name("kubectl s3access") } else { Self::command() };
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// Carries out the command.
     ///
     /// # Errors
@@ -102,11 +160,39 @@ impl Cli {
             Command::Doctor(options) => doctor::run(&options).await,
             Command::Completions(options) => completions::print(&options),
             Command::Crd => crd::print(),
+            Command::Plan(options) => plan::run(&options).await,
             Command::Render(options) => render::print(&options),
             Command::Status(options) => status::run(&options).await,
             Command::Rotate(options) => rotate::run(&options).await,
         }
     }
+}
+
+/// A file's text; of standard input for `-`.
+fn read(path: &Path) -> Result<String, Error> {
+    let read = || {
+        if path == Path::new("-") {
+            let mut text = String::new();
+            return std::io::stdin().read_to_string(&mut text).map(|_| text);
+        }
+        std::fs::read_to_string(path)
+    };
+    read().map_err(|error| Error::File { path: path.to_owned(), problem: error.to_string() })
+}
+
+/// The S3AccessUsers of a file, whatever else is in it.
+fn users_in(path: &Path) -> Result<Vec<S3AccessUser>, Error> {
+    users_of(path, &read(path)?)
+}
+
+fn users_of(path: &Path, text: &str) -> Result<Vec<S3AccessUser>, Error> {
+    let file = |problem: String| Error::File { path: path.to_owned(), problem };
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| file(error.to_string()))?;
+    let mut users = Vec::new();
+    for document in documents.into_iter().filter(|document| document["kind"] == "S3AccessUser") {
+        users.push(serde_json::from_value(document).map_err(|error| file(format!("no valid S3AccessUser: {error}")))?);
+    }
+    if users.is_empty() { Err(file("there is no S3AccessUser in it".to_owned())) } else { Ok(users) }
 }
 
 /// The objects of a namespace, by default of the kubeconfig's.

@@ -1,13 +1,13 @@
 //! `render`: the Secret that an S3AccessUser would get, with a placeholder for the key.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Args;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::Error;
+use super::{Error, users_in};
 use crate::api::{MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretFormat};
 use crate::core::secret_data::{self, Credentials, Target};
 
@@ -31,13 +31,16 @@ pub(super) struct Options {
 }
 
 pub(super) fn print(options: &Options) -> Result<(), Error> {
-    let secret = secret(options, &read(&options.file)?)?;
-    Ok(write!(std::io::stdout(), "{secret}")?)
+    let users = users_in(&options.file)?;
+    let several = users.len() > 1;
+    for user in users {
+        let separator = if several { "---\n" } else { "" };
+        write!(std::io::stdout(), "{separator}{}", secret(options, &user)?)?;
+    }
+    Ok(())
 }
 
-fn secret(options: &Options, text: &str) -> Result<String, Error> {
-    let user: S3AccessUser = serde_saphyr::from_str(text)
-        .map_err(|error| Error::File { path: options.file.clone(), problem: format!("no S3AccessUser: {error}") })?;
+fn secret(options: &Options, user: &S3AccessUser) -> Result<String, Error> {
     let mut spec = user.spec.secret.clone();
     if let Some(format) = options.format {
         spec.format = format;
@@ -70,24 +73,14 @@ fn secret(options: &Options, text: &str) -> Result<String, Error> {
     Ok(serde_saphyr::to_string(&secret)?)
 }
 
-fn read(path: &Path) -> Result<String, Error> {
-    let read = || {
-        if path == Path::new("-") {
-            let mut text = String::new();
-            return std::io::stdin().read_to_string(&mut text).map(|_| text);
-        }
-        std::fs::read_to_string(path)
-    };
-    read().map_err(|error| Error::File { path: path.to_owned(), problem: error.to_string() })
-}
-
 fn format(text: &str) -> Result<SecretFormat, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, format, secret};
+    use super::super::{Error, users_of};
+    use super::{Options, format};
 
     const USER: &str = "
 apiVersion: s3access.dev/v1alpha1
@@ -101,6 +94,10 @@ spec:
     fn options() -> Options {
         let region = "eu-central-1".to_owned();
         Options { file: "cr.yaml".into(), format: None, region, endpoint: None, path_style: false }
+    }
+
+    fn secret(options: &Options, text: &str) -> Result<String, Error> {
+        super::secret(options, &users_of(&options.file, text)?[0])
     }
 
     #[test]
@@ -123,7 +120,9 @@ spec:
     #[test]
     fn what_cannot_be_rendered_says_why() {
         let error = |text: &str| secret(&options(), text).unwrap_err().to_string();
-        assert!(error("kind: Pod").starts_with("cr.yaml: no S3AccessUser: "), "{}", error("kind: Pod"));
+        assert_eq!(error("kind: Pod"), "cr.yaml: there is no S3AccessUser in it");
+        let broken = error(&USER.replace("ReadOnly", "Everything"));
+        assert!(broken.starts_with("cr.yaml: no valid S3AccessUser: ") && broken.contains("Everything"), "{broken}");
         let unknown = error(&USER.replace("accessKey: key", "nothing: key"));
         assert!(unknown.contains("\"nothing\""), "{unknown}");
         assert!(format("csv").unwrap_err().contains("csv"));

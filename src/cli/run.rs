@@ -93,6 +93,7 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
     metrics.set_leader(true);
     info!("leading");
     let stop = CancellationToken::new();
+    let waits = waits(&options);
     let controllers = controller::run(
         client,
         controller::Options {
@@ -105,11 +106,8 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
             session,
             session_options,
             metrics: metrics.clone(),
-            waits: Waits {
-                consistency_window: options.consistency_window,
-                probe_interval: options.probe_interval,
-                takeover: SignedDuration::from_secs(LEASE_DURATION.cast_signed()),
-            },
+            user_metrics: options.user_metrics,
+            waits,
             resync_interval: options.resync_interval,
             leadership: leadership.clone(),
         },
@@ -191,7 +189,17 @@ async fn client() -> Result<Client, Error> {
     Ok(Client::try_from(config)?)
 }
 
-async fn cluster(client: &Client, options: &RunOptions) -> Result<Cluster, Error> {
+/// The waits of the settings.
+pub(super) fn waits(options: &RunOptions) -> Waits {
+    Waits {
+        consistency_window: options.consistency_window,
+        probe_interval: options.probe_interval,
+        takeover: SignedDuration::from_secs(LEASE_DURATION.cast_signed()),
+    }
+}
+
+/// What the cluster is called in IAM.
+pub(super) async fn cluster(client: &Client, options: &RunOptions) -> Result<Cluster, Error> {
     let id = match &options.cluster_id {
         Some(id) => id.clone(),
         None => {

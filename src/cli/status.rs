@@ -1,5 +1,6 @@
 //! `status`: all S3AccessUsers in one table, and why those that are not Ready are not.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use clap::Args;
@@ -9,8 +10,9 @@ use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 
+use super::waiting::{Place, places};
 use super::{Error, users};
-use crate::api::{Condition, ConditionType, S3AccessUser};
+use crate::api::{Condition, ConditionType, S3AccessClass, S3AccessUser};
 
 /// Objects a page, which bounds the memory that the list takes.
 const PAGE: u32 = 500;
@@ -33,15 +35,33 @@ type Guarded = DeserializeGuard<S3AccessUser>;
 
 pub(super) async fn run(options: &Options) -> Result<(), Error> {
     let client = Client::try_default().await?;
-    let api: Api<Guarded> =
-        if options.all_namespaces { Api::all(client) } else { users(client, options.namespace.as_deref()) };
+    let api: Api<Guarded> = if options.all_namespaces {
+        Api::all(client.clone())
+    } else {
+        users(client.clone(), options.namespace.as_deref())
+    };
     let now = Timestamp::now();
     let mut out = std::io::stdout();
     if let Some(name) = &options.name {
         let found = [api.get(name).await?];
-        write!(out, "{}{}", table(&found, now), details(&found))?;
+        let line = line(&client, &found, now).await;
+        write!(out, "{}{}{}", table(&found, now), details(&found), waits(&found, &line))?;
         return Ok(());
     }
+    let found = list_all(&api).await?;
+    if found.is_empty() {
+        writeln!(out, "no S3AccessUser here: `-A` looks in all namespaces")?;
+        return Ok(());
+    }
+    let line = line(&client, &found, now).await;
+    write!(out, "{}{}{}", table(&found, now), problems(&found), waits(&found, &line))?;
+    Ok(())
+}
+
+async fn list_all<K>(api: &Api<K>) -> kube::Result<Vec<K>>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
     let mut found = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
@@ -49,15 +69,58 @@ pub(super) async fn run(options: &Options) -> Result<(), Error> {
         found.extend(list.items);
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
-            None => break,
+            None => return Ok(found),
         }
     }
-    if found.is_empty() {
-        writeln!(out, "no S3AccessUser here: `-A` looks in all namespaces")?;
-        return Ok(());
+}
+
+/// Who waits, of all that may be read: those of other namespaces stand in the same line.
+struct Line {
+    places: HashMap<(String, String), Place>,
+    whole: bool,
+}
+
+async fn line(client: &Client, found: &[Guarded], now: Timestamp) -> Line {
+    let of = |users: &[Guarded], classes: &[S3AccessClass]| {
+        places(users.iter().filter_map(|user| user.0.as_ref().ok()), classes, now)
+    };
+    let alone = of(found, &[]);
+    if alone.is_empty() {
+        return Line { places: alone, whole: true };
     }
-    write!(out, "{}{}", table(&found, now), problems(&found))?;
-    Ok(())
+    let all = list_all(&Api::<Guarded>::all(client.clone())).await;
+    // Without them the rates are those of an operator without classes.
+    let classes = list_all(&Api::<S3AccessClass>::all(client.clone())).await;
+    let whole = all.is_ok() && classes.is_ok();
+    Line { places: of(all.as_deref().unwrap_or(found), classes.as_deref().unwrap_or_default()), whole }
+}
+
+/// For whom the operator has not had the time yet. Thousands may wait: the first and the last of them say enough.
+fn waits(users: &[Guarded], Line { places, whole }: &Line) -> String {
+    const SHOWN: usize = 20;
+    let mut waiting: Vec<(&Place, String)> = users
+        .iter()
+        .filter_map(|user| {
+            let name = (user.namespace().unwrap_or_default(), user.name_any());
+            Some((places.get(&name)?, format!("{}/{}", name.0, name.1)))
+        })
+        .collect();
+    waiting.sort_by_key(|(place, _)| (place.seconds(), place.number));
+    let line = |(place, name): &(&Place, String)| {
+        let wait = span(i64::try_from(place.seconds()).unwrap_or(i64::MAX));
+        let (number, of, rate) = (place.number, place.of, place.per_second());
+        format!("{name}: number {number} of {of} in line, done in about {wait} at {rate} calls to AWS a second\n")
+    };
+    if waiting.is_empty() {
+        return String::new();
+    }
+    let seen = if *whole { "" } else { ", of those that you may list" };
+    let lines: String = waiting.iter().take(SHOWN).map(line).collect();
+    let last = waiting.get(SHOWN..).and_then(<[_]>::last).map(line);
+    format!(
+        "\nwaiting (an estimate, from the objects alone{seen}):\n{lines}{}",
+        last.map_or_else(String::new, |last| format!("...\n{last}"))
+    )
 }
 
 fn table(users: &[Guarded], now: Timestamp) -> String {
@@ -154,7 +217,7 @@ fn span(seconds: i64) -> String {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Guarded, details, problems, span, table};
+    use super::{Guarded, Line, details, places, problems, span, table, waits};
 
     fn user(name: &str, spec: Value, ready: &str, reason: &str, message: &str) -> Guarded {
         let condition = json!({ "type": "Ready", "status": ready, "reason": reason, "message": message,
@@ -188,6 +251,30 @@ mod tests {
         assert!(problems.contains("team-a/taken: somebody else's"), "{problems}");
         assert!(problems.contains("team-a/broken: "), "{problems}");
         assert!(details(&users).contains("Ready=False ForeignUser: somebody else's"));
+    }
+
+    #[test]
+    fn who_waits_is_told_its_place_and_many_are_told_in_few_words() {
+        let access = json!({ "access": [{ "bucket": "team-a-reports", "level": "ReadOnly" }] });
+        let mut users: Vec<Guarded> =
+            (0..100).map(|number| user(&format!("u-{number:03}"), access.clone(), "True", "Synced", "")).collect();
+        let now = "2026-01-03T00:00:00Z".parse().unwrap();
+        let line = |users: &[Guarded], whole| {
+            let places = places(users.iter().filter_map(|user| user.0.as_ref().ok()), &[], now);
+            waits(users, &Line { places, whole })
+        };
+        assert_eq!(line(&users, true), "", "all is done");
+        for user in &mut users {
+            user.0.as_mut().unwrap().metadata.generation = Some(1);
+        }
+        let told = line(&users, true);
+        let place = |name, number, wait| {
+            format!("{name}: number {number} of 100 in line, done in about {wait} at 10 calls to AWS a second\n")
+        };
+        assert!(told.contains("estimate") && told.contains(&place("team-a/u-000", 1, "1s")), "{told}");
+        assert!(told.ends_with(&format!("...\n{}", place("team-a/u-099", 100, "50s"))), "{told}");
+        assert_eq!(told.lines().count(), 24);
+        assert!(line(&users, false).contains("of those that you may list"));
     }
 
     #[test]

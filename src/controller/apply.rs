@@ -5,15 +5,16 @@ use secrecy::SecretString;
 
 use super::context::Context;
 use super::error::Error;
-use super::observe::{Held, wanted_of};
+use super::observe::{Held, unreachable, wanted_of};
 use super::report;
-use crate::api::{FINALIZER, S3AccessUser};
+use crate::api::{FINALIZER, S3AccessUser, Workload};
 use crate::aws::{ErrorKind, Session};
 use crate::core::desired::Owner;
-use crate::core::observed::{Effect, Observed};
+use crate::core::names::workload_annotation;
+use crate::core::observed::{Effect, Observed, WorkloadState};
 use crate::core::plan::{Action, SecretRecord, WhyDelete};
 use crate::core::secret_data::Credentials;
-use crate::kubernetes::KubernetesError;
+use crate::kubernetes::{KubernetesError, Mark};
 
 /// Carries out one action.
 pub async fn apply(
@@ -66,6 +67,9 @@ pub async fn apply(
         Action::ReadLastUsed { id } => return Ok(Effect::LastUsed(iam.get_access_key_last_used(id).await?)),
         Action::WriteSecret { key_id, record } => {
             return write_secret(ctx, session, user, owner, observed, held, (key_id, record)).await;
+        }
+        Action::MarkWorkload { workload, key_id, restart } => {
+            return mark_workload(ctx, owner, observed, workload, (key_id, *restart)).await;
         }
         Action::DeleteSecret { name, uid } => {
             ctx.kubernetes.delete_secret(&owner.identity.namespace, name, uid).await?;
@@ -149,6 +153,47 @@ async fn write_secret(
     };
     held.live = Some(written);
     Ok(effect)
+}
+
+/// So many copies of a workload may be outdated by its own controller, which reports on it, before the look ends.
+const COPIES: usize = 4;
+
+/// Marks the workload, if it still says of its key what was seen; an attempt that failed is no failure of the look.
+async fn mark_workload(
+    ctx: &Context,
+    owner: &Owner,
+    observed: &Observed,
+    workload: &Workload,
+    (key_id, restart): (&str, bool),
+) -> Result<Effect, Error> {
+    let namespace = &owner.identity.namespace;
+    let annotation = workload_annotation(&owner.identity.name);
+    let mut seen = observed.workloads.get(workload).cloned().unwrap_or(WorkloadState::Missing);
+    for copy in 1..=COPIES {
+        let WorkloadState::Present { resource_version, created_at, key } = seen else { break };
+        let mark = Mark { annotation: &annotation, key_id, restart, resource_version: &resource_version };
+        seen = match ctx.kubernetes.mark_workload(namespace, workload, &mark).await {
+            Ok(version) => {
+                let resource_version = version.unwrap_or_default();
+                WorkloadState::Present { resource_version, created_at, key: Some(key_id.to_owned()) }
+            }
+            Err(conflict) if conflict.is_conflict() => {
+                let live = ctx.kubernetes.get_workload(namespace, workload, &annotation).await;
+                match live.unwrap_or_else(|error| unreachable(&error)) {
+                    WorkloadState::Present { key: found, .. } if found != key || copy == COPIES => {
+                        return Err(conflict.into());
+                    }
+                    live => {
+                        seen = live;
+                        continue;
+                    }
+                }
+            }
+            Err(error) => unreachable(&error),
+        };
+        break;
+    }
+    Ok(Effect::Workload(seen))
 }
 
 /// A new key whose Secret the API server has refused is deleted at once: it may not be asked to take it again soon.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::runtime::reflector::Store;
 
 use super::coverage::Coverage;
 use super::error::Error;
 use super::leadership::Leadership;
 use super::memory::Memory;
 use super::place::Places;
+use super::run::Guarded;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::kubernetes::Kubernetes;
@@ -25,6 +27,9 @@ pub struct Context {
     pub kubernetes: Arc<dyn Kubernetes>,
     /// Classes and accounts.
     pub places: Arc<dyn Places>,
+    /// The S3AccessUsers as the watch has them now: who has waited for a turn is looked at as it is then. `None` takes
+    /// each as it was given.
+    pub users: Option<Store<Guarded>>,
     /// What this process remembers.
     pub memory: Arc<Memory>,
     /// The metrics.

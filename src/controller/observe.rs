@@ -9,15 +9,17 @@ use secrecy::SecretString;
 use super::context::Context;
 use super::error::Error;
 use super::memory::Remembered;
-use crate::api::S3AccessUser;
+use crate::api::{S3AccessUser, Workload};
 use crate::aws::{Session, UserRecord};
 use crate::core::conditions::says_settled;
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
+use crate::core::names::workload_annotation;
 use crate::core::observed::{
-    AccessKey, HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState,
+    AccessKey, HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState, WorkloadState,
 };
 use crate::core::plan::{SecretRecord, policies_to_read};
 use crate::core::secret_data::{Credentials, Target};
+use crate::kubernetes::KubernetesError;
 use crate::kubernetes::secret::{Controller, Recorded, controller_of, find_key, is_up_to_date, recorded, wanted};
 
 /// The Secrets as read, and the secret halves of the keys found: what the pure core must not see.
@@ -37,11 +39,16 @@ pub struct Seen {
     pub state: SecretState,
     /// Those under earlier names.
     pub renamed: BTreeMap<String, OurSecret>,
+    /// Who is to be restarted for a new key.
+    pub workloads: BTreeMap<Workload, WorkloadState>,
     /// The user's access keys, where they have been listed already.
     pub keys: Option<Vec<AccessKey>>,
 }
 
 /// Reads the Secrets, live.
+///
+/// The workloads come before: what is planned for one rests on a Secret that is no older than its copy, so that a leader
+/// of yesterday, who knows an older key, fails to mark it with that.
 pub async fn secrets(
     ctx: &Context,
     session: &Session,
@@ -50,6 +57,7 @@ pub async fn secrets(
     held: &mut Held,
 ) -> Result<Seen, Error> {
     let namespace = &owner.identity.namespace;
+    let workloads = workloads(ctx, user, owner).await;
     let live = ctx.kubernetes.get_secret(namespace, &owner.secret_name).await?;
     let state = match &live {
         None => SecretState::Missing,
@@ -71,7 +79,31 @@ pub async fn secrets(
             renamed.insert(name, ours(session, user, owner, &secret, held).await?);
         }
     }
-    Ok(Seen { state, renamed, keys: None })
+    Ok(Seen { state, renamed, workloads, keys: None })
+}
+
+/// What cannot be read keeps nothing else from being done.
+async fn workloads(ctx: &Context, user: &S3AccessUser, owner: &Owner) -> BTreeMap<Workload, WorkloadState> {
+    let mut seen = BTreeMap::new();
+    if user.metadata.deletion_timestamp.is_none() {
+        let annotation = workload_annotation(&owner.identity.name);
+        for workload in &user.spec.secret.rollout_restart {
+            let found = ctx.kubernetes.get_workload(&owner.identity.namespace, workload, &annotation).await;
+            seen.insert(workload.clone(), found.unwrap_or_else(|error| unreachable(&error)));
+        }
+    }
+    seen
+}
+
+/// A workload to which a request has failed.
+pub fn unreachable(error: &KubernetesError) -> WorkloadState {
+    if error.is_not_found() {
+        WorkloadState::Missing
+    } else if error.is_refusal() && !error.is_conflict() {
+        WorkloadState::Denied(error.to_string())
+    } else {
+        WorkloadState::Failed(error.to_string())
+    }
 }
 
 async fn ours(
@@ -135,6 +167,7 @@ pub fn before_iam(user: &S3AccessUser, seen: &Seen, remembered: &Remembered) -> 
         retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
         secret: seen.state.clone(),
         renamed: seen.renamed.clone(),
+        workloads: seen.workloads.clone(),
         minted: remembered.minted.as_ref().map(|minted| minted.0.clone()),
         probes: remembered.probes.iter().cloned().collect(),
         ..Observed::nothing()

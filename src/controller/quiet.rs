@@ -61,9 +61,14 @@ pub fn quiet_until(
 
 /// What is asked for: the CR's spec and annotations, and its class.
 pub fn asked(user: &S3AccessUser, place: &Place) -> u64 {
+    asked_within(user, place.revision)
+}
+
+/// The same, within a class in that state.
+pub fn asked_within(user: &S3AccessUser, revision: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
     user.metadata.generation.hash(&mut hasher);
     user.annotations().hash(&mut hasher);
-    place.revision.hash(&mut hasher);
+    revision.hash(&mut hasher);
     hasher.finish()
 }

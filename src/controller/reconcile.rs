@@ -18,9 +18,10 @@ use super::place::Place;
 use super::quiet::{asked, quiet_until};
 use super::report::report;
 use super::schedule::next_turn;
+use super::urgency::{Newest, newest, urgency};
 use super::vigil::{self, Vigil};
 use crate::api::{FINALIZER, Reason, S3AccessUser, S3AccessUserStatus, annotations};
-use crate::aws::Session;
+use crate::aws::{Session, at_priority};
 use crate::core::conditions::{interrupted, status};
 use crate::core::desired::{Desired, Owner, Refusal, is_true};
 use crate::core::names::Ownership;
@@ -75,20 +76,25 @@ impl Outcome {
     }
 }
 
-/// Looks at a user. It never fails: what goes wrong is reported on the user itself, and tried again.
+/// Looks at a user, in its turn. It never fails: what goes wrong is reported on the user itself, and tried again.
 pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let started = Instant::now();
-    ctx.metrics.reconcile_started();
+    let mut priority = urgency(ctx, user);
+    ctx.metrics.reconcile_started(priority);
     let uid = user.uid().unwrap_or_default();
     ctx.memory.begin(&uid);
     // Thousands may wait here for their turn, so that nothing is at hand yet that takes memory.
-    let _turn = match ctx.places.of(user).await {
-        Ok(place) => Some(place.session.turn().await),
+    let session = at_priority(priority, ctx.places.of(user)).await.map(|place| place.session);
+    let turn = match session {
+        Ok(session) => session.turn(&uid, priority).await,
         Err(_) => None,
     };
-    let newer = newer_copy(ctx, user);
-    let outcome = Box::pin(look(ctx, newer.as_ref().unwrap_or(user))).await;
-    drop(newer);
+    if let Some(turn) = &turn {
+        ctx.metrics.reconcile_promoted(priority, turn.priority());
+        priority = turn.priority();
+    }
+    let outcome = Box::pin(at_priority(priority, look_as_it_is(ctx, user))).await;
+    drop(turn);
     ctx.memory.update(&uid, |remembered| match outcome {
         Outcome::Failed(_) => {
             remembered.failures = remembered.failures.saturating_add(1);
@@ -104,8 +110,21 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     if outcome == Outcome::Deleted {
         ctx.memory.forget(&uid);
     }
-    ctx.metrics.reconcile_ended(outcome.label(), started.elapsed());
+    ctx.metrics.reconcile_ended(priority, outcome.label(), started.elapsed());
     outcome
+}
+
+/// Looks at the user as it is now, after it has waited.
+async fn look_as_it_is(ctx: &Context, user: &S3AccessUser) -> Outcome {
+    let newest = newest(ctx, user);
+    let user = match &newest {
+        Newest::Gone => return Outcome::Deleted,
+        Newest::Same => user,
+        // One that cannot be read is reported by the look that its change has called for.
+        Newest::Newer(newer) => newer.0.as_ref().unwrap_or(user),
+    };
+    let newer = newer_copy(ctx, user);
+    look(ctx, newer.as_ref().unwrap_or(user)).await
 }
 
 /// The CR with what this process has written to it since the watch's copy was made.

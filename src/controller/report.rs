@@ -28,9 +28,14 @@ pub async fn report(
     ctx.may_write()?;
     let version = ctx.kubernetes.apply_status(&written_since(ctx, user), status).await?;
     remember(ctx, &user.uid, version, status);
-    let (before, after) = (ready(earlier), ready(status));
     let verdict = |condition: Option<&Condition>| condition.map(|found| (found.status.clone(), found.reason.clone()));
-    if let Some(condition) = after.filter(|_| verdict(before) != verdict(after)) {
+    for kind in [ConditionType::Ready, ConditionType::WorkloadsRestarted] {
+        let (before, after) = (of_kind(earlier, kind), of_kind(status, kind));
+        let Some(condition) = after.filter(|_| verdict(before) != verdict(after)) else { continue };
+        // That nothing is to be restarted is no news.
+        if kind == ConditionType::WorkloadsRestarted && condition.status == "True" {
+            continue;
+        }
         let event = Event {
             type_: if condition.status == "True" || is_progress(condition) {
                 EventType::Normal
@@ -100,8 +105,8 @@ pub async fn abandoned(ctx: &Context, user: &S3AccessUser) {
     }
 }
 
-fn ready(status: &S3AccessUserStatus) -> Option<&Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())
+fn of_kind(status: &S3AccessUserStatus, kind: ConditionType) -> Option<&Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == kind.as_str())
 }
 
 fn is_progress(condition: &Condition) -> bool {

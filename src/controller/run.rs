@@ -1,6 +1,6 @@
 //! The streams: S3AccessUsers and the metadata of their Secrets, one controller for each watched scope.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc::unbounded_channel;
@@ -28,8 +28,10 @@ use super::news::News;
 use super::place::{OnePlace, Places};
 use super::reconcile::{Outcome, reconcile, reconcile_invalid};
 use super::sweep::Sweeper;
+use super::urgency::promote;
 use crate::api::{ConditionType, MANAGED_BY_LABEL, MANAGER, S3AccessUser};
 use crate::aws::{Session, SessionOptions};
+use crate::config::UserMetrics;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::kubernetes::{KubeClient, SecretNames};
@@ -66,6 +68,8 @@ pub struct Options {
     pub session_options: SessionOptions,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Whether each user has a metric of its own.
+    pub user_metrics: UserMetrics,
     /// Waits within a reconciliation.
     pub waits: Waits,
     /// How often a settled user is looked at again.
@@ -97,8 +101,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
         leadership: options.leadership.clone(),
     };
     let stores = scopes.iter().map(|scope| scope.users.clone()).collect();
-    let counting =
-        count_users(stores, watched.as_ref().map(|watched| watched.classes.clone()), options.metrics.clone());
+    let classes = watched.as_ref().map(|watched| watched.classes.clone());
+    let counting = count_users(stores, classes, options.metrics.clone(), options.user_metrics);
     let classes = match watched {
         Some(watched) => {
             // It ends when told to; what is under way elsewhere is still to be finished.
@@ -166,6 +170,7 @@ fn scoped(
         kubernetes: Arc::new(KubeClient::new(client.clone(), secret_names)),
         places: shared.places.clone(),
         coverage: shared.coverage.clone(),
+        users: Some(user_store.clone()),
         memory: memory.clone(),
         metrics: options.metrics.clone(),
         waits: options.waits,
@@ -176,6 +181,21 @@ fn scoped(
     let (look_again, mut called) = unbounded_channel();
     // Each account has turns of its own, so that one that is dead keeps nobody else waiting.
     let config = controller::Config::default().concurrency(0);
+    let (edited, touched, of_secrets) = (ctx.clone(), ctx.clone(), user_store.clone());
+    let users = users.inspect_ok(move |user| {
+        if let Ok(user) = &user.0 {
+            promote(&edited, user);
+        }
+    });
+    let secrets = secrets.inspect_ok(move |secret| {
+        let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
+        let user = owner.and_then(|owner| {
+            of_secrets.get(&ObjectRef::new(&owner.name).within(&secret.namespace().unwrap_or_default()))
+        });
+        if let Some(Ok(user)) = user.as_ref().map(|user| &user.0) {
+            promote(&touched, user);
+        }
+    });
     let controller = Controller::for_stream(users, user_store.clone())
         .with_config(config)
         .owns_stream(secrets)
@@ -247,21 +267,37 @@ fn never_fails(_: Arc<Guarded>, error: &Infallible, _: Arc<Context>) -> controll
     match *error {}
 }
 
-async fn count_users(stores: Vec<Store<Guarded>>, classes: Option<Arc<Classes>>, metrics: Arc<Metrics>) {
+async fn count_users(
+    stores: Vec<Store<Guarded>>,
+    classes: Option<Arc<Classes>>,
+    metrics: Arc<Metrics>,
+    each: UserMetrics,
+) {
     let mut ticks = tokio::time::interval(COUNT_INTERVAL);
     let mut counts: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    let mut told: BTreeSet<(String, String)> = BTreeSet::new();
     loop {
         ticks.tick().await;
         // A class without users any more is told to have none.
         counts.values_mut().for_each(|count| *count = (0, 0));
+        let each = each.is_on_for(stores.iter().map(|store| store.len()).sum());
+        let mut gone = std::mem::take(&mut told);
         for user in stores.iter().flat_map(Store::state) {
             let class = match (&classes, &user.0) {
                 (Some(classes), Ok(user)) => classes.class_of(user).ok().flatten().map(|class| class.name_any()),
                 _ => None,
             };
             let (ready, not_ready) = counts.entry(class.unwrap_or_default()).or_default();
-            *(if is_ready(&user) { ready } else { not_ready }) += 1;
+            let is_ready = is_ready(&user);
+            *(if is_ready { ready } else { not_ready }) += 1;
+            if each {
+                let name = (user.namespace().unwrap_or_default(), user.name_any());
+                metrics.set_user(&name.0, &name.1, is_ready);
+                gone.remove(&name);
+                told.insert(name);
+            }
         }
+        gone.iter().for_each(|(namespace, name)| metrics.forget_user(namespace, name));
         for (class, (ready, not_ready)) in &counts {
             metrics.set_users(class, *ready, *not_ready);
         }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::desired::{Desired, DesiredPolicy, Owner};
-use super::observed::Observed;
+use super::observed::{Observed, WorkloadState};
 use super::plan::{Part, Parts, Plan, Progress};
 use crate::api::{BindingReference, Condition, ConditionType, Reason, RetiringKey, S3AccessUserStatus};
 
@@ -121,8 +121,12 @@ pub fn status(
         Some(DesiredPolicy::Managed { arn, .. }) if observed.policies.contains_key(&arn) => Some(arn),
         _ => None,
     };
+    let mut conditions = conditions(&plan.parts, &earlier.conditions, generation, now);
+    conditions.extend(workloads(desired, observed).map(|(is_done, reason, message)| {
+        condition(ConditionType::WorkloadsRestarted, is_done, reason, message, &earlier.conditions, generation, now)
+    }));
     S3AccessUserStatus {
-        conditions: conditions(&plan.parts, &earlier.conditions, generation, now),
+        conditions,
         user_arn: user.map(|user| user.arn.clone()),
         policy_arn,
         access_key_id: key.map(|key| key.id.clone()),
@@ -142,6 +146,34 @@ pub fn status(
     }
 }
 
+/// How it stands with the workloads; `None` where the spec names none.
+fn workloads(desired: &Desired, observed: &Observed) -> Option<(bool, Reason, String)> {
+    if desired.workloads.is_empty() {
+        return None;
+    }
+    let mut verdict = (true, Reason::Synced);
+    let mut messages = Vec::new();
+    for workload in &desired.workloads {
+        match observed.workloads.get(workload) {
+            Some(WorkloadState::Denied(why)) => {
+                verdict = (false, Reason::AccessDenied);
+                messages.push(format!(
+                    "{workload} is not restarted when its key is replaced: {why}: apply deploy/optional/rollout-restart.yaml, or restart it yourself"
+                ));
+            }
+            Some(WorkloadState::Failed(why)) => {
+                verdict = if verdict.0 { (false, Reason::Failed) } else { verdict };
+                messages.push(format!("{workload} is still to be looked at or restarted: {why}"));
+            }
+            Some(WorkloadState::Missing) => {
+                messages.push(format!("{workload} is not there: it is restarted for the keys that come after it"));
+            }
+            Some(WorkloadState::Present { .. }) | None => {}
+        }
+    }
+    Some((verdict.0, verdict.1, messages.join("; ")))
+}
+
 /// Kubernetes keeps whole seconds: with more, a status would never equal what was read back, and be written for ever.
 fn time(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
@@ -156,9 +188,12 @@ pub fn interrupted(
     now: Timestamp,
 ) -> S3AccessUserStatus {
     let names = owner.map_or_else(S3AccessUserStatus::default, |owner| whose(owner, generation));
+    let restarted = |found: &&Condition| found.type_ == ConditionType::WorkloadsRestarted.as_str();
+    let mut conditions = conditions(parts, &earlier.conditions, generation, now);
+    conditions.extend(earlier.conditions.iter().find(restarted).cloned());
     S3AccessUserStatus {
         observed_generation: generation,
-        conditions: conditions(parts, &earlier.conditions, generation, now),
+        conditions,
         user_name: names.user_name.or_else(|| earlier.user_name.clone()),
         account_id: names.account_id.or_else(|| earlier.account_id.clone()),
         partition: names.partition.or_else(|| earlier.partition.clone()),

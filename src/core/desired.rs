@@ -9,7 +9,7 @@ use super::class::Class;
 use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document};
 use super::rotation::{DEFAULT_OVERLAP, Rotation, signed};
-use crate::api::{AccessKeyStatus, Adoption, PolicyType, Reason, S3AccessUser, annotations, tags};
+use crate::api::{AccessKeyStatus, Adoption, PolicyType, Reason, S3AccessUser, Workload, annotations, tags};
 
 /// The AWS account that the operator's credentials belong to, by sts:GetCallerIdentity.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
@@ -134,6 +134,8 @@ pub struct Desired {
     pub active: bool,
     /// When the key is replaced, and how long the old one is kept.
     pub rotation: Rotation,
+    /// The workloads that are restarted when the key was replaced.
+    pub workloads: BTreeSet<Workload>,
     /// What of the spec the class does not allow, in words; it is left out of all the rest.
     pub violation: Option<String>,
 }
@@ -212,6 +214,7 @@ impl Desired {
             attached: if expelled { BTreeSet::new() } else { attached },
             active: !expelled && !spec.suspend && spec.access_key.status == AccessKeyStatus::Active,
             rotation: rotation_of(user, class)?,
+            workloads: spec.secret.rollout_restart.iter().cloned().collect(),
             violation: (!violations.is_empty()).then(|| class.told(&violations)),
             owner,
         })
@@ -228,6 +231,7 @@ impl Desired {
             attached: BTreeSet::new(),
             active: false,
             rotation: Rotation { interval: None, overlap: DEFAULT_OVERLAP, requested: None },
+            workloads: BTreeSet::new(),
             violation: Some(class.told(&left)),
             owner,
         }

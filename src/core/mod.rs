@@ -4,13 +4,17 @@
 //! So each crash point, clock and interleaving can be tried in microseconds, and the `plan` command is the very
 //! function that the controller runs.
 
+pub mod adoption;
 pub mod class;
 pub mod conditions;
 pub mod desired;
+pub mod line;
 pub mod names;
 pub mod observed;
+pub mod pace;
 pub mod plan;
 pub mod policy;
+pub mod priority;
 pub mod provider;
 pub mod rotation;
 pub mod secret_data;

@@ -15,6 +15,8 @@ const NAME_DIGEST: usize = 10;
 /// Hex digits of a digest in a record tag; 31 of them fit a tag value's 256 characters.
 const RECORD_DIGEST: usize = 8;
 
+const WORKLOAD_PREFIX: &str = "access-key-id.s3access.dev";
+
 /// The Kubernetes cluster, as IAM knows it: clusters may share an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
@@ -87,6 +89,16 @@ pub fn user_name(cluster: &Cluster, namespace: &str, name: &str) -> String {
     format!("{readable}-{}", digest(&[&cluster.id, namespace, name], NAME_DIGEST))
 }
 
+/// The annotation of a workload that names the key of the S3AccessUser with which its pods were started. Each
+/// S3AccessUser has one of its own, since a workload may use several.
+pub fn workload_annotation(name: &str) -> String {
+    // What follows the slash may have 63 characters.
+    if name.len() <= 63 {
+        return format!("{WORKLOAD_PREFIX}/{name}");
+    }
+    format!("{WORKLOAD_PREFIX}/{}-{}", &name[..63 - NAME_DIGEST - 1], digest(&[name], NAME_DIGEST))
+}
+
 /// The ARN of a customer managed policy. `path` starts and ends with a slash.
 pub fn policy_arn(partition: &str, account: &str, path: &str, name: &str) -> String {
     format!("arn:{partition}:iam::{account}:policy{path}{name}")
@@ -152,6 +164,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn workload_annotations_fit_kubernetes_and_are_one_for_each_user(a in "[a-z0-9][a-z0-9.-]{0,248}[a-z0-9]", b in "[a-z0-9][a-z0-9.-]{0,248}[a-z0-9]") {
+            let (for_a, for_b) = (workload_annotation(&a), workload_annotation(&b));
+            let (prefix, name) = for_a.split_once('/').unwrap();
+            prop_assert!(prefix.len() <= 253 && (1..=63).contains(&name.len()));
+            prop_assert_eq!(a == b, for_a == for_b);
+        }
+
         #[test]
         fn derived_names_fit_iam_and_never_collide(
             a in ("[a-z0-9-]{1,63}", "[a-z0-9.-]{1,250}"),

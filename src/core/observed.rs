@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::adoption::Adoption;
 use super::desired::Owner;
 use super::plan::{Action, SecretRecord};
 use super::policy::Document;
-use crate::api::tags;
+use crate::api::{Workload, tags};
 
 /// An access key as ListAccessKeys shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +136,26 @@ pub enum SecretState {
     Ours(OurSecret),
 }
 
+/// A workload that is restarted for a new key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkloadState {
+    /// Kubernetes says NotFound.
+    Missing,
+    /// Kubernetes does not let the operator see or change it; in words.
+    Denied(String),
+    /// A request failed, and another one may not; in words.
+    Failed(String),
+    /// It is there.
+    Present {
+        /// The precondition of its change.
+        resource_version: String,
+        /// When it was made.
+        created_at: Timestamp,
+        /// The key that its pods were started with, as far as the operator has noted it.
+        key: Option<String>,
+    },
+}
+
 /// A key that this process made and that is in no Secret yet. The secret half stays in the shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Minted {
@@ -172,6 +193,8 @@ pub struct Observed {
     pub secret: SecretState,
     /// Secrets of ours under other names: `spec.secret.name` was changed.
     pub renamed: BTreeMap<String, OurSecret>,
+    /// The workloads that the spec names.
+    pub workloads: BTreeMap<Workload, WorkloadState>,
     /// A key of this process that is in no Secret yet.
     pub minted: Option<Minted>,
     /// What was seen of new keys at work, by id.
@@ -204,6 +227,8 @@ pub enum Effect {
         /// Its resource version.
         resource_version: String,
     },
+    /// The workload, as the attempt to mark it has left it.
+    Workload(WorkloadState),
     /// DeleteUser said DeleteConflict.
     DeleteConflict,
 }
@@ -219,6 +244,7 @@ impl Observed {
             policies: BTreeMap::new(),
             secret: SecretState::Missing,
             renamed: BTreeMap::new(),
+            workloads: BTreeMap::new(),
             minted: None,
             probes: BTreeMap::new(),
             last_used: None,
@@ -303,6 +329,9 @@ impl Observed {
             (Action::ClearLeftovers, _) => (self.leftovers, self.cleared) = (false, true),
             (Action::WriteSecret { key_id, record }, Effect::SecretWritten { uid, resource_version }) => {
                 self.record_secret(owner, key_id, record, uid, resource_version);
+            }
+            (Action::MarkWorkload { workload, .. }, Effect::Workload(state)) => {
+                self.workloads.insert(workload.clone(), state.clone());
             }
             (Action::DeleteSecret { name, .. }, _) => {
                 self.renamed.remove(name);
@@ -395,8 +424,7 @@ impl User {
     /// Whether the key was made by us: those that are older than the user's adoption were made by somebody else, for
     /// somebody else.
     pub fn is_ours(&self, key: &AccessKey) -> bool {
-        let adopted_at = self.tags.get(tags::ADOPTED_AT).and_then(|time| time.parse::<Timestamp>().ok());
-        adopted_at.is_none_or(|adopted_at| key.created_at >= adopted_at)
+        Adoption::of(&self.tags).owns(key)
     }
 }
 

@@ -7,6 +7,7 @@ mod key;
 mod policies;
 mod secret;
 mod teardown;
+mod workloads;
 
 pub use action::{Action, Part, SecretRecord, WhyDelete};
 pub use teardown::{policies_to_read, teardown};
@@ -199,7 +200,7 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
         );
         return plan;
     }
-    let Some(user) = identity::plan_user(desired, observed, &mut plan) else {
+    let Some(user) = identity::plan_user(desired, observed, now, &mut plan) else {
         return plan;
     };
     if plan.actions.is_empty() {
@@ -220,7 +221,8 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
 /// are left aside.
 pub fn leaves_alone(desired: &Desired, observed: &Observed) -> bool {
     let mut plan = Plan::new();
-    let Some(user) = identity::plan_user(desired, observed, &mut plan) else {
+    // The time is that of an adoption, which would be something to do.
+    let Some(user) = identity::plan_user(desired, observed, Timestamp::MIN, &mut plan) else {
         return false;
     };
     policies::plan_policies(desired, observed, user, &mut plan);

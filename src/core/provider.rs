@@ -1,7 +1,7 @@
 //! What serves IAM: AWS, or a server that speaks a part of it.
 
 use super::desired::{Desired, DesiredPolicy, Refusal};
-use crate::api::Reason;
+use crate::api::{Adoption, Reason};
 
 /// What serves IAM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +47,9 @@ impl Provider {
             Self::S3Compatible { tags: false } if !desired.tags.is_empty() => {
                 Some("spec.tags: the users of this system have no tags: remove them")
             }
+            Self::S3Compatible { tags: false } if desired.owner.adoption == Adoption::Force => Some(
+                "spec.adoption: the users of this system have no tags that could prove an adoption: leave Force out",
+            ),
             // The name of an earlier policy would be forgotten.
             Self::S3Compatible { tags: false } if matches!(&desired.policy, Some(DesiredPolicy::Inline { name, .. }) if *name != desired.owner.user_name) => {
                 Some("spec.policy.name: the users of this system have no tags that could record it: remove it")
@@ -94,6 +97,7 @@ mod tests {
             (json!({ "permissionsBoundaryArn": arn }), "spec.permissionsBoundaryArn", &[tagged, tagless]),
             (json!({ "tags": { "team": "a" } }), "spec.tags", &[tagless]),
             (json!({ "policy": { "type": "Inline", "name": "other" } }), "spec.policy.name", &[tagless]),
+            (json!({ "adoption": "Force" }), "spec.adoption", &[tagless]),
             (json!({}), "", &[]),
         ] {
             for provider in [Provider::Aws, tagged, tagless] {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
@@ -11,8 +12,9 @@ use kube::runtime::events::{Event, Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 
-use super::{Kubernetes, KubernetesError, Result, SecretNames, UserRef};
-use crate::api::{MANAGER, S3AccessUser, S3AccessUserStatus};
+use super::{Kubernetes, KubernetesError, Mark, Result, SecretNames, UserRef};
+use crate::api::{MANAGER, S3AccessUser, S3AccessUserStatus, Workload, WorkloadKind};
+use crate::core::observed::WorkloadState;
 
 /// The operator's client, and the names of the Secrets that it watches.
 pub struct KubeClient {
@@ -30,6 +32,15 @@ impl KubeClient {
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn workloads(&self, namespace: &str, kind: WorkloadKind) -> Api<DynamicObject> {
+        let resource = match kind {
+            WorkloadKind::Deployment => ApiResource::erase::<Deployment>(&()),
+            WorkloadKind::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+            WorkloadKind::DaemonSet => ApiResource::erase::<DaemonSet>(&()),
+        };
+        Api::namespaced_with(self.client.clone(), namespace, &resource)
     }
 }
 
@@ -63,6 +74,38 @@ impl Kubernetes for KubeClient {
 
     fn secret_names_of(&self, uid: &str) -> Vec<String> {
         self.secrets.of(uid)
+    }
+
+    fn secret_has_changed(&self, uid: &str, name: &str, since: &str) -> bool {
+        // The watch may be behind our own write.
+        self.secrets.version(uid, name).is_none_or(|version| version > since.parse().unwrap_or_default())
+    }
+
+    async fn get_workload(&self, namespace: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState> {
+        let found = self.workloads(namespace, workload.kind).get_metadata_opt(&workload.name).await;
+        match found.map_err(|error| KubernetesError::of("get workload", namespace, &workload.name, &error))? {
+            None => Ok(WorkloadState::Missing),
+            Some(found) => Ok(WorkloadState::Present {
+                resource_version: found.resource_version().unwrap_or_default(),
+                created_at: found.creation_timestamp().map(|time| time.0).unwrap_or_default(),
+                key: found.annotations().get(annotation).cloned(),
+            }),
+        }
+    }
+
+    async fn mark_workload(&self, namespace: &str, workload: &Workload, mark: &Mark<'_>) -> Result<Option<String>> {
+        let annotations = json!({ mark.annotation: mark.key_id });
+        let mut patch = json!({ "metadata": { "resourceVersion": mark.resource_version, "annotations": annotations } });
+        if mark.restart {
+            patch["spec"] = json!({ "template": { "metadata": { "annotations": annotations } } });
+        }
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let workloads = self.workloads(namespace, workload.kind);
+        let patched = workloads.patch_metadata(&workload.name, &params, &Patch::Merge(&patch)).await;
+        match patched {
+            Ok(patched) => Ok(patched.resource_version()),
+            Err(error) => Err(KubernetesError::of("restart workload", namespace, &workload.name, &error)),
+        }
     }
 
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>> {

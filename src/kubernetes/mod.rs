@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::events::Event;
 
-use crate::api::{S3AccessUser, S3AccessUserStatus};
+use crate::api::{S3AccessUser, S3AccessUserStatus, Workload};
+use crate::core::observed::WorkloadState;
 
 /// What Kubernetes requests answer.
 pub type Result<T> = std::result::Result<T, KubernetesError>;
@@ -43,6 +44,19 @@ impl UserRef {
     }
 }
 
+/// What is noted on a workload.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark<'a> {
+    /// The annotation.
+    pub annotation: &'a str,
+    /// The id of the key.
+    pub key_id: &'a str,
+    /// On the pod template, too.
+    pub restart: bool,
+    /// The copy that was looked at.
+    pub resource_version: &'a str,
+}
+
 /// The requests that the operator makes, and no others. Reads of Secrets are live, never from a cache.
 ///
 /// # Errors
@@ -59,6 +73,15 @@ pub trait Kubernetes: Send + Sync {
     async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()>;
     /// The names of the Secrets that the user controls, as far as the watch has seen them: a hint for live reads.
     fn secret_names_of(&self, uid: &str) -> Vec<String>;
+    /// Whether the watch has seen that Secret of the user go or change since that version: a hint, for the order of looks.
+    fn secret_has_changed(&self, _uid: &str, _name: &str, _since: &str) -> bool {
+        false
+    }
+    /// The workload, and which key the annotation says it has; no more of it is read than its metadata.
+    async fn get_workload(&self, namespace: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState>;
+    /// Sets the annotation of the very resource version that was read, and with `restart` the same one of the pod
+    /// template, for which Kubernetes replaces the pods; answers the new resource version.
+    async fn mark_workload(&self, namespace: &str, workload: &Workload, mark: &Mark<'_>) -> Result<Option<String>>;
     /// Sets the finalizers of the very resource version that was read; answers the new one.
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>>;
     /// Applies the status to the very resource version that was looked at, so that a leader of yesterday does not speak

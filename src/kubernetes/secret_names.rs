@@ -1,4 +1,4 @@
-//! Which Secrets each S3AccessUser controls, by name: all that is kept of what the watch of Secrets shows.
+//! Which Secrets each S3AccessUser controls, by name, and their versions: all that is kept of what the watch of Secrets shows.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,8 @@ use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 
-type ByUid = HashMap<Box<str>, Vec<Box<str>>>;
+/// Each name with the resource version that was seen last.
+type ByUid = HashMap<Box<str>, Vec<(Box<str>, u64)>>;
 
 /// The names of Secrets, by the UID of their controller. A hint for live reads, and no proof of anything.
 #[derive(Debug, Default)]
@@ -37,7 +38,13 @@ impl SecretNames {
     /// The names of the Secrets that the user controls.
     pub fn of(&self, uid: &str) -> Vec<String> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.names.get(uid).into_iter().flatten().map(ToString::to_string).collect()
+        state.names.get(uid).into_iter().flatten().map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// The resource version of that Secret as the watch has it; `None` where it shows no such Secret of the user.
+    pub fn version(&self, uid: &str, name: &str) -> Option<u64> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.names.get(uid)?.iter().find(|(known, _)| **known == *name).map(|(_, version)| *version)
     }
 }
 
@@ -49,15 +56,17 @@ fn controller(secret: &PartialObjectMeta<Secret>) -> Option<&str> {
 fn add(names: &mut ByUid, secret: &PartialObjectMeta<Secret>) {
     let (Some(uid), name) = (controller(secret), secret.name_any()) else { return };
     let of_user = names.entry(uid.into()).or_insert_with(|| Vec::with_capacity(1));
-    if of_user.iter().all(|known| **known != *name) {
-        of_user.push(name.into());
+    let version = secret.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default();
+    match of_user.iter_mut().find(|(known, _)| **known == *name) {
+        Some(known) => known.1 = version,
+        None => of_user.push((name.into(), version)),
     }
 }
 
 fn remove(names: &mut ByUid, secret: &PartialObjectMeta<Secret>) {
     let (Some(uid), name) = (controller(secret), secret.name_any()) else { return };
     if let Some(of_user) = names.get_mut(uid) {
-        of_user.retain(|known| **known != *name);
+        of_user.retain(|(known, _)| **known != *name);
         if of_user.is_empty() {
             names.remove(uid);
         }
@@ -94,6 +103,20 @@ mod tests {
         names.follow(&Event::Delete(secret("a", "one")));
         names.follow(&Event::Delete(secret("c", "two")));
         assert_eq!((of("one"), of("two")), (vec!["b".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn versions_follow_the_watch() {
+        let names = SecretNames::default();
+        for version in ["7", "9"] {
+            let mut seen = secret("a", "one");
+            seen.metadata.resource_version = Some(version.to_owned());
+            names.follow(&Event::Apply(seen));
+        }
+        assert_eq!(
+            (names.version("one", "a"), names.version("one", "b"), names.version("two", "a")),
+            (Some(9), None, None)
+        );
     }
 
     #[test]

@@ -176,6 +176,7 @@ impl World {
                 | Action::ProbeKey { .. }
                 | Action::ReadLastUsed { .. }
                 | Action::WriteSecret { .. }
+                | Action::MarkWorkload { .. }
                 | Action::DeleteSecret { .. }
                 | Action::CreatePolicy { .. }
                 | Action::TagPolicy { .. }

@@ -10,8 +10,9 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 use kube::runtime::events::Event;
-use s3_access_operator::api::{S3AccessUser, S3AccessUserStatus};
-use s3_access_operator::kubernetes::{Kubernetes, Result, UserRef};
+use s3_access_operator::api::{S3AccessClass, S3AccessUser, S3AccessUserStatus, Workload};
+use s3_access_operator::core::observed::WorkloadState;
+use s3_access_operator::kubernetes::{Kubernetes, Mark, Result, UserRef};
 use serde_json::Value;
 
 use crate::boundary::{Boundary, kubernetes_error};
@@ -19,11 +20,26 @@ use crate::outside::{Outside, State};
 
 pub const NAMESPACE: &str = "team-a";
 
+/// A Deployment or the like, as far as it is restarted.
+#[derive(Clone)]
+pub struct Running {
+    pub annotations: BTreeMap<String, String>,
+    /// Those of the pod template.
+    pub template: BTreeMap<String, String>,
+    /// The keys for which its pods were replaced.
+    pub rollouts: Vec<String>,
+    version: String,
+    created_at: Timestamp,
+}
+
 /// The objects of one namespace.
 #[derive(Clone, Default)]
 pub struct Cluster {
     pub users: BTreeMap<String, S3AccessUser>,
     pub secrets: BTreeMap<String, Secret>,
+    /// The class of all users, where there are classes.
+    pub class: Option<ClassState>,
+    pub workloads: BTreeMap<Workload, Running>,
     /// The words of the Events.
     pub events: Vec<String>,
     /// The operator's writes, Events apart.
@@ -32,7 +48,25 @@ pub struct Cluster {
     uids: u64,
 }
 
+/// An S3AccessClass, as far as its users are concerned.
+#[derive(Clone)]
+pub struct ClassState {
+    /// The default class; `None` while it is gone.
+    pub class: Option<S3AccessClass>,
+    /// Tells one state of it from another.
+    pub revision: u64,
+    /// Every user has been held against it as it is now, and its status says so.
+    pub enforced: bool,
+}
+
 impl Cluster {
+    /// `kubectl apply` of the class; `None` takes it away.
+    pub fn set_class(&mut self, spec: Option<&Value>) {
+        let class = spec.map(|spec| S3AccessClass::new("tenants", serde_json::from_value(spec.clone()).unwrap()));
+        let revision = self.class.as_ref().map_or(1, |state| state.revision + 1);
+        self.class = Some(ClassState { class, revision, enforced: false });
+    }
+
     fn next_version(&mut self) -> Option<String> {
         self.versions += 1;
         Some(self.versions.to_string())
@@ -97,6 +131,14 @@ impl Cluster {
         let mut secret = secret;
         (secret.metadata.uid, secret.metadata.resource_version) = (self.new_uid(), self.next_version());
         self.secrets.insert(secret.name_any(), secret);
+    }
+
+    /// Somebody runs something.
+    pub fn put_workload(&mut self, now: Timestamp, workload: &Workload) {
+        let version = self.next_version().unwrap();
+        let (annotations, template) = (BTreeMap::new(), BTreeMap::new());
+        let running = Running { annotations, template, rollouts: Vec::new(), version, created_at: now };
+        self.workloads.insert(workload.clone(), running);
     }
 
     fn collect_garbage(&mut self) {
@@ -192,6 +234,37 @@ impl Kubernetes for InProcess {
     fn secret_names_of(&self, uid: &str) -> Vec<String> {
         let owned = |secret: &&Secret| secret.owner_references().iter().any(|owner| owner.uid == uid);
         self.outside.with(|state| state.cluster.secrets.values().filter(owned).map(ResourceExt::name_any).collect())
+    }
+
+    async fn get_workload(&self, _: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState> {
+        self.request("get workload", &workload.name, |state| {
+            Ok(state.cluster.workloads.get(workload).map_or(WorkloadState::Missing, |running| WorkloadState::Present {
+                resource_version: running.version.clone(),
+                created_at: running.created_at,
+                key: running.annotations.get(annotation).cloned(),
+            }))
+        })
+        .await
+    }
+
+    async fn mark_workload(&self, _: &str, workload: &Workload, mark: &Mark<'_>) -> Result<Option<String>> {
+        self.request("restart workload", &workload.name, |state| {
+            state.judge_mark(mark.key_id);
+            let version = state.cluster.next_version();
+            let running = state.cluster.workloads.get_mut(workload).ok_or(404_u16)?;
+            if running.version != mark.resource_version {
+                return Err(409);
+            }
+            let entry = (mark.annotation.to_owned(), mark.key_id.to_owned());
+            running.annotations.extend([entry.clone()]);
+            if mark.restart && running.template.insert(entry.0, entry.1.clone()).as_ref() != Some(&entry.1) {
+                running.rollouts.push(entry.1);
+            }
+            running.version = version.clone().unwrap();
+            state.cluster.writes += 1;
+            Ok(version)
+        })
+        .await
     }
 
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>> {

@@ -1,10 +1,15 @@
 //! What the operator must never do, looked at right before each of its writes; and how a world ended.
 
+use std::collections::BTreeMap;
+
 use ground::double::{Operation, Request, Status, User};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use s3_access_operator::api::{AccessKeyStatus, S3AccessUser, secret_annotations, tags};
+use s3_access_operator::api::{AccessKeyStatus, Adoption, S3AccessUser, secret_annotations, tags};
+use s3_access_operator::core::class::Class;
+use s3_access_operator::core::names::workload_annotation;
 
+use crate::cluster::{ClassState, NAMESPACE};
 use crate::outside::{CLUSTER_ID, State};
 
 /// The key that a Secret names and its secret half, wherever in the data it stands.
@@ -30,6 +35,12 @@ fn wants_a_working_key(user: &S3AccessUser) -> bool {
     user.metadata.deletion_timestamp.is_none() && !spec.suspend && spec.access_key.status == AccessKeyStatus::Active
 }
 
+/// Whether the class takes back all that the user has.
+fn is_expelled(class: Option<&ClassState>, user: &S3AccessUser) -> bool {
+    let class = class.and_then(|state| state.class.as_ref());
+    class.is_some_and(|class| !Class::of(class, NAMESPACE, &BTreeMap::new()).expulsions(&user.spec).is_empty())
+}
+
 impl State {
     fn violate(&mut self, invariant: u8, what: impl std::fmt::Display) {
         self.violations.push(format!("invariant {invariant}: {what}"));
@@ -42,6 +53,14 @@ impl State {
         }
         let uid = tag(user, tags::UID)?;
         self.cluster.users.values().find(|found| found.uid().as_deref() == Some(uid))
+    }
+
+    /// An S3AccessUser asks for an IAM user of that name, whoever made it, and its class lets it.
+    fn forces_adoption(&self, name: &str) -> bool {
+        let class = self.cluster.class.as_ref().and_then(|state| state.class.as_ref());
+        let asks =
+            |user: &S3AccessUser| user.spec.user_name.as_deref() == Some(name) && user.spec.adoption == Adoption::Force;
+        class.is_some_and(|class| class.spec.allow_force_adoption) && self.cluster.users.values().any(asks)
     }
 
     /// Looks at a call to IAM before it takes effect.
@@ -71,7 +90,9 @@ impl State {
             return;
         };
         let owner = self.owner_of(&user).cloned();
-        let adopts = operation == Operation::TagUser && tag(&user, tags::CLUSTER) == Some(CLUSTER_ID);
+        let adopts = operation == Operation::TagUser
+            && (tag(&user, tags::CLUSTER) == Some(CLUSTER_ID)
+                || tag(&user, tags::CLUSTER).is_none() && self.forces_adoption(name));
         // Retained by one leader while another was about to: nobody's by now, and still of this cluster.
         let retained = tag(&user, tags::UID).is_none() && tag(&user, tags::CLUSTER) == Some(CLUSTER_ID);
         if owner.is_none() && !adopts && !retained {
@@ -84,6 +105,11 @@ impl State {
             self.violate(10, format_args!("{operation} before the keys of {name} are gone"));
         }
         match request {
+            Request::DeleteAccessKey { access_key_id, .. } | Request::UpdateAccessKey { access_key_id, .. }
+                if self.strangers.contains(access_key_id) =>
+            {
+                self.violate(4, format_args!("{operation} of a stranger's key"));
+            }
             Request::DeleteAccessKey { access_key_id, .. }
             | Request::UpdateAccessKey { access_key_id, status: Status::Inactive, .. } => {
                 self.judge_revocation(&user, access_key_id, owner.as_ref());
@@ -114,7 +140,8 @@ impl State {
     /// A key that a Secret holds works until its successor is there.
     fn judge_revocation(&mut self, user: &User, id: &str, owner: Option<&S3AccessUser>) {
         let Some(key) = user.keys.iter().find(|key| key.id == id) else { return };
-        let wanted = owner.is_some_and(wants_a_working_key);
+        let class = self.cluster.class.as_ref();
+        let wanted = owner.is_some_and(|owner| wants_a_working_key(owner) && !is_expelled(class, owner));
         if wanted && self.cluster.secrets.values().any(|secret| holds(secret, key)) {
             self.violate(3, format_args!("key {id} was revoked while a Secret holds it"));
         }
@@ -122,6 +149,11 @@ impl State {
             secret.annotations().get(secret_annotations::PREVIOUS_ACCESS_KEY_ID).is_some_and(|previous| previous == id)
         };
         let successor = self.cluster.secrets.values().find(|secret| previous(secret)).and_then(held);
+        // A key that no Secret holds any more is lost, and goes as soon as it is seen.
+        let in_use = owner.filter(|_| wanted && successor.is_some()).is_some_and(|owner| self.not_restarted(owner, id));
+        if in_use {
+            self.violate(3, format_args!("key {id} was revoked before a workload that has it was asked to restart"));
+        }
         if let Some((successor, _)) = successor.filter(|_| wanted)
             && !self.accepted.contains(&successor)
         {
@@ -156,6 +188,20 @@ impl State {
             }
             None => self.violate(3, format_args!("Secret {name} lost key {}", old.id)),
         }
+    }
+
+    /// Looks at a mark of a workload: by it, consumers are sent for the key that the Secret holds now.
+    pub fn judge_mark(&mut self, key_id: &str) {
+        if !self.cluster.secrets.values().any(|secret| held(secret).is_some_and(|(id, _)| id == key_id)) {
+            self.violate(5, format_args!("a workload was marked with key {key_id}, which no Secret holds"));
+        }
+    }
+
+    /// The workloads that a CR names and that still run with an earlier key, as far as they have been marked at all.
+    fn not_restarted(&self, owner: &S3AccessUser, id: &str) -> bool {
+        let annotation = workload_annotation(&owner.name_any());
+        let named = owner.spec.secret.rollout_restart.iter().filter_map(|named| self.cluster.workloads.get(named));
+        named.into_iter().any(|running| running.annotations.get(&annotation).is_some_and(|key| key == id))
     }
 
     /// Looks at what is written where anybody may read it.

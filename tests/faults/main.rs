@@ -23,12 +23,15 @@
 )]
 
 mod boundary;
+mod class_scenarios;
 mod cloud;
 mod cluster;
 mod judge;
 mod mistakes;
 mod outside;
+mod places;
 mod real;
+mod restarts;
 mod scenarios;
 mod simulation;
 mod snapshot;
@@ -47,7 +50,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn run(effort: Effort) {
-    let table = Table::of(scenarios::ALL, effort);
+    let table = Table::of(&scenarios::all(), effort);
     println!("{table}");
     assert!(table.failures.is_empty(), "{} runs failed:\n\n{}", table.failures.len(), table.failures.join("\n\n"));
 }
@@ -55,7 +58,7 @@ fn run(effort: Effort) {
 /// What all runs under faults are held against is held against what somebody has read and found right.
 #[test]
 fn each_scenario_ends_as_written_down() {
-    let ends: Vec<String> = scenarios::ALL.iter().map(|scenario| Reference::of(scenario).told()).collect();
+    let ends: Vec<String> = scenarios::all().into_iter().map(|scenario| Reference::of(scenario).told()).collect();
     insta::assert_snapshot!("ends", ends.join("\n"));
 }
 
@@ -66,7 +69,7 @@ fn invariant_5_a_fault_at_any_effect_leads_to_the_same_end() {
     let seeds = number("FAULTS_SEEDS", 4);
     let stop = number("FAULTS_STOP", 0) > 0;
     if stop {
-        scenarios::ALL.iter().for_each(|scenario| drop(Reference::of(scenario)));
+        scenarios::all().into_iter().for_each(|scenario| drop(Reference::of(scenario)));
     }
     run(Effort { stride, pairs: seeds, races: seeds, hostile: seeds, seed: 1, stop });
 }
@@ -117,7 +120,8 @@ async fn the_sample_on_a_real_api_server() {
 #[ignore = "runs one failure again: cargo xtask faults --scenario"]
 fn one_run() {
     let name = env::var("FAULTS_SCENARIO").unwrap();
-    let scenario = scenarios::ALL.iter().find(|scenario| scenario.name == name).expect("a scenario of that name");
+    let scenario =
+        scenarios::all().into_iter().find(|scenario| scenario.name == name).expect("a scenario of that name");
     let reference = Reference::of(scenario);
     for (number, effect) in reference.effects.iter().enumerate() {
         println!("{number:>3} {effect}");

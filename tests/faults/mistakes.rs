@@ -30,7 +30,7 @@ impl Mistake {
 
     /// The first run that the mistake spoils.
     fn spoils(self) -> Option<String> {
-        scenarios::ALL.iter().find_map(|scenario| {
+        scenarios::all().into_iter().find_map(|scenario| {
             let reference = Reference::of(scenario).with(self);
             let plans = std::iter::once(Plan::default()).chain(reference.singles().step_by(3).map(|(_, plan)| plan));
             let single = plans.map(|plan| (plan.to_string(), reference.run(&plan)));

@@ -16,9 +16,10 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::events::Event;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
-use s3_access_operator::api::{S3AccessUser, S3AccessUserStatus, annotations};
+use s3_access_operator::api::{S3AccessUser, S3AccessUserStatus, Workload, annotations};
 use s3_access_operator::controller::{Context, reconcile};
-use s3_access_operator::kubernetes::{KubeClient, Kubernetes, Result as KubernetesResult, SecretNames, UserRef};
+use s3_access_operator::core::observed::WorkloadState;
+use s3_access_operator::kubernetes::{KubeClient, Kubernetes, Mark, Result as KubernetesResult, SecretNames, UserRef};
 use serde_json::{Value, json};
 
 use crate::boundary::{Boundary, Plan};
@@ -100,6 +101,26 @@ impl Kubernetes for Bounded {
 
     fn secret_names_of(&self, uid: &str) -> Vec<String> {
         self.inner.secret_names_of(uid)
+    }
+
+    async fn get_workload(
+        &self,
+        namespace: &str,
+        workload: &Workload,
+        annotation: &str,
+    ) -> KubernetesResult<WorkloadState> {
+        let request = self.inner.get_workload(namespace, workload, annotation);
+        self.boundary.through("get workload", &workload.name, request).await
+    }
+
+    async fn mark_workload(
+        &self,
+        namespace: &str,
+        workload: &Workload,
+        mark: &Mark<'_>,
+    ) -> KubernetesResult<Option<String>> {
+        let request = self.inner.mark_workload(namespace, workload, mark);
+        self.boundary.through("restart workload", &workload.name, request).await
     }
 
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> KubernetesResult<Option<String>> {

@@ -7,8 +7,10 @@ use k8s_openapi::api::core::v1::Secret;
 use s3_access_operator::api::{S3AccessUser, annotations};
 use serde_json::{Value, json};
 
+use crate::class_scenarios;
 use crate::cluster::NAMESPACE;
 use crate::outside::{CLUSTER_ID, Outside, State};
+use crate::restarts;
 use crate::simulation::{RESYNC, Simulation};
 
 /// Something that happens.
@@ -33,16 +35,20 @@ pub enum End {
     Suspended,
     /// Nothing is left, neither in IAM nor in Kubernetes.
     Gone,
-    /// It is not Ready, for that reason, and nothing was made.
+    /// It is not Ready, for that reason, and keys are as before.
     Refused(&'static str),
+    /// It is Ready, and a stranger's key works beside its own.
+    Beside,
+    /// It is not Ready, for that reason: its key is kept and does not work, and no policy is left.
+    Expelled(&'static str),
 }
 
 pub const USER: &str = "reports-app";
 pub const SECRET: &str = "reports-s3";
-const NAME: &str = "reports";
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
+pub const NAME: &str = "reports";
+pub const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// Longer than two overlaps and the grace after them.
-const ROTATION: SignedDuration = SignedDuration::from_hours(2);
+pub const ROTATION: SignedDuration = SignedDuration::from_hours(2);
 
 /// A small valid spec, with another field.
 pub fn spec(extra: Value) -> Value {
@@ -70,11 +76,11 @@ fn rich() -> Value {
 }
 
 impl Simulation {
-    fn create(&mut self, spec: &Value) {
+    pub fn create(&mut self, spec: &Value) {
         self.outside.with(|state| state.cluster.create_user(state.now, NAME, spec));
     }
 
-    fn created(&mut self) {
+    pub fn created(&mut self) {
         self.create(&spec(json!({})));
         self.run(HOUR);
     }
@@ -83,7 +89,7 @@ impl Simulation {
         self.outside.with(|state| state.cluster.edit_user(NAME, edit));
     }
 
-    fn respec(&mut self, spec: &Value) {
+    pub fn respec(&mut self, spec: &Value) {
         self.edit(|user| user.spec = serde_json::from_value(spec.clone()).unwrap());
     }
 
@@ -93,16 +99,16 @@ impl Simulation {
         });
     }
 
-    fn rotate(&mut self) {
+    pub fn rotate(&mut self) {
         let now = self.outside.now().to_string();
         self.annotate(annotations::ROTATE, &now);
     }
 
-    fn delete(&mut self) {
+    pub fn delete(&mut self) {
         self.outside.with(|state| state.cluster.delete_user(state.now, NAME));
     }
 
-    fn by_hand(&mut self, request: &Request) -> Response {
+    pub fn by_hand(&mut self, request: &Request) -> Response {
         self.outside.with(|state| state.by_hand(request))
     }
 
@@ -133,7 +139,7 @@ fn user_name() -> String {
 }
 
 /// Somebody makes a key by hand.
-fn strangers_key(state: &mut State) {
+pub fn strangers_key(state: &mut State) {
     if let Response::NewAccessKey(created) = state.by_hand(&Request::CreateAccessKey { user_name: user_name() }) {
         state.strangers.insert(created.key.id);
     }
@@ -230,7 +236,12 @@ macro_rules! delete_during_create {
 }
 
 /// All of them.
-pub const ALL: &[Scenario] = &[
+pub fn all() -> Vec<&'static Scenario> {
+    LIVES.iter().chain(class_scenarios::ALL).collect()
+}
+
+/// What happens to an S3AccessUser and to what is made for it.
+const LIVES: &[Scenario] = &[
     Scenario { name: "create", before: |_| {}, act: Simulation::created, end: End::Ready },
     Scenario {
         name: "create-rich",
@@ -551,4 +562,8 @@ pub const ALL: &[Scenario] = &[
         act: refused,
         end: End::Refused("ForeignSecret"),
     },
+    restarts::FIRST_KEY,
+    restarts::ROTATED,
+    restarts::LOST,
+    restarts::NAMED_IN_THE_OVERLAP,
 ];

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
-use s3_access_operator::controller::{Context, Coverage, Leadership, Memory, OnePlace, Outcome, reconcile};
+use s3_access_operator::controller::{Context, Coverage, Leadership, Memory, Outcome, reconcile};
 use s3_access_operator::core::names::Cluster as ClusterName;
 use s3_access_operator::core::plan::Waits;
 use s3_access_operator::metrics::Metrics;
@@ -20,6 +20,7 @@ use crate::boundary::Boundary;
 use crate::cloud::Cloud;
 use crate::cluster::InProcess;
 use crate::outside::{CLUSTER_ID, Outside};
+use crate::places::PlaceByClass;
 
 /// How often a settled user is looked at again.
 pub const RESYNC: SignedDuration = SignedDuration::from_hours(10);
@@ -39,8 +40,12 @@ pub fn context(
     Context {
         cluster: ClusterName { id: CLUSTER_ID.to_owned(), name: "prod".to_owned() },
         kubernetes,
-        places: Arc::new(OnePlace::new(Arc::new(Session::new(cloud.clone(), cloud, "us-east-1".to_owned(), None)))),
+        places: Arc::new(PlaceByClass::new(
+            Session::new(cloud.clone(), cloud, "us-east-1".to_owned(), None),
+            outside.clone(),
+        )),
         coverage: Arc::new(Coverage::default()),
+        users: None,
         memory: Arc::new(Memory::default()),
         metrics: Arc::new(Metrics::default()),
         waits: Waits::default(),
@@ -80,6 +85,7 @@ impl Process {
                 let mut hasher = DefaultHasher::new();
                 let meta = &user.metadata;
                 (&meta.uid, meta.generation, &meta.annotations, meta.deletion_timestamp.is_some()).hash(&mut hasher);
+                state.cluster.class.as_ref().map(|class| class.revision).hash(&mut hasher);
                 for secret in state.cluster.secrets.values() {
                     (secret.name_any(), secret.resource_version()).hash(&mut hasher);
                 }
@@ -88,6 +94,16 @@ impl Process {
                     self.queue.insert(name.clone(), (state.now, seen));
                 }
             }
+        });
+    }
+
+    /// What the look at the class does: says in its status that everybody has been held against it.
+    fn report_class(&self, outside: &Outside) {
+        outside.with(|state| {
+            let Some(class) = &mut state.cluster.class else { return };
+            let uids = state.cluster.users.values().filter_map(ResourceExt::uid);
+            class.enforced |=
+                uids.into_iter().all(|uid| self.context.memory.held_against(&uid) == Some(class.revision));
         });
     }
 
@@ -110,6 +126,7 @@ impl Process {
         let Some((name, seen, mut look)) = self.look.take() else { return };
         match look.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => {
+                self.report_class(outside);
                 if let Some(due_at) = outcome.due_at() {
                     // By the operator's clock, which may go wrong.
                     let due_at = due_at.checked_sub(outside.with(|state| state.skew)).unwrap_or(due_at);

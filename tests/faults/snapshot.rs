@@ -1,5 +1,6 @@
 //! How a world ended, without what may differ between two good ends: ids, times, versions.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use ground::double::{AccessKey, Status, User};
@@ -60,6 +61,19 @@ impl Snapshot {
         }
         for user in users {
             end.custom_resource(user);
+        }
+        let held =
+            |id: &String| secrets.iter().any(|secret| secret.annotations().get(annotations::ACCESS_KEY_ID) == Some(id));
+        let workloads = state.cluster.workloads.clone();
+        for (workload, running) in &workloads {
+            let current =
+                [&running.annotations, &running.template].map(|marks| marks.values().map(held).collect::<Vec<_>>());
+            // Two leaders may replace a key more than once; none of the keys is worth two restarts.
+            let distinct: BTreeSet<_> = running.rollouts.iter().collect();
+            let (restarted, again) = (!distinct.is_empty(), distinct.len() < running.rollouts.len());
+            end.line(format_args!(
+                "{workload} restarted={restarted} twice for a key={again} marked with the Secret's key {current:?}"
+            ));
         }
         end
     }

@@ -214,6 +214,10 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
             let replaced = matches!(scenario.end, End::Replaced);
             assert!(!replaced || !old_keys.contains(&keys[0]), "{name}: it is the old key");
         }
+        End::Beside => {
+            assert_eq!((works.as_slice(), users, secrets), ([true, true].as_slice(), 1, 1), "{name}");
+            is("Ready", "True", "Synced");
+        }
         End::Suspended => {
             assert_eq!((works.as_slice(), users, secrets, custom_resources), ([false].as_slice(), 1, 1, 1), "{name}");
             is("Ready", "False", "Suspended");
@@ -228,6 +232,11 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
             is("Stalled", "True", reason);
             is("Reconciling", "False", "Synced");
             assert_eq!(keys, old_keys, "{name}");
+        }
+        End::Expelled(reason) => {
+            is("Ready", "False", reason);
+            is("Stalled", "True", reason);
+            assert_eq!((works.as_slice(), policies, secrets), ([false].as_slice(), 0, 1), "{name}");
         }
     }
 }

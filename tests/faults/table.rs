@@ -65,7 +65,7 @@ pub struct Table {
 
 impl Table {
     /// Runs everything.
-    pub fn of(scenarios: &'static [Scenario], effort: Effort) -> Self {
+    pub fn of(scenarios: &[&'static Scenario], effort: Effort) -> Self {
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Self::default());
         let work = || {

@@ -15,6 +15,7 @@ use crate::repository;
 /// The version that the API server reports; the module versions are in `tests/cluster/go.mod`.
 const KUBERNETES: &str = "v1.36.3";
 const CARGO_MUTANTS: &str = "27.1.0";
+const CARGO_CYCLONEDX: &str = "0.5.9";
 
 /// Etcd, kube-apiserver, kube-controller-manager and kubectl.
 #[derive(Clone, Debug)]
@@ -64,8 +65,70 @@ pub async fn versitygw() -> Result<PathBuf> {
     go_build("versitygw from its Go modules: about a minute on two cores", &name, &source, "-s -w", package).await
 }
 
+/// What a node runs beside the kubelet: containerd with its shim and client, plugins for the pods' network, and the
+/// program in the test's own pods, as `tests/node/go.mod` pins them; the folder of the binaries.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub async fn node() -> Result<PathBuf> {
+    let source = repository().join("tests/node");
+    let files = ["go.mod", "go.sum", "workload/main.go"].map(|file| source.join(file));
+    let folder = root()?.join(format!("node-{}", key(&files.each_ref().map(PathBuf::as_path))?));
+    let _lock = lock(&folder).await?;
+    if !folder.is_dir() {
+        eprintln!(
+            "building containerd and the pods' network from their Go modules: about two minutes on two cores, once"
+        );
+        let part = folder.with_extension("part");
+        run(Command::new(which("go")?)
+            .current_dir(&source)
+            .env("CGO_ENABLED", "0")
+            // Snapshotters that no test uses, and that need C libraries or big dependencies.
+            .args(["build", "-mod=readonly", "-tags", "no_btrfs no_devmapper no_zfs", "-ldflags", "-s -w", "-o"])
+            // The slash has Go make a folder of them.
+            .arg(format!("{}/", part.display()))
+            .args(["tool", "./workload"]))
+        .await
+        .context("building tests/node")?;
+        fs::rename(&part, &folder)?;
+    }
+    Ok(folder)
+}
+
+/// The consumers of S3 credentials that are Go modules, in one program, as `tests/consumers/go.mod` pins them.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub async fn consumers() -> Result<PathBuf> {
+    let source = repository().join("tests/consumers");
+    let name =
+        format!("consumers-{}", key(&[&source.join("go.mod"), &source.join("go.sum"), &source.join("main.go")])?);
+    let what = "the consumers' own code from its Go modules: about a minute on two cores";
+    go_build(what, &name, &source, "-s -w", ".").await
+}
+
+/// A virtual environment with the AWS CLI, as `tests/consumers/requirements.txt` pins it by hash; the path of its `bin`.
+///
+/// # Errors
+/// Where Python is missing or the installation fails.
+pub async fn consumers_python() -> Result<PathBuf> {
+    venv("the AWS CLI", "tests/consumers/requirements.txt").await
+}
+
 /// A package of the Go module in `source`, built where it is not there yet; the binary.
-async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &str) -> Result<PathBuf> {
+pub(crate) async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &str) -> Result<PathBuf> {
+    go_build_tagged(what, name, source, flags, "", package).await
+}
+
+/// The same, with build tags.
+pub(crate) async fn go_build_tagged(
+    what: &str,
+    name: &str,
+    source: &Path,
+    flags: &str,
+    tags: &str,
+    package: &str,
+) -> Result<PathBuf> {
     let binary = root()?.join(name);
     let _lock = lock(&binary).await?;
     if !binary.is_file() {
@@ -74,7 +137,7 @@ async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &
         run(Command::new(which("go")?)
             .current_dir(source)
             .env("CGO_ENABLED", "0")
-            .args(["build", "-mod=readonly", "-ldflags", flags, "-o"])
+            .args(["build", "-mod=readonly", "-tags", tags, "-ldflags", flags, "-o"])
             .arg(&part)
             .arg(package))
         .await
@@ -84,18 +147,45 @@ async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &
     Ok(binary)
 }
 
+/// The folder of a module that the Go module in `source` requires, by its checksum.
+pub(crate) async fn go_module(source: &Path, module: &str) -> Result<PathBuf> {
+    let output = Command::new(which("go")?)
+        .current_dir(source)
+        .args(["mod", "download", "-json", module])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "go mod download {module}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    let answer: serde_json::Value = serde_json::from_str(&text)?;
+    answer["Dir"].as_str().map(PathBuf::from).with_context(|| format!("go knows no folder of {module}: {text}"))
+}
+
 /// cargo-mutants, in the version that `cargo xtask mutants` is made for; the folder of its binary.
 ///
 /// # Errors
 /// Where the build fails.
 pub async fn cargo_mutants() -> Result<PathBuf> {
-    let folder = root()?.join(format!("tools/cargo-mutants-{CARGO_MUTANTS}"));
+    cargo_install("cargo-mutants", CARGO_MUTANTS).await
+}
+
+/// cargo-cyclonedx, which writes the image's bill of materials; the folder of its binary.
+///
+/// # Errors
+/// Where the build fails.
+pub async fn cargo_cyclonedx() -> Result<PathBuf> {
+    cargo_install("cargo-cyclonedx", CARGO_CYCLONEDX).await
+}
+
+async fn cargo_install(name: &str, version: &str) -> Result<PathBuf> {
+    let folder = root()?.join(format!("tools/{name}-{version}"));
     let _lock = lock(&folder).await?;
-    if !folder.join("bin/cargo-mutants").is_file() {
-        let package = format!("cargo-mutants@{CARGO_MUTANTS}");
+    if !folder.join("bin").join(name).is_file() {
+        let package = format!("{name}@{version}");
         run(Command::new(which("cargo")?).args(["install", "--locked", "--debug", &package, "--root"]).arg(&folder))
             .await
-            .context("installing cargo-mutants")?;
+            .with_context(|| format!("installing {name}"))?;
     }
     Ok(folder.join("bin"))
 }
@@ -106,15 +196,19 @@ pub async fn cargo_mutants() -> Result<PathBuf> {
 /// # Errors
 /// Where Python is missing or the installation fails.
 pub async fn python() -> Result<PathBuf> {
-    let requirements = repository().join("tests/aws/requirements.txt");
+    venv("moto and boto3", "tests/aws/requirements.txt").await
+}
+
+async fn venv(what: &str, requirements: &str) -> Result<PathBuf> {
+    let file = repository().join(requirements);
     let python = which("python3")?;
     let version = Command::new(&python).arg("--version").output().await.context("asking Python's version")?;
     let version = String::from_utf8_lossy(&version.stdout).trim().replace(' ', "-").to_lowercase();
-    let venv = root()?.join(format!("{version}-{}", key(&[&requirements])?));
+    let venv = root()?.join(format!("{version}-{}", key(&[&file])?));
     let _lock = lock(&venv).await?;
     let done = venv.join("installed");
     if !done.is_file() {
-        eprintln!("installing moto and boto3 for {version}, by hash");
+        eprintln!("installing {what} for {version}, by hash");
         if venv.is_dir() {
             fs::remove_dir_all(&venv)?;
         }
@@ -122,9 +216,9 @@ pub async fn python() -> Result<PathBuf> {
         run(Command::new(venv.join("bin/python"))
             .env_remove("PIP_FIND_LINKS")
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r"])
-            .arg(&requirements))
+            .arg(&file))
         .await
-        .context("installing tests/aws/requirements.txt")?;
+        .with_context(|| format!("installing {requirements}"))?;
         File::create(&done)?;
     }
     Ok(venv.join("bin"))
@@ -154,7 +248,7 @@ async fn lock(target: &Path) -> Result<File> {
     tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?.context("locking the cache")
 }
 
-fn key(files: &[&Path]) -> Result<String> {
+pub(crate) fn key(files: &[&Path]) -> Result<String> {
     let mut hasher = Sha256::new();
     hasher.update(std::env::consts::ARCH);
     for file in files {

@@ -20,6 +20,7 @@ use serde_json::json;
 use crate::cache::Programs;
 use crate::ports::Port;
 use crate::processes::{Process, Spec};
+use crate::repository;
 use crate::wait::eventually;
 
 const START: Duration = Duration::from_secs(60);
@@ -39,16 +40,53 @@ pub struct Access {
     pub kubectl: (PathBuf, Vec<String>),
 }
 
+/// From where a control plane is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// From this machine, at a port that is free.
+    Loopback,
+    /// From pods too, at the address of the Service `kubernetes`, which the network namespace must have: so no proxy is
+    /// needed. With a scheduler, and the controllers that pods on a node need.
+    Pods,
+}
+
+/// The address of the Service `kubernetes`.
+pub const SERVICE: &str = "10.96.0.1";
+/// The node that may register where pods are to run.
+pub const NODE: &str = "node";
+
 /// A running control plane; dropping it ends it.
 #[derive(Debug)]
 pub struct Kubernetes {
     access: Access,
     apiserver_spec: Spec,
+    kubelet_kubeconfig: PathBuf,
     // Ended in this order: clients before servers.
+    _scheduler: Option<Process>,
     _manager: Process,
     apiserver: Process,
     _etcd: Process,
     _ports: Vec<Port>,
+}
+
+/// What a control plane is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The group of users whose reads are in the audit log beside everybody's writes.
+    pub audited_reads: Option<String>,
+    /// The size that etcd's database may reach.
+    pub etcd_bytes: u64,
+    /// How many requests a second kube-controller-manager may make.
+    pub manager_requests_per_second: u32,
+    /// From where it is reached.
+    pub reach: Reach,
+}
+
+impl Default for Options {
+    /// The programs' own defaults, for this machine alone.
+    fn default() -> Self {
+        Self { audited_reads: None, etcd_bytes: 2 << 30, manager_requests_per_second: 20, reach: Reach::Loopback }
+    }
 }
 
 /// A write that the API server has recorded.
@@ -70,15 +108,28 @@ impl Kubernetes {
     /// # Errors
     /// Where one of the programs does not come up; with the end of its log.
     pub async fn start(programs: &Programs, folder: &Path) -> Result<Self> {
+        Self::start_with(programs, folder, &Options::default()).await
+    }
+
+    /// The same, for more than tests ask of it.
+    ///
+    /// # Errors
+    /// Where one of the programs does not come up; with the end of its log.
+    pub async fn start_with(programs: &Programs, folder: &Path, options: &Options) -> Result<Self> {
         let (client, peer, secure) = (Port::free()?, Port::free()?, Port::free()?);
+        let for_pods = options.reach == Reach::Pods;
         let path = |name: &str| folder.join(name);
         let text = |name: &str| path(name).display().to_string();
-        let token = random_token()?;
-        fs::write(path("tokens.csv"), format!("{token},admin,admin,\"system:masters\"\n"))?;
+        let (token, kubelet_token) = (random_token()?, random_token()?);
+        let tokens = format!(
+            "{token},admin,admin,\"system:masters\"\n{kubelet_token},system:node:{NODE},node,\"system:nodes\"\n"
+        );
+        fs::write(path("tokens.csv"), tokens)?;
         let (private, public) = signing_key()?;
         fs::write(path("service-accounts.key"), private)?;
         fs::write(path("service-accounts.pub"), public)?;
-        fs::write(path("audit-policy.yaml"), AUDIT_POLICY)?;
+        let reads = options.audited_reads.iter().map(|group| format!("{AUDIT_READS}  userGroups: [\"{group}\"]\n"));
+        fs::write(path("audit-policy.yaml"), AUDIT_POLICY.to_owned() + &reads.collect::<String>())?;
         fs::write(path("audit.log"), "")?;
         let spec = |program: &str, args: Vec<String>| {
             let (binary, leading) = programs.command(program);
@@ -92,28 +143,43 @@ impl Kubernetes {
                 format!("--advertise-client-urls={}", client.http()),
                 format!("--listen-peer-urls={}", peer.http()),
                 "--unsafe-no-fsync".to_owned(),
+                format!("--quota-backend-bytes={}", options.etcd_bytes),
             ],
         )
         .spawn()?;
+        let (server, addresses) = if for_pods {
+            let addresses = vec![
+                "--bind-address=0.0.0.0".to_owned(),
+                format!("--advertise-address={SERVICE}"),
+                "--secure-port=443".to_owned(),
+                "--enable-admission-plugins=NodeRestriction".to_owned(),
+                // There is no name server.
+                "--kubelet-preferred-address-types=InternalIP".to_owned(),
+            ];
+            (format!("https://{SERVICE}"), addresses)
+        } else {
+            let addresses = vec!["--bind-address=127.0.0.1".to_owned(), format!("--secure-port={}", secure.number())];
+            (format!("https://127.0.0.1:{}", secure.number()), addresses)
+        };
         let apiserver_spec = spec(
             "kube-apiserver",
             vec![
                 format!("--etcd-servers={}", client.http()),
                 format!("--cert-dir={}", text("certificates")),
-                format!("--secure-port={}", secure.number()),
-                "--bind-address=127.0.0.1".to_owned(),
                 format!("--service-account-key-file={}", text("service-accounts.pub")),
                 format!("--service-account-signing-key-file={}", text("service-accounts.key")),
                 "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
                 format!("--token-auth-file={}", text("tokens.csv")),
-                "--authorization-mode=RBAC".to_owned(),
+                format!("--authorization-mode={}", if for_pods { "Node,RBAC" } else { "RBAC" }),
                 "--service-cluster-ip-range=10.96.0.0/24".to_owned(),
                 format!("--audit-policy-file={}", text("audit-policy.yaml")),
                 format!("--audit-log-path={}", text("audit.log")),
+                // In MiB: a log that is put aside half-way would be counted by halves.
+                "--audit-log-maxsize=100000".to_owned(),
             ],
-        );
+        )
+        .args(addresses);
         let mut apiserver = apiserver_spec.spawn()?;
-        let server = format!("https://127.0.0.1:{}", secure.number());
         let certificate = path("certificates/apiserver.crt");
         eventually("the API server's certificate", START, async || {
             etcd.ensure_running()?;
@@ -124,6 +190,8 @@ impl Kubernetes {
         .await?;
         let kubeconfig = path("admin.kubeconfig");
         write_kubeconfig(&kubeconfig, &server, &fs::read(&certificate)?, &token)?;
+        let kubelet_kubeconfig = path("kubelet.kubeconfig");
+        write_kubeconfig(&kubelet_kubeconfig, &server, &fs::read(&certificate)?, &kubelet_token)?;
         let access = Access { kubeconfig, audit_log: path("audit.log"), server, kubectl: programs.command("kubectl") };
         let admin = access.client().await?;
         eventually("the API server", START, async || {
@@ -141,10 +209,21 @@ impl Kubernetes {
                 format!("--service-account-private-key-file={}", text("service-accounts.key")),
                 "--leader-elect=false".to_owned(),
                 "--secure-port=0".to_owned(),
-                format!("--controllers={CONTROLLERS}"),
+                format!("--root-ca-file={}", certificate.display()),
+                format!("--controllers={CONTROLLERS}{}", if for_pods { CONTROLLERS_FOR_PODS } else { "" }),
+                format!("--kube-api-qps={}", options.manager_requests_per_second),
+                format!("--kube-api-burst={}", options.manager_requests_per_second * 2),
             ],
         )
         .spawn()?;
+        let scheduler = for_pods.then(|| {
+            let args = vec![
+                format!("--kubeconfig={}", access.kubeconfig.display()),
+                "--leader-elect=false".to_owned(),
+                "--secure-port=0".to_owned(),
+            ];
+            spec("kube-scheduler", args).spawn()
+        });
         eventually("the default service account", START, async || {
             manager.ensure_running()?;
             Api::<ServiceAccount>::namespaced(admin.clone(), "default").get("default").await?;
@@ -154,6 +233,8 @@ impl Kubernetes {
         Ok(Self {
             access,
             apiserver_spec,
+            kubelet_kubeconfig,
+            _scheduler: scheduler.transpose()?,
             _manager: manager,
             apiserver,
             _etcd: etcd,
@@ -183,6 +264,12 @@ impl Kubernetes {
             Ok(())
         })
         .await
+    }
+
+    /// The kubeconfig of the kubelet of [`NODE`].
+    #[must_use]
+    pub fn kubelet_kubeconfig(&self) -> &Path {
+        &self.kubelet_kubeconfig
     }
 
     /// How to talk to it.
@@ -226,6 +313,30 @@ impl Access {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Installs the operator's objects as the README says, and waits until the API server takes an S3AccessUser.
+    ///
+    /// # Errors
+    /// Where they cannot be applied, or are not served in time.
+    pub async fn install(&self) -> Result<()> {
+        self.kubectl(&["apply", "-k", &repository().join("deploy").display().to_string()]).await?;
+        let crds = ["crd/s3accessusers.s3access.dev", "crd/s3accessclasses.s3access.dev"];
+        self.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", crds[0], crds[1]]).await?;
+        self.takes_users().await
+    }
+
+    /// Waits until the API server takes an S3AccessUser: after its start, and after an installation, the admission
+    /// policy refuses all of them until the kind of its parameter is discovered.
+    ///
+    /// # Errors
+    /// Where it does not in time.
+    pub async fn takes_users(&self) -> Result<()> {
+        let user = repository().join("deploy/samples/walk-through.yaml").display().to_string();
+        eventually("the API server to take an S3AccessUser", START, async || {
+            self.kubectl(&["create", "--dry-run=server", "-f", &user]).await.map(drop)
+        })
+        .await
+    }
+
     /// Writes a kubeconfig for a service account, by the TokenRequest API: what a pod of it would have.
     ///
     /// # Errors
@@ -253,6 +364,7 @@ impl Access {
         let entries = log.lines().filter_map(|line| serde_json::from_str::<AuditEvent>(line).ok());
         Ok(entries
             .filter(|event| event.user.username == user && event.object.namespace == namespace)
+            .filter(|event| !["get", "list", "watch"].contains(&event.verb.as_str()))
             .filter(|event| !["events", "leases"].contains(&event.object.resource.as_str()))
             .map(|event| Write {
                 verb: event.verb,
@@ -306,9 +418,18 @@ rules:
   verbs: [create, update, patch, delete]
 ";
 
+const AUDIT_READS: &str = "\
+- level: Metadata
+  verbs: [get, list, watch]
+";
+
 /// Those that the operator's users meet: without the garbage collector, owner references would be untested.
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
 serviceaccount-token-controller,deployment-controller,replicaset-controller,validatingadmissionpolicy-status-controller";
+
+/// Beside those: a node gets rid of its taint, and pods get the API server's certificate, only by theirs.
+const CONTROLLERS_FOR_PODS: &str = ",node-lifecycle-controller,root-ca-certificate-publisher-controller,\
+pod-garbage-collector-controller,disruption-controller,clusterrole-aggregation-controller";
 
 fn write_kubeconfig(path: &Path, server: &str, certificate: &[u8], token: &str) -> Result<()> {
     let cluster = BTreeMap::from([

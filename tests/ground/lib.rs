@@ -1,18 +1,25 @@
 //! The test ground: a real Kubernetes control plane, moto as AWS, a recording proxy between, and the operator's own
 //! process. Tests and developers' commands stand on it.
 
+pub mod authorities;
+pub mod bench;
 pub mod cache;
 pub mod double;
 pub mod folders;
 pub mod kubernetes;
 pub mod moto;
+pub mod namespaces;
+pub mod node;
+pub mod oci;
 pub mod operator;
 pub mod ports;
 pub mod processes;
 pub mod proxy;
 pub mod stand;
+pub mod tools;
 pub mod versitygw;
 pub mod wait;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 

@@ -49,6 +49,12 @@ impl Operator {
         &mut self.process
     }
 
+    /// The port of its endpoints.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
     /// SIGKILL: no farewell of any kind.
     ///
     /// # Errors
@@ -96,11 +102,7 @@ impl Operator {
     /// # Errors
     /// Where the operator does not answer.
     pub async fn metric(&self, name: &str, label: &str) -> Result<f64> {
-        let text = self.get("/metrics").await?;
-        let samples = text.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])) && line.contains(label)
-        });
-        Ok(samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+        Ok(sum_of(&self.get("/metrics").await?, name, label))
     }
 
     /// The body of one of its endpoints.
@@ -108,13 +110,30 @@ impl Operator {
     /// # Errors
     /// Where it does not answer, or not with 200.
     pub async fn get(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port.number())).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
-        ensure!(head.starts_with("HTTP/1.1 200"), "{path} answered: {answer}");
-        Ok(body.to_owned())
+        get(self.port.number(), path).await
     }
+}
+
+/// The body of a page at a port of this machine.
+///
+/// # Errors
+/// Where nobody answers, or not with 200.
+pub async fn get(port: u16, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{path} answered: {answer}");
+    Ok(body.to_owned())
+}
+
+/// The sum of a metric in a text exposition, over all its labels that contain `label`; 0 where it is absent.
+#[must_use]
+pub fn sum_of(exposition: &str, name: &str, label: &str) -> f64 {
+    let samples = exposition.lines().filter(|line| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])) && line.contains(label)
+    });
+    samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }

@@ -63,11 +63,7 @@ impl Ground {
             Moto::start(&python, folder.path(), partition),
         )?;
         let access = kubernetes.access().clone();
-        let deploy = repository().join("deploy");
-        access.kubectl(&["apply", "-k", &deploy.display().to_string()]).await?;
-        access
-            .kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/s3accessusers.s3access.dev"])
-            .await?;
+        access.install().await?;
         let aws = moto.account().clone();
         let policy = for_any_resource(&shipped_policy(partition)?)?;
         let operator_identity = aws.create_identity("s3-access-operator", &policy).await?;
@@ -171,7 +167,10 @@ impl Stand {
 }
 
 /// The operator's own IAM policy, as shipped.
-fn shipped_policy(partition: Partition) -> Result<String> {
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn shipped_policy(partition: Partition) -> Result<String> {
     shipped(partition.name())
 }
 

@@ -195,12 +195,7 @@ async fn invariant_9_a_cr_that_does_not_fit_the_schema_is_reported_and_harms_no_
     let folder = Folder::create("unfit").unwrap();
     let kubernetes = Kubernetes::start(&cache::kubernetes().await.unwrap(), folder.path()).await.unwrap();
     let access = kubernetes.access().clone();
-    let deploy = ground::repository().join("deploy").display().to_string();
-    access.kubectl(&["apply", "-k", &deploy]).await.unwrap();
-    access
-        .kubectl(&["wait", "--for=condition=Established", "crd/s3accessusers.s3access.dev", "--timeout=60s"])
-        .await
-        .unwrap();
+    access.install().await.unwrap();
     let anything = json!([{ "op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema",
         "value": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } }]);
     access

@@ -1,10 +1,11 @@
 //! The commands for people, against the same cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::ensure;
 use ground::stand::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
+use serde_json::json;
 
 use crate::scene::{Scene, spec, user_name};
 
@@ -69,7 +70,7 @@ async fn people_see_their_users_and_rotate_them() {
         })
         .await;
     let error = command(&scene, &["rotate", "-n", &namespace, "absent"]).await.unwrap_err();
-    assert!(error.contains("absent") && error.contains("not found"), "{error}");
+    assert!(error.contains("absent") && error.contains("not found") && error.contains("`status -A`"), "{error}");
 }
 
 #[tokio::test]
@@ -90,4 +91,90 @@ async fn the_doctor_finds_the_shipped_installation_well_and_names_what_is_missin
     }
     assert!(ill.contains("ok    s3accessusers.s3access.dev: served"), "{ill}");
     assert!(!ill.contains("not-the-secret") && errors.contains("checks failed"), "{ill}{errors}");
+}
+
+/// The actions that `plan` names, and how it ends.
+async fn planned(scene: &Scene, file: &Path, more: &[&str]) -> (Vec<String>, String) {
+    let args = [["plan", "-f", file.to_str().unwrap()].as_slice(), more].concat();
+    let mut env = scene.stand.operator_identity.env();
+    let classes = format!("scene={}", scene.namespace);
+    env.extend([
+        ("AWS_ENDPOINT_URL".to_owned(), scene.proxy.endpoint().to_owned()),
+        ("S3ACCESS_CLASS_SELECTOR".to_owned(), classes),
+        ("S3ACCESS_CLASSES".to_owned(), "false".to_owned()),
+        ("S3ACCESS_CONSISTENCY_WINDOW".to_owned(), "2s".to_owned()),
+    ]);
+    let told = run(scene, &args, &scene.stand.kubernetes.kubeconfig, env).await;
+    let told = told.unwrap_or_else(|(out, errors)| format!("{out}{errors}"));
+    let is_name = |word: &&str| {
+        word.len() > 6
+            && word.chars().all(|c| c.is_ascii_alphabetic())
+            && word.starts_with(|c: char| c.is_ascii_uppercase())
+    };
+    let names = told.lines().filter_map(|line| line.split_whitespace().next()).filter(is_name).map(ToOwned::to_owned);
+    (names.collect(), told)
+}
+
+#[tokio::test]
+async fn plan_says_what_would_be_done_and_does_nothing() {
+    let mut scene = Scene::without_operator("plan").await;
+    let folder = ground::folders::Folder::create("plan").unwrap();
+    let file = folder.path().join("cr.yaml");
+    let namespace = scene.namespace.clone();
+    let write = |spec: &serde_json::Value| {
+        let user = json!({
+            "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessUser",
+            "metadata": { "name": "reports", "namespace": namespace }, "spec": spec,
+        });
+        std::fs::write(&file, user.to_string()).unwrap();
+    };
+    write(&spec());
+    let (steps, told) = planned(&scene, &file, &[]).await;
+    let wanted =
+        ["AddFinalizer", "CreateUser", "CreatePolicy", "TagUser", "AttachPolicy", "CreateAccessKey", "WriteSecret"];
+    let (steps, wanted) = (steps.into_iter().collect::<BTreeSet<_>>(), wanted.map(ToOwned::to_owned).into());
+    assert!(steps.is_subset(&wanted) && steps.len() >= 6, "{told}");
+    assert!(told.contains("not in the cluster yet") && told.contains("s3:GetObject"), "{told}");
+    assert_eq!(scene.named(&scene.namespace).await, Vec::<String>::new(), "nothing was made in IAM");
+    assert!(scene.users().get_opt("reports").await.unwrap().is_none());
+    assert!(scene.secrets().get_opt("reports-s3").await.unwrap().is_none());
+    let detailed = planned(&scene, &file, &["--detailed-exitcode"]).await.1;
+    assert!(detailed.contains("there is something to do"), "{detailed}");
+
+    scene.create("reports", spec()).await;
+    scene.start(&[]).await;
+    let user = user_name(&scene.ready("reports").await);
+    scene.kill9().await;
+    let key = scene.only_key(&user, "reports-s3").await;
+    let secret = scene.secret("reports-s3").await;
+    let version = async || scene.users().get("reports").await.unwrap().metadata.resource_version;
+    let before = version().await;
+    scene.proxy.forget();
+    let (steps, told) = planned(&scene, &file, &["--detailed-exitcode"]).await;
+    assert!(steps.is_empty() && told.contains("nothing to do"), "{told}");
+
+    let mut edited = spec();
+    edited["access"][0]["level"] = "ReadWrite".into();
+    write(&edited);
+    let (steps, told) = planned(&scene, &file, &[]).await;
+    assert_eq!(steps, ["CreatePolicyVersion"], "{told}");
+    assert!(told.contains("s3:PutObject"), "{told}");
+    let (steps, told) = {
+        let mut user: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        user["spec"] = spec();
+        user["metadata"]["annotations"] = json!({ "s3access.dev/rotate": "1" });
+        std::fs::write(&file, user.to_string()).unwrap();
+        planned(&scene, &file, &[]).await
+    };
+    assert_eq!(steps, ["CreateAccessKey", "WriteSecret"], "{told}");
+    assert!(told.contains("after ") && told.contains(&format!("access key {key} is retired at")), "{told}");
+    let calls = scene.proxy.calls();
+    assert!(calls.iter().all(|call| ["Get", "List"].iter().any(|verb| call.action.starts_with(verb))), "{calls:?}");
+    assert_eq!(version().await, before, "the S3AccessUser was not written");
+    assert!(!told.contains(&secret["AWS_SECRET_ACCESS_KEY"]), "the secret key is shown");
+    assert_eq!(scene.only_key(&user, "reports-s3").await, key);
+
+    write(&json!({ "userName": "other", "access": [{ "bucket": "team-a-reports", "level": "ReadOnly" }] }));
+    let (steps, told) = planned(&scene, &file, &[]).await;
+    assert!(steps.is_empty() && told.contains("spec.userName is immutable"), "{told}");
 }

@@ -1,10 +1,12 @@
 //! Installing and upgrading, as the README says it is done.
 
+use std::collections::BTreeSet;
+
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
-use kube::api::PostParams;
-use serde_json::json;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
 
 use crate::scene::{Scene, spec, user_name};
 
@@ -36,17 +38,22 @@ async fn rival_18_applying_the_base_again_upgrades_the_crd_and_harms_no_user() {
         .await;
 }
 
+impl Scene {
+    /// A namespace that several tests need, and none removes.
+    async fn namespace_is_there(&self, name: &str) {
+        let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        let params = PatchParams::apply("test").force();
+        Api::<Namespace>::all(self.client.clone()).patch(name, &params, &Patch::Apply(&object)).await.unwrap();
+    }
+}
+
 /// What the documentation has people apply, the API server takes.
 #[tokio::test]
 async fn every_sample_can_be_applied() {
     let scene = Scene::without_operator("samples").await;
     let kubernetes = &scene.stand.kubernetes;
     for name in ["team-a", "team-b"] {
-        let object = json!({ "metadata": { "name": name } });
-        let created = Api::<Namespace>::all(scene.client.clone())
-            .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
-            .await;
-        created.unwrap();
+        scene.namespace_is_there(name).await;
     }
     let mut applied = 0;
     for entry in std::fs::read_dir(ground::repository().join("deploy/samples")).unwrap() {
@@ -56,4 +63,39 @@ async fn every_sample_can_be_applied() {
         applied += answer.lines().filter(|line| line.contains("(server dry run)")).count();
     }
     assert!(applied >= 14, "{applied} objects");
+}
+
+/// Every format has a sample to copy, and the API server takes it, and what of the consumer's part is Kubernetes' own.
+#[tokio::test]
+async fn every_format_has_a_sample_that_can_be_applied() {
+    let scene = Scene::without_operator("formats").await;
+    let kubernetes = &scene.stand.kubernetes;
+    let text = std::fs::read_to_string(ground::repository().join("deploy/docs/secret-formats.md")).unwrap();
+    let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let known = ["s3access.dev/v1alpha1", "v1", "storage.k8s.io/v1"];
+    let (mut formats, mut others) = (BTreeSet::new(), 0);
+    for block in blocks {
+        let object: Value = serde_saphyr::from_str(block).unwrap_or_else(|error| panic!("{error}: {block}"));
+        if !object["apiVersion"].as_str().is_some_and(|version| known.contains(&version)) {
+            continue;
+        }
+        if let Some(namespace) = object["metadata"]["namespace"].as_str() {
+            scene.namespace_is_there(namespace).await;
+        }
+        let path = scene.stand.folder.join("format.yaml").display().to_string();
+        std::fs::write(&path, block).unwrap();
+        let answer = kubernetes.kubectl(&["apply", "--dry-run=server", "--validate=strict", "-f", &path]).await;
+        answer.unwrap_or_else(|error| panic!("{block}: {error:#}"));
+        match object["spec"]["secret"]["format"].as_str() {
+            Some(format) => drop(formats.insert(format.to_owned())),
+            None => others += 1,
+        }
+    }
+    let schema = kubernetes.kubectl(&["get", "crd", CRD, "-o", "json"]).await.unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let spec = &schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    let all = spec["secret"]["properties"]["format"]["enum"].as_array().unwrap();
+    let all: BTreeSet<String> = all.iter().map(|format| format.as_str().unwrap().to_owned()).collect();
+    assert_eq!(formats, all);
+    assert!(others >= 3, "{others}");
 }

@@ -1,95 +1,18 @@
-//! Two operators at once, one that is frozen, one that was not there: the end is as with one that was always there.
-
-use std::time::{Duration, Instant};
+//! Two operators at once, and one that was not there: the end is as with one that was always there.
 
 use anyhow::{Result, ensure};
 use ground::cache;
 use ground::double::Settings;
 use ground::folders::Folder;
 use ground::kubernetes::Kubernetes;
-use ground::proxy::{Fault, Proxy};
+use ground::proxy::Fault;
 use ground::stand::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
-use ground::wait::eventually;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::scene::{SOON, Scene, spec, user_name, with};
-
-/// A Lease is good for 15 s.
-const TAKEOVER: Duration = Duration::from_secs(60);
-
-impl Scene {
-    /// Freezes the leader in the middle of a CreateAccessKey, and lets a standby finish what it began.
-    async fn frozen_in_a_mint(name: &str, rotation: bool) {
-        let mut scene = Self::on_double_without_operator(name, Settings::default()).await;
-        let election = ("S3ACCESS_LEADER_ELECTION", "true");
-        scene.start(&[election]).await;
-        let spec = with(json!({ "accessKey": { "rotation": { "interval": "2160h", "overlap": "4s" } } }));
-        let first = if rotation {
-            scene.create("reports", spec.clone()).await;
-            let user = user_name(&scene.ready("reports").await);
-            Some(scene.only_key(&user, "reports-s3").await)
-        } else {
-            None
-        };
-        // Each has a way to AWS of its own, so that it is known who called.
-        let beside = Proxy::start(&scene.stand.aws.endpoint).await.unwrap();
-        let standby = scene.launch("standby", &[election, ("AWS_ENDPOINT_URL", beside.endpoint())]).await;
-        scene.proxy.forget();
-        scene.proxy.inject("CreateAccessKey", Fault::HeldAnswer);
-        if rotation {
-            scene.patch("reports", json!({ "metadata": { "annotations": { "s3access.dev/rotate": "now" } } })).await;
-        } else {
-            scene.create("reports", spec).await;
-        }
-        scene.proxy.called("CreateAccessKey", SOON).await.unwrap();
-        scene.operator().freeze().unwrap();
-        let frozen = Instant::now();
-        eventually("the standby to lead", TAKEOVER, async || {
-            ensure!(standby.metric("s3access_leader", "").await? >= 1.0, "not yet");
-            Ok(())
-        })
-        .await
-        .unwrap();
-        println!("{name}: the standby led {:.1} s after the leader was frozen", frozen.elapsed().as_secs_f64());
-        let user = user_name(&scene.ready("reports").await);
-        eventually("a key that the standby made", TAKEOVER, async || {
-            let held = scene.secrets().get("reports-s3").await?;
-            let id = crate::scene::data(&held)["AWS_ACCESS_KEY_ID"].clone();
-            ensure!(first.as_ref() != Some(&id), "still the first key");
-            Ok(())
-        })
-        .await
-        .unwrap();
-        // The stranded key goes, and the first one after its overlap.
-        let key = scene.only_key(&user, "reports-s3").await;
-        let data = scene.secret("reports-s3").await;
-        scene.proxy.forget();
-        scene.operator().thaw().unwrap();
-        eventually("the old leader to end", TAKEOVER, async || {
-            ensure!(scene.operator().process().ensure_running().is_err(), "it runs");
-            Ok(())
-        })
-        .await
-        .unwrap();
-        let calls = scene.proxy.calls();
-        let reads = |action: &str| action.starts_with("Get") || action.starts_with("List");
-        assert!(calls.iter().all(|call| reads(&call.action)), "it wrote in its last moments: {calls:?}");
-        assert_eq!(scene.only_key(&user, "reports-s3").await, key);
-        assert_eq!(scene.secret("reports-s3").await, data);
-        scene.ready("reports").await;
-        drop(standby);
-    }
-}
-
-#[tokio::test]
-async fn invariant_5_a_frozen_leader_is_replaced_and_does_no_harm() {
-    // One after the other: by its RBAC, the operator has one Lease.
-    Scene::frozen_in_a_mint("frozen", false).await;
-    Scene::frozen_in_a_mint("frozenrot", true).await;
-}
 
 #[tokio::test]
 async fn invariant_5_two_operators_at_once_end_as_one_would() {
@@ -171,11 +94,8 @@ async fn a_watch_that_the_api_server_has_forgotten_is_begun_again() -> Result<()
     let folder = Folder::create("relist")?;
     let mut kubernetes = Kubernetes::start(&cache::kubernetes().await?, folder.path()).await?;
     let mut scene = Scene::on_double_without_operator("relist", Settings::default()).await;
-    let deploy = ground::repository().join("deploy").display().to_string();
     scene.stand.kubernetes = kubernetes.access().clone();
-    scene.stand.kubernetes.kubectl(&["apply", "-k", &deploy]).await?;
-    let crd = "crd/s3accessusers.s3access.dev";
-    scene.stand.kubernetes.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", crd]).await?;
+    scene.stand.kubernetes.install().await?;
     scene.stand.kubernetes.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT).await?;
     scene.client = scene.stand.kubernetes.client().await?;
     let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": scene.namespace } }))?;
@@ -185,6 +105,7 @@ async fn a_watch_that_the_api_server_has_forgotten_is_begun_again() -> Result<()
     let user = user_name(&scene.ready("reports").await);
     kubernetes.stop_apiserver().await?;
     kubernetes.start_apiserver().await?;
+    kubernetes.access().takes_users().await?;
     // The server's memory of changes begins anew: the resource versions that the operator knows are too old for it.
     scene.patch("reports", json!({ "metadata": { "annotations": { "s3access.dev/rotate": "now" } } })).await;
     scene.create("second", with(json!({ "userName": "second-of-relist" }))).await;

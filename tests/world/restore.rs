@@ -1,7 +1,8 @@
 //! Whose a user is: what an earlier cluster, an earlier object or somebody else has left behind.
 
 use anyhow::ensure;
-use ground::double::{Request, Settings, Tag};
+use aws_sdk_iam::types::StatusType;
+use ground::double::{Request, Response, Settings, Tag};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -94,6 +95,50 @@ async fn adoption_never_refuses_even_a_predecessor_and_if_owned_by_tag_takes_it_
     scene.patch("reports", json!({ "spec": { "adoption": "IfOwnedByTag" } })).await;
     scene.ready("reports").await;
     scene.only_key(&user, "reports-s3").await;
+}
+
+/// What a person has made in the console, a workload goes on using until it has moved to the Secret.
+#[tokio::test]
+async fn adoption_by_force_takes_a_hand_made_user_over_and_leaves_its_key_alone() {
+    let scene = Scene::on_double("force", Settings::default()).await;
+    let name = "hand-made".to_owned();
+    let tags = vec![Tag::new("team", "a")];
+    scene.by_hand(&Request::CreateUser { user_name: name.clone(), path: None, permissions_boundary: None, tags });
+    let Response::NewAccessKey(by_hand) = scene.by_hand(&Request::CreateAccessKey { user_name: name.clone() }) else {
+        panic!("no key was made")
+    };
+    let by_hand = by_hand.key.id;
+    let mut allowed = json!({ "allowedBuckets": ["*"], "allowedNames": ["*"] });
+    let class = scene.class("force", allowed.clone()).await;
+    scene.class_is(&class, "Synced").await;
+    let mut forced = with(json!({ "userName": name, "className": class, "adoption": "Force" }));
+    assert!(scene.try_create("reports", forced.clone()).await.is_err(), "the class does not allow it");
+    forced["adoption"] = json!("IfOwnedByTag");
+    scene.create("reports", forced).await;
+    scene.refused("reports", "ForeignUser").await;
+    allowed["allowForceAdoption"] = json!(true);
+    scene.patch_class(&class, json!({ "spec": allowed })).await;
+    scene
+        .see("the class to allow it", async || {
+            let adoption = Patch::Merge(json!({ "spec": { "adoption": "Force" } }));
+            Ok(scene.users().patch("reports", &PatchParams::default(), &adoption).await.map(drop)?)
+        })
+        .await;
+    scene.ready("reports").await;
+    let keys = scene.keys(&name).await;
+    let new = scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"].clone();
+    let mut ids: Vec<&str> = keys.iter().filter_map(|key| key.access_key_id()).collect();
+    ids.sort_by_key(|id| *id == new);
+    assert_eq!(ids, [by_hand.as_str(), new.as_str()]);
+    assert!(keys.iter().all(|key| key.status() == Some(&StatusType::Active)), "{keys:?}");
+    // IAM would let nobody delete the user, and the operator does not delete what it has not made.
+    scene.users().delete("reports", &DeleteParams::default()).await.unwrap();
+    let (_, message) = scene.refused("reports", "DeleteBlocked").await;
+    assert!(message.contains(&by_hand), "{message}");
+    scene.by_hand(&Request::DeleteAccessKey { user_name: name, access_key_id: by_hand });
+    scene.patch("reports", json!({ "metadata": { "annotations": { "look": "again" } } })).await;
+    scene.gone("reports").await;
+    assert_eq!(scene.left(), Vec::<String>::new());
 }
 
 #[tokio::test]

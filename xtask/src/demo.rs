@@ -92,10 +92,9 @@ impl Place {
             server: String::new(),
             kubectl: programs.command("kubectl"),
         };
-        let deploy = repository().join("deploy");
         let stand =
             Stand::given(kubernetes, moto.account().clone(), python, operator, folder.path().to_path_buf()).await?;
-        stand.kubernetes.kubectl(&["apply", "-k", &deploy.display().to_string()]).await?;
+        stand.kubernetes.install().await?;
         Ok(Self::Given { stand: Box::new(stand), _moto: Box::new(moto), _folder: folder })
     }
 

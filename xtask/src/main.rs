@@ -1,13 +1,18 @@
 //! Developers' commands: `cargo xtask <verb>`.
 #![allow(clippy::print_stdout, reason = "these commands speak to people")]
 
+mod bench;
 mod cluster;
 mod crds;
 mod demo;
 mod faults;
+mod image;
 mod mutants;
+mod node;
+mod reference;
 mod release;
 mod test;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,12 +44,28 @@ enum Verb {
     },
     /// Run every test; the last line counts them.
     Test {
+        /// Only those on a real node, and fail where this machine cannot run one; else they are skipped there.
+        #[arg(long)]
+        node: bool,
+        /// There, run the image that `cargo xtask image` builds, instead of the build that the other tests run.
+        #[arg(long, requires = "node")]
+        shipped: bool,
         /// For `cargo test`, such as the name of one test.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Run the fault suite at full length and print its table; or one run of it again.
     Faults(faults::Options),
+    /// Measure memory, calls and time at 100, 1,000 and 10,000 users, and write the documentation's table and charts.
+    Bench(bench::Options),
+    /// A strict double of AWS, for `bench`.
+    #[command(hide = true)]
+    Double {
+        /// Which account, from 1 to 9.
+        number: u8,
+        /// How many users there will be at most.
+        users: usize,
+    },
     /// Change the core in every small way, and see that the tests notice. Takes hours; a shard takes less.
     Mutants(mutants::Options),
     /// A Kubernetes and an AWS server to play with.
@@ -52,7 +73,11 @@ enum Verb {
     Cluster(cluster::Verb),
     /// Build the binary that is shipped, one static file, and print its path and size.
     Release,
-    /// Write the CustomResourceDefinitions to crds/.
+    /// Let an earlier version make users, this one take over, and the earlier one come back: no key may change.
+    Upgrade(upgrade::Options),
+    /// Build the container image that is shipped, without a container engine, and print its digest and size.
+    Image(image::Options),
+    /// Write the CustomResourceDefinitions to crds/, what the chart and the OLM bundle have copies of, and the reference.
     Crds {
         /// Write nothing; fail where they differ.
         #[arg(long)]
@@ -65,11 +90,15 @@ async fn main() -> ExitCode {
     let work = async {
         match Cli::parse().verb {
             Verb::Demo { partition, kubeconfig } => demo::run(partition, kubeconfig).await,
-            Verb::Test { args } => test::run(&args).await,
+            Verb::Test { node, shipped, args } => test::run(node, shipped, &args).await,
             Verb::Faults(options) => faults::run(&options).await,
+            Verb::Bench(options) => bench::run(options).await,
+            Verb::Double { number, users } => ground::bench::account::serve(number, users).await,
             Verb::Mutants(options) => mutants::run(&options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
+            Verb::Upgrade(options) => upgrade::run(&options).await,
             Verb::Release => release::run().await,
+            Verb::Image(options) => image::run(&options).await.map(drop),
             Verb::Crds { check } => crds::run(check).await,
         }
     };
@@ -106,12 +135,30 @@ async fn build_operator() -> Result<PathBuf> {
 
 /// Builds the operator with these arguments; the path of its binary.
 async fn build_binary(cargo: &mut Command, args: &[&str]) -> Result<PathBuf> {
-    let output = cargo
-        .args(["build", "--locked", "--package", "s3-access-operator", "--message-format=json-render-diagnostics"])
-        .args(args)
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .await?;
+    build_target(cargo, "s3-access-operator", "s3-access-operator", args).await
+}
+
+/// Builds a binary of a package with these arguments; its path.
+async fn build_target(cargo: &mut Command, package: &str, binary: &str, args: &[&str]) -> Result<PathBuf> {
+    executable(
+        cargo
+            .args([
+                "build",
+                "--locked",
+                "--message-format=json-render-diagnostics",
+                "--package",
+                package,
+                "--bin",
+                binary,
+            ])
+            .args(args),
+    )
+    .await
+}
+
+/// Runs a build that tells in JSON what it makes; the path of its binary.
+async fn executable(cargo: &mut Command) -> Result<PathBuf> {
+    let output = cargo.stderr(std::process::Stdio::inherit()).output().await?;
     ensure!(output.status.success(), "cargo build ended with {}", output.status);
     let messages = String::from_utf8(output.stdout)?;
     let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -122,6 +169,13 @@ async fn build_binary(cargo: &mut Command, args: &[&str]) -> Result<PathBuf> {
 /// The cargo that runs this, in the repository's root.
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(ground::repository()).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// The compiler that cargo uses, in the repository's root.
+fn rustc() -> Command {
+    let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     command.current_dir(ground::repository()).stdin(std::process::Stdio::null()).kill_on_drop(true);
     command
 }

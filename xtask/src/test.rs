@@ -7,8 +7,9 @@ use ground::cache;
 use ground::moto::Partition;
 use ground::stand::{Ground, STATE};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
-use crate::{build_operator, cargo};
+use crate::{build_operator, cargo, node};
 
 #[derive(Default)]
 struct Count {
@@ -17,21 +18,36 @@ struct Count {
     skipped: usize,
 }
 
-pub(crate) async fn run(args: &[String]) -> Result<()> {
+pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Result<()> {
+    let image = node::prepare(only_node, shipped).await?;
+    if only_node {
+        let mut command = cargo();
+        command.args(["test", "--locked", "--test", "node"]).args(args).env("NODE_REQUIRED", "true");
+        return count(command.envs(image.map(|image| ("NODE_OPERATOR", image)))).await;
+    }
     let operator = build_operator().await?;
     let built = cargo().args(["test", "--locked", "--workspace", "--no-run"]).status().await?;
     ensure!(built.success(), "the tests do not build");
     let versitygw = cache::versitygw().await?;
+    let (consumers, consumers_python) = (cache::consumers().await?, cache::consumers_python().await?);
     let ground = Ground::start(Partition::Aws, &operator).await?;
-    let mut child = cargo()
+    let mut command = cargo();
+    command
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
         .args(args)
         .env(STATE, ground.state())
         // The conformance suite starts servers of its own.
         .env("MOTO_SERVER", ground.stand().python.join("moto_server"))
         .env("VERSITYGW", &versitygw)
-        .stdout(Stdio::piped())
-        .spawn()?;
+        .env("CONSUMERS", &consumers)
+        .env("CONSUMERS_PYTHON", &consumers_python)
+        .envs(image.map(|image| ("NODE_OPERATOR", image)));
+    count(&mut command).await
+}
+
+/// Runs tests, shows what they say, and counts them.
+async fn count(command: &mut Command) -> Result<()> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut count = Count::default();
     if let Some(stdout) = child.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
@@ -41,7 +57,6 @@ pub(crate) async fn run(args: &[String]) -> Result<()> {
         }
     }
     let status = child.wait().await?;
-    drop(ground);
     println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
     ensure!(status.success() && count.failed == 0, "cargo test ended with {status}");
     ensure!(count.passed > 0, "no test ran");

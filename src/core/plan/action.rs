@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::api::{ConditionType, Reason};
+use crate::api::{ConditionType, Reason, Workload};
 use crate::core::policy::Document;
 
 /// The part of the spec that an action is about.
@@ -176,6 +176,15 @@ pub enum Action {
         /// What to record beside it.
         record: SecretRecord,
     },
+    /// Notes on a workload which key its pods were started with.
+    MarkWorkload {
+        /// The workload.
+        workload: Workload,
+        /// The Secret's key.
+        key_id: String,
+        /// Notes it on the pod template, too, which replaces the pods.
+        restart: bool,
+    },
     /// Deletes a Secret of ours under an earlier name.
     DeleteSecret {
         /// Its name.
@@ -219,7 +228,42 @@ impl Action {
             | Self::DeleteKey { .. }
             | Self::ProbeKey { .. }
             | Self::ReadLastUsed { .. } => Part::AccessKey,
-            Self::WriteSecret { .. } | Self::DeleteSecret { .. } => Part::Secret,
+            Self::WriteSecret { .. } | Self::MarkWorkload { .. } | Self::DeleteSecret { .. } => Part::Secret,
+        }
+    }
+
+    /// One word: IAM's own, where it is a call to IAM.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AddFinalizer => "AddFinalizer",
+            Self::RemoveFinalizer => "RemoveFinalizer",
+            Self::Announce(_) => "WriteStatus",
+            Self::CreateUser { .. } => "CreateUser",
+            Self::MoveUser { .. } => "UpdateUser",
+            Self::TagUser(_) => "TagUser",
+            Self::UntagUser(_) => "UntagUser",
+            Self::PutBoundary(_) => "PutUserPermissionsBoundary",
+            Self::DeleteBoundary => "DeleteUserPermissionsBoundary",
+            Self::CreatePolicy { .. } => "CreatePolicy",
+            Self::TagPolicy { .. } => "TagPolicy",
+            Self::DeletePolicyVersion { .. } => "DeletePolicyVersion",
+            Self::CreatePolicyVersion { .. } => "CreatePolicyVersion",
+            Self::DeletePolicy { .. } => "DeletePolicy",
+            Self::AttachPolicy(_) => "AttachPolicy",
+            Self::DetachPolicy(_) => "DetachPolicy",
+            Self::PutInlinePolicy { .. } => "PutUserPolicy",
+            Self::DeleteInlinePolicy { .. } => "DeleteUserPolicy",
+            Self::CreateAccessKey => "CreateAccessKey",
+            Self::SetKeyStatus { .. } => "UpdateAccessKey",
+            Self::DeleteKey { .. } => "DeleteAccessKey",
+            Self::ProbeKey { .. } => "ProbeKey",
+            Self::ReadLastUsed { .. } => "GetAccessKeyLastUsed",
+            Self::WriteSecret { .. } => "WriteSecret",
+            Self::MarkWorkload { restart: true, .. } => "RestartWorkload",
+            Self::MarkWorkload { restart: false, .. } => "MarkWorkload",
+            Self::DeleteSecret { .. } => "DeleteSecret",
+            Self::DeleteUser => "DeleteUser",
+            Self::ClearLeftovers => "ClearLeftovers",
         }
     }
 
@@ -259,6 +303,12 @@ impl fmt::Display for Action {
             Self::ProbeKey { id } => write!(f, "try access key {id}"),
             Self::ReadLastUsed { id } => write!(f, "ask when access key {id} was last used"),
             Self::WriteSecret { key_id, .. } => write!(f, "write the Secret with access key {key_id}"),
+            Self::MarkWorkload { workload, key_id, restart: true } => {
+                write!(f, "restart {workload} for access key {key_id}")
+            }
+            Self::MarkWorkload { workload, key_id, restart: false } => {
+                write!(f, "note on {workload} that it has access key {key_id}, without a restart")
+            }
             Self::DeleteSecret { name, .. } => write!(f, "delete the Secret's earlier name {name}"),
             Self::DeleteUser => write!(f, "delete the IAM user"),
             Self::ClearLeftovers => write!(f, "remove what keeps the IAM user from being deleted"),

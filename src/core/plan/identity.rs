@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::{Action, Part, Plan};
 use crate::api::{Adoption, Reason, tags};
+use crate::core::adoption;
 use crate::core::desired::Desired;
 use crate::core::names::{self, Ownership};
 use crate::core::observed::{Observed, User, UserState};
 
 /// Plans the user; `None` where nothing else can be planned before it is there and ours.
-pub(super) fn plan_user<'a>(desired: &Desired, observed: &'a Observed, plan: &mut Plan) -> Option<&'a User> {
+pub(super) fn plan_user<'a>(
+    desired: &Desired,
+    observed: &'a Observed,
+    now: Timestamp,
+    plan: &mut Plan,
+) -> Option<&'a User> {
     let user = match &observed.user {
         UserState::Unread | UserState::Missing | UserState::Deleted => {
             add_finalizer(observed, plan);
@@ -26,6 +34,14 @@ pub(super) fn plan_user<'a>(desired: &Desired, observed: &'a Observed, plan: &mu
             plan.actions.push(Action::TagUser(owner.identity.tags()));
             return None;
         }
+        // Tags of another S3AccessUser are a claim: two that both took a user for theirs would fight over its keys.
+        (Ownership::Foreign, Adoption::Force) if !is_claimed(user) => {
+            add_finalizer(observed, plan);
+            let settling = adoption::Adoption::Settling(now).value();
+            let settling = settling.map(|value| (tags::ADOPTED_AT.to_owned(), value));
+            plan.actions.push(Action::TagUser(owner.identity.tags().into_iter().chain(settling).collect()));
+            return None;
+        }
         (ownership, adoption) => {
             plan.block(Part::User, Reason::ForeignUser, foreign_user(&owner.user_name, user, ownership, adoption));
             return None;
@@ -38,6 +54,11 @@ pub(super) fn plan_user<'a>(desired: &Desired, observed: &'a Observed, plan: &mu
     plan_tags(desired, user, plan);
     plan_boundary(desired, user, plan);
     Some(user)
+}
+
+/// Some S3AccessUser's tags are on the user.
+fn is_claimed(user: &User) -> bool {
+    [tags::CLUSTER, tags::UID, tags::OWNER].iter().any(|tag| user.tags.contains_key(*tag))
 }
 
 /// Before the first write to IAM, so that nothing is made that no finalizer removes.
@@ -107,6 +128,9 @@ fn foreign_user(name: &str, user: &User, ownership: Ownership, adoption: Adoptio
     };
     let help = match (ownership, adoption) {
         (Ownership::Predecessor, Adoption::Never) => "set spec.adoption to IfOwnedByTag to take it over",
+        (Ownership::Foreign, Adoption::Force) => {
+            "if that S3AccessUser is no more, remove the user's tags s3access.dev/cluster, /uid and /owner; else choose another spec.userName"
+        }
         _ => "choose another spec.userName, or delete that user if nobody needs it",
     };
     format!("IAM user {name} {whose}: {help}")

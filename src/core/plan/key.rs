@@ -1,9 +1,12 @@
 //! The access key: made once, seen to work, replaced without a gap, and never left behind.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
-use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDelete, secret, soon};
-use crate::api::Reason;
+use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDelete, secret, soon, workloads};
+use crate::api::{Reason, tags};
+use crate::core::adoption::Adoption;
 use crate::core::desired::Desired;
 use crate::core::observed::{AccessKey, HeldKey, Observed, OurSecret, User};
 use crate::core::rotation::{PROBES, Retirement, later};
@@ -32,6 +35,9 @@ pub(super) fn plan_key(
     plan: &mut Plan,
 ) {
     let view = View { desired, observed, user, now, waits };
+    if view.plan_adoption(plan) {
+        return;
+    }
     // No key is made or touched while its Secret could not be written.
     if !secret::may_write(desired, observed, now, waits, plan) {
         return;
@@ -50,6 +56,19 @@ pub(super) fn plan_key(
 }
 
 impl View<'_> {
+    /// Whether it is not known yet which keys were there before the user was adopted.
+    fn plan_adoption(&self, plan: &mut Plan) -> bool {
+        let Adoption::Settling(since) = Adoption::of(&self.user.tags) else { return false };
+        let settled_at = later(since, self.waits.consistency_window);
+        if settled_at > self.now {
+            let message = "the IAM user was adopted a moment ago; an access key is made once IAM shows all that it has";
+            plan.wait(Part::AccessKey, Reason::Creating, message, settled_at);
+        } else if let Some(value) = Adoption::after(&self.user.keys).value() {
+            plan.actions.push(Action::TagUser(BTreeMap::from([(tags::ADOPTED_AT.to_owned(), value)])));
+        }
+        true
+    }
+
     fn listed(&self, id: &str) -> Option<&AccessKey> {
         self.user.keys.iter().find(|key| key.id == id)
     }
@@ -124,7 +143,13 @@ impl View<'_> {
         if current.active != self.desired.active {
             plan.actions.push(Action::SetKeyStatus { id: current.id.clone(), active: self.desired.active });
         }
-        self.plan_retiring(secret, current, plan);
+        if self.desired.active {
+            let retiring = self.retiring(secret, current);
+            let may_retire = workloads::restart(self.desired, self.observed, secret, current, retiring, self.now, plan);
+            self.plan_retiring(secret, current, may_retire, plan);
+        } else {
+            self.plan_retiring(secret, current, true, plan);
+        }
         self.delete_orphans(secret, current, plan);
         if !plan.actions.is_empty() {
             return;
@@ -243,7 +268,9 @@ impl View<'_> {
     }
 
     /// The key that the Secret held before: works through the overlap, then inactive, then deleted.
-    fn plan_retiring(&self, secret: &OurSecret, current: &AccessKey, plan: &mut Plan) {
+    ///
+    /// It outlives its overlap where it may not go yet, because a workload that it may be in is still to be restarted.
+    fn plan_retiring(&self, secret: &OurSecret, current: &AccessKey, may_go: bool, plan: &mut Plan) {
         let Some(key) = self.retiring(secret, current) else {
             return;
         };
@@ -252,6 +279,11 @@ impl View<'_> {
         let regular = Retirement::of(rotated_at, overlap, None);
         if regular.deactivate_at > self.now {
             self.keep_retiring(key, regular, None, plan);
+            return;
+        }
+        if !may_go {
+            let retire_at = regular.deactivate_at;
+            plan.retiring = Some(Retiring { id: key.id.clone(), retire_at, last_used: None, extended: false });
             return;
         }
         let Some((_, last_used)) = self.observed.last_used.as_ref().filter(|(id, _)| *id == key.id) else {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroize;
 
 use super::{Credentials, SecretData};
 use crate::api::{SecretFormat, SecretSpec};
@@ -17,11 +19,14 @@ pub struct Location {
     pub offset: usize,
     /// Bytes.
     pub length: usize,
+    /// It stands there percent-encoded, as in a URL.
+    pub encoded: bool,
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}+{}", self.key, self.offset, self.length)
+        let Self { key, offset, length, encoded } = self;
+        write!(f, "{key}@{offset}+{length}{}", if *encoded { "%" } else { "" })
     }
 }
 
@@ -31,23 +36,34 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (key, stretch) = text.rsplit_once('@').ok_or(())?;
         let (offset, length) = stretch.split_once('+').ok_or(())?;
+        let encoded = length.ends_with('%');
+        let length = length.trim_end_matches('%');
         Ok(Self {
             key: key.to_owned(),
             offset: offset.parse().map_err(|_| ())?,
             length: length.parse().map_err(|_| ())?,
+            encoded,
         })
     }
 }
 
-/// The first place where the secret half stands to the letter; none where the format encodes it.
+/// The first place where the secret half stands to the letter, else where it stands percent-encoded.
 pub fn locate(data: &SecretData, secret: &SecretString) -> Option<Location> {
-    let wanted = secret.expose_secret().as_bytes();
-    if wanted.is_empty() {
+    let plain = secret.expose_secret();
+    let find = |wanted: &str, encoded: bool| {
+        data.iter().find_map(|(key, value)| {
+            let offset = value.windows(wanted.len()).position(|window| window == wanted.as_bytes())?;
+            Some(Location { key: key.to_owned(), offset, length: wanted.len(), encoded })
+        })
+    };
+    if plain.is_empty() {
         return None;
     }
-    data.iter().find_map(|(key, value)| {
-        let offset = value.windows(wanted.len()).position(|window| window == wanted)?;
-        Some(Location { key: key.to_owned(), offset, length: wanted.len() })
+    find(plain, false).or_else(|| {
+        let mut encoded = utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string();
+        let found = find(&encoded, true);
+        encoded.zeroize();
+        found
     })
 }
 
@@ -55,7 +71,11 @@ pub fn locate(data: &SecretData, secret: &SecretString) -> Option<Location> {
 pub fn extract(data: &SecretData, location: &Location) -> Option<SecretString> {
     let end = location.offset.checked_add(location.length)?;
     let stretch = data.get(&location.key)?.get(location.offset..end)?;
-    std::str::from_utf8(stretch).ok().map(SecretString::from)
+    let text = std::str::from_utf8(stretch).ok()?;
+    if location.encoded {
+        return percent_decode_str(text).decode_utf8().ok().map(|plain| SecretString::from(plain.into_owned()));
+    }
+    Some(SecretString::from(text))
 }
 
 /// The key of a Secret whose annotations were stripped, for the formats that hold both halves in entries of their own.

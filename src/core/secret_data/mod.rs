@@ -108,6 +108,11 @@ pub enum RenderError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The operator would not find the key again, and take it for lost.
+    #[error(
+        "no entry of the Secret has the secret key as it is: use {{{{ secret_access_key }}}} without a filter in secret.template"
+    )]
+    KeyMissing,
     /// Kubernetes takes at most a mebibyte.
     #[error("the Secret would have {0} bytes, and Kubernetes takes {SIZE_LIMIT}: shorten the templates")]
     TooLarge(usize),
@@ -126,7 +131,10 @@ pub fn render(spec: &SecretSpec, credentials: &Credentials, target: &Target) -> 
     let entries = rename(entries, &spec.keys)?;
     let data: SecretData = entries.into_iter().map(|(key, value)| (key, value.into_bytes())).collect();
     let size: usize = data.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if size > SIZE_LIMIT { Err(RenderError::TooLarge(size)) } else { Ok(data) }
+    if size > SIZE_LIMIT {
+        return Err(RenderError::TooLarge(size));
+    }
+    if locate(&data, &credentials.secret_access_key).is_none() { Err(RenderError::KeyMissing) } else { Ok(data) }
 }
 
 /// Tells an edited Secret from an intact one. The secret half has 240 random bits, so nobody finds it from its digest.

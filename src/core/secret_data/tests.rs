@@ -105,12 +105,13 @@ fn formats_that_name_a_bucket_say_so_where_there_is_none() {
     }
 }
 
+fn templated(template: &str) -> Result<SecretData, RenderError> {
+    let template = BTreeMap::from([("file".to_owned(), template.to_owned())]);
+    render(&SecretSpec { template, ..spec(SecretFormat::Template) }, &credentials("SENTINEL"), &target())
+}
+
 #[test]
 fn templates_render_in_a_sandbox() {
-    let templated = |template: &str| {
-        let template = BTreeMap::from([("file".to_owned(), template.to_owned())]);
-        render(&SecretSpec { template, ..spec(SecretFormat::Template) }, &credentials("SENTINEL"), &target())
-    };
     let data = templated("{{ access_key_id }}:{{ secret_access_key }}@{{ region }} {{ buckets | join(' ') }}").unwrap();
     assert_eq!(data.text("file"), Some("AKIAEXAMPLE:SENTINEL@cn-north-1 team-a logs"));
     for attack in [
@@ -131,11 +132,29 @@ fn templates_render_in_a_sandbox() {
 #[test]
 fn a_secret_that_kubernetes_would_not_take_is_refused() {
     let sized = |size: usize| {
-        let template = [("key".to_owned(), "x".repeat(size - 3))].into();
+        let template = [("key".to_owned(), format!("{{{{ secret_access_key }}}}{}", "x".repeat(size - 4)))].into();
         render(&SecretSpec { template, ..spec(SecretFormat::Template) }, &credentials("s"), &target()).map(drop)
     };
     assert_eq!(sized(SIZE_LIMIT), Ok(()));
     assert_eq!(sized(SIZE_LIMIT + 1), Err(RenderError::TooLarge(SIZE_LIMIT + 1)));
+}
+
+/// A key that cannot be found again would be taken for lost, and replaced, at each look.
+#[test]
+fn invariant_2_a_template_without_the_secret_key_is_refused() {
+    assert!(templated("{{ secret_access_key }}").is_ok());
+    for lossy in ["{{ access_key_id }}", "{{ secret_access_key | reverse }}", "{{ secret_access_key | length }}"] {
+        assert_eq!(templated(lossy).unwrap_err(), RenderError::KeyMissing, "{lossy}");
+    }
+}
+
+#[test]
+fn a_secret_key_in_a_url_is_found_again() {
+    let secret = "ab/cd+ef";
+    let data = render(&spec(SecretFormat::Airflow), &credentials(secret), &target()).unwrap();
+    let location = locate(&data, &SecretString::from(secret)).unwrap();
+    assert!(location.encoded && location.to_string().ends_with("+12%"), "{location}");
+    assert_eq!(extract(&data, &location).unwrap().expose_secret(), secret);
 }
 
 #[test]
@@ -165,15 +184,10 @@ proptest! {
     #[test]
     fn the_secret_is_found_where_it_was_put(secret in "[A-Za-z0-9/+=%]{8,64}", index in 0..FORMATS.len()) {
         let data = render(&spec(FORMATS[index]), &credentials(&secret), &target()).unwrap();
-        match locate(&data, &SecretString::from(secret.clone())) {
-            Some(location) => {
-                prop_assert_eq!(location.to_string().parse::<Location>(), Ok(location.clone()));
-                let extracted = extract(&data, &location).unwrap();
-                prop_assert_eq!(extracted.expose_secret(), secret.as_str());
-            }
-            // Airflow's URL percent-encodes it.
-            None => prop_assert_eq!(FORMATS[index], SecretFormat::Airflow),
-        }
+        let location = locate(&data, &SecretString::from(secret.clone())).unwrap();
+        prop_assert_eq!(location.to_string().parse::<Location>(), Ok(location.clone()));
+        let extracted = extract(&data, &location).unwrap();
+        prop_assert_eq!(extracted.expose_secret(), secret.as_str());
     }
 
     #[test]

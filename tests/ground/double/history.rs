@@ -82,6 +82,11 @@ impl History {
         self.counts.clear();
     }
 
+    /// Forgets the calls and keeps their counts: for long runs, whose memory they would fill.
+    pub fn forget_calls(&mut self) {
+        self.calls = VectorSync::new_sync();
+    }
+
     pub(super) fn record(
         &mut self,
         time: Timestamp,

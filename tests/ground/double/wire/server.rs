@@ -1,7 +1,7 @@
-//! The server: it listens on the loopback address only, and ends with its handle.
+//! The server: it listens on the loopback address unless told otherwise, and ends with its handle.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,7 +41,9 @@ pub struct Config {
     pub settings: Settings,
     /// What time it is.
     pub clock: Clock,
-    /// The port of the loopback address; 0 for any that is free.
+    /// Where it listens: an address that pods reach too, in a network of their own.
+    pub address: IpAddr,
+    /// The port; 0 for any that is free.
     pub port: u16,
 }
 
@@ -51,6 +53,7 @@ impl Default for Config {
             account: Account { id: "123456789012".to_owned(), partition: "aws".to_owned() },
             settings: Settings::default(),
             clock: Clock::Real,
+            address: Ipv4Addr::LOCALHOST.into(),
             port: 0,
         }
     }
@@ -101,7 +104,7 @@ impl DoubleServer {
     /// # Errors
     /// When the port cannot be had.
     pub async fn start(config: Config) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
+        let listener = TcpListener::bind((config.address, config.port)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             world: Mutex::new(World::new(config.account.clone(), config.settings)),

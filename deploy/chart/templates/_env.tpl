@@ -1,0 +1,63 @@
+{{/* The operator's settings; only what is not its default, and what the chart itself depends on. */}}
+{{- define "s3access.env" -}}
+- name: AWS_REGION
+  value: {{ .Values.aws.region | quote }}
+{{- range $service, $variable := dict "all" "AWS_ENDPOINT_URL" "iam" "AWS_ENDPOINT_URL_IAM" "sts" "AWS_ENDPOINT_URL_STS" "s3" "AWS_ENDPOINT_URL_S3" }}
+{{- with index $.Values.aws.endpoints $service }}
+- name: {{ $variable }}
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+- name: S3ACCESS_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: S3ACCESS_LISTEN
+  value: {{ printf "0.0.0.0:%d" (int .Values.port) | quote }}
+- name: S3ACCESS_LOG_FORMAT
+  value: {{ .Values.operator.logFormat | quote }}
+- name: S3ACCESS_LOG_LEVEL
+  value: {{ .Values.operator.logLevel | quote }}
+- name: S3ACCESS_LEADER_ELECTION
+  value: {{ .Values.leaderElection.enabled | quote }}
+- name: S3ACCESS_LEASE_NAME
+  value: {{ include "s3access.fullname" . | quote }}
+- name: S3ACCESS_CLASSES
+  value: {{ .Values.classes.enabled | quote }}
+- name: S3ACCESS_REQUIRE_CLASS
+  value: {{ .Values.requireClass | quote }}
+{{- with .Values.classes.selector }}
+- name: S3ACCESS_CLASS_SELECTOR
+  value: {{ . | quote }}
+{{- end }}
+- name: S3ACCESS_PROVIDER
+  value: {{ .Values.aws.provider | quote }}
+{{- with .Values.aws.accountId }}
+- name: S3ACCESS_ACCOUNT_ID
+  value: {{ . | quote }}
+{{- end }}
+- name: S3ACCESS_REQUESTS_PER_SECOND
+  value: {{ .Values.aws.requestsPerSecond | quote }}
+- name: S3ACCESS_RESYNC_INTERVAL
+  value: {{ .Values.operator.resyncInterval | quote }}
+- name: S3ACCESS_CONSISTENCY_WINDOW
+  value: {{ .Values.operator.consistencyWindow | quote }}
+- name: S3ACCESS_PROBE_INTERVAL
+  value: {{ .Values.operator.probeInterval | quote }}
+- name: S3ACCESS_CONCURRENCY
+  value: {{ .Values.operator.concurrency | quote }}
+{{- with .Values.cluster.id }}
+- name: S3ACCESS_CLUSTER_ID
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.cluster.name }}
+- name: S3ACCESS_CLUSTER_NAME
+  value: {{ . | quote }}
+{{- end }}
+- name: S3ACCESS_USER_METRICS
+  value: {{ .Values.metrics.perUser | quote }}
+{{- with .Values.watchNamespaces }}
+- name: S3ACCESS_WATCH_NAMESPACES
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,155 @@
+//! Who may call next, and when: the more urgent first, none faster than AWS takes it.
+//!
+//! One pace is the account's, as configured. Each API has one more, since that is how IAM throttles: a ListAccessKeys
+//! that is throttled slows no CreateUser down.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::core::line::Line;
+use crate::core::pace::Pace;
+use crate::core::priority::Priority;
+
+/// A call that waits.
+pub(super) struct Ticket {
+    /// The operation, such as `CreateUser`.
+    pub(super) operation: &'static str,
+    /// How urgent it is.
+    pub(super) priority: Priority,
+    /// Lets it go.
+    pub(super) go: oneshot::Sender<()>,
+}
+
+/// What the lane is told.
+pub(super) enum Event {
+    /// A call waits.
+    Waits(Ticket),
+    /// A call of that operation, sent at that time, was throttled.
+    Throttled(&'static str, Duration),
+}
+
+/// The calls of an account that wait, and its paces. Times are those of any clock that does not go backwards.
+pub(super) struct Dispenser {
+    per_second: f64,
+    account: Pace,
+    operations: HashMap<&'static str, Pace>,
+    line: Line<Ticket>,
+}
+
+impl Dispenser {
+    /// At most so many calls a second.
+    pub(super) fn new(per_second: f64, now: Duration) -> Self {
+        Self { per_second, account: Pace::new(per_second, now), operations: HashMap::new(), line: Line::default() }
+    }
+
+    /// Takes note.
+    pub(super) fn note(&mut self, event: Event, now: Duration) {
+        match event {
+            Event::Waits(ticket) => {
+                self.operations.entry(ticket.operation).or_insert_with(|| Pace::new(self.per_second, now));
+                self.line.push(ticket.priority, ticket);
+            }
+            Event::Throttled(operation, sent_at) => {
+                let pace = self.operations.entry(operation).or_insert_with(|| Pace::new(self.per_second, now));
+                pace.throttled(sent_at, now);
+            }
+        }
+    }
+
+    /// Lets go whoever may; answers how long until the next one may, or `None` where nobody waits.
+    pub(super) fn dispense(&mut self, now: Duration) -> Option<Duration> {
+        loop {
+            let mut wait = self.account.wait(now, 0.0);
+            if wait.is_zero() {
+                let open = Priority::ALL.map(|priority| self.account.wait(now, priority.kept_for_others()).is_zero());
+                let operations = &mut self.operations;
+                let fits = |priority: Priority, ticket: &Ticket| {
+                    let pace = operations.get_mut(ticket.operation);
+                    // A call that nobody waits for any more is let in, to be out of the line.
+                    ticket.go.is_closed()
+                        || pace.is_none_or(|pace| pace.wait(now, priority.kept_for_others()).is_zero())
+                };
+                if let Some((_, ticket)) = self.line.next(|priority| open[priority as usize], fits) {
+                    if ticket.go.send(()).is_ok() {
+                        self.account.take(now);
+                        if let Some(pace) = self.operations.get_mut(ticket.operation) {
+                            pace.take(now);
+                        }
+                    }
+                    continue;
+                }
+                wait = Duration::MAX;
+                for (priority, ticket) in self.line.iter() {
+                    let kept = priority.kept_for_others();
+                    let own = self.operations.get_mut(ticket.operation).map(|pace| pace.wait(now, kept));
+                    wait = wait.min(self.account.wait(now, kept).max(own.unwrap_or_default()));
+                }
+            }
+            return (!self.line.is_empty()).then_some(wait);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Duration = Duration::from_secs(7);
+
+    fn wait(dispenser: &mut Dispenser, operation: &'static str, priority: Priority) -> oneshot::Receiver<()> {
+        let (go, gone) = oneshot::channel();
+        dispenser.note(Event::Waits(Ticket { operation, priority, go }), START);
+        gone
+    }
+
+    fn has_gone(receiver: &mut oneshot::Receiver<()>) -> bool {
+        receiver.try_recv().is_ok()
+    }
+
+    #[test]
+    fn a_new_user_goes_at_once_amid_a_long_line() {
+        let mut dispenser = Dispenser::new(10.0, START);
+        let mut sweep: Vec<_> =
+            (0..100).map(|_| wait(&mut dispenser, "ListAccessKeys", Priority::Background)).collect();
+        assert!(dispenser.dispense(START).is_some());
+        let early = sweep.iter_mut().filter_map(|call| has_gone(call).then_some(())).count();
+        assert!((1..=4).contains(&early), "a part of the bucket: {early}");
+        for operation in ["CreateUser", "CreatePolicy", "AttachUserPolicy", "CreateAccessKey", "GetCallerIdentity"] {
+            let mut call = wait(&mut dispenser, operation, Priority::New);
+            dispenser.dispense(START);
+            assert!(has_gone(&mut call), "{operation}");
+        }
+        assert!(
+            dispenser.dispense(START).is_some_and(|wait| wait > Duration::from_millis(90)),
+            "the bucket fills again"
+        );
+    }
+
+    #[test]
+    fn an_operation_that_is_throttled_slows_no_other_down() {
+        let mut dispenser = Dispenser::new(100.0, START);
+        let mut first = wait(&mut dispenser, "CreateUser", Priority::New);
+        dispenser.dispense(START);
+        assert!(has_gone(&mut first));
+        dispenser.note(Event::Throttled("CreateUser", START), START);
+        let mut again = wait(&mut dispenser, "CreateUser", Priority::New);
+        let mut other = wait(&mut dispenser, "GetUser", Priority::Background);
+        let wait = dispenser.dispense(START);
+        assert!(!has_gone(&mut again) && has_gone(&mut other));
+        let wait = wait.filter(|wait| !wait.is_zero()).unwrap_or(Duration::MAX);
+        assert!(wait < Duration::from_secs(2), "{wait:?}");
+        assert_eq!(dispenser.dispense(START + wait), None);
+        assert!(has_gone(&mut again));
+    }
+
+    #[test]
+    fn a_call_that_was_given_up_costs_nothing() {
+        let mut dispenser = Dispenser::new(1.0, START);
+        drop(wait(&mut dispenser, "GetUser", Priority::New));
+        let mut other = wait(&mut dispenser, "GetUser", Priority::Background);
+        assert_eq!(dispenser.dispense(START), None);
+        assert!(has_gone(&mut other));
+    }
+}

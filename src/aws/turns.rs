@@ -1,0 +1,215 @@
+//! Turns at an account: so many of its users are looked at side by side, the more urgent first.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::core::line::Line;
+use crate::core::priority::Priority;
+
+/// The turns of an account, and those who wait for one: ten thousand do in about a megabyte.
+pub(super) struct Turns(Arc<Shared>);
+
+struct Shared {
+    places: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    taken: [usize; Priority::ALL.len()],
+    line: Line<Waiting>,
+    /// Where each waits, by UID, so that it can move up.
+    places: HashMap<Arc<str>, (Priority, u64)>,
+}
+
+struct Waiting {
+    uid: Arc<str>,
+    go: oneshot::Sender<Turn>,
+}
+
+/// A turn; dropping it lets the next one in.
+pub struct Turn {
+    shared: Arc<Shared>,
+    priority: Priority,
+}
+
+impl Turn {
+    /// How urgent it was in the end.
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.shared.state().taken[self.priority as usize] -= 1;
+        self.shared.let_in();
+    }
+}
+
+impl Turns {
+    /// So many at a time.
+    pub(super) fn new(places: usize) -> Self {
+        Self(Arc::new(Shared { places: places.max(1), state: Mutex::default() }))
+    }
+
+    /// Waits for a turn; `None` only where the process ends.
+    pub(super) async fn take(&self, uid: &str, priority: Priority) -> Option<Turn> {
+        let (go, turn) = oneshot::channel();
+        {
+            let mut state = self.0.state();
+            let uid: Arc<str> = uid.into();
+            let number = state.line.push(priority, Waiting { uid: uid.clone(), go });
+            state.places.insert(uid, (priority, number));
+        }
+        self.0.let_in();
+        turn.await.ok()
+    }
+
+    /// Whoever waits becomes more urgent, or stays as it is.
+    pub(super) fn promote(&self, uid: &str, to: Priority) {
+        {
+            let mut state = self.0.state();
+            let Some((from, number)) = state.places.get(uid).copied().filter(|(from, _)| to < *from) else { return };
+            let Some(number) = state.line.change(number, from, to) else { return };
+            if let Some(place) = state.places.get_mut(uid) {
+                *place = (to, number);
+            }
+        }
+        self.0.let_in();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn let_in(self: &Arc<Self>) {
+        while let Some((priority, waiting)) = self.next() {
+            let turn = Turn { shared: self.clone(), priority };
+            // Whoever has gone away meanwhile leaves the turn to the next.
+            let _ = waiting.go.send(turn);
+        }
+    }
+
+    fn next(&self) -> Option<(Priority, Waiting)> {
+        let mut state = self.state();
+        let State { taken, line, places } = &mut *state;
+        loop {
+            if taken.iter().sum::<usize>() >= self.places {
+                return None;
+            }
+            // Those who are no more urgent than that share what is not kept for the others.
+            let open = |priority: Priority| {
+                taken[priority as usize..].iter().sum::<usize>() < places_of(priority, self.places)
+            };
+            let (priority, waiting) = line.next(open, |_, _| true)?;
+            if places.get(&waiting.uid).is_some_and(|(at, _)| *at == priority) {
+                places.remove(&waiting.uid);
+                if places.is_empty() {
+                    places.shrink_to_fit();
+                }
+            }
+            if !waiting.go.is_closed() {
+                taken[priority as usize] += 1;
+                return Some((priority, waiting));
+            }
+        }
+    }
+}
+
+/// How many of the places those of that priority may take together with the less urgent. A few are kept, so that who
+/// is more urgent need not wait until a look ends.
+fn places_of(priority: Priority, places: usize) -> usize {
+    match priority {
+        Priority::New => places,
+        Priority::Edited => places - places / 8,
+        Priority::Begun | Priority::Requested | Priority::Background => places - places / 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+
+    use super::*;
+
+    fn take<'a>(turns: &'a Turns, uid: &'a str, priority: Priority) -> BoxFuture<'a, Option<Turn>> {
+        turns.take(uid, priority).boxed()
+    }
+
+    fn now(waiting: &mut BoxFuture<'_, Option<Turn>>) -> Option<Turn> {
+        waiting.now_or_never().flatten()
+    }
+
+    #[test]
+    fn a_new_user_has_a_turn_at_once_amid_ten_thousand_rotations() {
+        let turns = Turns::new(16);
+        let uids: Vec<_> = (0..10_000).map(|number| format!("uid-{number}")).collect();
+        let mut rotations: Vec<_> = uids.iter().map(|uid| take(&turns, uid, Priority::Background)).collect();
+        let held: Vec<_> = rotations.iter_mut().filter_map(now).collect();
+        assert_eq!(held.len(), 12);
+        let new = now(&mut take(&turns, "new", Priority::New));
+        assert_eq!(new.as_ref().map(Turn::priority), Some(Priority::New));
+        drop(new);
+        drop(held);
+        assert_eq!(rotations[12..].iter_mut().filter_map(now).count(), 9_988, "each in its turn");
+    }
+
+    #[test]
+    fn who_waits_and_is_edited_moves_up() {
+        let turns = Turns::new(1);
+        let held = now(&mut take(&turns, "first", Priority::Background));
+        let mut second = take(&turns, "2", Priority::Background);
+        let mut third = take(&turns, "3", Priority::Background);
+        assert!((&mut second).now_or_never().is_none() && (&mut third).now_or_never().is_none());
+        turns.promote("3", Priority::Edited);
+        turns.promote("3", Priority::Background);
+        turns.promote("nobody", Priority::New);
+        drop(held);
+        let turn = now(&mut third);
+        assert_eq!(turn.as_ref().map(Turn::priority), Some(Priority::Edited));
+        assert!((&mut second).now_or_never().is_none());
+        drop(turn);
+        assert!(now(&mut second).is_some());
+    }
+
+    #[test]
+    fn the_background_goes_on_under_a_stream_of_new_users() {
+        let turns = Turns::new(4);
+        let uids: Vec<_> = (0..100).map(|number| format!("uid-{number}")).collect();
+        let mut held: Vec<_> = uids[..4].iter().filter_map(|uid| now(&mut take(&turns, uid, Priority::New))).collect();
+        assert_eq!(held.len(), 4);
+        let mut rotation = take(&turns, "rotation", Priority::Background);
+        assert!((&mut rotation).now_or_never().is_none());
+        let mut stream: Vec<_> = uids[4..].iter().map(|uid| take(&turns, uid, Priority::New)).collect();
+        for new in &mut stream {
+            assert!(new.now_or_never().is_none());
+        }
+        for overtaker in 0..5 {
+            held.remove(0);
+            if let Some(turn) = (&mut rotation).now_or_never().flatten() {
+                assert_eq!((turn.priority(), overtaker), (Priority::Background, 4));
+                return;
+            }
+            held.push(now(&mut stream.remove(0)).unwrap());
+        }
+        panic!("the rotation never had a turn");
+    }
+
+    #[test]
+    fn who_goes_away_keeps_nobody_waiting() {
+        let turns = Turns::new(1);
+        let held = now(&mut take(&turns, "first", Priority::New));
+        let mut gone = take(&turns, "gone", Priority::New);
+        let mut next = take(&turns, "next", Priority::Background);
+        assert!((&mut gone).now_or_never().is_none() && (&mut next).now_or_never().is_none());
+        drop(gone);
+        drop(held);
+        assert!(now(&mut next).is_some());
+    }
+}

@@ -1,0 +1,294 @@
+//! What the operator would do about an S3AccessUser: the same plan over the same picture, and nothing is written.
+//!
+//! What an action would lead to is taken from its documented effect, as a look does between two reads; only questions
+//! are asked of AWS.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::ListParams;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::Event;
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use super::classes::{Classes, Stores};
+use super::context::Context;
+use super::coverage::Coverage;
+use super::error::Error;
+use super::leadership::Leadership;
+use super::memory::{Memory, Remembered};
+use super::observe::{self, Held, wanted_of};
+use super::place::{OnePlace, Place, Places};
+use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessUser, annotations};
+use crate::aws::{Session, SessionOptions};
+use crate::core::desired::{Desired, Owner, is_true};
+use crate::core::names::Cluster;
+use crate::core::observed::{Effect, Minted, Observed, WorkloadState};
+use crate::core::plan::{Action, Part, Parts, Plan, Progress, Retiring, SecretRecord, Waits, plan, teardown};
+use crate::core::secret_data::Credentials;
+use crate::kubernetes::{KubeClient, KubernetesError, SecretNames};
+use crate::metrics::Metrics;
+
+/// Enough for every chain of steps, with the waits between them.
+const ROUNDS: usize = 64;
+
+/// With what to look.
+pub struct Onlooker {
+    /// The cluster, by the caller's rights.
+    pub client: Client,
+    /// What it is called in IAM.
+    pub cluster: Cluster,
+    /// The account of those who have no class.
+    pub session: Arc<Session>,
+    /// For what a class does not say.
+    pub session_options: SessionOptions,
+    /// The operator's own namespace, with the credentials of classes.
+    pub own_namespace: String,
+    /// Whether there are classes.
+    pub classes: bool,
+    /// Only classes with these labels.
+    pub class_selector: Option<String>,
+    /// Whether a class is required.
+    pub require_class: bool,
+    /// Waits between steps.
+    pub waits: Waits,
+}
+
+/// What would be done.
+pub struct Preview {
+    /// For whom.
+    pub owner: Owner,
+    /// What keeps all of it from being done.
+    pub refusal: Option<(Reason, String)>,
+    /// Each step, and how long after the first it would be taken.
+    pub steps: Vec<(SignedDuration, Action)>,
+    /// How the parts would stand then.
+    pub parts: Parts,
+    /// A replaced key, which goes later.
+    pub retiring: Option<Retiring>,
+    /// When the key would be replaced.
+    pub next_rotation_at: Option<Timestamp>,
+}
+
+impl Preview {
+    /// What only somebody's action would help.
+    pub fn blocked(&self) -> impl Iterator<Item = (Part, Reason, &str)> {
+        Part::ALL.into_iter().filter_map(|part| match self.parts.of(part) {
+            Progress::Blocked(reason, message) => Some((part, *reason, message.as_str())),
+            _ => None,
+        })
+    }
+}
+
+impl Onlooker {
+    /// Looks at the S3AccessUser as it would be in the cluster.
+    ///
+    /// # Errors
+    /// Something could not be read.
+    pub async fn preview(&self, user: &S3AccessUser) -> Result<Preview, Error> {
+        let namespace = user.namespace().unwrap_or_default();
+        let place = self.place(user, &namespace).await?;
+        let account = place.session.account().await?;
+        let owner = Owner::of(user, account, &self.cluster, &place.class);
+        let deleting = user.metadata.deletion_timestamp.is_some();
+        let desired = Desired::of(user, account, &self.cluster, &place.class);
+        let desired = match desired.and_then(|desired| place.session.provider.check(desired)) {
+            _ if is_true(user, annotations::PAUSED) => {
+                return Ok(refused(owner, Reason::Paused, format!("remove the annotation {}", annotations::PAUSED)));
+            }
+            _ if deleting => None,
+            Ok(desired) => Some(desired),
+            Err(refusal) => return Ok(refused(owner, refusal.reason, refusal.message)),
+        };
+        let example = Credentials { access_key_id: "EXAMPLE".to_owned(), secret_access_key: "EXAMPLE".into() };
+        if let Err(error) = wanted_of(&place.session, user, &owner, None, &example, &SecretRecord::default()) {
+            return Ok(refused(owner, Reason::InvalidSpec, error.to_string()));
+        }
+        let ctx = self.context(&namespace, &place).await?;
+        let mut held = Held::default();
+        let seen = observe::secrets(&ctx, &place.session, user, &owner, &mut held).await?;
+        let nothing = Remembered::default();
+        let observed =
+            observe::everything(&place.session, user, &owner, desired.as_ref(), seen, &nothing, true).await?;
+        let imagination = Imagination { session: &place.session, owner: &owner, held: &held, made: 0, wrote: false };
+        let (steps, last) = imagination.follow(&ctx, desired.as_ref(), observed).await?;
+        Ok(Preview {
+            refusal: None,
+            steps,
+            parts: last.parts,
+            retiring: last.retiring,
+            next_rotation_at: last.next_rotation_at,
+            owner,
+        })
+    }
+
+    async fn place(&self, user: &S3AccessUser, namespace: &str) -> Result<Place, Error> {
+        if !self.classes {
+            return OnePlace::new(self.session.clone()).of(user).await;
+        }
+        let selected = ListParams { label_selector: self.class_selector.clone(), ..ListParams::default() };
+        let classes = Api::all(self.client.clone()).list(&selected).await;
+        let classes = classes.map_err(|error| KubernetesError::of("list S3AccessClasses", "", "", &error))?.items;
+        let found = Api::<Namespace>::all(self.client.clone()).get_metadata_opt(namespace).await;
+        let found = found.map_err(|error| KubernetesError::of("get Namespace", "", namespace, &error))?;
+        let listed: [CancellationToken; 3] = std::array::from_fn(|_| CancellationToken::new());
+        listed.iter().for_each(CancellationToken::cancel);
+        let stores = Stores {
+            classes: store_of(classes),
+            namespaces: store_of(found.into_iter().collect()),
+            // They tell when credentials have changed since; here, there is no since.
+            credentials: store_of(Vec::new()),
+            listed,
+        };
+        let classes = Classes {
+            stores,
+            secrets: Api::namespaced(self.client.clone(), &self.own_namespace),
+            own: self.session.clone(),
+            require_class: self.require_class,
+            sharded: self.class_selector.is_some(),
+            defaults: self.session_options.clone(),
+            metrics: Arc::new(Metrics::default()),
+            sessions: Mutex::default(),
+        };
+        classes.of(user).await
+    }
+
+    /// One that may not write.
+    async fn context(&self, namespace: &str, place: &Place) -> Result<Context, Error> {
+        let ours = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace).list_metadata(&ours).await;
+        let secrets = secrets.map_err(|error| KubernetesError::of("list Secrets", namespace, "", &error))?;
+        let names = SecretNames::default();
+        secrets.items.into_iter().for_each(|secret| names.follow(&Event::Apply(secret)));
+        let now = Timestamp::now();
+        Ok(Context {
+            cluster: self.cluster.clone(),
+            kubernetes: Arc::new(KubeClient::new(self.client.clone(), Arc::new(names))),
+            places: Arc::new(OnePlace::new(place.session.clone())),
+            users: None,
+            coverage: Arc::new(Coverage::default()),
+            memory: Arc::new(Memory::default()),
+            metrics: Arc::new(Metrics::default()),
+            waits: self.waits,
+            resync_interval: SignedDuration::MAX,
+            clock: Arc::new(move || now),
+            leadership: Leadership::until(Timestamp::MIN),
+        })
+    }
+}
+
+fn store_of<K>(objects: Vec<K>) -> Store<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let (store, mut writer) = reflector::store();
+    writer.apply_watcher_event(&Event::Init);
+    for object in objects {
+        writer.apply_watcher_event(&Event::InitApply(object));
+    }
+    writer.apply_watcher_event(&Event::InitDone);
+    store
+}
+
+fn refused(owner: Owner, reason: Reason, message: String) -> Preview {
+    let (steps, parts) = (Vec::new(), Parts::pending());
+    Preview { owner, refusal: Some((reason, message)), steps, parts, retiring: None, next_rotation_at: None }
+}
+
+/// Follows a plan to where nothing is left to do but to let time pass.
+struct Imagination<'a> {
+    session: &'a Session,
+    owner: &'a Owner,
+    held: &'a Held,
+    /// Keys made so far.
+    made: usize,
+    /// Something would have been written, so what AWS says now is not what it would say then.
+    wrote: bool,
+}
+
+impl Imagination<'_> {
+    async fn follow(
+        mut self,
+        ctx: &Context,
+        desired: Option<&Desired>,
+        mut observed: Observed,
+    ) -> Result<(Vec<(SignedDuration, Action)>, Plan), Error> {
+        let start = ctx.now();
+        let mut now = start;
+        let mut steps = Vec::new();
+        let decide = |observed: &Observed, now| match desired {
+            Some(desired) => plan(desired, observed, now, &ctx.waits),
+            None => teardown(self.owner, observed, now, &ctx.waits),
+        };
+        for _ in 0..ROUNDS {
+            let next = decide(&observed, now);
+            if next.actions.is_empty() {
+                let waits = Part::ALL.iter().any(|part| matches!(next.parts.of(*part), Progress::Waiting(..)));
+                match next.wake_at.filter(|at| waits && *at > now) {
+                    Some(at) => now = at,
+                    None => return Ok((steps, next)),
+                }
+            }
+            for action in next.actions.clone() {
+                let effect = self.imagine(&action, now).await?;
+                if action.writes() && !matches!(action, Action::Announce(_)) {
+                    self.wrote = true;
+                    steps.push((now.duration_since(start), action.clone()));
+                }
+                observed.record(self.owner, &action, &effect, now);
+                if action == Action::RemoveFinalizer || effect == Effect::Probed(false) {
+                    return Ok((steps, next));
+                }
+            }
+        }
+        let last = decide(&observed, now);
+        Ok((steps, last))
+    }
+
+    async fn imagine(&mut self, action: &Action, now: Timestamp) -> Result<Effect, Error> {
+        Ok(match action {
+            Action::CreateUser { .. } => Effect::UserCreated(self.owner.user_arn()),
+            Action::CreateAccessKey => {
+                self.made += 1;
+                let id = if self.made == 1 { "<new>".to_owned() } else { format!("<new {}>", self.made) };
+                Effect::KeyCreated(Minted { id, created_at: now })
+            }
+            Action::ProbeKey { id } => match self.held.halves.get(id).filter(|_| !self.wrote) {
+                Some(half) => Effect::Probed(self.session.sts.accepts(id, half).await?),
+                None => Effect::Probed(true),
+            },
+            Action::ReadLastUsed { id } if !id.starts_with('<') => {
+                Effect::LastUsed(self.session.iam.get_access_key_last_used(id).await?)
+            }
+            Action::ReadLastUsed { .. } => Effect::LastUsed(None),
+            Action::WriteSecret { .. } => Effect::SecretWritten { uid: String::new(), resource_version: String::new() },
+            Action::MarkWorkload { key_id, .. } => Effect::Workload(WorkloadState::Present {
+                resource_version: String::new(),
+                created_at: now,
+                key: Some(key_id.clone()),
+            }),
+            _ => Effect::Done,
+        })
+    }
+}
+
+/// The S3AccessUser of a file, as it would be in the cluster once it is applied to what is there.
+pub fn applied(file: &S3AccessUser, live: Option<S3AccessUser>) -> S3AccessUser {
+    let Some(mut user) = live else {
+        let mut user = file.clone();
+        // Nothing was made for it, and nothing is told by its status.
+        (user.metadata.finalizers, user.status) = (None, None);
+        user.metadata.uid = Some("unknown".to_owned());
+        return user;
+    };
+    if user.spec != file.spec {
+        user.metadata.generation = user.metadata.generation.map(|generation| generation + 1);
+    }
+    user.spec = file.spec.clone();
+    let named: BTreeMap<String, String> = file.annotations().clone();
+    user.annotations_mut().extend(named);
+    user
+}

@@ -1,0 +1,178 @@
+//! A line of those who wait: the more urgent overtake, but nobody waits for ever.
+
+use std::collections::VecDeque;
+
+use super::priority::Priority;
+
+/// So many may overtake whoever has waited longest; then it is let in, however urgent the others are. So at least a
+/// fifth of what there is goes by age alone.
+pub const OVERTAKERS: u32 = 4;
+
+/// Those who wait, by priority, and within one in the order of arrival.
+#[derive(Debug)]
+pub struct Line<T> {
+    waiting: [VecDeque<(u64, T)>; Priority::ALL.len()],
+    arrived: u64,
+    overtakers: u32,
+}
+
+impl<T> Default for Line<T> {
+    fn default() -> Self {
+        Self { waiting: std::array::from_fn(|_| VecDeque::new()), arrived: 0, overtakers: 0 }
+    }
+}
+
+impl<T> Line<T> {
+    /// Takes a place at the end of those of that priority; answers its number.
+    pub fn push(&mut self, priority: Priority, who: T) -> u64 {
+        self.arrived += 1;
+        self.waiting[priority as usize].push_back((self.arrived, who));
+        self.arrived
+    }
+
+    /// Moves whoever has that place to the end of those of another priority; the new number, where it still waits.
+    pub fn change(&mut self, number: u64, from: Priority, to: Priority) -> Option<u64> {
+        let at = self.waiting[from as usize].binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        let (_, who) = self.waiting[from as usize].remove(at)?;
+        Some(self.push(to, who))
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.iter().all(VecDeque::is_empty)
+    }
+
+    /// Everybody, the most urgent first.
+    pub fn iter(&self) -> impl Iterator<Item = (Priority, &T)> {
+        Priority::ALL
+            .into_iter()
+            .flat_map(|priority| self.waiting[priority as usize].iter().map(move |(_, who)| (priority, who)))
+    }
+
+    /// Lets the next one in. A priority that is not `open` waits for a place that is not kept for the more urgent, and
+    /// gets one by age; whoever does not fit now lets the others pass.
+    pub fn next(
+        &mut self,
+        open: impl Fn(Priority) -> bool,
+        mut fits: impl FnMut(Priority, &T) -> bool,
+    ) -> Option<(Priority, T)> {
+        let mut first: [Option<(u64, usize)>; Priority::ALL.len()] = Default::default();
+        for priority in Priority::ALL {
+            let mut line = self.waiting[priority as usize].iter().enumerate();
+            first[priority as usize] =
+                line.find(|(_, (_, who))| fits(priority, who)).map(|(at, (number, _))| (*number, at));
+        }
+        let found = |priority: Priority| first[priority as usize].map(|(number, at)| (number, priority, at));
+        let (oldest, by_age, at) = Priority::ALL.into_iter().filter_map(found).min()?;
+        if self.overtakers >= OVERTAKERS {
+            self.overtakers = 0;
+            return self.take(by_age, at);
+        }
+        let (number, priority, at) = Priority::ALL.into_iter().filter(|priority| open(*priority)).find_map(found)?;
+        self.overtakers = if number == oldest { 0 } else { self.overtakers + 1 };
+        self.take(priority, at)
+    }
+
+    fn take(&mut self, priority: Priority, at: usize) -> Option<(Priority, T)> {
+        let line = &mut self.waiting[priority as usize];
+        let (_, who) = line.remove(at)?;
+        if line.is_empty() {
+            // After ten thousand have waited, their places are given back.
+            line.shrink_to(64);
+        }
+        Some((priority, who))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn next(line: &mut Line<u32>) -> Option<u32> {
+        line.next(|_| true, |_, _| true).map(|(_, who)| who)
+    }
+
+    #[test]
+    fn the_urgent_overtake_and_equals_keep_their_order() {
+        let mut line = Line::default();
+        for (who, priority) in
+            [Priority::Background, Priority::Background, Priority::Edited, Priority::New].into_iter().enumerate()
+        {
+            line.push(priority, u32::try_from(who).unwrap());
+        }
+        let all: Vec<_> = std::iter::from_fn(|| next(&mut line)).collect();
+        assert_eq!(all, [3, 2, 0, 1]);
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn whoever_becomes_urgent_moves_up() {
+        let mut line = Line::default();
+        let numbers: Vec<_> = (0..3).map(|who| line.push(Priority::Background, who)).collect();
+        assert!(line.change(numbers[2], Priority::Background, Priority::Edited).is_some());
+        assert_eq!(next(&mut line), Some(2));
+        assert_eq!(next(&mut line), Some(0));
+        assert!(line.change(numbers[0], Priority::Background, Priority::New).is_none(), "it is in already");
+    }
+
+    #[test]
+    fn a_closed_priority_is_let_in_by_age_alone() {
+        let mut line = Line::default();
+        line.push(Priority::Background, 0);
+        for who in 1..=6 {
+            line.push(Priority::New, who);
+        }
+        let mut only_new = || line.next(|priority| priority == Priority::New, |_, _| true).map(|(_, who)| who);
+        let let_in: Vec<_> = std::iter::from_fn(&mut only_new).collect();
+        assert_eq!(let_in, [1, 2, 3, 4, 0, 5, 6]);
+    }
+
+    #[test]
+    fn whoever_does_not_fit_lets_the_others_pass() {
+        let mut line = Line::default();
+        for who in 0..4 {
+            line.push(Priority::New, who);
+        }
+        let odd: Vec<_> =
+            std::iter::from_fn(|| line.next(|_| true, |_, who| who % 2 == 1)).map(|(_, who)| who).collect();
+        assert_eq!(odd, [1, 3]);
+        assert_eq!(line.iter().map(|(_, who)| *who).collect::<Vec<_>>(), [0, 2]);
+    }
+
+    fn priority() -> impl Strategy<Value = Priority> {
+        (0..Priority::ALL.len()).prop_map(|at| Priority::ALL[at])
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_waits_for_ever(before in proptest::collection::vec(priority(), 1..20), stream in priority()) {
+            let mut line = Line::default();
+            for priority in &before {
+                line.push(*priority, true);
+            }
+            // However many arrive meanwhile, those who were there first are in after a bounded number of others.
+            let bound = before.len() * (OVERTAKERS as usize + 1);
+            let mut left = before.len();
+            for _ in 0..bound {
+                line.push(stream, false);
+                left -= usize::from(line.next(|_| true, |_, _| true).unwrap().1);
+            }
+            prop_assert_eq!(left, 0);
+        }
+
+        #[test]
+        fn nobody_is_lost_or_let_in_twice(all in proptest::collection::vec(priority(), 0..50)) {
+            let mut line = Line::default();
+            for (who, priority) in all.iter().enumerate() {
+                line.push(*priority, who);
+            }
+            let mut seen: Vec<_> = std::iter::from_fn(|| line.next(|_| true, |_, _| true)).map(|(_, who)| who).collect();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..all.len()).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What values come to, and which are refused.
+
+use ground::tools::Tool;
+
+use crate::helm::{Helm, chart, run, variants};
+
+#[tokio::test]
+async fn helm_finds_nothing_to_say_about_the_chart() {
+    let helm = Helm::new().await;
+    let chart = chart().display().to_string();
+    for (name, values) in variants() {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let said = helm.run(&[&["lint", "--strict", &chart], &values[..]].concat()).await;
+        let said = said.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(said.contains("1 chart(s) linted, 0 chart(s) failed"), "{name}: {said}");
+        let complaints: Vec<&str> = said
+            .lines()
+            .filter(|line| line.starts_with('[') && *line != "[INFO] Chart.yaml: icon is recommended")
+            .collect();
+        assert!(complaints.is_empty(), "{name}: {complaints:?}");
+    }
+}
+
+/// The tests that lie in the chart, in deploy/chart/tests.
+#[tokio::test]
+async fn the_unit_tests_of_the_chart_pass() {
+    let said = run(Tool::HelmUnittest, &["--strict", "deploy/chart"], "").await;
+    let said = said.unwrap_or_else(|error| panic!("{error}"));
+    let count = said.lines().find_map(|line| line.trim().strip_prefix("Tests:")).unwrap_or_else(|| panic!("{said}"));
+    let passed: usize = count.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(passed >= 20 && count.contains(&format!("{passed} total")), "{count}");
+}
+
+#[tokio::test]
+async fn values_that_mean_nothing_are_refused_by_name() {
+    let helm = Helm::new().await;
+    let cases = [
+        ("replica=1", "replica"),
+        ("replicas=two", "replicas"),
+        ("replicas=-1", "replicas"),
+        ("image.tga=1", "tga"),
+        ("image.digest=sha256:1", "digest"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("aws.region=", "region"),
+        ("aws.provider=minio", "provider"),
+        ("aws.endpoints.iam=iam.example.com", "iam"),
+        ("aws.requestsPerSecond=0", "requestsPerSecond"),
+        ("cluster.name=a-name-that-is-longer-than-twenty", "name"),
+        ("watchNamespaces={Team_A}", "watchNamespaces"),
+        ("defaultClass.spec.allowedBuckets=null", "allowedBuckets"),
+        ("operator.resyncInterval=ten", "resyncInterval"),
+        ("operator.logFormat=xml", "logFormat"),
+        ("operator.concurrency=0", "concurrency"),
+        ("extraEnv[0].value=1", "name"),
+        ("port=0", "port"),
+        ("podDisruptionBudget.maxUnavailable=0", "maxUnavailable"),
+        ("metrics.prometheusRule.overrides.X.fro=1m", "fro"),
+        ("userRoles.aggregateToEdit=yes please", "aggregateToEdit"),
+        ("admissionPolicy.failurePolicy=Maybe", "failurePolicy"),
+        ("dnsPolicy=Other", "dnsPolicy"),
+    ];
+    for (set, named) in cases {
+        let refused = helm.template(&["--set", set]).await.expect_err(set);
+        assert!(refused.contains("values don't meet the specifications of the schema"), "{set}: {refused}");
+        assert!(refused.contains(named), "{set}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn values_that_do_not_go_together_are_refused_with_the_way_out() {
+    let helm = Helm::new().await;
+    let cases = [
+        ("classes.enabled=false", "set requireClass to false"),
+        ("leaderElection.enabled=false", "needs leaderElection.enabled"),
+        ("metrics.serviceMonitor.enabled=true,metrics.service.enabled=false", "needs metrics.service.enabled"),
+        ("metrics.prometheusRule.disabled={S3AccessNoSuchAlert}", "S3AccessNoSuchAlert"),
+        ("metrics.prometheusRule.overrides.S3AccessNoSuchAlert.for=1m", "S3AccessNoSuchAlert"),
+    ];
+    for (set, says) in cases {
+        let refused =
+            helm.template(&["--set", "metrics.prometheusRule.enabled=true", "--set", set]).await.expect_err(set);
+        assert!(refused.contains(says), "{set}: {refused}");
+    }
+}
+
+/// Every key of values.yaml is in the schema, and the other way round; both are strict all the way down.
+#[test]
+fn the_schema_knows_the_values_and_no_others() {
+    let schema: serde_json::Value =
+        serde_json::from_str(&crate::helm::read("deploy/chart/values.schema.json")).unwrap();
+    let values = &crate::helm::documents(&crate::helm::read("deploy/chart/values.yaml"))[0];
+    compare(&schema, values, "");
+}
+
+fn compare(schema: &serde_json::Value, values: &serde_json::Value, at: &str) {
+    let Some(properties) = schema["properties"].as_object() else { return };
+    // Kubernetes' own, or a class's, whose schema the CRD has.
+    if schema["additionalProperties"] != false {
+        return;
+    }
+    let Some(values) = values.as_object() else { return };
+    for (name, value) in values {
+        let property = properties.get(name).unwrap_or_else(|| panic!("the schema lacks {at}{name}"));
+        compare(property, value, &format!("{at}{name}."));
+    }
+    for name in properties.keys().filter(|name| !["global", "claims"].contains(&name.as_str())) {
+        assert!(values.contains_key(name), "values.yaml lacks {at}{name}");
+    }
+}

@@ -1,0 +1,41 @@
+//! Where users live: in the one account, under the class that the cluster has at that moment, if it has classes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use s3_access_operator::api::S3AccessUser;
+use s3_access_operator::aws::Session;
+use s3_access_operator::controller::{Error, Place, Places};
+use s3_access_operator::core::class::Class;
+
+use crate::cluster::NAMESPACE;
+use crate::outside::Outside;
+
+pub struct PlaceByClass {
+    session: Arc<Session>,
+    outside: Outside,
+}
+
+impl PlaceByClass {
+    pub fn new(session: Session, outside: Outside) -> Self {
+        Self { session: Arc::new(session), outside }
+    }
+}
+
+#[async_trait]
+impl Places for PlaceByClass {
+    async fn of(&self, _: &S3AccessUser) -> Result<Place, Error> {
+        let session = self.session.clone();
+        let Some(state) = self.outside.with(|state| state.cluster.class.clone()) else {
+            return Ok(Place { class: Class::none(), session, revision: 0, enforced: true });
+        };
+        let class = state.class.ok_or_else(|| Error::NoClass("there is no S3AccessClass \"tenants\"".to_owned()))?;
+        let class = Class::of(&class, NAMESPACE, &BTreeMap::new());
+        Ok(Place { class, session, revision: state.revision, enforced: state.enforced })
+    }
+
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        vec![self.session.clone()]
+    }
+}

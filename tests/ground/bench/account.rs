@@ -1,0 +1,218 @@
+//! An AWS account to measure against: a strict double, in a process of its own where its CPU and memory must not mix with
+//! anybody else's.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures::stream::{FuturesUnordered, StreamExt};
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::usage::Usage;
+use crate::double::{Account as AccountId, Config, DoubleServer, Settings};
+use crate::moto::{Account as Credentials, Partition};
+use crate::operator::get;
+use crate::processes::{Process, Spec};
+
+/// Calls under way at once when the double's own ceiling is measured.
+const CEILING_CLIENTS: usize = 32;
+/// Room for the operator's own identity and for the users that come beside the measured ones.
+const SPARE: usize = 300;
+
+/// Calls so far, by operation.
+pub type Calls = BTreeMap<String, u64>;
+
+/// An account, and a look behind its scenes.
+#[derive(Debug)]
+pub struct Account {
+    /// Its administrator.
+    pub admin: Credentials,
+    control: Control,
+}
+
+#[derive(Debug)]
+enum Control {
+    Here(DoubleServer),
+    Process { process: Process, port: u16 },
+}
+
+/// What a double's process says of itself, in its first line.
+#[derive(Serialize, Deserialize)]
+struct Hello {
+    admin: Credentials,
+    control: u16,
+}
+
+/// How many calls a second the double answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ceiling {
+    /// As seen by one client on the same machine, which shares its cores.
+    pub calls_per_second: f64,
+    /// For each second of the double's own CPU time; absent where it runs in this process.
+    pub calls_per_cpu_second: Option<f64>,
+}
+
+fn config(number: u8, users: usize) -> Config {
+    let settings = Settings {
+        seed: u64::from(number),
+        users_per_account: users + SPARE,
+        policies_per_account: users + SPARE,
+        ..Settings::default()
+    };
+    let account = AccountId { id: format!("{:012}", 111_111_111_111_u64 * u64::from(number)), partition: "aws".into() };
+    Config { account, settings, ..Config::default() }
+}
+
+fn credentials(double: &DoubleServer) -> Credentials {
+    let admin = double.admin();
+    Credentials {
+        endpoint: double.endpoint(),
+        partition: Partition::Aws,
+        access_key_id: admin.access_key_id,
+        secret_access_key: admin.secret_access_key,
+    }
+}
+
+fn calls(double: &DoubleServer) -> Calls {
+    double.with(|world| {
+        let counts = world.history().counts().iter().map(|(call, count)| (call.as_str().to_owned(), *count)).collect();
+        // Only the counts are of use here, and a million calls would fill the memory.
+        world.history_mut().forget_calls();
+        counts
+    })
+}
+
+impl Account {
+    /// The account of that number, from 1 to 9, in this process.
+    ///
+    /// # Errors
+    /// Where its port cannot be had.
+    pub async fn here(number: u8, users: usize) -> Result<Self> {
+        let double = DoubleServer::start(config(number, users)).await?;
+        Ok(Self { admin: credentials(&double), control: Control::Here(double) })
+    }
+
+    /// The same in a process of its own: `program` calls [`serve`] when it is given `double <number> <users>`.
+    ///
+    /// # Errors
+    /// Where the process does not come up.
+    pub async fn process(program: &Path, folder: &Path, number: u8, users: usize) -> Result<Self> {
+        let mut process = Spec::new("the double", program, folder.join(format!("double-{number}.log")))
+            .args(["double".to_owned(), number.to_string(), users.to_string()])
+            .piped()
+            .spawn()?;
+        let pipe = process.take_stdout().context("the double has no output")?;
+        let line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(pipe).read_line(&mut line).map(|_| line)
+        });
+        let line =
+            tokio::time::timeout(Duration::from_secs(30), line).await.context("the double says nothing")???;
+        let hello: Hello = serde_json::from_str(&line).with_context(|| format!("the double said {line:?}"))?;
+        Ok(Self { admin: hello.admin, control: Control::Process { process, port: hello.control } })
+    }
+
+    /// The calls so far.
+    ///
+    /// # Errors
+    /// Where the double does not answer.
+    pub async fn calls(&self) -> Result<Calls> {
+        match &self.control {
+            Control::Here(double) => Ok(calls(double)),
+            Control::Process { port, .. } => Ok(serde_json::from_str(&get(*port, "/calls").await?)?),
+        }
+    }
+
+    /// Its process, where it has one.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        match &self.control {
+            Control::Here(_) => None,
+            Control::Process { process, .. } => Some(process.id()),
+        }
+    }
+
+    /// Makes the account dark, or light again: connections are taken, and nobody answers.
+    ///
+    /// # Errors
+    /// Where it has no process of its own, or that has ended.
+    pub fn set_dark(&mut self, dark: bool) -> Result<()> {
+        match &mut self.control {
+            Control::Here(_) => anyhow::bail!("only a double with a process of its own can be made dark"),
+            Control::Process { process, .. } => process.signal(if dark { Signal::STOP } else { Signal::CONT }),
+        }
+    }
+
+    /// How many IAM users there are.
+    ///
+    /// # Errors
+    /// Where IAM does not answer.
+    pub async fn users(&self) -> Result<usize> {
+        let iam = self.admin.iam();
+        let mut pages = iam.list_users().into_paginator().send();
+        let mut count = 0;
+        while let Some(page) = pages.next().await {
+            count += page?.users.len();
+        }
+        Ok(count)
+    }
+
+    /// Asks as much as it can for `duration`.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub async fn ceiling(&self, duration: Duration) -> Result<Ceiling> {
+        let iam = self.admin.iam();
+        let before = self.process_id().map(Usage::of).transpose()?;
+        let started = Instant::now();
+        let ask = || async {
+            let mut count = 0_u32;
+            while started.elapsed() < duration {
+                iam.list_users().max_items(1).send().await?;
+                count += 1;
+            }
+            anyhow::Ok(count)
+        };
+        let mut clients: FuturesUnordered<_> = (0..CEILING_CLIENTS).map(|_| ask()).collect();
+        let mut count = 0.0;
+        while let Some(asked) = clients.next().await {
+            count += f64::from(asked?);
+        }
+        let calls_per_second = count / started.elapsed().as_secs_f64();
+        let after = self.process_id().map(Usage::of).transpose()?;
+        let calls_per_cpu_second =
+            before.zip(after).map(|(before, after)| count / (after.cpu_seconds - before.cpu_seconds));
+        Ok(Ceiling { calls_per_second, calls_per_cpu_second })
+    }
+}
+
+/// Serves a double and the counts of its calls until the process ends; says where in its first line.
+///
+/// # Errors
+/// Where a port cannot be had.
+pub async fn serve(number: u8, users: usize) -> Result<()> {
+    let double = DoubleServer::start(config(number, users)).await?;
+    let control = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let hello = Hello { admin: credentials(&double), control: control.local_addr()?.port() };
+    writeln!(std::io::stdout(), "{}", serde_json::to_string(&hello)?)?;
+    let mut forget = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            accepted = control.accept() => {
+                let (mut stream, _) = accepted?;
+                let mut request = [0; 1024];
+                let length = stream.read(&mut request).await?;
+                ensure!(length > 0, "an empty request");
+                let body = serde_json::to_string(&calls(&double))?;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                stream.write_all((head + &body).as_bytes()).await?;
+            }
+            _ = forget.tick() => drop(calls(&double)),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The gate: what a smaller run may cost at most. Call counts and memory do not depend on the machine; seconds do, and are
+//! not judged.
+
+use super::figures::{Against, Figures};
+use super::floor::Phase;
+
+/// What a phase may cost each user at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// The phase.
+    pub phase: Phase,
+    /// Calls of IAM.
+    pub iam: f64,
+    /// Writes to Kubernetes, Events and the Lease apart.
+    pub writes: f64,
+}
+
+/// What the operator costs today, and no more. A change that makes it cheaper lowers them.
+pub const BUDGETS: &[Budget] = &[
+    Budget { phase: Phase::Create, iam: 3.0, writes: 3.0 },
+    Budget { phase: Phase::Rest, iam: 0.0, writes: 0.0 },
+    Budget { phase: Phase::Restart, iam: 0.0, writes: 0.0 },
+    Budget { phase: Phase::Sweep, iam: 4.0, writes: 0.0 },
+    Budget { phase: Phase::Rotate, iam: 25.0, writes: 6.0 },
+    Budget { phase: Phase::Delete, iam: 8.0, writes: 1.0 },
+];
+
+/// Half a call for each user: what comes once an account, or once more for a few, is no growth; one call for each is.
+const SLACK: f64 = 0.5;
+/// Of the floor: a count below it was not counted, or the work was not done.
+const AT_LEAST: f64 = 0.95;
+
+/// What a user may cost of resident memory at most, KiB, by the operator's build.
+#[must_use]
+pub fn slope_kib(optimized: bool) -> f64 {
+    if optimized { 8.0 } else { 12.0 }
+}
+
+/// Where a run costs more than it may.
+#[must_use]
+pub fn judge(figures: &Figures) -> Vec<String> {
+    let mut failures = Vec::new();
+    for budget in BUDGETS {
+        let Some(phase) = figures.phases.get(&budget.phase) else {
+            failures.push(format!("the phase {} was not run", budget.phase.name()));
+            continue;
+        };
+        for (what, counted, at_most) in
+            [("calls of IAM", phase.iam(), budget.iam), ("writes to Kubernetes", phase.writes(), budget.writes)]
+        {
+            #[expect(clippy::cast_precision_loss, reason = "a gate is small")]
+            let (Against { measured, floor }, users) = (counted, figures.users as f64);
+            #[expect(clippy::cast_precision_loss, reason = "a gate is small")]
+            let (measured, floor) = (measured as f64, floor as f64);
+            if measured > (at_most + SLACK) * users {
+                let calls = if what.contains("IAM") { &phase.iam_calls } else { &phase.kubernetes_requests };
+                failures.push(format!(
+                    "{}: {measured} {what} for {users} users, {:.2} each; the budget is {at_most} each: {calls:?}",
+                    budget.phase.name(),
+                    measured / users,
+                ));
+            }
+            if measured < floor * AT_LEAST {
+                failures.push(format!(
+                    "{}: {measured} {what} for {users} users is less than the floor of {floor}: not all was done or counted",
+                    budget.phase.name(),
+                ));
+            }
+        }
+    }
+    failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::figures::{PhaseFigures, beside};
+    use crate::bench::floor::{PolicyKind, Service, Size, floor};
+
+    const USERS: usize = 500;
+
+    /// A run that costs exactly the floor.
+    fn cheapest() -> Figures {
+        let mut figures = Figures::new(USERS, "operator", PolicyKind::Inline);
+        let size = Size { users: USERS, in_accounts: [250, 250], policy: PolicyKind::Inline };
+        for phase in Phase::ALL {
+            let table = |service| beside(&floor(phase, service, size), phase, service, size);
+            let (iam_calls, kubernetes_requests) = (table(Service::Iam), table(Service::Kubernetes));
+            figures
+                .add(phase, PhaseFigures { users: USERS, iam_calls, kubernetes_requests, ..PhaseFigures::default() });
+        }
+        figures
+    }
+
+    /// The same with more calls, or fewer.
+    fn doctored(phase: Phase, call: &str, each: i64) -> Vec<String> {
+        let mut figures = cheapest();
+        let counts = figures.phases.get_mut(&phase).unwrap();
+        let table = if call.contains(' ') { &mut counts.kubernetes_requests } else { &mut counts.iam_calls };
+        let count = &mut table.entry(call.to_owned()).or_default().measured;
+        *count = count.checked_add_signed(each * i64::try_from(USERS).unwrap()).unwrap();
+        judge(&figures)
+    }
+
+    #[test]
+    fn what_costs_the_floor_passes() {
+        assert_eq!(judge(&cheapest()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn one_call_more_for_each_user_fails_in_every_phase() {
+        for budget in BUDGETS {
+            // To where today's budget is, and one more.
+            for (call, at_most) in [("GetUser", budget.iam), ("patch secrets", budget.writes)] {
+                #[expect(clippy::cast_possible_truncation, reason = "a budget is small")]
+                let room = at_most.ceil() as i64;
+                let failures = doctored(budget.phase, call, room + 1);
+                assert!(failures.iter().any(|failure| failure.contains(call)), "{}: {failures:?}", budget.phase.name());
+            }
+        }
+    }
+
+    #[test]
+    fn work_that_was_not_done_or_not_counted_fails() {
+        assert!(!doctored(Phase::Create, "CreateAccessKey", -1).is_empty());
+        assert!(!doctored(Phase::Sweep, "ListAccessKeys", -1).is_empty());
+        assert!(!doctored(Phase::Delete, "patch s3accessusers", -1).is_empty());
+        let mut figures = cheapest();
+        figures.phases.remove(&Phase::Rotate);
+        assert!(!judge(&figures).is_empty());
+    }
+}

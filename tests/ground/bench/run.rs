@@ -1,0 +1,385 @@
+//! A run: what stands, what is counted, and how a phase is measured.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::{DynamicObject, GroupVersionKind};
+use kube::discovery::ApiResource;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::account::{Account, Calls};
+use super::audit::{Audit, Requests};
+use super::figures::{Figures, PhaseFigures, Times, beside};
+use super::fleet::Fleet;
+use super::floor::{Phase, PolicyKind, Service, Size};
+use super::subject::{Kind, Subject, reconciles};
+use super::usage::{Usage, reset_peak};
+use crate::double::{Kind as CallKind, Operation};
+use crate::moto::Partition;
+use crate::operator::{get, sum_of};
+use crate::stand::{OPERATOR_NAMESPACE, Stand, shipped_policy};
+use crate::wait::eventually;
+
+/// Nothing more is to come once nothing has come for so long; longer than the operator's own pauses at work.
+const QUIET: Duration = Duration::from_secs(3);
+/// How long the last call may be in coming.
+const UNQUIET: Duration = Duration::from_secs(120);
+/// With this limit, the operator is measured and not its own lane.
+const UNLIMITED: &str = "1000";
+
+/// What a run is about.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What is measured.
+    pub kind: Kind,
+    /// How many S3AccessUsers.
+    pub users: usize,
+    /// Their policies.
+    pub policy: PolicyKind,
+    /// Their namespace; where others are at work in the cluster, only requests in it count.
+    pub namespace: String,
+    /// Whether the cluster is the run's own.
+    pub alone: bool,
+    /// How long things take.
+    pub pace: Pace,
+}
+
+/// How long things take.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How long nothing happens in the rest phase.
+    pub idle: Duration,
+    /// The resync interval of the sweep phase.
+    pub sweep: Duration,
+    /// How long a rotated key goes on working.
+    pub overlap: Duration,
+    /// How long nothing may get on before the run is given up.
+    pub patience: Duration,
+}
+
+/// A run under way.
+pub struct Run {
+    pub(super) setup: Setup,
+    pub(super) stand: Stand,
+    pub(super) accounts: [Account; 2],
+    pub(super) client: Client,
+    pub(super) fleet: Fleet,
+    pub(super) names: Vec<String>,
+    pub(super) figures: Figures,
+    pub(super) subject: Option<Subject>,
+    classes: [String; 2],
+    audit: Audit,
+    starts: u32,
+    /// The port of its metrics; 0 where it has none.
+    metrics: Arc<AtomicU16>,
+    /// What processes that have ended had used by then.
+    earlier_cpu: f64,
+    earlier_reconciles: BTreeMap<String, u64>,
+}
+
+/// The counts at one moment.
+struct Snapshot {
+    calls: Calls,
+    requests: Requests,
+    reconciles: BTreeMap<String, u64>,
+    cpu_seconds: f64,
+}
+
+impl Run {
+    /// Makes the namespace, the two classes and the identities in both accounts. Nothing runs yet.
+    ///
+    /// # Errors
+    /// Where Kubernetes or IAM refuses.
+    pub async fn prepare(setup: Setup, mut stand: Stand, accounts: [Account; 2]) -> Result<Self> {
+        let client = stand.kubernetes.client().await?;
+        let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": setup.namespace } }))?;
+        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await?;
+        setup.kind.install(&stand).await?;
+        let audit_log = stand.kubernetes.audit_log.clone();
+        let audit = Audit::of(audit_log, &setup.kind.user(), (!setup.alone).then(|| setup.namespace.clone()))?;
+        let classes = [format!("{}-1", setup.namespace), format!("{}-2", setup.namespace)];
+        for (account, class) in accounts.iter().zip(&classes) {
+            let identity =
+                account.admin.create_identity("s3-access-operator", &shipped_policy(Partition::Aws)?).await?;
+            stand.operator_identity = identity.clone();
+            let secret = json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": { "name": class },
+                "stringData": { "AWS_ACCESS_KEY_ID": identity.access_key_id, "AWS_SECRET_ACCESS_KEY": identity.secret_access_key },
+            });
+            let secrets: Api<Secret> = Api::namespaced(client.clone(), OPERATOR_NAMESPACE);
+            secrets.patch(class, &PatchParams::apply("bench").force(), &Patch::Apply(&secret)).await?;
+            let endpoint = &account.admin.endpoint;
+            let object = json!({
+                "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessClass",
+                "metadata": { "name": class, "labels": { "bench": setup.namespace } },
+                "spec": {
+                    "allowedBuckets": ["*"], "region": "us-east-1", "credentialsSecretRef": { "name": class },
+                    "endpoints": { "iam": endpoint, "sts": endpoint, "s3": endpoint },
+                },
+            });
+            class_api(&client).create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+        }
+        let figures = Figures::new(setup.users, setup.kind.name(), setup.policy);
+        let names = (0..setup.users).map(|number| format!("u-{number:05}")).collect();
+        let fleet = Fleet::watch(&client, &setup.namespace);
+        Ok(Self {
+            setup,
+            stand,
+            accounts,
+            client,
+            fleet,
+            names,
+            figures,
+            subject: None,
+            classes,
+            audit,
+            starts: 0,
+            metrics: Arc::default(),
+            earlier_cpu: 0.0,
+            earlier_reconciles: BTreeMap::new(),
+        })
+    }
+
+    /// What has been measured.
+    #[must_use]
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// The same, to be completed.
+    pub fn figures_mut(&mut self) -> &mut Figures {
+        &mut self.figures
+    }
+
+    /// Starts what is measured; `settings` come beside the run's own.
+    pub(super) async fn start(&mut self, settings: &[(&str, &str)]) -> Result<()> {
+        ensure!(self.subject.is_none(), "one runs already");
+        self.starts += 1;
+        let selector = format!("bench={}", self.setup.namespace);
+        let mut all = vec![
+            ("S3ACCESS_CLASS_SELECTOR", selector.as_str()),
+            ("S3ACCESS_REQUESTS_PER_SECOND", UNLIMITED),
+            // The double has no replicas that lag.
+            ("S3ACCESS_CONSISTENCY_WINDOW", "2s"),
+        ];
+        if !self.setup.alone {
+            all.extend([
+                ("S3ACCESS_WATCH_NAMESPACES", self.setup.namespace.as_str()),
+                ("S3ACCESS_LEADER_ELECTION", "false"),
+            ]);
+        }
+        all.extend(settings);
+        let name = format!("{}-{}", self.setup.namespace, self.starts);
+        let subject = self.setup.kind.start(&self.stand, &name, &all).await?;
+        self.metrics.store(subject.metrics().unwrap_or_default(), Ordering::Relaxed);
+        self.subject = Some(subject);
+        if matches!(self.setup.kind, Kind::Operator) {
+            let classes = self.classes.clone();
+            let client = self.client.clone();
+            eventually("both classes to be Ready", Duration::from_secs(60), async || {
+                for class in &classes {
+                    let class = class_api(&client).get(class).await?;
+                    ensure!(class.data["status"]["conditions"][0]["status"] == "True", "{}", class.data["status"]);
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Ends it in order.
+    pub(super) async fn stop(&mut self) -> Result<()> {
+        let mut subject = self.subject.take().context("nothing runs")?;
+        self.earlier_cpu += Usage::of(subject.id())?.cpu_seconds;
+        if let Some(port) = subject.metrics() {
+            add(&mut self.earlier_reconciles, &reconciles(port).await?);
+        }
+        subject.terminate().await
+    }
+
+    /// Ends it, and starts it again.
+    pub(super) async fn restart(&mut self, settings: &[(&str, &str)]) -> Result<()> {
+        self.stop().await?;
+        self.start(settings).await
+    }
+
+    pub(super) fn usage(&mut self) -> Result<Usage> {
+        Usage::of(self.subject.as_mut().context("nothing runs")?.id())
+    }
+
+    /// The spec of the user of that number: every second one is in the other account.
+    pub(super) fn spec(&self, number: usize) -> Value {
+        let policy = match self.setup.policy {
+            PolicyKind::Inline => "Inline",
+            PolicyKind::Managed => "Managed",
+        };
+        let overlap = format!("{}s", self.setup.pace.overlap.as_secs());
+        json!({
+            "className": self.classes[number % 2],
+            "access": [{ "bucket": format!("team-{}-reports", number % 100), "level": "ReadWrite" }],
+            "policy": { "type": policy },
+            "accessKey": { "rotation": { "interval": "2160h", "overlap": overlap } },
+        })
+    }
+
+    /// Calls of AWS in the accounts of those numbers.
+    pub(super) async fn calls(&self, accounts: &[usize]) -> Result<Calls> {
+        let mut calls = Calls::new();
+        for account in accounts.iter().filter_map(|number| self.accounts.get(*number)) {
+            add(&mut calls, &account.calls().await?);
+        }
+        Ok(calls)
+    }
+
+    async fn snapshot(&mut self, accounts: &[usize]) -> Result<Snapshot> {
+        let mut all = self.earlier_reconciles.clone();
+        let mut cpu_seconds = self.earlier_cpu;
+        if let Some(subject) = &mut self.subject {
+            cpu_seconds += Usage::of(subject.id())?.cpu_seconds;
+            if let Some(port) = subject.metrics() {
+                add(&mut all, &reconciles(port).await?);
+            }
+        }
+        Ok(Snapshot {
+            calls: self.calls(accounts).await?,
+            requests: self.audit.requests()?,
+            reconciles: all,
+            cpu_seconds,
+        })
+    }
+
+    /// Waits until nothing is asked of AWS or Kubernetes any more.
+    pub(super) async fn quiet(&mut self, accounts: &[usize]) -> Result<()> {
+        let started = Instant::now();
+        let mut last = (Calls::new(), Requests::new());
+        let mut since = Instant::now();
+        loop {
+            let now = (self.calls(accounts).await?, self.audit.requests()?);
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            if since.elapsed() >= QUIET {
+                return Ok(());
+            }
+            ensure!(started.elapsed() < UNQUIET, "it does not come to rest: {last:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Measures a phase about `users` users: what `work` leads to, and what it returns is how long each took.
+    pub(super) async fn measure(
+        &mut self,
+        phase: Phase,
+        users: usize,
+        accounts: &[usize],
+        work: impl AsyncFnOnce(&mut Self) -> Result<Option<Vec<f64>>>,
+    ) -> Result<()> {
+        let before = self.snapshot(accounts).await?;
+        if let Some(subject) = &mut self.subject {
+            reset_peak(subject.id())?;
+        }
+        let started = Instant::now();
+        let depth = Depth::watch(Arc::clone(&self.metrics));
+        let times = work(self).await.with_context(|| format!("in the phase {}", phase.name()))?;
+        let seconds = times.as_ref().map_or_else(|| started.elapsed().as_secs_f64(), |times| Times::of(times).total);
+        let usage = self.usage()?;
+        let after = self.snapshot(accounts).await?;
+        let calls = difference(&after.calls, &before.calls);
+        let (sts, iam): (Calls, Calls) = calls.into_iter().partition(|(call, _)| is_sts(call));
+        let size = Size { users, in_accounts: self.in_accounts(), policy: self.setup.policy };
+        let requests = difference(&after.requests, &before.requests);
+        let figures = PhaseFigures {
+            users,
+            seconds,
+            rss_steady_mib: usage.rss_mib,
+            rss_peak_mib: usage.peak_mib,
+            cpu_seconds: after.cpu_seconds - before.cpu_seconds,
+            iam_calls: beside(&iam, phase, Service::Iam, size),
+            sts_calls: beside(&sts, phase, Service::Sts, size),
+            kubernetes_requests: beside(&requests, phase, Service::Kubernetes, size),
+            reconciles: difference(&after.reconciles, &before.reconciles),
+            queue_depth_max: depth.end(),
+            times: times.as_deref().map(Times::of),
+        };
+        eprintln!(
+            "{:>8}: {:6.1} s, IAM {} of {}, writes {} of {}, {:.1} MiB (peak {:.1}), CPU {:.1} s",
+            phase.name(),
+            figures.seconds,
+            figures.iam().measured,
+            figures.iam().floor,
+            figures.writes().measured,
+            figures.writes().floor,
+            figures.rss_steady_mib,
+            figures.rss_peak_mib,
+            figures.cpu_seconds,
+        );
+        self.figures.add(phase, figures);
+        Ok(())
+    }
+
+    /// IAM users of each account: ours, and the operator's own identity.
+    fn in_accounts(&self) -> [usize; 2] {
+        match self.setup.kind {
+            Kind::Operator => [self.setup.users.div_ceil(2) + 1, self.setup.users / 2 + 1],
+            Kind::Yardstick(..) => [self.setup.users + 2, 0],
+        }
+    }
+}
+
+fn class_api(client: &Client) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("s3access.dev", "v1alpha1", "S3AccessClass");
+    Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&kind, "s3accessclasses"))
+}
+
+fn is_sts(call: &str) -> bool {
+    Operation::parse(call).is_some_and(|call| call.kind() == CallKind::Sts)
+}
+
+fn add(all: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
+    for (name, count) in more {
+        *all.entry(name.clone()).or_default() += count;
+    }
+}
+
+fn difference(after: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let since = |(name, count): (&String, &u64)| (name.clone(), count - before.get(name).copied().unwrap_or_default());
+    after.iter().map(since).filter(|(_, count)| *count > 0).collect()
+}
+
+/// Looks at the queue depth once a second.
+struct Depth {
+    max: Arc<AtomicU64>,
+    port: Arc<AtomicU16>,
+    task: JoinHandle<()>,
+}
+
+impl Depth {
+    fn watch(port: Arc<AtomicU16>) -> Self {
+        let max = Arc::new(AtomicU64::new(0));
+        let (seen, asked) = (Arc::clone(&max), Arc::clone(&port));
+        let task = tokio::spawn(async move {
+            loop {
+                // The process may be between its end and its next start, or have no metrics.
+                if let Ok(exposition) = get(asked.load(Ordering::Relaxed), "/metrics").await {
+                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+                    seen.fetch_max(sum_of(&exposition, "s3access_queue_depth", "") as u64, Ordering::Relaxed);
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        Self { max, port, task }
+    }
+
+    fn end(self) -> Option<u64> {
+        self.task.abort();
+        (self.port.load(Ordering::Relaxed) > 0).then(|| self.max.load(Ordering::Relaxed))
+    }
+}

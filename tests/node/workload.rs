@@ -1,0 +1,152 @@
+//! Pods that hold nothing but the Secret of an S3AccessUser.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use ground::node::WORKLOAD;
+use ground::repository;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::world::{LAG, World, key_in};
+
+/// What the workload says that it has met.
+#[derive(Clone, Debug, Deserialize)]
+struct Report {
+    /// Requests that succeeded, by access key id.
+    keys: BTreeMap<String, usize>,
+    /// Those that did not, by error code.
+    failures: BTreeMap<String, usize>,
+}
+
+/// With the image of the tests in place of the AWS CLI's, and the address of the test's AWS; all else is as people copy
+/// it.
+pub async fn the_sample_workload_prints_its_object(world: &World) {
+    world.object("s3://team-a-reports/today.txt", "five were sold").await;
+    let sample = repository().join("deploy/samples/demo.yaml").display().to_string();
+    world.namespace("team-a").await;
+    world.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &sample]).await.unwrap();
+    let user = world.ready("team-a", "reports").await;
+    world.only_key(&user, "reports-s3", "").await;
+    tokio::time::sleep(Duration::from_secs(LAG.unsigned_abs())).await;
+
+    let text = std::fs::read_to_string(repository().join("deploy/samples/workload.yaml")).unwrap();
+    let mut deployment: Value = serde_saphyr::from_str(&text).unwrap();
+    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap();
+    assert_eq!(containers.len(), 2, "the sample has another shape than this test knows");
+    for container in containers {
+        container["image"] = WORKLOAD.into();
+        container["command"] = json!(["/workload", "cat", "s3://team-a-reports/today.txt"]);
+        let endpoint = json!({ "name": "AWS_ENDPOINT_URL", "value": world.admin.endpoint });
+        container["env"].as_array_mut().unwrap().push(endpoint);
+    }
+    world.apply(&deployment).await;
+    for container in ["with-a-file", "with-the-environment"] {
+        world
+            .see(&format!("the object in the log of {container}"), async || {
+                let log = world.kubectl(&["logs", "-n", "team-a", "deployment/reports", "-c", container]).await?;
+                ensure!(log == "five were sold\n", "{log:?}");
+                Ok(())
+            })
+            .await;
+    }
+    world.kubectl(&["delete", "-n", "team-a", "deployment", "reports"]).await.unwrap();
+}
+
+pub async fn two_rotations_under_load_fail_no_request(world: &World) {
+    world.namespace("load").await;
+    world.object("s3://load-data/first", "first").await;
+    // Longer than a mounted file takes to follow, and short enough to sit out twice.
+    let rotation = json!({ "rotation": { "interval": "2160h", "overlap": "12s" } });
+    let access = json!([{ "bucket": "load-data", "level": "ReadWrite" }]);
+    let user = world.user("load", "app", json!({ "access": access, "accessKey": rotation })).await;
+    let first = world.only_key(&user, "app-s3", "").await;
+    tokio::time::sleep(Duration::from_secs(LAG.unsigned_abs())).await;
+    world.apply(&pod(&world.admin.endpoint)).await;
+
+    let started = Instant::now();
+    uses(world, &first).await;
+    let mut keys = vec![first];
+    for number in ["one", "two"] {
+        let old = keys.last().unwrap().clone();
+        world.rotate("load", "app", number).await;
+        let asked = Instant::now();
+        let new = world
+            .see("another key in the Secret", async || {
+                let held = key_in(&world.secret("load", "app-s3").await);
+                ensure!(held != old, "still {held}");
+                Ok(held)
+            })
+            .await;
+        let written = Instant::now();
+        uses(world, &new).await;
+        println!(
+            "rotation {number}: a new key in the Secret after {:.1?}, a hundred requests with it {:.1?} later",
+            written - asked,
+            written.elapsed()
+        );
+        world.only_key(&user, "app-s3", &old).await;
+        keys.push(new);
+    }
+    let last = keys.last().unwrap();
+    world
+        .see("a thousand requests", async || {
+            let report = report(world).await?;
+            let total: usize = report.keys.values().sum();
+            ensure!(total >= 1_000, "{report:?}");
+            Ok(())
+        })
+        .await;
+    // Those after the last old key was deleted count too.
+    uses(world, last).await;
+    let report = report(world).await.unwrap();
+    let total: usize = report.keys.values().sum();
+    println!("{total} requests in {:.0?} over two rotations, failed: {:?}", started.elapsed(), report.failures);
+    assert!(report.failures.is_empty(), "{report:?}");
+    assert_eq!(report.keys.len(), 3, "{report:?}");
+    let restarts = ["get", "pod", "-n", "load", "app", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"];
+    assert_eq!(world.kubectl(&restarts).await.unwrap(), "0", "the workload was started again");
+    world.kubectl(&["delete", "-n", "load", "pod", "app"]).await.unwrap();
+}
+
+/// Waits for a hundred more requests that succeeded with that key.
+async fn uses(world: &World, key: &str) {
+    let count = |report: &Report| report.keys.get(key).copied().unwrap_or_default();
+    let before = report(world).await.map_or(0, |report| count(&report));
+    world
+        .see(&format!("a hundred requests with {key}"), async || {
+            let report = report(world).await?;
+            ensure!(count(&report) >= before + 100, "{report:?}");
+            Ok(())
+        })
+        .await;
+}
+
+async fn report(world: &World) -> Result<Report> {
+    let log = world.kubectl(&["logs", "-n", "load", "app", "--tail=1"]).await?;
+    serde_json::from_str(&log).with_context(|| format!("the workload said {log:?}"))
+}
+
+fn pod(endpoint: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "app", "namespace": "load" },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
+            "containers": [{
+                "name": "app", "image": WORKLOAD, "args": ["load", "load-data"],
+                "env": [
+                    { "name": "AWS_SHARED_CREDENTIALS_FILE", "value": "/var/run/s3/credentials" },
+                    { "name": "AWS_REGION", "value": "us-east-1" },
+                    { "name": "AWS_ENDPOINT_URL", "value": endpoint },
+                ],
+                "volumeMounts": [{ "name": "s3", "mountPath": "/var/run/s3", "readOnly": true }],
+                "securityContext": {
+                    "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
+                },
+            }],
+            "volumes": [{ "name": "s3", "secret": { "secretName": "app-s3" } }],
+        },
+    })
+}
