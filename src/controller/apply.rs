@@ -91,7 +91,8 @@ async fn create_access_key(ctx: &Context, session: &Session, owner: &Owner, held
     ctx.metrics.key_issued();
     let minted = created.minted;
     held.halves.insert(minted.id.clone(), created.secret.clone());
-    ctx.memory.update(&owner.identity.uid, |remembered| remembered.minted = Some((minted.clone(), created.secret)));
+    ctx.memory
+        .update(&owner.identity.uid, |remembered| remembered.minted = Some(Box::new((minted.clone(), created.secret))));
     Ok(Effect::KeyCreated(minted))
 }
 
@@ -215,7 +216,7 @@ async fn abandon_minted(
 
 fn forget_minted(ctx: &Context, owner: &Owner, id: &str) {
     ctx.memory.update(&owner.identity.uid, |remembered| {
-        remembered.minted.take_if(|(minted, _)| minted.id == id);
+        remembered.minted.take_if(|minted| minted.0.id == id);
     });
 }
 

@@ -12,6 +12,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::classes::Classes;
@@ -27,6 +28,8 @@ use crate::kubernetes::KubernetesError;
 
 /// How often an account is asked whether it is there, and the users are counted.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// While the first list of S3AccessUsers is read.
+const UNTIL_LISTED: Duration = Duration::from_millis(300);
 /// While S3AccessUsers are being held against a changed class.
 const SOON: Duration = Duration::from_secs(3);
 
@@ -35,6 +38,8 @@ const SOON: Duration = Duration::from_secs(3);
 pub struct Scope {
     /// As the watch has them.
     pub users: Store<Guarded>,
+    /// Cancelled when the first list of them is in: before, that nobody is there says nothing.
+    pub listed: CancellationToken,
     /// What is remembered of them.
     pub memory: Arc<Memory>,
     /// Has one looked at again.
@@ -75,6 +80,9 @@ impl Signature {
 
 /// Looks at a class. What goes wrong is reported on the class itself, and tried again.
 pub async fn reconcile(ctx: &ClassContext, class: &S3AccessClass) -> Action {
+    if !ctx.scopes.iter().all(|scope| scope.listed.is_cancelled()) {
+        return Action::requeue(UNTIL_LISTED);
+    }
     let name = class.name_any();
     ctx.call_users(class);
     let members = ctx.members(class);

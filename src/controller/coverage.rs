@@ -9,6 +9,9 @@ use super::schedule::{backoff, next_turn};
 use crate::core::desired::Account;
 use crate::core::rotation::later;
 
+/// A sweep takes its time, and may be tried again.
+const SHORTEST_SLACK: SignedDuration = SignedDuration::from_secs(5);
+
 /// What is known of one account's sweeps.
 #[derive(Clone, Debug)]
 struct Sweeps {
@@ -32,7 +35,7 @@ impl Coverage {
     pub fn covers(&self, account: &Account, now: Timestamp, interval: SignedDuration) -> bool {
         let all = self.all();
         let Some(sweeps) = all.get(account) else { return false };
-        let slack = interval / 10;
+        let slack = (interval / 10).max(SHORTEST_SLACK);
         match sweeps.done_at {
             Some(done_at) => now <= later(done_at, interval + slack),
             None => sweeps.failures == 0 && now <= later(sweeps.due_at, slack),

@@ -16,7 +16,7 @@ use crate::core::observed::{Minted, Probes};
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
     /// A key that is in no Secret yet, with its secret half.
-    pub minted: Option<(Minted, SecretString)>,
+    pub minted: Option<Box<(Minted, SecretString)>>,
     /// What was seen of new keys at work, by id: one or two, for which a map would be large.
     pub probes: Box<[(String, Probes)]>,
     /// What was read when nothing but the key was left to wait for.
@@ -32,7 +32,7 @@ pub struct Remembered {
     /// The state of the class that the CR was last held against, to the end.
     pub held_against: Option<u64>,
     /// For a CR that does not fit the schema: the error that its status tells.
-    pub invalid: Option<String>,
+    pub invalid: Option<Box<str>>,
 }
 
 /// A look that ended with everything done: until something changes or falls due, nobody need look again.
@@ -46,10 +46,13 @@ pub struct Settled {
     pub due_at: Timestamp,
 }
 
-/// The memory of all, by UID.
+/// By UID. A table of boxes, since a third of a table is empty on average.
+type ByUid = HashMap<Box<str>, Box<Remembered>>;
+
+/// The memory of all.
 #[derive(Debug, Default)]
 pub struct Memory {
-    users: Mutex<HashMap<String, Remembered>>,
+    users: Mutex<ByUid>,
     /// Those whom only somebody's action helps.
     blocked: Mutex<HashSet<u64>>,
     /// Those that are being looked at, each with the newest resource version that the watch has shown meanwhile.
@@ -84,13 +87,13 @@ impl Memory {
         }
     }
 
-    fn users(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
+    fn users(&self) -> MutexGuard<'_, ByUid> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is remembered of the user; `None` at first sight.
     pub fn recall(&self, uid: &str) -> Option<Remembered> {
-        self.users().get(uid).cloned()
+        self.users().get(uid).map(|remembered| Remembered::clone(remembered))
     }
 
     /// The state of the class that the user was last held against, to the end.
@@ -103,7 +106,7 @@ impl Memory {
     pub fn suspect(&self, uid: &str) -> bool {
         let mut memory = self.users();
         let known = memory.contains_key(uid);
-        let remembered = memory.entry(uid.to_owned()).or_default();
+        let remembered = memory.entry(uid.into()).or_default();
         remembered.suspect = true;
         remembered.settled.is_some() || !known
     }
@@ -111,7 +114,7 @@ impl Memory {
     /// Changes what is remembered of the user.
     pub fn update<T>(&self, uid: &str, change: impl FnOnce(&mut Remembered) -> T) -> T {
         let mut memory = self.users();
-        change(memory.entry(uid.to_owned()).or_default())
+        change(memory.entry(uid.into()).or_default())
     }
 
     /// Whether only somebody's action helps the user. Answers how many there are of those.
@@ -168,7 +171,9 @@ mod tests {
         const SENTINEL: &str = "sentinel/secret+key";
         let memory = Memory::default();
         let minted = Minted { id: "AKIA".to_owned(), created_at: Timestamp::UNIX_EPOCH };
-        memory.update("uid", |remembered| remembered.minted = Some((minted.clone(), SecretString::from(SENTINEL))));
+        memory.update("uid", |remembered| {
+            remembered.minted = Some(Box::new((minted.clone(), SecretString::from(SENTINEL))))
+        });
         let secret_access_key = SecretString::from(SENTINEL);
         let credentials =
             Credentials { access_key_id: minted.id.clone(), secret_access_key: secret_access_key.clone() };

@@ -168,7 +168,7 @@ pub fn before_iam(user: &S3AccessUser, seen: &Seen, remembered: &Remembered) -> 
         secret: seen.state.clone(),
         renamed: seen.renamed.clone(),
         workloads: seen.workloads.clone(),
-        minted: remembered.minted.as_ref().map(|(minted, _)| minted.clone()),
+        minted: remembered.minted.as_ref().map(|minted| minted.0.clone()),
         probes: remembered.probes.iter().cloned().collect(),
         ..Observed::nothing()
     };

@@ -86,8 +86,9 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let uid = user.uid().unwrap_or_default();
     ctx.memory.begin(&uid);
     // Thousands may wait here for their turn, so that nothing is at hand yet that takes memory.
-    let turn = match at_priority(priority, ctx.places.of(user)).await {
-        Ok(place) => place.session.turn(&uid, priority).await,
+    let session = at_priority(priority, ctx.places.of(user)).await.map(|place| place.session);
+    let turn = match session {
+        Ok(session) => session.turn(&uid, priority).await,
         Err(_) => None,
     };
     if let Some(turn) = &turn {
@@ -160,11 +161,15 @@ pub async fn reconcile_invalid(ctx: &Context, invalid: &InvalidObject) -> Outcom
     let earlier = S3AccessUserStatus::default();
     let report_it = interrupted(None, &parts, &earlier, invalid.metadata.generation, now);
     // What the status said before cannot be read either, so the same verdict is written once in the life of a process.
-    let news =
-        ctx.memory.recall(&reference.uid).is_none_or(|remembered| remembered.invalid.as_ref() != Some(&invalid.error));
+    let news = ctx
+        .memory
+        .recall(&reference.uid)
+        .is_none_or(|remembered| remembered.invalid.as_deref() != Some(invalid.error.as_str()));
     if news {
         match report(ctx, &reference, &earlier, &report_it).await {
-            Ok(()) => ctx.memory.update(&reference.uid, |remembered| remembered.invalid = Some(invalid.error.clone())),
+            Ok(()) => {
+                ctx.memory.update(&reference.uid, |remembered| remembered.invalid = Some(invalid.error.as_str().into()))
+            }
             Err(error) => return retry_later(ctx, &reference.uid, &error),
         }
     }
@@ -284,7 +289,7 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
     let mut thorough = false;
     loop {
         let mut remembered = ctx.memory.recall(uid).unwrap_or_default();
-        if let Some((minted, half)) = &remembered.minted {
+        if let Some((minted, half)) = remembered.minted.as_deref() {
             held.halves.insert(minted.id.clone(), half.clone());
         }
         let mut seen = match observe::secrets(ctx, session, user, owner, &mut held).await {

@@ -144,12 +144,17 @@ fn scoped(
 
     let memory = Arc::new(Memory::default());
     let remembers = memory.clone();
+    let listed = CancellationToken::new();
+    let tells = listed.clone();
     let (user_store, user_writer) = reflector::store();
     let users = watcher(scoped_api::<Guarded>(client, namespace), watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .modify(forget_the_needless)
         .reflect(user_writer)
         .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                tells.cancel();
+            }
             if let watcher::Event::Apply(user) | watcher::Event::InitApply(user) = event {
                 let version = user.resource_version().and_then(|version| version.parse().ok());
                 remembers.watched(user.meta().uid.as_deref().unwrap_or_default(), version.unwrap_or_default());
@@ -202,7 +207,7 @@ fn scoped(
                 tracing::debug!(%error, "a stream had an error");
             }
         });
-    (Scope { users: user_store, memory, look: look_again }, controller)
+    (Scope { users: user_store, listed, memory, look: look_again }, controller)
 }
 
 fn scoped_api<K: Resource<Scope = kube::core::NamespaceResourceScope>>(

@@ -27,8 +27,8 @@ use crate::core::names::Cluster;
 use crate::core::sweep::{Verdict, screen_policy, screen_user};
 use crate::metrics::Metrics;
 
-/// How often it is seen whether an account is due, at most and at least.
-const SHORTEST_TICK: SignedDuration = SignedDuration::from_millis(10);
+/// How often it is seen whether an account is due, at most and at least. No account is swept more often than that.
+const SHORTEST_TICK: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_TICK: SignedDuration = SignedDuration::from_secs(30);
 
 /// What every sweep shares.
@@ -61,7 +61,8 @@ impl Sweeper {
             ticks.tick().await;
             while under_way.try_join_next().is_some() {}
             let now = Timestamp::now();
-            if !sweeper.leadership.holds_at(now) {
+            let listed = sweeper.scopes.iter().all(|scope| scope.listed.is_cancelled());
+            if !listed || !sweeper.leadership.holds_at(now) {
                 continue;
             }
             let sessions = sweeper.sessions();
