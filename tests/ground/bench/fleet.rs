@@ -71,6 +71,8 @@ struct Pending {
 
 #[derive(Default)]
 struct Board {
+    /// Changes seen so far.
+    noted: u64,
     seen: HashMap<String, State>,
     pending: HashMap<String, Pending>,
     /// Seconds that each took, in the order in which they got there.
@@ -126,6 +128,7 @@ impl Pending {
 
 impl Board {
     fn note(&mut self, name: String, state: Option<State>) {
+        self.noted += 1;
         if self.pending.get(&name).is_some_and(|pending| pending.is_reached(state.as_ref()))
             && let Some(pending) = self.pending.remove(&name)
         {
@@ -243,9 +246,9 @@ impl Fleet {
     /// Waits until all are where they are expected; the seconds that each took, sorted.
     ///
     /// # Errors
-    /// Where none gets there for `patience`.
+    /// Where nothing changes on any of them for `patience`.
     pub async fn settled(&self, what: &str, patience: Duration) -> Result<Vec<f64>> {
-        let (mut least, mut since) = (usize::MAX, Instant::now());
+        let (mut noted, mut since) = (0, Instant::now());
         loop {
             {
                 let mut board = self.board();
@@ -255,8 +258,8 @@ impl Fleet {
                     times.sort_by(f64::total_cmp);
                     return Ok(times);
                 }
-                if left < least {
-                    (least, since) = (left, Instant::now());
+                if board.noted != noted {
+                    (noted, since) = (board.noted, Instant::now());
                 }
                 let example = board.pending.keys().next().cloned().unwrap_or_default();
                 let state = board.seen.get(&example).map_or_else(|| "not there".to_owned(), State::describe);

@@ -18,6 +18,8 @@ use crate::kubernetes::Kubernetes;
 use crate::wait::eventually;
 
 const BOTH: &[usize] = &[0, 1];
+/// How many intervals a sweep may take on a slow machine.
+const SLOWEST: u32 = 4;
 
 impl Run {
     /// Creates all users at once, and waits until all are Ready.
@@ -101,7 +103,8 @@ impl Run {
         .await
     }
 
-    /// One whole resync interval, a short one.
+    /// One whole resync interval, a short one; where the machine is too slow for it, until the keys of as many users as
+    /// there are have been listed, which is as much work.
     ///
     /// # Errors
     /// Where it does not come to rest before.
@@ -111,8 +114,15 @@ impl Run {
         // What a start takes is the restart phase's.
         let settle = self.setup.pace.sweep / 4;
         tokio::time::sleep(settle).await;
+        let listed =
+            async |run: &Self| anyhow::Ok(run.calls(BOTH).await?.get("ListAccessKeys").copied().unwrap_or_default());
         self.measure(Phase::Sweep, self.setup.users, BOTH, async |run| {
+            let enough = listed(run).await? + u64::try_from(run.setup.users)?;
+            let started = Instant::now();
             tokio::time::sleep(run.setup.pace.sweep).await;
+            while listed(run).await? < enough && started.elapsed() < run.setup.pace.sweep * SLOWEST {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
             Ok(None)
         })
         .await?;
