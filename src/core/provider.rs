@@ -67,10 +67,12 @@ impl Provider {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::collections::BTreeMap;
+
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::S3AccessUser;
+    use crate::api::{S3AccessClass, S3AccessUser};
     use crate::core::class::Class;
     use crate::core::desired::Account;
     use crate::core::names::Cluster;
@@ -84,7 +86,11 @@ mod tests {
         let user = S3AccessUser::new("reports", serde_json::from_value(spec).unwrap());
         let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
         let cluster = Cluster { id: "id".to_owned(), name: "prod".to_owned() };
-        provider.check(Desired::of(&user, &account, &cluster, &Class::none()).unwrap())
+        let open = json!({ "allowedBuckets": ["*"], "allowedNames": ["*"], "allowedTagKeys": ["*"],
+            "allowedManagedPolicyArns": ["*"], "allowForceAdoption": true });
+        let class = S3AccessClass::new("open", serde_json::from_value(open).unwrap());
+        let class = Class::of(&class, "team-a", &BTreeMap::new());
+        provider.check(Desired::of(&user, &account, &cluster, &class).unwrap())
     }
 
     #[test]

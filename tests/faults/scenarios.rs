@@ -1,6 +1,6 @@
 //! What happens to S3AccessUsers in their lives: each is run once without a fault, and then once for each fault.
 
-use ground::double::{Request, Response, Settings, Status, Tag};
+use ground::double::{Operation, Request, Response, Settings, Status, Tag};
 use jiff::SignedDuration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -186,6 +186,23 @@ macro_rules! by_hand {
             end: End::$end,
         }
     };
+}
+
+#[test]
+fn a_new_key_that_waits_long_for_its_trial_is_not_given_up() {
+    let start = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut simulation = Simulation::new(Outside::new(Settings::default(), start));
+    simulation.created();
+    simulation.rotate();
+    simulation.run(SignedDuration::from_secs(1));
+    let keys = |simulation: &Simulation| {
+        simulation.outside.with(|state| state.aws.history().count(Operation::CreateAccessKey))
+    };
+    assert_eq!(keys(&simulation), 2, "the rotation has begun");
+    // Thousands of others have their turns first.
+    simulation.outside.pass(HOUR);
+    simulation.run(ROTATION);
+    assert_eq!(keys(&simulation), 2);
 }
 
 #[test]

@@ -8,12 +8,12 @@ use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDele
 use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
 use crate::core::desired::Desired;
-use crate::core::observed::{AccessKey, HeldKey, Observed, OurSecret, User};
+use crate::core::observed::{AccessKey, HeldKey, Observed, OurSecret, Probes, User};
 use crate::core::rotation::{PROBES, Retirement, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.
 const KEYS_LIMIT: usize = 2;
-/// A new key that AWS does not accept for this many consistency windows is given up.
+/// A new key that AWS refuses for this many consistency windows is given up.
 const UNUSABLE_AFTER: i32 = 10;
 
 /// Everything that the decisions about the key look at.
@@ -258,13 +258,18 @@ impl View<'_> {
                     revoked: secret.revoked.clone(),
                 },
             });
-        } else if probes
-            .is_some_and(|probes| later(probes.since, self.waits.consistency_window * UNUSABLE_AFTER) <= self.now)
-        {
+        } else if probes.is_some_and(|probes| self.is_unusable(probes)) {
             plan.actions.push(Action::DeleteKey { id: id.to_owned(), why: WhyDelete::Unusable });
         } else {
             self.probe(id, plan);
         }
+    }
+
+    /// AWS refuses the key still, long after it was made. One that has not been tried meanwhile, because its user had to
+    /// wait for a turn, is not given up: among thousands of rotations, all would begin anew for ever.
+    fn is_unusable(&self, probes: &Probes) -> bool {
+        let refused = probes.successes == 0 && probes.last > Timestamp::MIN;
+        refused && later(probes.since, self.waits.consistency_window * UNUSABLE_AFTER) <= self.now
     }
 
     /// The key that the Secret held before: works through the overlap, then inactive, then deleted.
