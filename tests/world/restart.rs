@@ -110,7 +110,7 @@ impl Scene {
 
 #[tokio::test]
 async fn rival_17_workloads_restart_once_for_each_key_that_replaces_another() {
-    let mut scene = Scene::without_operator("restart").await;
+    let mut scene = Scene::without_operator("rollout").await;
     scene.allow_restarts().await;
     scene.run_workloads().await;
     scene.create("reports", restarting()).await;

@@ -61,8 +61,15 @@ async fn lost(loss: Loss, stage: &str, rotation: bool) -> Duration {
     let by_wire = Access { server: wire.server(), ..kubernetes };
     let kubeconfig = by_wire.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT).await.unwrap();
     let namespace = scene.namespace.clone();
-    let election = [("S3ACCESS_LEADER_ELECTION", "true"), ("S3ACCESS_NAMESPACE", namespace.as_str())];
-    scene.start(&[election[0], election[1], ("KUBECONFIG", &kubeconfig.display().to_string())]).await;
+    let endpoint = scene.stand.aws.endpoint.clone();
+    let shared = [
+        ("S3ACCESS_LEADER_ELECTION", "true"),
+        ("S3ACCESS_NAMESPACE", namespace.as_str()),
+        // It stands in the Secrets, whichever way to IAM their writer has.
+        ("AWS_ENDPOINT_URL_S3", endpoint.as_str()),
+    ];
+    let kubeconfig = kubeconfig.display().to_string();
+    scene.start(&[shared.as_slice(), &[("KUBECONFIG", &kubeconfig)]].concat()).await;
     // The account is asked for once, before the first look.
     scene.create("earlier", spec()).await;
     scene.ready("earlier").await;
@@ -73,7 +80,8 @@ async fn lost(loss: Loss, stage: &str, rotation: bool) -> Duration {
     }
     // Each has a way to AWS of its own, so that it is known who called.
     let beside = Proxy::start(&scene.stand.aws.endpoint).await.unwrap();
-    let standby = scene.launch("standby", &[election[0], election[1], ("AWS_ENDPOINT_URL", beside.endpoint())]).await;
+    let of_its_own = [("AWS_ENDPOINT_URL", beside.endpoint())];
+    let standby = scene.launch("standby", &[shared.as_slice(), &of_its_own].concat()).await;
     scene.proxy.forget();
     scene.proxy.inject(stage, Fault::HeldAnswer);
     if rotation {

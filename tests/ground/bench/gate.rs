@@ -16,7 +16,7 @@ pub struct Budget {
 }
 
 /// What the operator costs today, and no more. A change that makes it cheaper lowers them. Rotations are measured by
-/// `cargo xtask bench` and have no budget here: how often each is looked at in its waits depends on the machine.
+/// `cargo xtask bench`, and have no budget here yet.
 pub const BUDGETS: &[Budget] = &[
     Budget { phase: Phase::Create, iam: 3.0, writes: 3.0 },
     Budget { phase: Phase::Rest, iam: 0.0, writes: 0.0 },
