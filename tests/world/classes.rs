@@ -1,5 +1,6 @@
 //! S3AccessClass: what it sets, what it takes back, and what happens to one account while another is dark.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -354,6 +355,15 @@ impl Accounts {
     }
 }
 
+/// The calls that were answered well: what moto answers with an error of its own, the SDK sends again.
+fn answered(proxy: &Proxy) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for call in proxy.calls().into_iter().filter(|call| call.status == Some(200)) {
+        *counts.entry(call.action).or_default() += 1;
+    }
+    counts
+}
+
 #[tokio::test]
 async fn invariant_9_one_account_goes_dark_and_the_others_do_not_notice() {
     const USERS: usize = 12;
@@ -370,7 +380,7 @@ async fn invariant_9_one_account_goes_dark_and_the_others_do_not_notice() {
     assert_eq!(secret["AWS_REGION"], "cn-north-1");
     scene.proxy.forget();
     let light = (accounts.create(0, "aws-light", USERS).await, accounts.create(2, "gw-light", USERS).await);
-    let light_calls = scene.proxy.counts();
+    let light_calls = answered(&scene.proxy);
 
     accounts.china.set_dark(true);
     // More than there are turns for one account, all of them stuck.
@@ -382,7 +392,7 @@ async fn invariant_9_one_account_goes_dark_and_the_others_do_not_notice() {
     scene.class_is(&accounts.classes[1], "Unreachable").await;
     scene.proxy.forget();
     let dark = (accounts.create(0, "aws-dark", USERS).await, accounts.create(2, "gw-dark", USERS).await);
-    let dark_calls = scene.proxy.counts();
+    let dark_calls = answered(&scene.proxy);
     println!(
         "dark: {USERS} users Ready: aws {:?} then {:?}, s3-compatible {:?} then {:?}",
         light.0, dark.0, light.1, dark.1
@@ -391,8 +401,8 @@ async fn invariant_9_one_account_goes_dark_and_the_others_do_not_notice() {
     for call in ["CreateUser", "CreatePolicy", "AttachUserPolicy", "CreateAccessKey"] {
         assert_eq!((light_calls[call], dark_calls[call]), (USERS, USERS), "{call}");
     }
-    // Noise apart; waiting for the dark account would take ten seconds a call.
-    let noise = Duration::from_secs(3);
+    // A busy machine apart; waiting for the dark account would take ten seconds a call, and a user is four.
+    let noise = Duration::from_secs(15);
     assert!(dark.0 < light.0 * 3 + noise, "{light:?} {dark:?}");
     assert!(dark.1 < light.1 * 3 + noise, "{light:?} {dark:?}");
     accounts.china.set_dark(false);

@@ -19,7 +19,7 @@ use s3_access_operator::api::{S3AccessClass, S3AccessUser};
 use serde_json::{Value, json};
 
 /// Only failures wait for so long. The garbage collector of a new cluster gets to know our CRD after half a minute.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(120);
 
 pub struct Scene {
     pub stand: Stand,

@@ -22,7 +22,7 @@ use crate::scene::{SOON, Scene, spec, user_name, with};
 const CREATE: [&str; 5] = ["CreateUser", "CreatePolicy", "AttachUserPolicy", "CreateAccessKey", "GetCallerIdentity"];
 const ROTATE: [&str; 4] = ["CreateAccessKey", "GetCallerIdentity", "UpdateAccessKey", "DeleteAccessKey"];
 /// A Lease is good for 15 s and looked at every 3 s; the rest is for a busy machine.
-const TAKEOVER: Duration = Duration::from_secs(60);
+const TAKEOVER: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loss {
@@ -122,7 +122,12 @@ async fn lost(loss: Loss, stage: &str, rotation: bool) -> Duration {
         .unwrap();
         let calls = scene.proxy.calls();
         let reads = |action: &str| action.starts_with("Get") || action.starts_with("List");
-        assert!(calls.iter().all(|call| reads(&call.action)), "{name}: it wrote in its last moments: {calls:?}");
+        // The call that it was in may be sent once more by the SDK; CreateAccessKey never is.
+        let again = |action: &str| action == stage && stage != "CreateAccessKey";
+        assert!(
+            calls.iter().all(|call| reads(&call.action) || again(&call.action)),
+            "{name}: it wrote in its last moments: {calls:?}"
+        );
     }
     assert_eq!(scene.only_key(&user, "reports-s3").await, key, "{name}");
     assert_eq!(scene.secret("reports-s3").await, data, "{name}");
