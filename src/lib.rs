@@ -13,6 +13,7 @@
 //! | [`aws`] | the calls used, what their errors mean, one session an account | the SDK |
 //! | [`kubernetes`] | the requests made, what a Secret looks like | kube |
 //! | [`controller`] | streams, observe, apply, report, memory | all of the above |
+//! | [`leadership`] | until when this process may write | types only |
 //! | [`cli`], [`config`], [`server`], [`metrics`], [`telemetry`], [`traces`] | the process around it | |
 //!
 //! # Invariants
@@ -36,6 +37,7 @@ pub mod config;
 pub mod controller;
 pub mod core;
 pub mod kubernetes;
+pub mod leadership;
 pub mod metrics;
 pub mod server;
 pub mod telemetry;

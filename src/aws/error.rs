@@ -7,6 +7,7 @@ use std::fmt;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 
+use super::permission::NotLeading;
 use crate::api::Reason;
 
 /// What an AWS error means.
@@ -36,6 +37,8 @@ pub enum ErrorKind {
     MalformedPolicy,
     /// The server does not know the call: it is not AWS.
     Unsupported,
+    /// It was not sent: this process may not lead any more.
+    NotLeading,
     /// Anything else.
     Other,
 }
@@ -156,9 +159,12 @@ impl AwsError {
             code: code.to_owned(),
             message,
         };
-        if let Some(cause) = find_credentials_error(error) {
+        if let Some(cause) = find::<CredentialsError>(error) {
             let message = cause.source().map_or_else(|| cause.to_string(), chain);
             return made(ErrorKind::NoCredentials, "NoCredentials", message);
+        }
+        if let Some(cause) = find::<NotLeading>(error) {
+            return made(ErrorKind::NotLeading, "NotSent", cause.to_string());
         }
         match error {
             SdkError::ServiceError(service) => {
@@ -193,7 +199,7 @@ impl AwsError {
             ErrorKind::MalformedPolicy => Reason::InvalidPolicy,
             ErrorKind::DeleteConflict => Reason::DeleteBlocked,
             // Read again, it will have come or gone.
-            ErrorKind::NotFound | ErrorKind::AlreadyExists => Reason::Creating,
+            ErrorKind::NotFound | ErrorKind::AlreadyExists | ErrorKind::NotLeading => Reason::Creating,
             ErrorKind::Unsupported | ErrorKind::Other => Reason::Failed,
         }
     }
@@ -207,6 +213,7 @@ impl AwsError {
                 | ErrorKind::Unreachable
                 | ErrorKind::NotFound
                 | ErrorKind::AlreadyExists
+                | ErrorKind::NotLeading
         )
     }
 
@@ -248,10 +255,10 @@ impl StatusOf for aws_smithy_runtime_api::client::orchestrator::HttpResponse {
     }
 }
 
-fn find_credentials_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CredentialsError> {
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(cause) = next {
-        if let Some(found) = cause.downcast_ref::<CredentialsError>() {
+        if let Some(found) = cause.downcast_ref::<E>() {
             return Some(found);
         }
         next = cause.source();

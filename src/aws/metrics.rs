@@ -48,6 +48,10 @@ impl Intercept for CountAttempts {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        // An interceptor kept it from being sent.
+        if matches!(context.output_or_error(), Some(Err(error)) if error.is_interceptor_error()) {
+            return Ok(());
+        }
         let operation = bag.load::<Metadata>().map_or("Unknown", |metadata| metadata.name()).to_owned();
         let elapsed = bag.load::<StartedAt>().map(|started| started.0.elapsed());
         let response = context.response();

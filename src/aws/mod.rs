@@ -8,6 +8,7 @@ mod iam;
 mod leftovers;
 mod metrics;
 mod path_tags;
+mod permission;
 mod s3;
 mod session;
 mod sts;

@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use super::call::{Lane, ThrottledIsForTheLane};
 use super::iam::SdkIam;
 use super::metrics::CountAttempts;
+use super::permission::OnlyTheLeaderWrites;
 use super::s3::S3Endpoint;
 use super::sts::{CompatibleSts, SdkSts};
 use super::transport::{TransportError, Trust};
@@ -24,6 +25,7 @@ use crate::api::{MANAGER, S3AccessClassSpec};
 use crate::core::desired::Account;
 use crate::core::priority::Priority;
 use crate::core::provider::Provider;
+use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
 /// IAM answers within a second; ten mean that nobody will.
@@ -98,12 +100,16 @@ impl Session {
     ///
     /// # Errors
     /// [`SettingsError`], before any request.
-    pub async fn from_environment(options: &SessionOptions, metrics: Arc<Metrics>) -> Result<Self, SettingsError> {
+    pub async fn from_environment(
+        options: &SessionOptions,
+        leadership: Leadership,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, SettingsError> {
         if options.provider == Provider::Aws && options.account_id.is_some() {
             return Err(SettingsError::AccountOfAws);
         }
         let config = loader(&Trust::default(), None).load().await;
-        Self::over(&config, &Trust::default(), Endpoints::default(), options, metrics)
+        Self::over(&config, &Trust::default(), Endpoints::default(), options, leadership, metrics)
     }
 
     /// Takes from the class what it says, and all else from the SDK's own environment. The role is not assumed yet.
@@ -114,6 +120,7 @@ impl Session {
         class: &S3AccessClassSpec,
         credentials: Option<Credentials>,
         options: &SessionOptions,
+        leadership: Leadership,
         metrics: Arc<Metrics>,
     ) -> Result<Self, SettingsError> {
         let trust = Trust::of(class.ca_bundle.as_deref())?;
@@ -136,7 +143,7 @@ impl Session {
             config = config.to_builder().credentials_provider(assumed).build();
         }
         let endpoints = Endpoints { iam: set.iam, sts, s3: set.s3, path_style: class.path_style };
-        Self::over(&config, &trust, endpoints, options, metrics)
+        Self::over(&config, &trust, endpoints, options, leadership, metrics)
     }
 
     fn over(
@@ -144,11 +151,13 @@ impl Session {
         trust: &Trust,
         endpoints: Endpoints,
         options: &SessionOptions,
+        leadership: Leadership,
         metrics: Arc<Metrics>,
     ) -> Result<Self, SettingsError> {
         let lane = Arc::new(Lane::new(options.requests_per_second, metrics.clone()));
         let mut iam = aws_sdk_iam::config::Builder::from(config)
             .interceptor(CountAttempts(metrics.clone()))
+            .interceptor(OnlyTheLeaderWrites(leadership))
             .retry_classifier(ThrottledIsForTheLane);
         if endpoints.iam.is_some() {
             iam.set_endpoint_url(endpoints.iam);
@@ -247,7 +256,7 @@ mod tests {
         let account_id = Some("123456789012".to_owned());
         let options =
             SessionOptions { requests_per_second: NonZeroU32::MIN, provider: Provider::Aws, account_id, looks: 1 };
-        let refused = Session::from_environment(&options, Arc::new(Metrics::default())).await;
+        let refused = Session::from_environment(&options, Leadership::unopposed(), Arc::new(Metrics::default())).await;
         assert!(matches!(refused, Err(SettingsError::AccountOfAws)));
     }
 }

@@ -15,6 +15,7 @@ use super::Error;
 use crate::api::GROUP;
 use crate::aws::Session;
 use crate::config::RunOptions;
+use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
 /// AWS refuses a signature that is off by more than 15 minutes (IAM user guide, "Signing AWS API requests"); where clocks
@@ -67,10 +68,13 @@ pub(super) async fn run(options: &RunOptions) -> Result<(), Error> {
 }
 
 async fn aws(options: &RunOptions) -> Vec<Check> {
-    let session = match Session::from_environment(&options.session_options(), Arc::new(Metrics::default())).await {
-        Ok(session) => session,
-        Err(error) => return vec![Check::new("AWS settings", Err(error), "see README, \"Settings\"")],
-    };
+    let session =
+        match Session::from_environment(&options.session_options(), Leadership::nobody(), Arc::new(Metrics::default()))
+            .await
+        {
+            Ok(session) => session,
+            Err(error) => return vec![Check::new("AWS settings", Err(error), "see README, \"Settings\"")],
+        };
     let account = session.account().await;
     let account = account.map(|account| format!("account {}, partition {}", account.id, account.partition));
     // AWS asks for the right before it looks for the user.

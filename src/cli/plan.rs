@@ -17,6 +17,7 @@ use crate::aws::Session;
 use crate::config::RunOptions;
 use crate::controller::{Onlooker, Preview, applied};
 use crate::core::plan::Action;
+use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
 #[derive(Args, Debug)]
@@ -38,7 +39,7 @@ pub(super) async fn run(options: &Options) -> Result<(), Error> {
     let files = users_in(&options.file)?;
     let client = Client::try_default().await?;
     let metrics = Arc::new(Metrics::default());
-    let session = Session::from_environment(&options.run.session_options(), metrics).await?;
+    let session = Session::from_environment(&options.run.session_options(), Leadership::nobody(), metrics).await?;
     let onlooker = Onlooker {
         cluster: cluster(&client, &options.run).await?,
         session: Arc::new(session),

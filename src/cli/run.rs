@@ -18,10 +18,11 @@ use super::Error;
 use crate::api::MANAGER;
 use crate::aws::{Session, SettingsError};
 use crate::config::RunOptions;
-use crate::controller::{self, Leadership};
+use crate::controller;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::core::rotation::later;
+use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 use crate::server::{Health, serve};
 use crate::telemetry;
@@ -63,7 +64,9 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
         return Err(SettingsError::ClassesRequired.into());
     }
     let session_options = options.session_options();
-    let session = Arc::new(Session::from_environment(&session_options, metrics.clone()).await?);
+    let leadership = if options.leader_election { Leadership::nobody() } else { Leadership::unopposed() };
+    let session = Session::from_environment(&session_options, leadership.clone(), metrics.clone()).await?;
+    let session = Arc::new(session);
     info!(cluster_id = cluster.id, cluster_name = cluster.name, region = session.region, "starting");
     health.set_ready(true);
     let mut terminate = Terminate::new()?;
@@ -87,11 +90,10 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
     } else {
         None
     };
-    let leadership = match lease {
+    if lease.is_some() {
         // The manager renewed it a moment ago.
-        Some(_) => Leadership::until(lease_end(Timestamp::now())),
-        None => Leadership::unopposed(),
-    };
+        leadership.extend(lease_end(Timestamp::now()));
+    }
     metrics.set_leader(true);
     info!("leading");
     let stop = CancellationToken::new();

@@ -17,7 +17,6 @@ use tracing::{info, warn};
 
 use super::classes::Classes;
 use super::error::Error;
-use super::leadership::Leadership;
 use super::memory::Memory;
 use super::run::Guarded;
 use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus};
@@ -25,6 +24,7 @@ use crate::core::conditions::Failure;
 use crate::core::desired::Account;
 use crate::core::plan::Part;
 use crate::kubernetes::KubernetesError;
+use crate::leadership::Leadership;
 
 /// How often an account is asked whether it is there, and the users are counted.
 const INTERVAL: Duration = Duration::from_secs(30);

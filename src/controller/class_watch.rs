@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::class::{ClassContext, Scope, reconcile};
 use super::classes::{Classes, Stores};
-use super::leadership::Leadership;
 use super::run::Options;
 use crate::api::S3AccessClass;
+use crate::leadership::Leadership;
 
 type Watch<K> = BoxStream<'static, Result<K, watcher::Error>>;
 
@@ -85,6 +85,7 @@ impl Watched {
             require_class: options.require_class,
             sharded: options.class_selector.is_some(),
             defaults: options.session_options.clone(),
+            leadership: options.leadership.clone(),
             metrics: options.metrics.clone(),
             sessions: Mutex::default(),
         });

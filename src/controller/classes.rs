@@ -21,6 +21,7 @@ use crate::core::class::Class;
 use crate::core::desired::Account;
 use crate::core::provider::Provider;
 use crate::kubernetes::KubernetesError;
+use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
 /// Where the caches of the cluster's state come from.
@@ -49,6 +50,8 @@ pub struct Classes {
     pub sharded: bool,
     /// For what a class does not say.
     pub defaults: SessionOptions,
+    /// Whether its sessions may write.
+    pub leadership: Leadership,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// By class; each with what it was made of.
@@ -156,7 +159,8 @@ impl Classes {
             account_id: spec.account_id.clone(),
             looks: self.defaults.looks,
         };
-        let session = Session::of_class(spec, credentials, &options, self.metrics.clone()).await;
+        let session =
+            Session::of_class(spec, credentials, &options, self.leadership.clone(), self.metrics.clone()).await;
         let session =
             session.map(Arc::new).map_err(|error| Error::BadCredentials(format!("S3AccessClass {name:?}: {error}")))?;
         self.of_classes().insert(name, (made_of, session.clone()));

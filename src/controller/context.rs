@@ -7,13 +7,13 @@ use kube::runtime::reflector::Store;
 
 use super::coverage::Coverage;
 use super::error::Error;
-use super::leadership::Leadership;
 use super::memory::Memory;
 use super::place::Places;
 use super::run::Guarded;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::kubernetes::Kubernetes;
+use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
 /// Tells the time.

@@ -1,7 +1,7 @@
 //! What can go wrong while a plan is carried out, and what the conditions say of it.
 
 use crate::api::Reason;
-use crate::aws::AwsError;
+use crate::aws::{AwsError, ErrorKind};
 use crate::core::conditions::Failure;
 use crate::core::plan::Part;
 use crate::core::secret_data::RenderError;
@@ -12,7 +12,7 @@ use crate::kubernetes::KubernetesError;
 pub enum Error {
     /// AWS said no, or nothing.
     #[error(transparent)]
-    Aws(#[from] AwsError),
+    Aws(AwsError),
     /// Kubernetes said no, or nothing.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),
@@ -39,12 +39,18 @@ pub enum Error {
     NotLeading,
 }
 
+impl From<AwsError> for Error {
+    fn from(error: AwsError) -> Self {
+        if error.kind == ErrorKind::NotLeading { Self::NotLeading } else { Self::Aws(error) }
+    }
+}
+
 impl Error {
     /// Another look is due at once: the world is not as it was seen.
     pub fn is_stale_view(&self) -> bool {
         match self {
             Self::Kubernetes(error) => error.is_conflict(),
-            Self::Aws(error) => error.kind == crate::aws::ErrorKind::AlreadyExists,
+            Self::Aws(error) => error.kind == ErrorKind::AlreadyExists,
             _ => false,
         }
     }

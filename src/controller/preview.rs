@@ -18,7 +18,6 @@ use super::classes::{Classes, Stores};
 use super::context::Context;
 use super::coverage::Coverage;
 use super::error::Error;
-use super::leadership::Leadership;
 use super::memory::{Memory, Remembered};
 use super::observe::{self, Held, wanted_of};
 use super::place::{OnePlace, Place, Places};
@@ -30,6 +29,7 @@ use crate::core::observed::{Effect, Minted, Observed, WorkloadState};
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, Retiring, SecretRecord, Waits, plan, teardown};
 use crate::core::secret_data::Credentials;
 use crate::kubernetes::{KubeClient, KubernetesError, SecretNames};
+use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
 /// Enough for every chain of steps, with the waits between them.
@@ -150,6 +150,7 @@ impl Onlooker {
             require_class: self.require_class,
             sharded: self.class_selector.is_some(),
             defaults: self.session_options.clone(),
+            leadership: Leadership::nobody(),
             metrics: Arc::new(Metrics::default()),
             sessions: Mutex::default(),
         };
@@ -175,7 +176,7 @@ impl Onlooker {
             waits: self.waits,
             resync_interval: SignedDuration::MAX,
             clock: Arc::new(move || now),
-            leadership: Leadership::until(Timestamp::MIN),
+            leadership: Leadership::nobody(),
         })
     }
 }

@@ -22,7 +22,6 @@ use super::class_watch::Watched;
 use super::classes::Classes;
 use super::context::Context;
 use super::coverage::Coverage;
-use super::leadership::Leadership;
 use super::memory::Memory;
 use super::news::News;
 use super::place::{OnePlace, Places};
@@ -35,6 +34,7 @@ use crate::config::UserMetrics;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::kubernetes::{KubeClient, SecretNames};
+use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
 /// How often the gauges of users are counted anew.

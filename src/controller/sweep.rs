@@ -16,7 +16,6 @@ use tracing::{debug, info, warn};
 use super::class::Scope;
 use super::coverage::Coverage;
 use super::error::Error;
-use super::leadership::Leadership;
 use super::place::Places;
 use super::run::Guarded;
 use super::schedule::fnv;
@@ -25,6 +24,7 @@ use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, Session};
 use crate::core::desired::{Account, Desired, DesiredPolicy, is_true};
 use crate::core::names::Cluster;
 use crate::core::sweep::{Verdict, screen_policy, screen_user};
+use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
 /// How often it is seen whether an account is due, at most and at least. No account is swept more often than that.

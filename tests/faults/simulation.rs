@@ -11,9 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
-use s3_access_operator::controller::{Context, Coverage, Leadership, Memory, Outcome, reconcile};
+use s3_access_operator::controller::{Context, Coverage, Memory, Outcome, reconcile};
 use s3_access_operator::core::names::Cluster as ClusterName;
 use s3_access_operator::core::plan::Waits;
+use s3_access_operator::leadership::Leadership;
 use s3_access_operator::metrics::Metrics;
 
 use crate::boundary::Boundary;

@@ -15,12 +15,12 @@ impl Leadership {
         Self(Arc::new(AtomicI64::new(i64::MAX)))
     }
 
-    /// Until that time, unless it is told anew.
-    pub fn until(end: Timestamp) -> Self {
-        Self(Arc::new(AtomicI64::new(end.as_millisecond())))
+    /// Not this process, unless it is told otherwise.
+    pub fn nobody() -> Self {
+        Self(Arc::new(AtomicI64::new(i64::MIN)))
     }
 
-    /// The Lease was renewed.
+    /// The Lease was taken or renewed, and is good until then.
     pub fn extend(&self, end: Timestamp) {
         self.0.store(end.as_millisecond(), Ordering::Relaxed);
     }
@@ -43,7 +43,9 @@ mod tests {
     fn invariant_5_a_leader_that_was_stopped_for_longer_than_its_lease_may_not_write() {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let lease = SignedDuration::from_secs(15);
-        let leadership = Leadership::until(now + lease);
+        let leadership = Leadership::nobody();
+        assert!(!leadership.holds_at(Timestamp::MIN));
+        leadership.extend(now + lease);
         assert!(leadership.holds_at(now + lease - SignedDuration::from_millis(1)));
         assert!(!leadership.holds_at(now + lease));
         leadership.clone().extend(now + lease * 2);
