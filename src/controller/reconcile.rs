@@ -86,10 +86,19 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let uid = user.uid().unwrap_or_default();
     ctx.memory.begin(&uid);
     // Thousands may wait here for their turn, so that nothing is at hand yet that takes memory.
-    let session = at_priority(priority, ctx.places.of(user)).await.map(|place| place.session);
-    let turn = match session {
-        Ok(session) => session.turn(&uid, priority).await,
-        Err(_) => None,
+    let turn = async {
+        let place = at_priority(priority, ctx.places.of(user)).await.ok()?;
+        place.session.turn(&uid, priority).await
+    };
+    let turn = tokio::select! {
+        biased;
+        () = ctx.stop.cancelled() => {
+            ctx.memory.end(&uid);
+            let outcome = Outcome::Deferred(ctx.now());
+            ctx.metrics.reconcile_ended(priority, outcome.label(), started.elapsed());
+            return outcome;
+        }
+        turn = turn => turn,
     };
     if let Some(turn) = &turn {
         ctx.metrics.reconcile_promoted(priority, turn.priority());

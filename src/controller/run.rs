@@ -177,6 +177,7 @@ fn scoped(
         resync_interval: options.resync_interval,
         clock: Arc::new(Timestamp::now),
         leadership: options.leadership.clone(),
+        stop: shared.stop.clone(),
     });
     let (look_again, mut called) = unbounded_channel();
     // Each account has turns of its own, so that one that is dead keeps nobody else waiting.
