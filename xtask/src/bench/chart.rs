@@ -3,10 +3,12 @@
 use anyhow::{Result, anyhow};
 use ground::bench::figures::{Against, Figures};
 use ground::bench::floor::Phase;
+use plotters::chart::SeriesLabelPosition;
+use plotters::coord::CoordTranslate;
 use plotters::coord::ranged1d::{IntoSegmentedCoord, SegmentValue};
 use plotters::prelude::{
-    BLACK, ChartBuilder, Circle, Color, IntoDrawingArea, LineSeries, PathElement, RGBColor, Rectangle, SVGBackend,
-    WHITE,
+    BLACK, ChartBuilder, ChartContext, Circle, Color, DrawingBackend, IntoDrawingArea, LineSeries, PathElement,
+    RGBColor, Rectangle, SVGBackend, WHITE,
 };
 
 const SIZE: (u32, u32) = (800, 420);
@@ -55,14 +57,7 @@ pub(super) fn memory(operator: &[Figures], yardstick: &[Figures]) -> Result<Stri
                 .label(*name)
                 .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
         }
-        chart
-            .configure_series_labels()
-            .position(plotters::chart::SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE)
-            .border_style(BLACK)
-            .label_font((FONT, 14))
-            .draw()
-            .map_err(failed)?;
+        legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
         area.present().map_err(failed)?;
     }
     Ok(text)
@@ -132,17 +127,19 @@ pub(super) fn calls(
                 .label(*name)
                 .legend(|(x, y)| Rectangle::new([(x, y - 5), (x + 14, y + 5)], colour.filled()));
         }
-        chart
-            .configure_series_labels()
-            .position(plotters::chart::SeriesLabelPosition::UpperMiddle)
-            .background_style(WHITE)
-            .border_style(BLACK)
-            .label_font((FONT, 14))
-            .draw()
-            .map_err(failed)?;
+        legend(&mut chart, SeriesLabelPosition::UpperMiddle)?;
         area.present().map_err(failed)?;
     }
     Ok(text)
+}
+
+fn legend<'a, B: DrawingBackend + 'a, C: CoordTranslate>(
+    chart: &mut ChartContext<'a, B, C>,
+    position: SeriesLabelPosition,
+) -> Result<()> {
+    let mut labels = chart.configure_series_labels();
+    labels.position(position).background_style(WHITE).border_style(BLACK).label_font((FONT, 14));
+    labels.draw().map_err(failed)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
