@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, ResourceExt};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
@@ -36,6 +37,9 @@ pub struct Stores {
     pub listed: [CancellationToken; 3],
 }
 
+/// By class: what its session is made of, and the session, made once, however many ask for it.
+pub type Sessions = HashMap<String, (u64, Arc<OnceCell<Arc<Session>>>)>;
+
 /// The classes, and the account of those who have none.
 pub struct Classes {
     /// What the cluster has.
@@ -54,8 +58,8 @@ pub struct Classes {
     pub leadership: Leadership,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// By class; each with what it was made of.
-    pub sessions: Mutex<HashMap<String, (u64, Arc<Session>)>>,
+    /// The sessions.
+    pub sessions: Mutex<Sessions>,
 }
 
 #[async_trait]
@@ -79,7 +83,7 @@ impl Places for Classes {
 
     fn sessions(&self) -> Vec<Arc<Session>> {
         let of_classes = self.of_classes();
-        of_classes.values().map(|(_, session)| session.clone()).chain([self.own.clone()]).collect()
+        of_classes.values().filter_map(|(_, session)| session.get().cloned()).chain([self.own.clone()]).collect()
     }
 }
 
@@ -138,13 +142,21 @@ impl Classes {
     /// # Errors
     /// The Secret with its credentials cannot be read or lacks them, or its settings do not go together.
     pub async fn session_of(&self, class: &S3AccessClass) -> Result<Arc<Session>, Error> {
-        let name = class.name_any();
         let made_of = self.fingerprint(class);
-        if let Some((found, session)) = self.of_classes().get(&name)
-            && *found == made_of
-        {
-            return Ok(session.clone());
-        }
+        let session = {
+            let mut of_classes = self.of_classes();
+            let (found, session) = of_classes.entry(class.name_any()).or_default();
+            if *found != made_of {
+                (*found, *session) = (made_of, Arc::default());
+            }
+            session.clone()
+        };
+        // Thousands may pass here, so that what making one takes is at hand only while one is made.
+        session.get_or_try_init(|| Box::pin(self.make_session(class))).await.cloned()
+    }
+
+    async fn make_session(&self, class: &S3AccessClass) -> Result<Arc<Session>, Error> {
+        let name = class.name_any();
         let credentials = match &class.spec.credentials_secret_ref {
             Some(reference) => Some(self.credentials(&name, &reference.name).await?),
             None => None,
@@ -161,10 +173,7 @@ impl Classes {
         };
         let session =
             Session::of_class(spec, credentials, &options, self.leadership.clone(), self.metrics.clone()).await;
-        let session =
-            session.map(Arc::new).map_err(|error| Error::BadCredentials(format!("S3AccessClass {name:?}: {error}")))?;
-        self.of_classes().insert(name, (made_of, session.clone()));
-        Ok(session)
+        session.map(Arc::new).map_err(|error| Error::BadCredentials(format!("S3AccessClass {name:?}: {error}")))
     }
 
     /// Holds the account that the credentials belong to against the one that the class names.
@@ -197,7 +206,7 @@ impl Classes {
         self.of_classes().remove(name);
     }
 
-    fn of_classes(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Arc<Session>)>> {
+    fn of_classes(&self) -> std::sync::MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -35,6 +35,13 @@ pub struct Remembered {
     pub invalid: Option<Box<str>>,
 }
 
+impl Remembered {
+    /// No look of this process has come to its end, and nothing is known but that it failed to.
+    pub fn is_new(&self) -> bool {
+        self.held_against.is_none() && self.minted.is_none() && !self.suspect
+    }
+}
+
 /// A look that ended with everything done: until something changes or falls due, nobody need look again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {

@@ -14,11 +14,11 @@ use super::schedule::next_turn;
 use crate::api::S3AccessUser;
 use crate::core::conditions::says_settled;
 use crate::core::desired::Desired;
-use crate::core::observed::SecretState;
+use crate::core::observed::{OurSecret, SecretState};
 
 /// Where nothing has changed since the last look that ended with everything done, the time of the next one.
 ///
-/// At first sight, after a restart, the status stands in for the memory. That decides nothing but when to look: so a
+/// At first sight, after a restart, and until a look has come to its end, the status stands in for the memory. That decides nothing but when to look: so a
 /// restart asks IAM nothing, and each user waits for its turn in the sweep. What must not wait is read live: the Secret.
 pub fn quiet_until(
     ctx: &Context,
@@ -26,7 +26,7 @@ pub fn quiet_until(
     user: &S3AccessUser,
     desired: &Desired,
     seen: &Seen,
-    recalled: Option<&Remembered>,
+    remembered: &Remembered,
 ) -> Option<Timestamp> {
     let SecretState::Ours(secret) = &seen.state else {
         return None;
@@ -35,28 +35,26 @@ pub fn quiet_until(
         return None;
     }
     let now = ctx.now();
-    match recalled.map(|recalled| recalled.settled.as_ref().filter(|_| !recalled.suspect)) {
-        Some(Some(settled)) => {
-            let same = settled.asked == asked(user, place) && settled.secret_version == secret.resource_version;
-            (same && settled.due_at > now).then_some(settled.due_at)
-        }
-        Some(None) => None,
-        None => {
-            let status = user.status.as_ref()?;
-            let known = place.enforced && says_settled(status, user.metadata.generation);
-            if !known || secret.previous.is_some() || !desired.active {
-                return None;
-            }
-            let requested = &desired.rotation.requested;
-            if requested.is_some() && *requested != secret.rotate_handled {
-                return None;
-            }
-            let created_at = secret.key.as_ref()?.created_at?;
-            let turn = next_turn(&desired.owner.identity.uid, now, ctx.resync_interval);
-            let due_at = desired.rotation.due_at(created_at).map_or(turn, |due_at| due_at.min(turn));
-            (due_at > now).then_some(due_at)
-        }
-    }
+    let due_at = if remembered.is_new() {
+        let created_at = by_status(place, user, desired, secret)?;
+        let turn = next_turn(&desired.owner.identity.uid, now, ctx.resync_interval);
+        desired.rotation.due_at(created_at).map_or(turn, |due_at| due_at.min(turn))
+    } else {
+        let settled = remembered.settled.as_ref().filter(|_| !remembered.suspect)?;
+        let same = settled.asked == asked(user, place) && settled.secret_version == secret.resource_version;
+        same.then_some(settled.due_at)?
+    };
+    (due_at > now).then_some(due_at)
+}
+
+/// Where status and Secret say that all is done: since when there is the key.
+fn by_status(place: &Place, user: &S3AccessUser, desired: &Desired, secret: &OurSecret) -> Option<Timestamp> {
+    let (status, key) = (user.status.as_ref()?, secret.key.as_ref()?);
+    let settled = place.enforced && desired.active && says_settled(status, user.metadata.generation);
+    let alone = status.access_key_id.as_ref() == Some(&key.id) && status.retiring_key.is_none();
+    let requested = &desired.rotation.requested;
+    let rotated = requested.is_none() || *requested == secret.rotate_handled;
+    key.created_at.filter(|_| settled && alone && rotated)
 }
 
 /// What is asked for: the CR's spec and annotations, and its class.

@@ -293,7 +293,6 @@ async fn fits_in_place(ctx: &Context, place: &Place, user: &S3AccessUser, owner:
 async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, desired: Option<&Desired>) -> Outcome {
     let session = &place.session;
     let uid = &owner.identity.uid;
-    let recalled = ctx.memory.recall(uid);
     let mut held = Held::default();
     let mut thorough = false;
     loop {
@@ -306,8 +305,8 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
             Err(error) => return fail(ctx, user, Some(owner), &error, Part::Secret).await,
         };
         if let Some(desired) = desired.filter(|_| !thorough) {
-            if let Some(due_at) = quiet_until(ctx, place, user, desired, &seen, recalled.as_ref()) {
-                if let (None, SecretState::Ours(secret)) = (&recalled, &seen.state) {
+            if let Some(due_at) = quiet_until(ctx, place, user, desired, &seen, &remembered) {
+                if let (true, SecretState::Ours(secret)) = (remembered.is_new(), &seen.state) {
                     let settled =
                         Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
                     ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
