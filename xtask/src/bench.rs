@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use ground::bench::account::Account;
 use ground::bench::figures::{Figures, Machine};
-use ground::bench::floor::PolicyKind;
+use ground::bench::floor::{Phase, PolicyKind};
 use ground::bench::subject::Kind;
 use ground::bench::{BenchGround, Pace, Setup};
 use ground::repository;
@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// Measure nothing; write the documentation's table and charts anew, from the figures beside it.
     #[arg(long, conflicts_with_all = ["users", "json"])]
     document: bool,
+    /// End after that phase, with the process of which memory or time is wanted at work until then: for a profile.
+    #[arg(long, requires = "users")]
+    until: Option<Phase>,
     /// The operator's binary: this process is the measuring one.
     #[arg(long, hide = true)]
     operator: Option<PathBuf>,
@@ -95,6 +98,9 @@ async fn run_optimized(options: &Options) -> Result<()> {
             if options.secrets || (options.users.is_none() && *users == 1_000 && peer.is_none()) {
                 command.arg("--secrets");
             }
+            if let Some(until) = options.until {
+                command.args(["--until", until.name()]);
+            }
             let status = command.kill_on_drop(true).status().await?;
             ensure!(status.success(), "measuring {users} users ended with {status}");
         }
@@ -133,22 +139,29 @@ async fn measure(options: &Options, operator: &Path, yardstick: &Path) -> Result
     };
     let program = std::env::current_exe()?;
     let mut ground = BenchGround::start(&program, operator.to_path_buf(), users, setup).await?;
-    let run = &mut ground.run;
-    run.create().await?;
-    run.rest(Some(&mut ground.kubernetes)).await?;
-    run.start_again().await?;
-    run.sweep().await?;
-    run.rotate().await?;
-    if options.peer.is_none() {
-        run.overtake().await?;
-        run.dark().await?;
-        if options.secrets {
-            run.unrelated_secrets(UNRELATED.0, UNRELATED.1).await?;
+    let ours = options.peer.is_none();
+    let last = options.until.unwrap_or(Phase::Delete);
+    for phase in Phase::ALL.into_iter().filter(|phase| *phase <= last) {
+        let run = &mut ground.run;
+        match phase {
+            Phase::Create => run.create().await?,
+            Phase::Rest => run.rest(Some(&mut ground.kubernetes)).await?,
+            Phase::Restart => run.start_again().await?,
+            Phase::Sweep => run.sweep().await?,
+            Phase::Rotate => run.rotate().await?,
+            Phase::Dark if ours => {
+                run.overtake().await?;
+                run.dark().await?;
+                if options.secrets {
+                    run.unrelated_secrets(UNRELATED.0, UNRELATED.1).await?;
+                }
+            }
+            Phase::Dark => {}
+            Phase::Delete => run.delete().await?,
         }
     }
-    run.delete().await?;
-    run.measure_double().await?;
-    let figures = run.figures_mut();
+    ground.run.measure_double().await?;
+    let figures = ground.run.figures_mut();
     figures.machine = machine;
     figures.versions = versions(ground.kubernetes.access()).await?;
     write(options.json.as_deref().context("no file for the figures")?, figures)

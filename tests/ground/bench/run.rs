@@ -195,6 +195,11 @@ impl Run {
         Ok(())
     }
 
+    /// The port of its metrics.
+    pub(super) fn metrics(&self) -> u16 {
+        self.metrics.load(Ordering::Relaxed)
+    }
+
     /// Ends it in order.
     pub(super) async fn stop(&mut self) -> Result<()> {
         let mut subject = self.subject.take().context("nothing runs")?;
