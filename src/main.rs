@@ -3,6 +3,10 @@
 use std::process::ExitCode;
 
 use s3_access_operator::cli::Cli;
+use tikv_jemallocator::Jemalloc;
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

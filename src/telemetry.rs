@@ -18,8 +18,8 @@ pub struct Telemetry(Option<SdkTracerProvider>);
 /// The filter is malformed, the environment's settings of traces are, or logging was started before.
 pub fn start(format: LogFormat, level: &str) -> Result<Telemetry, Error> {
     let provider = traces::provider()?;
-    // The spans of traces stand in no log.
-    let logged = EnvFilter::try_new(format!("{level},{}=off", traces::TARGET))?;
+    // The spans of traces stand in no log. Kube's own would be one for each of the thousands who wait for a turn.
+    let logged = EnvFilter::try_new(format!("kube_runtime::controller=warn,{level},{}=off", traces::TARGET))?;
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match format {
         LogFormat::Json => layer.json().flatten_event(true).with_filter(logged).boxed(),

@@ -17,8 +17,8 @@ use tracing::{info, warn};
 
 use super::classes::Classes;
 use super::error::Error;
+use super::kept::Kept;
 use super::memory::Memory;
-use super::run::Guarded;
 use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus};
 use crate::core::conditions::Failure;
 use crate::core::desired::Account;
@@ -37,13 +37,13 @@ const SOON: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Scope {
     /// As the watch has them.
-    pub users: Store<Guarded>,
+    pub users: Store<Kept>,
     /// Cancelled when the first list of them is in: before, that nobody is there says nothing.
     pub listed: CancellationToken,
     /// What is remembered of them.
     pub memory: Arc<Memory>,
     /// Has one looked at again.
-    pub look: UnboundedSender<ObjectRef<Guarded>>,
+    pub look: UnboundedSender<ObjectRef<Kept>>,
 }
 
 /// What every look at a class shares.
@@ -110,7 +110,7 @@ impl ClassContext {
         for scope in &self.scopes {
             for user in scope.users.state() {
                 let concerned =
-                    user.0.as_ref().is_ok_and(|user| user.spec.class_name.as_ref().is_none_or(|named| *named == name));
+                    user.membership().is_some_and(|member| member.class_name.is_none_or(|named| *named == name));
                 if concerned {
                     // Nobody listens any more where the process ends.
                     let _ = scope.look.send(ObjectRef::from_obj(&*user));
@@ -120,12 +120,12 @@ impl ClassContext {
     }
 
     /// The S3AccessUsers of a class. Those who cannot be read are nobody's.
-    fn members(&self, class: &S3AccessClass) -> Vec<(&Scope, Arc<Guarded>)> {
+    fn members(&self, class: &S3AccessClass) -> Vec<(&Scope, Arc<Kept>)> {
         let mut members = Vec::new();
         for scope in &self.scopes {
-            let is_member = |user: &Arc<Guarded>| {
-                let Ok(user) = &user.0 else { return false };
-                self.classes.class_of(user).is_ok_and(|found| found.is_some_and(|found| found.uid() == class.uid()))
+            let is_member = |user: &Arc<Kept>| {
+                let found = user.membership().and_then(|member| self.classes.class_of(member).ok().flatten());
+                found.is_some_and(|found| found.uid() == class.uid())
             };
             members.extend(scope.users.state().into_iter().filter(is_member).map(|user| (scope, user)));
         }

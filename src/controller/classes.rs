@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
+use super::kept::Membership;
 use super::place::{Place, Places};
 use crate::api::{ClassProvider, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessUser};
 use crate::aws::{Session, SessionOptions};
@@ -66,7 +67,7 @@ pub struct Classes {
 impl Places for Classes {
     async fn of(&self, user: &S3AccessUser) -> Result<Place, Error> {
         self.ready().await;
-        let Some(class) = self.class_of(user)? else {
+        let Some(class) = self.class_of(Membership::of(user))? else {
             return Ok(Place { class: Class::none(), session: self.own.clone(), revision: 0, enforced: true });
         };
         let session = self.session_of(&class).await?;
@@ -79,6 +80,14 @@ impl Places for Classes {
             revision: revision(&class, &labels),
             enforced: class.is_enforced(),
         })
+    }
+
+    async fn session(&self, member: Membership<'_>) -> Result<Arc<Session>, Error> {
+        self.ready().await;
+        match self.class_of(member)? {
+            Some(class) => self.session_of(&class).await,
+            None => Ok(self.own.clone()),
+        }
     }
 
     fn sessions(&self) -> Vec<Arc<Session>> {
@@ -100,8 +109,8 @@ impl Classes {
     ///
     /// # Errors
     /// [`Error::NoClass`], which says what to do.
-    pub fn class_of(&self, user: &S3AccessUser) -> Result<Option<Arc<S3AccessClass>>, Error> {
-        let class = match &user.spec.class_name {
+    pub fn class_of(&self, member: Membership<'_>) -> Result<Option<Arc<S3AccessClass>>, Error> {
+        let class = match member.class_name {
             Some(name) => match self.stores.classes.get(&ObjectRef::new(name)) {
                 Some(class) => class,
                 None if self.sharded => return Err(Error::NotOurs),
@@ -131,7 +140,7 @@ impl Classes {
                 }
             }
         };
-        if class.metadata.deletion_timestamp.is_some() && !user.is_finalized() {
+        if class.metadata.deletion_timestamp.is_some() && !member.is_finalized {
             return Err(Error::NoClass(format!("S3AccessClass {:?} is being deleted: use another", class.name_any())));
         }
         Ok(Some(class))

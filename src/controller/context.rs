@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::coverage::Coverage;
 use super::error::Error;
+use super::kept::Kept;
 use super::memory::Memory;
 use super::place::Places;
-use super::run::Guarded;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::kubernetes::Kubernetes;
@@ -30,7 +30,7 @@ pub struct Context {
     pub places: Arc<dyn Places>,
     /// The S3AccessUsers as the watch has them now: who has waited for a turn is looked at as it is then. `None` takes
     /// each as it was given.
-    pub users: Option<Store<Guarded>>,
+    pub users: Option<Store<Kept>>,
     /// What this process remembers.
     pub memory: Arc<Memory>,
     /// The metrics.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::error::Error;
+use super::kept::Membership;
 use crate::api::S3AccessUser;
 use crate::aws::Session;
 use crate::core::class::Class;
@@ -31,6 +32,12 @@ pub trait Places: Send + Sync {
     /// The class is not there, or its credentials are not.
     async fn of(&self, user: &S3AccessUser) -> Result<Place, Error>;
 
+    /// The session of its account, whatever that is; it takes no call to AWS to know it.
+    ///
+    /// # Errors
+    /// As [`Places::of`].
+    async fn session(&self, member: Membership<'_>) -> Result<Arc<Session>, Error>;
+
     /// The sessions of all accounts in use.
     fn sessions(&self) -> Vec<Arc<Session>>;
 }
@@ -48,11 +55,15 @@ impl OnePlace {
 #[async_trait]
 impl Places for OnePlace {
     async fn of(&self, user: &S3AccessUser) -> Result<Place, Error> {
-        match &user.spec.class_name {
+        self.session(Membership::of(user)).await.map(|_| self.0.clone())
+    }
+
+    async fn session(&self, member: Membership<'_>) -> Result<Arc<Session>, Error> {
+        match member.class_name {
             Some(name) => Err(Error::NoClass(format!(
                 "this operator runs without S3AccessClasses, so there is no {name:?}: leave spec.className out"
             ))),
-            None => Ok(self.0.clone()),
+            None => Ok(self.0.session.clone()),
         }
     }
 

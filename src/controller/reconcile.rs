@@ -5,6 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
+use kube::runtime::reflector::ObjectRef;
 use tracing::field::Empty;
 use tracing::{Instrument, debug, info, info_span, warn};
 
@@ -13,6 +14,7 @@ use super::context::Context;
 use super::ending::{abandon, fail, pause, pause_blocked, refuse, retry_later};
 use super::error::Error;
 use super::glance::glance;
+use super::kept::Membership;
 use super::memory::Settled;
 use super::observe::{self, Held};
 use super::place::Place;
@@ -79,16 +81,20 @@ impl Outcome {
 }
 
 /// Looks at a user, in its turn. It never fails: what goes wrong is reported on the user itself, and tried again.
-pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
+pub async fn reconcile(ctx: &Context, user: Box<S3AccessUser>) -> Outcome {
     let started = Instant::now();
-    let mut priority = urgency(ctx, user);
+    let mut priority = urgency(ctx, &user);
     ctx.metrics.reconcile_started(priority);
     let uid = user.uid().unwrap_or_default();
     ctx.memory.begin(&uid);
-    // Thousands may wait here for their turn, so that nothing is at hand yet that takes memory.
+    // Thousands may wait here for their turn, so that no more is at hand than it takes to find the user again.
+    let reference = ObjectRef::new(&user.name_any()).within(&user.namespace().unwrap_or_default());
+    let (class_name, is_finalized) = (user.spec.class_name.clone(), user.is_finalized());
+    let given = ctx.users.is_none().then(move || user);
     let turn = async {
-        let place = at_priority(priority, ctx.places.of(user)).await.ok()?;
-        place.session.turn(&uid, priority).await
+        let member = Membership { class_name: class_name.as_deref(), is_finalized };
+        let session = at_priority(priority, ctx.places.session(member)).await.ok()?;
+        session.turn(&uid, priority).await
     };
     let turn = tokio::select! {
         biased;
@@ -105,11 +111,17 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
         priority = turn.priority();
     }
     let span = info_span!(
-        target: TARGET, "reconcile", namespace = user.namespace(), name = user.name_any(), uid,
+        target: TARGET, "reconcile", namespace = reference.namespace, name = reference.name, uid,
         priority = priority.as_str(), waited = ?started.elapsed(), result = Empty
     );
-    let looking = at_priority(priority, look_as_it_is(ctx, user)).instrument(span.clone());
-    let outcome = Box::pin(looking).await;
+    let outcome = match newest(ctx, &reference, &uid, given) {
+        Newest::Readable(user) => {
+            Box::pin(at_priority(priority, look_as_it_is(ctx, user)).instrument(span.clone())).await
+        }
+        // It is reported by the look that its change has called for.
+        Newest::Invalid => Outcome::Refused(next_turn(&uid, ctx.now(), ctx.resync_interval)),
+        Newest::Gone => Outcome::Deleted,
+    };
     span.record("result", outcome.label());
     drop(span);
     drop(turn);
@@ -132,17 +144,10 @@ pub async fn reconcile(ctx: &Context, user: &S3AccessUser) -> Outcome {
     outcome
 }
 
-/// Looks at the user as it is now, after it has waited.
-async fn look_as_it_is(ctx: &Context, user: &S3AccessUser) -> Outcome {
-    let newest = newest(ctx, user);
-    let user = match &newest {
-        Newest::Gone => return Outcome::Deleted,
-        Newest::Same => user,
-        // One that cannot be read is reported by the look that its change has called for.
-        Newest::Newer(newer) => newer.0.as_ref().unwrap_or(user),
-    };
-    let newer = newer_copy(ctx, user);
-    look(ctx, newer.as_ref().unwrap_or(user)).await
+/// Looks at the user as the watch has it, or as this process knows it to be since.
+async fn look_as_it_is(ctx: &Context, user: Box<S3AccessUser>) -> Outcome {
+    let newer = newer_copy(ctx, &user);
+    look(ctx, newer.as_ref().unwrap_or(&user)).await
 }
 
 /// The CR with what this process has written to it since the watch's copy was made.

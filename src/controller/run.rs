@@ -10,7 +10,7 @@ use futures::future::{join_all, ready};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -22,13 +22,14 @@ use super::class_watch::Watched;
 use super::classes::Classes;
 use super::context::Context;
 use super::coverage::Coverage;
+use super::kept::Kept;
 use super::memory::Memory;
 use super::news::News;
 use super::place::{OnePlace, Places};
 use super::reconcile::{Outcome, reconcile, reconcile_invalid};
 use super::sweep::Sweeper;
 use super::urgency::promote;
-use crate::api::{ConditionType, MANAGED_BY_LABEL, MANAGER, S3AccessUser};
+use crate::api::{MANAGED_BY_LABEL, MANAGER};
 use crate::aws::{Session, SessionOptions};
 use crate::config::UserMetrics;
 use crate::core::names::Cluster;
@@ -41,12 +42,6 @@ use crate::metrics::Metrics;
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 /// Objects a page of the initial lists, which bounds the memory that they take.
 const PAGE: u32 = 100;
-
-/// Where kubectl keeps the object as it was applied.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
-/// An S3AccessUser, or why it could not be read.
-pub type Guarded = DeserializeGuard<S3AccessUser>;
 
 /// What the controllers are made of.
 pub struct Options {
@@ -147,9 +142,8 @@ fn scoped(
     let listed = CancellationToken::new();
     let tells = listed.clone();
     let (user_store, user_writer) = reflector::store();
-    let users = watcher(scoped_api::<Guarded>(client, namespace), watcher::Config::default().page_size(PAGE))
+    let users = watcher(scoped_api::<Kept>(client, namespace), watcher::Config::default().page_size(PAGE))
         .default_backoff()
-        .modify(forget_the_needless)
         .reflect(user_writer)
         .inspect_ok(move |event| {
             if matches!(event, watcher::Event::InitDone) {
@@ -161,7 +155,7 @@ fn scoped(
             }
         })
         .try_filter_map({
-            let mut news = News::new(false, asked_for);
+            let mut news = News::new(false, Kept::asked);
             move |event| ready(Ok(news.of(event)))
         });
 
@@ -183,18 +177,14 @@ fn scoped(
     // Each account has turns of its own, so that one that is dead keeps nobody else waiting.
     let config = controller::Config::default().concurrency(0);
     let (edited, touched, of_secrets) = (ctx.clone(), ctx.clone(), user_store.clone());
-    let users = users.inspect_ok(move |user| {
-        if let Ok(user) = &user.0 {
-            promote(&edited, user);
-        }
-    });
+    let users = users.inspect_ok(move |user| promote(&edited, user));
     let secrets = secrets.inspect_ok(move |secret| {
         let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
         let user = owner.and_then(|owner| {
             of_secrets.get(&ObjectRef::new(&owner.name).within(&secret.namespace().unwrap_or_default()))
         });
-        if let Some(Ok(user)) = user.as_ref().map(|user| &user.0) {
-            promote(&touched, user);
+        if let Some(user) = user {
+            promote(&touched, &user);
         }
     });
     let controller = Controller::for_stream(users, user_store.clone())
@@ -224,33 +214,16 @@ where
     }
 }
 
-/// Of an S3AccessUser, ten thousand of which are kept: who wrote which field, and kubectl's copy of the spec.
-fn forget_the_needless(user: &mut Guarded) {
-    let meta = user.meta_mut();
-    meta.managed_fields = None;
-    if let Some(annotations) = &mut meta.annotations {
-        annotations.remove(LAST_APPLIED);
-    }
-}
-
-/// What of an S3AccessUser is news: our own finalizer and status are not; a deletion is.
-fn asked_for(user: &Guarded) -> u64 {
-    let meta = user.meta();
-    let mut hasher = DefaultHasher::new();
-    (meta.generation, &meta.annotations, meta.deletion_timestamp.is_some()).hash(&mut hasher);
-    hasher.finish()
-}
-
 fn resource_version<K: Resource>(object: &K) -> u64 {
     let mut hasher = DefaultHasher::new();
     object.meta().resource_version.hash(&mut hasher);
     hasher.finish()
 }
 
-async fn look(user: Arc<Guarded>, ctx: Arc<Context>) -> Result<controller::Action, Infallible> {
-    let outcome = match &user.0 {
+async fn look(user: Arc<Kept>, ctx: Arc<Context>) -> Result<controller::Action, Infallible> {
+    let outcome = match user.open() {
         Ok(user) => reconcile(&ctx, user).await,
-        Err(invalid) => reconcile_invalid(&ctx, invalid).await,
+        Err(invalid) => Box::pin(reconcile_invalid(&ctx, &invalid)).await,
     };
     Ok(action(outcome, ctx.now()))
 }
@@ -264,12 +237,12 @@ fn action(outcome: Outcome, now: Timestamp) -> controller::Action {
     }
 }
 
-fn never_fails(_: Arc<Guarded>, error: &Infallible, _: Arc<Context>) -> controller::Action {
+fn never_fails(_: Arc<Kept>, error: &Infallible, _: Arc<Context>) -> controller::Action {
     match *error {}
 }
 
 async fn count_users(
-    stores: Vec<Store<Guarded>>,
+    stores: Vec<Store<Kept>>,
     classes: Option<Arc<Classes>>,
     metrics: Arc<Metrics>,
     each: UserMetrics,
@@ -284,12 +257,12 @@ async fn count_users(
         let each = each.is_on_for(stores.iter().map(|store| store.len()).sum());
         let mut gone = std::mem::take(&mut told);
         for user in stores.iter().flat_map(Store::state) {
-            let class = match (&classes, &user.0) {
-                (Some(classes), Ok(user)) => classes.class_of(user).ok().flatten().map(|class| class.name_any()),
+            let class = match (&classes, user.membership()) {
+                (Some(classes), Some(member)) => classes.class_of(member).ok().flatten().map(|class| class.name_any()),
                 _ => None,
             };
             let (ready, not_ready) = counts.entry(class.unwrap_or_default()).or_default();
-            let is_ready = is_ready(&user);
+            let is_ready = user.is_ready();
             *(if is_ready { ready } else { not_ready }) += 1;
             if each {
                 let name = (user.namespace().unwrap_or_default(), user.name_any());
@@ -303,12 +276,4 @@ async fn count_users(
             metrics.set_users(class, *ready, *not_ready);
         }
     }
-}
-
-fn is_ready(user: &Guarded) -> bool {
-    let Ok(user) = &user.0 else { return false };
-    user.status
-        .iter()
-        .flat_map(|status| &status.conditions)
-        .any(|condition| condition.type_ == ConditionType::Ready.as_str() && condition.status == "True")
 }

@@ -16,8 +16,8 @@ use tracing::{debug, info, warn};
 use super::class::Scope;
 use super::coverage::Coverage;
 use super::error::Error;
+use super::kept::Kept;
 use super::place::Places;
-use super::run::Guarded;
 use super::schedule::fnv;
 use crate::api::{S3AccessUser, annotations, tags};
 use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, Session};
@@ -145,18 +145,18 @@ impl Sweeper {
     async fn roll(&self, account: &Account) -> Roll {
         let mut roll = Roll::default();
         for (number, scope) in self.scopes.iter().enumerate() {
-            for guarded in scope.users.state() {
-                let Ok(user) = &guarded.0 else { continue };
+            for kept in scope.users.state() {
+                let Ok(user) = kept.open() else { continue };
                 let acted_upon = user.is_finalized() && user.metadata.deletion_timestamp.is_none();
-                if !acted_upon || is_true(user, annotations::PAUSED) {
+                if !acted_upon || is_true(&user, annotations::PAUSED) {
                     continue;
                 }
                 let uid = user.uid().unwrap_or_default();
-                let Some(desired) = self.desired(account, user).await else { continue };
+                let Some(desired) = self.desired(account, &user).await else { continue };
                 if matches!(desired.policy, Some(DesiredPolicy::Managed { .. })) {
                     roll.by_policy.entry(policy_key(&desired.owner.policy_name)).or_default().push(fnv(&uid));
                 }
-                let member = Member { user: guarded.clone(), scope: number, well: None, policy: None };
+                let member = Member { user: kept.clone(), scope: number, well: None, policy: None };
                 roll.members.insert(fnv(&uid), member);
                 breathe(roll.members.len()).await;
             }
@@ -199,7 +199,7 @@ impl Sweeper {
     }
 
     async fn desired_of(&self, account: &Account, member: &Member) -> Option<Desired> {
-        self.desired(account, member.user.0.as_ref().ok()?).await
+        self.desired(account, &*member.user.open().ok()?).await
     }
 
     /// Has somebody looked at who is not looked at anyway.
@@ -231,7 +231,7 @@ struct Roll {
 
 /// One S3AccessUser, and how far it has been found as it should be.
 struct Member {
-    user: Arc<Guarded>,
+    user: Arc<Kept>,
     scope: usize,
     /// The user agrees; with the digest of the ARN of its managed policy, where it has one.
     well: Option<Option<u64>>,

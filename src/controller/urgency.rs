@@ -1,13 +1,11 @@
 //! How urgent a look at a user is, from what is at hand without a read.
 
-use std::sync::Arc;
-
-use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
 
 use super::context::Context;
+use super::kept::Kept;
 use super::quiet::asked_within;
-use super::run::Guarded;
 use crate::api::S3AccessUser;
 use crate::core::priority::{Priority, Situation};
 
@@ -35,32 +33,34 @@ pub fn urgency(ctx: &Context, user: &S3AccessUser) -> Priority {
 }
 
 /// Something has happened to a user or to its Secret: if it waits already, it may have become urgent meanwhile.
-pub fn promote(ctx: &Context, user: &S3AccessUser) {
-    let priority = urgency(ctx, user);
+pub fn promote(ctx: &Context, user: &Kept) {
+    let Ok(user) = user.open() else { return };
+    let priority = urgency(ctx, &user);
     if priority < Priority::Background {
         let uid = user.uid().unwrap_or_default();
         ctx.places.sessions().iter().for_each(|session| session.promote(&uid, priority));
     }
 }
 
-/// The user as the watch has it now, which may be newer than the copy that has waited for a turn.
+/// The user as the watch has it now, which may be newer than the copy that had to wait for a turn.
 pub enum Newest {
-    /// The copy that has waited.
-    Same,
-    /// A newer one.
-    Newer(Arc<Guarded>),
+    /// It is there.
+    Readable(Box<S3AccessUser>),
+    /// It is there, and does not fit the schema any more.
+    Invalid,
     /// It is gone.
     Gone,
 }
 
-/// The user as the watch has it now.
-pub fn newest(ctx: &Context, user: &S3AccessUser) -> Newest {
-    let Some(users) = &ctx.users else { return Newest::Same };
-    let reference = ObjectRef::new(&user.name_any()).within(&user.namespace().unwrap_or_default());
-    match users.get(&reference) {
-        Some(found) if found.uid() != user.uid() => Newest::Gone,
-        Some(found) if found.resource_version() == user.resource_version() => Newest::Same,
-        Some(found) => Newest::Newer(found),
-        None => Newest::Gone,
+/// The user as the watch has it now; as it was `given` where no watch keeps them.
+pub fn newest(ctx: &Context, reference: &ObjectRef<Kept>, uid: &str, given: Option<Box<S3AccessUser>>) -> Newest {
+    if let Some(given) = given {
+        return Newest::Readable(given);
+    }
+    match ctx.users.as_ref().and_then(|users| users.get(reference)) {
+        Some(found) if found.meta().uid.as_deref() == Some(uid) => {
+            found.open().map_or(Newest::Invalid, Newest::Readable)
+        }
+        _ => Newest::Gone,
     }
 }

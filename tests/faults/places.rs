@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
-use s3_access_operator::controller::{Error, Place, Places};
+use s3_access_operator::controller::{Error, Membership, Place, Places};
 use s3_access_operator::core::class::Class;
 
 use crate::cluster::NAMESPACE;
@@ -33,6 +33,10 @@ impl Places for PlaceByClass {
         let class = state.class.ok_or_else(|| Error::NoClass("there is no S3AccessClass \"tenants\"".to_owned()))?;
         let class = Class::of(&class, NAMESPACE, &BTreeMap::new());
         Ok(Place { class, session, revision: state.revision, enforced: state.enforced })
+    }
+
+    async fn session(&self, _: Membership<'_>) -> Result<Arc<Session>, Error> {
+        Ok(self.session.clone())
     }
 
     fn sessions(&self) -> Vec<Arc<Session>> {

@@ -245,7 +245,7 @@ impl Real {
             }
             let boundary = self.boundary.clone();
             tokio::select! {
-                outcome = reconcile(&self.context, &user) => {
+                outcome = reconcile(&self.context, Box::new(user)) => {
                     self.seen = seen;
                     self.due = outcome.due_at().unwrap_or(Timestamp::MAX);
                 }

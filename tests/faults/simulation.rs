@@ -125,7 +125,7 @@ impl Process {
         let Some(user) = behind.or(live.clone()) else { return false };
         self.cache.extend(live.map(|live| (name.clone(), live)));
         let context = self.context.clone();
-        self.look = Some((name, seen, Box::pin(async move { reconcile(&context, &user).await })));
+        self.look = Some((name, seen, Box::pin(async move { reconcile(&context, Box::new(user)).await })));
         true
     }
 
@@ -272,7 +272,7 @@ fn who_waits_for_a_turn_when_the_operator_stops_goes_away_without() {
     let session = process.context.places.of(&user).now_or_never().unwrap().unwrap().session;
     let take = |number: usize| session.turn(&number.to_string(), Priority::New).now_or_never().flatten();
     let turns: Vec<_> = (0..100).map_while(take).collect();
-    let mut look = Box::pin(reconcile(&process.context, &user));
+    let mut look = Box::pin(reconcile(&process.context, Box::new(user.clone())));
     assert_eq!((&mut look).now_or_never(), None);
     process.context.stop.cancel();
     assert_eq!(look.now_or_never(), Some(Outcome::Deferred(outside.now())));
