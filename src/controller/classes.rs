@@ -271,3 +271,76 @@ fn revision(class: &S3AccessClass, labels: &BTreeMap<String, String>) -> u64 {
     }
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use axum::routing::get;
+    use futures::future::join_all;
+    use kube::{Client, Config};
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::controller::preview::store_of;
+
+    /// An API server that serves one Secret, and how often it has.
+    async fn api_server() -> (Client, Arc<AtomicUsize>) {
+        let served = Arc::new(AtomicUsize::new(0));
+        let counted = served.clone();
+        let secret = async move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let data = json!({ "AWS_ACCESS_KEY_ID": "QUtJQQ==", "AWS_SECRET_ACCESS_KEY": "c2VjcmV0" });
+            let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "prod" }, "data": data });
+            ([("content-type", "application/json")], secret.to_string())
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().route("/api/v1/namespaces/ops/secrets/prod", get(secret));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (Client::try_from(Config::new(url.parse().unwrap())).unwrap(), served)
+    }
+
+    #[tokio::test]
+    async fn a_class_has_one_session_however_many_ask_for_it() {
+        let spec =
+            json!({ "region": "us-east-1", "allowedBuckets": ["*"], "credentialsSecretRef": { "name": "prod" } });
+        let class = json!({
+            "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessClass", "metadata": { "name": "prod", "uid": "1" }, "spec": spec,
+        });
+        let class: S3AccessClass = serde_json::from_value(class).unwrap();
+        let defaults = SessionOptions {
+            requests_per_second: NonZeroU32::MIN,
+            provider: Provider::Aws,
+            account_id: None,
+            looks: 1,
+        };
+        let (client, served) = api_server().await;
+        let metrics = Arc::new(Metrics::default());
+        let own = Session::from_environment(&defaults, Leadership::nobody(), metrics.clone()).await.unwrap();
+        let classes = Classes {
+            stores: Stores {
+                classes: store_of(vec![class.clone()]),
+                namespaces: store_of(Vec::new()),
+                credentials: store_of(Vec::new()),
+                listed: std::array::from_fn(|_| CancellationToken::new()),
+            },
+            secrets: Api::namespaced(client, "ops"),
+            own: Arc::new(own),
+            require_class: false,
+            sharded: false,
+            defaults,
+            leadership: Leadership::nobody(),
+            metrics,
+            sessions: Mutex::default(),
+        };
+        let sessions = join_all((0..100).map(|_| classes.session_of(&class))).await;
+        let first = sessions[0].clone().unwrap();
+        assert!(sessions.into_iter().all(|session| Arc::ptr_eq(&session.unwrap(), &first)));
+        assert_eq!(served.load(Ordering::Relaxed), 1, "its credentials are read once");
+    }
+}

@@ -182,7 +182,7 @@ impl Onlooker {
     }
 }
 
-fn store_of<K>(objects: Vec<K>) -> Store<K>
+pub(super) fn store_of<K>(objects: Vec<K>) -> Store<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
