@@ -90,7 +90,7 @@ pub async fn reconcile(ctx: &Context, user: Box<S3AccessUser>) -> Outcome {
     // Thousands may wait here for their turn, so that no more is at hand than it takes to find the user again.
     let reference = ObjectRef::new(&user.name_any()).within(&user.namespace().unwrap_or_default());
     let (class_name, is_finalized) = (user.spec.class_name.clone(), user.is_finalized());
-    let given = ctx.users.is_none().then(move || user);
+    let given = ctx.users.is_none().then_some(user);
     let turn = async {
         let member = Membership { class_name: class_name.as_deref(), is_finalized };
         let session = at_priority(priority, ctx.places.session(member)).await.ok()?;
