@@ -8,10 +8,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::discovery::ApiResource;
-use kube::runtime::events::{Event, Recorder, Reporter};
+use kube::runtime::events::{Event, Reporter};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 
+use super::recorders::Recorders;
 use super::{Kubernetes, KubernetesError, Mark, Result, SecretNames, UserRef};
 use crate::api::{MANAGER, S3AccessUser, S3AccessUserStatus, Workload, WorkloadKind};
 use crate::core::observed::WorkloadState;
@@ -19,7 +20,7 @@ use crate::core::observed::WorkloadState;
 /// The operator's client, and the names of the Secrets that it watches.
 pub struct KubeClient {
     client: Client,
-    recorder: Recorder,
+    recorders: Recorders,
     secrets: Arc<SecretNames>,
 }
 
@@ -27,7 +28,7 @@ impl KubeClient {
     /// Speaks through the client; the names say which Secrets a user controls.
     pub fn new(client: Client, secrets: Arc<SecretNames>) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
-        Self { recorder: Recorder::new(client.clone(), reporter), client, secrets }
+        Self { recorders: Recorders::new(client.clone(), reporter), client, secrets }
     }
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {
@@ -150,7 +151,7 @@ impl Kubernetes for KubeClient {
         let mut reference = S3AccessUser::new(&user.name, crate::api::S3AccessUserSpec::default()).object_ref(&());
         reference.namespace = Some(user.namespace.clone());
         reference.uid = Some(user.uid.clone());
-        let published = self.recorder.publish(&event, &reference).await;
+        let published = self.recorders.next().publish(&event, &reference).await;
         published
             .map_err(|error| KubernetesError::of("publish Event on S3AccessUser", &user.namespace, &user.name, &error))
     }

@@ -2,6 +2,7 @@
 
 mod client;
 mod error;
+mod recorders;
 pub mod secret;
 mod secret_names;
 
