@@ -276,6 +276,14 @@ impl Fleet {
         names.iter().filter(|name| board.pending.contains_key(*name)).count()
     }
 
+    /// How many of these users are not Ready, or have an old key.
+    #[must_use]
+    pub fn unsettled(&self, names: &[String]) -> usize {
+        let board = self.board();
+        let settled = |name: &&String| board.seen.get(*name).is_some_and(|state| state.ready && !state.retiring);
+        names.len() - names.iter().filter(settled).count()
+    }
+
     /// Stops expecting anything of these users.
     pub fn forget(&self, names: &[String]) {
         let mut board = self.board();

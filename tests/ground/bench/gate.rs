@@ -33,7 +33,7 @@ const AT_LEAST: f64 = 0.95;
 /// What a user may cost of resident memory at most, KiB, by the operator's build.
 #[must_use]
 pub fn slope_kib(optimized: bool) -> f64 {
-    if optimized { 16.0 } else { 32.0 }
+    if optimized { 10.0 } else { 16.0 }
 }
 
 /// Where a run costs more than it may.

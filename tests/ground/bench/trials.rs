@@ -71,9 +71,23 @@ impl Run {
             patience_seconds: PATIENCE.as_secs_f64(),
         });
         eprintln!("overtaking: {:?}", self.figures.overtaking);
-        self.restart(&[]).await?;
-        self.fleet.settled("rotating what waited", self.setup.pace.patience).await?;
+        self.call_off().await?;
         self.remove(&new).await
+    }
+
+    /// Takes the requests for new keys back; what has begun comes to its end.
+    async fn call_off(&mut self) -> Result<()> {
+        self.stop().await?;
+        self.fleet.forget(&self.names);
+        self.fleet.patch(&self.names, &json!({ "annotations": { "s3access.dev/rotate": null } }), None).await?;
+        self.start(&[]).await?;
+        eventually("the rotations that have begun to end", self.setup.pace.patience, async || {
+            let left = self.fleet.unsettled(&self.names);
+            ensure!(left == 0, "{left} are under way");
+            Ok(())
+        })
+        .await?;
+        self.quiet(&[0, 1]).await
     }
 
     /// Creates users beside the measured ones; the seconds until all are Ready.
