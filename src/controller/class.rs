@@ -80,10 +80,14 @@ impl Signature {
 
 /// Looks at a class. What goes wrong is reported on the class itself, and tried again.
 pub async fn reconcile(ctx: &ClassContext, class: &S3AccessClass) -> Action {
+    let name = class.name_any();
+    if let Err(error) = ctx.hold(class).await {
+        warn!(class = name, %error, "could not add the finalizer");
+        return Action::requeue(SOON);
+    }
     if !ctx.scopes.iter().all(|scope| scope.listed.is_cancelled()) {
         return Action::requeue(UNTIL_LISTED);
     }
-    let name = class.name_any();
     ctx.call_users(class);
     let members = ctx.members(class);
     let account = ctx.account(class).await;
@@ -132,6 +136,22 @@ impl ClassContext {
         members
     }
 
+    /// Adds the finalizer before anything else, since users of the class are looked at meanwhile.
+    async fn hold(&self, class: &S3AccessClass) -> Result<(), Error> {
+        let deleting = class.metadata.deletion_timestamp.is_some();
+        if deleting || is_held(class) {
+            return Ok(());
+        }
+        self.may_write()?;
+        let all: Vec<&str> = class.finalizers().iter().map(String::as_str).chain([CLASS_FINALIZER]).collect();
+        let set = self.set_finalizers(class, json!(all)).await;
+        set.map_err(|error| KubernetesError::of("update S3AccessClass", "", &class.name_any(), &error).into())
+    }
+
+    fn may_write(&self) -> Result<(), Error> {
+        if self.leadership.holds_at(Timestamp::now()) { Ok(()) } else { Err(Error::NotLeading) }
+    }
+
     async fn account(&self, class: &S3AccessClass) -> Result<Account, Error> {
         self.classes.ready().await;
         let session = self.classes.session_of(class).await?;
@@ -147,24 +167,17 @@ impl ClassContext {
         account: Result<Account, Error>,
         held: bool,
     ) -> Result<(), Error> {
-        if !self.leadership.holds_at(Timestamp::now()) {
-            return Err(Error::NotLeading);
-        }
+        self.may_write()?;
         let name = class.name_any();
         let failed = |error: kube::Error| KubernetesError::of("update S3AccessClass", "", &name, &error);
         let deleting = class.metadata.deletion_timestamp.is_some();
-        let ours = class.finalizers().iter().any(|found| found == CLASS_FINALIZER);
-        if deleting && members == 0 && ours {
+        if deleting && members == 0 && is_held(class) {
             let others: Vec<&String> = class.finalizers().iter().filter(|found| *found != CLASS_FINALIZER).collect();
             self.set_finalizers(class, json!(others)).await.map_err(failed)?;
             self.classes.forget(&name);
             self.called.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
             info!(class = name, "let go: nobody is in it");
             return Ok(());
-        }
-        if !deleting && !ours {
-            let all: Vec<&str> = class.finalizers().iter().map(String::as_str).chain([CLASS_FINALIZER]).collect();
-            self.set_finalizers(class, json!(all)).await.map_err(failed)?;
         }
         let earlier = class.status.clone().unwrap_or_default();
         let status = status(class, &earlier, members, account, held);
@@ -184,6 +197,10 @@ impl ClassContext {
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         self.api.patch_metadata(&class.name_any(), &PatchParams::default(), &patch).await.map(drop)
     }
+}
+
+fn is_held(class: &S3AccessClass) -> bool {
+    class.finalizers().iter().any(|found| found == CLASS_FINALIZER)
 }
 
 fn status(

@@ -182,6 +182,8 @@ async fn a_class_in_use_waits_for_its_users_and_tells_who_is_in_it() {
     let spec = json!({ "className": class, "access": grants(&["first-a"]) });
     scene.create("reports", spec.clone()).await;
     scene.ready("reports").await;
+    // Its finalizer is there by then.
+    scene.class_is(&class, "Synced").await;
     scene.classes().delete(&class, &DeleteParams::default()).await.unwrap();
     scene
         .see("the class to tell of its user", async || {

@@ -22,6 +22,8 @@ use crate::wait::eventually;
 const REQUESTS_PER_SECOND: u32 = 10;
 /// The share of the users that is to wait before.
 const MOST: f64 = 0.9;
+/// Between one overtaker and the next: what an account's limit keeps for new users has come back by then.
+const BETWEEN: Duration = Duration::from_secs(5);
 /// When a new user among waiting ones is given up.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How long the double is asked as much as can be.
@@ -59,6 +61,8 @@ impl Run {
         let waiting = self.fleet.waiting(&self.names);
         let mut busy = Vec::new();
         for number in 0..3 {
+            // As with nothing else to do, the one before has left its turns at the account to this one.
+            tokio::time::sleep(BETWEEN).await;
             new.push(format!("overtaker-{number}"));
             busy.push(self.one_more(&new[3 + number..]).await?.unwrap_or(f64::INFINITY));
         }
