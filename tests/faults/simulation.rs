@@ -22,7 +22,7 @@ use s3_access_operator::metrics::Metrics;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::boundary::Boundary;
+use crate::boundary::{Boundary, Fault, Plan};
 use crate::cloud::Cloud;
 use crate::cluster::InProcess;
 use crate::outside::{CLUSTER_ID, Outside};
@@ -278,4 +278,15 @@ fn who_waits_for_a_turn_when_the_operator_stops_goes_away_without() {
     assert_eq!(look.now_or_never(), Some(Outcome::Deferred(outside.now())));
     drop(turns);
     assert_eq!(outside.with(|state| state.cluster.users.values().next().cloned()).unwrap(), user);
+}
+
+#[test]
+fn invariant_6_a_restart_asks_iam_nothing_also_where_the_first_look_fails() {
+    let mut simulation = Simulation::new(Outside::new(Settings::default(), "2026-01-01T00:00:00Z".parse().unwrap()));
+    simulation.created();
+    simulation.restart();
+    simulation.boundary.arm(Plan::of([(1, Fault::ErrorReturned)]));
+    simulation.run(SignedDuration::from_mins(10));
+    let effects = simulation.boundary.disarm();
+    assert_eq!(effects, ["GetCallerIdentity operator", "get Secret reports-s3", "get Secret reports-s3"]);
 }
