@@ -380,7 +380,11 @@ async fn drive(
             return Ok(next);
         }
         for action in next.actions.clone() {
-            let permitted = if action.writes() { ctx.may_write() } else { Ok(()) };
+            let permitted = match &action {
+                Action::CreateUser { .. } if !held.finalizer_added => confirm(ctx, user).await,
+                action if action.writes() => ctx.may_write(),
+                _ => Ok(()),
+            };
             let applied = match permitted {
                 Ok(()) => apply(ctx, session, user, owner, observed, held, &action).await,
                 Err(error) => Err(error),
@@ -409,6 +413,14 @@ async fn drive(
         }
     }
     Ok(decide(ctx, owner, desired, observed))
+}
+
+/// Whether the CR is there as it was looked at: another leader may have deleted all that was made for it and let it go, and
+/// nobody would remove what is made for it now. Its finalizers stay as they are; the resource version is what is asked for.
+async fn confirm(ctx: &Context, user: &S3AccessUser) -> Result<(), Error> {
+    ctx.may_write()?;
+    ctx.kubernetes.set_finalizers(user, user.finalizers()).await?;
+    Ok(())
 }
 
 fn decide(ctx: &Context, owner: &Owner, desired: Option<&Desired>, observed: &Observed) -> Plan {
