@@ -9,6 +9,11 @@ use jiff::Timestamp;
 #[derive(Clone, Debug)]
 pub struct Leadership(Arc<AtomicI64>);
 
+/// A write was not made.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("this process may not lead any more, so it writes nothing")]
+pub struct NotLeading;
+
 impl Leadership {
     /// Without an election there is no other who could write.
     pub fn unopposed() -> Self {
@@ -23,6 +28,14 @@ impl Leadership {
     /// The Lease was taken or renewed, and is good until then.
     pub fn extend(&self, end: Timestamp) {
         self.0.store(end.as_millisecond(), Ordering::Relaxed);
+    }
+
+    /// Lets who may write go on.
+    ///
+    /// # Errors
+    /// [`NotLeading`]: another process may have taken over meanwhile.
+    pub fn check(&self, now: Timestamp) -> Result<(), NotLeading> {
+        if self.holds_at(now) { Ok(()) } else { Err(NotLeading) }
     }
 
     /// Whether this process may write.

@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as KubernetesCond
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A condition as Kubernetes has it, in half the memory: seven of them are kept of each of ten thousand S3AccessUsers,
-/// and their words are from closed sets.
+/// A condition as Kubernetes has it, in half the memory, since its words are from closed sets. Of each S3AccessUser there
+/// are seven.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {

@@ -7,8 +7,8 @@ use std::fmt;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 
-use super::permission::NotLeading;
 use crate::api::Reason;
+use crate::leadership::NotLeading;
 
 /// What an AWS error means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::time::Instant;
 use aws_sdk_iam::config::ConfigBag;
 use aws_sdk_iam::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
 use aws_sdk_iam::config::{Intercept, RuntimeComponents};
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::config_bag::{Layer, Storable, StoreReplace};
 
@@ -22,8 +23,6 @@ struct StartedAt(Instant);
 impl Storable for StartedAt {
     type Storer = StoreReplace<Self>;
 }
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Intercept for CountAttempts {
     fn name(&self) -> &'static str {

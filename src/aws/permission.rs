@@ -3,6 +3,7 @@
 use aws_sdk_iam::config::ConfigBag;
 use aws_sdk_iam::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_iam::config::{Intercept, RuntimeComponents};
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use jiff::Timestamp;
 
@@ -12,13 +13,6 @@ use crate::leadership::Leadership;
 /// sent again, a call may have outlived the Lease.
 #[derive(Debug)]
 pub(super) struct OnlyTheLeaderWrites(pub(super) Leadership);
-
-/// A write was not sent.
-#[derive(Debug, thiserror::Error)]
-#[error("this process may not lead any more, so it writes nothing")]
-pub(super) struct NotLeading;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Intercept for OnlyTheLeaderWrites {
     fn name(&self) -> &'static str {
@@ -32,7 +26,7 @@ impl Intercept for OnlyTheLeaderWrites {
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let writes = bag.load::<Metadata>().is_none_or(|metadata| writes(metadata.name()));
-        if writes && !self.0.holds_at(Timestamp::now()) { Err(NotLeading.into()) } else { Ok(()) }
+        if writes { self.0.check(Timestamp::now()).map_err(BoxError::from) } else { Ok(()) }
     }
 }
 

@@ -142,14 +142,10 @@ impl ClassContext {
         if deleting || is_held(class) {
             return Ok(());
         }
-        self.may_write()?;
+        self.leadership.check(Timestamp::now())?;
         let all: Vec<&str> = class.finalizers().iter().map(String::as_str).chain([CLASS_FINALIZER]).collect();
         let set = self.set_finalizers(class, json!(all)).await;
         set.map_err(|error| KubernetesError::of("update S3AccessClass", "", &class.name_any(), &error).into())
-    }
-
-    fn may_write(&self) -> Result<(), Error> {
-        if self.leadership.holds_at(Timestamp::now()) { Ok(()) } else { Err(Error::NotLeading) }
     }
 
     async fn account(&self, class: &S3AccessClass) -> Result<Account, Error> {
@@ -167,7 +163,7 @@ impl ClassContext {
         account: Result<Account, Error>,
         held: bool,
     ) -> Result<(), Error> {
-        self.may_write()?;
+        self.leadership.check(Timestamp::now())?;
         let name = class.name_any();
         let failed = |error: kube::Error| KubernetesError::of("update S3AccessClass", "", &name, &error);
         let deleting = class.metadata.deletion_timestamp.is_some();

@@ -58,6 +58,6 @@ impl Context {
     /// # Errors
     /// [`Error::NotLeading`]: another process may have taken over meanwhile.
     pub fn may_write(&self) -> Result<(), Error> {
-        if self.leadership.holds_at(self.now()) { Ok(()) } else { Err(Error::NotLeading) }
+        Ok(self.leadership.check(self.now())?)
     }
 }

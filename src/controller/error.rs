@@ -6,6 +6,7 @@ use crate::core::conditions::Failure;
 use crate::core::plan::Part;
 use crate::core::secret_data::RenderError;
 use crate::kubernetes::KubernetesError;
+use crate::leadership::NotLeading;
 
 /// What can go wrong while a plan is carried out.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -35,13 +36,13 @@ pub enum Error {
     #[error("{0}")]
     BadCredentials(String),
     /// The Lease is not provably held any more.
-    #[error("this process may not lead any more, so it writes nothing")]
-    NotLeading,
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
 }
 
 impl From<AwsError> for Error {
     fn from(error: AwsError) -> Self {
-        if error.kind == ErrorKind::NotLeading { Self::NotLeading } else { Self::Aws(error) }
+        if error.kind == ErrorKind::NotLeading { NotLeading.into() } else { Self::Aws(error) }
     }
 }
 
@@ -68,7 +69,7 @@ impl Error {
             Self::NoClass(_) | Self::NotOurs => (Reason::ClassNotFound, false),
             Self::OtherAccount(_) => (Reason::AccountMismatch, false),
             Self::BadCredentials(_) => (Reason::InvalidCredentials, false),
-            Self::KeyUnknown(_) | Self::NotLeading => (Reason::Creating, true),
+            Self::KeyUnknown(_) | Self::NotLeading(_) => (Reason::Creating, true),
         };
         Failure { part, reason, message: self.to_string(), transient }
     }

@@ -501,7 +501,7 @@ async fn stop(
     // Another look, with nothing to report yet: somebody else was faster, or leads.
     let yields = match &error {
         Error::Kubernetes(error) => error.is_conflict(),
-        error => matches!(error, Error::NotLeading),
+        error => matches!(error, Error::NotLeading(_)),
     };
     if yields {
         return retry_later(ctx, &owner.identity.uid, &error);

@@ -130,9 +130,7 @@ impl Sweeper {
                 Some(next) => marker = Some(next),
                 None => break,
             }
-            if !self.leadership.holds_at(Timestamp::now()) {
-                return Err(Error::NotLeading);
-            }
+            self.leadership.check(Timestamp::now())?;
         }
         let mut swept = Swept { users: roll.members.len(), differing: 0 };
         for member in roll.members.values().filter(|member| !member.is_well()) {
