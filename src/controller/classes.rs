@@ -94,6 +94,12 @@ impl Places for Classes {
         let of_classes = self.of_classes();
         of_classes.values().filter_map(|(_, session)| session.get().cloned()).chain([self.own.clone()]).collect()
     }
+
+    fn revision(&self, user: &S3AccessUser) -> Option<u64> {
+        let listed = self.stores.listed.iter().all(CancellationToken::is_cancelled);
+        let class = self.class_of(Membership::of(user)).ok().filter(|_| listed)?;
+        Some(class.map_or(0, |class| self.revision_for(&class, &user.namespace().unwrap_or_default())))
+    }
 }
 
 impl Classes {

@@ -4,9 +4,9 @@
 use super::context::Context;
 use super::error::Error;
 use super::memory::Remembered;
-use super::observe::{Seen, before_iam};
+use super::observe::{Depth, Seen, before_iam};
 use super::place::Place;
-use super::quiet::asked;
+use super::quiet::{asked, asked_but_rotation};
 use crate::api::S3AccessUser;
 use crate::aws::ErrorKind;
 use crate::core::conditions::{says_settled, status};
@@ -64,4 +64,16 @@ fn is_enough(
         && remembered.minted.is_none()
         && user.status.as_ref().is_some_and(|status| says_settled(status, user.metadata.generation))
         && ctx.coverage.covers(&desired.owner.account, ctx.now(), ctx.resync_interval)
+}
+
+/// How much a look has to read: not what the last one has found or left as it should be, where the bulk sweep compares it
+/// since.
+pub fn depth(ctx: &Context, place: &Place, user: &S3AccessUser, desired: &Desired, remembered: &Remembered) -> Depth {
+    let known = remembered.details == Some(asked_but_rotation(user, place));
+    let well = known && !remembered.suspect && remembered.failures == 0;
+    if well && ctx.coverage.covers(&desired.owner.account, ctx.now(), ctx.resync_interval) {
+        Depth::Keys
+    } else {
+        Depth::Usual
+    }
 }

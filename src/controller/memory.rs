@@ -25,6 +25,9 @@ pub struct Remembered {
     pub failures: u32,
     /// The bulk sweep has seen a difference, and no look has read IAM since.
     pub suspect: bool,
+    /// What was asked for, but for rotations, where user and policies are known to have been so: from the last look, or from
+    /// the status after a restart.
+    pub details: Option<u64>,
     /// The last look that ended with everything done.
     pub settled: Option<Settled>,
     /// The resource version of the CR that came of our last write to it, and its status then: until the watch has it, too.

@@ -23,6 +23,7 @@ mod schedule;
 mod sweep;
 mod urgency;
 mod vigil;
+mod waiting;
 
 pub use context::{Clock, Context};
 pub use coverage::Coverage;

@@ -19,6 +19,7 @@ use crate::core::observed::{
 };
 use crate::core::plan::{SecretRecord, policies_to_read};
 use crate::core::secret_data::{Credentials, Target};
+use crate::core::sweep::as_wanted;
 use crate::kubernetes::KubernetesError;
 use crate::kubernetes::secret::{Controller, Recorded, controller_of, find_key, is_up_to_date, recorded, wanted};
 
@@ -176,10 +177,20 @@ pub fn before_iam(user: &S3AccessUser, seen: &Seen, remembered: &Remembered) -> 
     observed
 }
 
+/// How much of IAM is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What proves that the user is ours, and its access keys; of its policies nothing, which the bulk sweep compares.
+    /// Where the user is not as it should be, everything.
+    Keys,
+    /// Everything, but nothing at all for a CR without our finalizer: nothing was ever done for it, and the "already
+    /// exists" of the first write says more than any read.
+    Usual,
+    /// Everything.
+    Thorough,
+}
+
 /// Puts the picture together: the Secrets as seen, and IAM.
-///
-/// A CR without our finalizer was never acted upon: IAM is then not asked before the first write, whose "already
-/// exists" says more than any read. `thorough` asks all the same.
 pub async fn everything(
     session: &Session,
     user: &S3AccessUser,
@@ -187,15 +198,24 @@ pub async fn everything(
     desired: Option<&Desired>,
     seen: Seen,
     remembered: &Remembered,
-    thorough: bool,
+    depth: Depth,
 ) -> Result<Observed, Error> {
     let mut observed = before_iam(user, &seen, remembered);
-    if !observed.finalizer && !thorough {
+    if !observed.finalizer && depth != Depth::Thorough {
         return Ok(observed);
     }
     let iam = &session.iam;
     let name = &owner.user_name;
     let found = iam.get_user(name).await?;
+    if let (Depth::Keys, Some(desired), Some(found)) = (depth, desired, &found)
+        && is_as_wanted(desired, found)
+    {
+        let keys = match seen.keys {
+            Some(keys) => keys,
+            None => iam.list_access_keys(name).await?,
+        };
+        return Ok(as_wanted(desired, observed, keys));
+    }
     let tags = found.as_ref().map(|found| found.tags.clone()).unwrap_or_default();
     observed.user = match found {
         None => UserState::Missing,
@@ -207,6 +227,14 @@ pub async fn everything(
         observed.policies.insert(arn, state);
     }
     Ok(observed)
+}
+
+fn is_as_wanted(desired: &Desired, found: &UserRecord) -> bool {
+    let owner = &desired.owner;
+    found.arn == owner.user_arn()
+        && found.path == owner.path
+        && found.boundary == desired.boundary
+        && found.tags == desired.user_tags(None)
 }
 
 async fn user_of(

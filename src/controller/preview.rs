@@ -19,7 +19,7 @@ use super::context::Context;
 use super::coverage::Coverage;
 use super::error::Error;
 use super::memory::{Memory, Remembered};
-use super::observe::{self, Held, wanted_of};
+use super::observe::{self, Depth, Held, wanted_of};
 use super::place::{OnePlace, Place, Places};
 use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
@@ -112,7 +112,8 @@ impl Onlooker {
         let seen = observe::secrets(&ctx, &place.session, user, &owner, &mut held).await?;
         let nothing = Remembered::default();
         let observed =
-            observe::everything(&place.session, user, &owner, desired.as_ref(), seen, &nothing, true).await?;
+            observe::everything(&place.session, user, &owner, desired.as_ref(), seen, &nothing, Depth::Thorough)
+                .await?;
         let imagination = Imagination { session: &place.session, owner: &owner, held: &held, made: 0, wrote: false };
         let (steps, last) = imagination.follow(&ctx, desired.as_ref(), observed).await?;
         Ok(Preview {

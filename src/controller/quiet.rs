@@ -11,7 +11,7 @@ use super::memory::Remembered;
 use super::observe::Seen;
 use super::place::Place;
 use super::schedule::next_turn;
-use crate::api::S3AccessUser;
+use crate::api::{S3AccessUser, annotations};
 use crate::core::conditions::says_settled;
 use crate::core::desired::Desired;
 use crate::core::observed::{OurSecret, SecretState};
@@ -47,6 +47,18 @@ pub fn quiet_until(
     (due_at > now).then_some(due_at)
 }
 
+/// Where the watches show nothing but what the last look has left, and that ended with everything done, the time of the
+/// next one: each Secret that is written comes back as an event, and calls for nothing.
+pub fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
+    let uid = user.uid()?;
+    let remembered = ctx.memory.recall(&uid)?;
+    let settled = remembered.settled.filter(|_| !remembered.suspect && user.metadata.deletion_timestamp.is_none())?;
+    let (name, revision) = (user.secret_name(), ctx.places.revision(user)?);
+    let alone = ctx.kubernetes.secret_names_of(&uid) == [name.as_str()];
+    let same = alone && !ctx.kubernetes.secret_has_changed(&uid, &name, &settled.secret_version);
+    (same && settled.asked == asked_within(user, revision) && settled.due_at > ctx.now()).then_some(settled.due_at)
+}
+
 /// Where status and Secret say that all is done: since when there is the key.
 fn by_status(place: &Place, user: &S3AccessUser, desired: &Desired, secret: &OurSecret) -> Option<Timestamp> {
     let (status, key) = (user.status.as_ref()?, secret.key.as_ref()?);
@@ -68,5 +80,14 @@ pub fn asked_within(user: &S3AccessUser, revision: u64) -> u64 {
     user.metadata.generation.hash(&mut hasher);
     user.annotations().hash(&mut hasher);
     revision.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// As [`asked`], less a request to rotate: that concerns nothing but the key.
+pub fn asked_but_rotation(user: &S3AccessUser, place: &Place) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    user.metadata.generation.hash(&mut hasher);
+    user.annotations().iter().filter(|(name, _)| *name != annotations::ROTATE).for_each(|pair| pair.hash(&mut hasher));
+    place.revision.hash(&mut hasher);
     hasher.finish()
 }

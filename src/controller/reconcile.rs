@@ -1,7 +1,5 @@
 //! One look at one S3AccessUser: observe, then plan and apply until nothing is left to do, then report.
 
-use std::time::Instant;
-
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
@@ -13,16 +11,17 @@ use super::apply::apply;
 use super::context::Context;
 use super::ending::{abandon, fail, pause, pause_blocked, refuse, retry_later};
 use super::error::Error;
-use super::glance::glance;
-use super::kept::Membership;
+use super::glance::{depth, glance};
+use super::kept::Kept;
 use super::memory::Settled;
-use super::observe::{self, Held};
+use super::observe::{self, Depth, Held};
 use super::place::Place;
-use super::quiet::{asked, quiet_until};
+use super::quiet::{asked, asked_but_rotation, quiet_until};
 use super::report::report;
 use super::schedule::next_turn;
-use super::urgency::{Newest, newest, urgency};
+use super::urgency::{Newest, newest};
 use super::vigil::{self, Vigil};
+use super::waiting::{Called, Caller};
 use crate::api::{FINALIZER, Reason, S3AccessUser, S3AccessUserStatus, annotations};
 use crate::aws::{Session, at_priority};
 use crate::core::conditions::{interrupted, status};
@@ -82,44 +81,31 @@ impl Outcome {
 
 /// Looks at a user, in its turn. It never fails: what goes wrong is reported on the user itself, and tried again.
 pub async fn reconcile(ctx: &Context, user: Box<S3AccessUser>) -> Outcome {
-    let started = Instant::now();
-    let mut priority = urgency(ctx, &user);
-    ctx.metrics.reconcile_started(priority);
-    let uid = user.uid().unwrap_or_default();
-    ctx.memory.begin(&uid);
-    // Thousands may wait here for their turn, so that no more is at hand than it takes to find the user again.
     let reference = ObjectRef::new(&user.name_any()).within(&user.namespace().unwrap_or_default());
-    let (class_name, is_finalized) = (user.spec.class_name.clone(), user.is_finalized());
-    let given = ctx.users.is_none().then_some(user);
-    let turn = async {
-        let member = Membership { class_name: class_name.as_deref(), is_finalized };
-        let session = at_priority(priority, ctx.places.session(member)).await.ok()?;
-        session.turn(&uid, priority).await
-    };
-    let turn = tokio::select! {
-        biased;
-        () = ctx.stop.cancelled() => {
-            ctx.memory.end(&uid);
-            let outcome = Outcome::Deferred(ctx.now());
-            ctx.metrics.reconcile_ended(priority, outcome.label(), started.elapsed());
-            return outcome;
-        }
-        turn = turn => turn,
-    };
-    if let Some(turn) = &turn {
-        ctx.metrics.reconcile_promoted(priority, turn.priority());
-        priority = turn.priority();
+    match Caller::new(ctx, &user).turn(ctx).await {
+        Some(called) => reconcile_in_turn(ctx, &reference, called, Some(user)).await,
+        None => Outcome::Deferred(ctx.now()),
     }
+}
+
+/// The same, whose turn it is: as the watch has it now, or as it was `given` where no watch keeps it.
+pub async fn reconcile_in_turn(
+    ctx: &Context,
+    reference: &ObjectRef<Kept>,
+    called: Called,
+    given: Option<Box<S3AccessUser>>,
+) -> Outcome {
+    let Called { uid, priority, since, turn } = called;
+    ctx.memory.begin(&uid);
     let span = info_span!(
         target: TARGET, "reconcile", namespace = reference.namespace, name = reference.name, uid,
-        priority = priority.as_str(), waited = ?started.elapsed(), result = Empty
+        priority = priority.as_str(), waited = ?since.elapsed(), result = Empty
     );
-    let outcome = match newest(ctx, &reference, &uid, given) {
+    let outcome = match newest(ctx, reference, &uid, given) {
         Newest::Readable(user) => {
             Box::pin(at_priority(priority, look_as_it_is(ctx, user)).instrument(span.clone())).await
         }
-        // It is reported by the look that its change has called for.
-        Newest::Invalid => Outcome::Refused(next_turn(&uid, ctx.now(), ctx.resync_interval)),
+        Newest::Invalid(invalid) => Box::pin(reconcile_invalid(ctx, &invalid)).await,
         Newest::Gone => Outcome::Deleted,
     };
     span.record("result", outcome.label());
@@ -140,7 +126,7 @@ pub async fn reconcile(ctx: &Context, user: Box<S3AccessUser>) -> Outcome {
     if outcome == Outcome::Deleted {
         ctx.memory.forget(&uid);
     }
-    ctx.metrics.reconcile_ended(priority, outcome.label(), started.elapsed());
+    ctx.metrics.reconcile_ended(priority, outcome.label(), since.elapsed());
     outcome
 }
 
@@ -285,7 +271,8 @@ async fn hindered(ctx: &Context, place: &Place, user: &S3AccessUser, owner: Owne
 async fn fits_in_place(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner) -> Result<bool, Error> {
     let secrets = observe::secrets(ctx, &place.session, user, owner, &mut Held::default()).await?;
     let remembered = ctx.memory.recall(&owner.identity.uid).unwrap_or_default();
-    let observed = observe::everything(&place.session, user, owner, None, secrets, &remembered, true).await?;
+    let observed =
+        observe::everything(&place.session, user, owner, None, secrets, &remembered, Depth::Thorough).await?;
     Ok(match &observed.user {
         UserState::Present(found) if owner.identity.ownership(&found.tags) == Ownership::Ours => {
             place.class.admits_in_place(&user.spec, &observed, found)
@@ -314,7 +301,10 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
                 if let (true, SecretState::Ours(secret)) = (remembered.is_new(), &seen.state) {
                     let settled =
                         Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
-                    ctx.memory.update(uid, |remembered| remembered.settled = Some(settled));
+                    let details = asked_but_rotation(user, place);
+                    ctx.memory.update(uid, |remembered| {
+                        (remembered.settled, remembered.details) = (Some(settled), Some(details));
+                    });
                 }
                 return Outcome::Deferred(due_at);
             }
@@ -329,9 +319,16 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
             }
             remembered = ctx.memory.recall(uid).unwrap_or_default();
         }
+        let depth = match desired {
+            _ if thorough => Depth::Thorough,
+            Some(desired) => depth(ctx, place, user, desired, &remembered),
+            None => Depth::Usual,
+        };
         let read_at = ctx.now();
-        ctx.memory.update(uid, |remembered| (remembered.suspect, remembered.vigil) = (false, None));
-        let mut observed = match observe::everything(session, user, owner, desired, seen, &remembered, thorough).await {
+        ctx.memory.update(uid, |remembered| {
+            (remembered.suspect, remembered.vigil, remembered.details) = (false, None, None);
+        });
+        let mut observed = match observe::everything(session, user, owner, desired, seen, &remembered, depth).await {
             Ok(observed) => observed,
             Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
         };
@@ -341,8 +338,10 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
         }
         match drive(ctx, session, user, owner, desired, &mut observed, &mut held).await {
             Ok(plan) => {
-                let vigil = desired.and_then(|_| Vigil::of(place, user, &observed, &plan, read_at));
-                ctx.memory.update(uid, |remembered| remembered.vigil = vigil);
+                let vigil = desired.and_then(|desired| Vigil::of(ctx, place, user, desired, &observed, &plan, read_at));
+                let synced = [Part::User, Part::Policy].iter().all(|part| *plan.parts.of(*part) == Progress::Synced);
+                let details = desired.filter(|_| synced).map(|_| asked_but_rotation(user, place));
+                ctx.memory.update(uid, |remembered| (remembered.vigil, remembered.details) = (vigil, details));
                 return conclude(ctx, place, user, owner, desired, &observed, plan).await;
             }
             // The first write of a CR that was never acted upon may find what a lost answer left: look, then go on.

@@ -26,9 +26,11 @@ use super::kept::Kept;
 use super::memory::Memory;
 use super::news::News;
 use super::place::{OnePlace, Places};
-use super::reconcile::{Outcome, reconcile, reconcile_invalid};
+use super::quiet::undisturbed_until;
+use super::reconcile::{Outcome, reconcile_in_turn, reconcile_invalid};
 use super::sweep::Sweeper;
 use super::urgency::promote;
+use super::waiting::{Caller, WaitingRoom};
 use crate::api::{MANAGED_BY_LABEL, MANAGER};
 use crate::aws::{Session, SessionOptions};
 use crate::config::UserMetrics;
@@ -174,9 +176,11 @@ fn scoped(
         stop: shared.stop.clone(),
     });
     let (look_again, mut called) = unbounded_channel();
+    let room = Arc::new(WaitingRoom::new(look_again.clone()));
     // Each account has turns of its own, so that one that is dead keeps nobody else waiting.
     let config = controller::Config::default().concurrency(0);
     let (edited, touched, of_secrets) = (ctx.clone(), ctx.clone(), user_store.clone());
+    let (vanished, left) = (ctx.clone(), room.clone());
     let users = users.inspect_ok(move |user| promote(&edited, user));
     let secrets = secrets.inspect_ok(move |secret| {
         let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
@@ -192,11 +196,18 @@ fn scoped(
         .owns_stream(secrets)
         .reconcile_on(stream::poll_fn(move |cx| called.poll_recv(cx)))
         .graceful_shutdown_on(shared.stop.clone().cancelled_owned())
-        .run(look, never_fails, ctx)
-        .for_each(|result| async move {
-            if let Err(error) = result {
-                tracing::debug!(%error, "a stream had an error");
+        .run(look, never_fails, Arc::new((ctx, room)))
+        .for_each(move |result| {
+            match result {
+                Err(controller::Error::ObjectNotFound(reference)) => {
+                    if let Some(called) = left.leave(&reference) {
+                        called.gone(&vanished);
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "a stream had an error"),
+                Ok(_) => {}
             }
+            ready(())
         });
     (Scope { users: user_store, listed, memory, look: look_again }, controller)
 }
@@ -220,12 +231,33 @@ fn resource_version<K: Resource>(object: &K) -> u64 {
     hasher.finish()
 }
 
-async fn look(user: Arc<Kept>, ctx: Arc<Context>) -> Result<controller::Action, Infallible> {
-    let outcome = match user.open() {
-        Ok(user) => reconcile(&ctx, user).await,
-        Err(invalid) => Box::pin(reconcile_invalid(&ctx, &invalid)).await,
-    };
-    Ok(action(outcome, ctx.now()))
+/// What a look has at hand.
+type Desk = (Arc<Context>, Arc<WaitingRoom>);
+
+/// Looks at whoever has a turn, and has everybody else wait for one.
+async fn look(user: Arc<Kept>, desk: Arc<Desk>) -> Result<controller::Action, Infallible> {
+    let (ctx, room) = &*desk;
+    let reference = ObjectRef::new(&user.name_any()).within(&user.namespace().unwrap_or_default());
+    let mut called = room.leave(&reference);
+    if let Some(called) = called.take_if(|called| Some(&called.uid) == user.meta().uid.as_ref()) {
+        return Ok(action(reconcile_in_turn(ctx, &reference, called, None).await, ctx.now()));
+    }
+    if let Some(predecessor) = called {
+        predecessor.gone(ctx);
+    }
+    match user.open() {
+        Ok(user) => {
+            if let Some(due_at) = undisturbed_until(ctx, &user) {
+                return Ok(action(Outcome::Deferred(due_at), ctx.now()));
+            }
+            room.enter(reference, || {
+                let (caller, ctx) = (Caller::new(ctx, &user), ctx.clone());
+                async move { caller.turn(&ctx).await }
+            });
+            Ok(controller::Action::await_change())
+        }
+        Err(invalid) => Ok(action(Box::pin(reconcile_invalid(ctx, &invalid)).await, ctx.now())),
+    }
 }
 
 fn action(outcome: Outcome, now: Timestamp) -> controller::Action {
@@ -237,7 +269,7 @@ fn action(outcome: Outcome, now: Timestamp) -> controller::Action {
     }
 }
 
-fn never_fails(_: Arc<Kept>, error: &Infallible, _: Arc<Context>) -> controller::Action {
+fn never_fails(_: Arc<Kept>, error: &Infallible, _: Arc<Desk>) -> controller::Action {
     match *error {}
 }
 

@@ -27,9 +27,8 @@ use crate::core::sweep::{Verdict, screen_policy, screen_user};
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
-/// How often it is seen whether an account is due, at most and at least. No account is swept more often than that.
-const SHORTEST_TICK: SignedDuration = SignedDuration::from_secs(1);
-const LONGEST_TICK: SignedDuration = SignedDuration::from_secs(30);
+/// How often it is seen which accounts there are, and whether one is due. None is swept more often than that.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What every sweep shares.
 pub struct Sweeper {
@@ -52,8 +51,7 @@ pub struct Sweeper {
 impl Sweeper {
     /// Sweeps for ever. Accounts are swept side by side: one that is slow or dead delays no other.
     pub async fn run(self) {
-        let tick = (self.interval / 20).clamp(SHORTEST_TICK, LONGEST_TICK);
-        let mut ticks = tokio::time::interval(Duration::try_from(tick).unwrap_or(Duration::from_secs(30)));
+        let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let sweeper = Arc::new(self);
         let mut under_way: JoinSet<()> = JoinSet::new();

@@ -1,5 +1,6 @@
 //! How urgent a look at a user is, from what is at hand without a read.
 
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
@@ -47,7 +48,7 @@ pub enum Newest {
     /// It is there.
     Readable(Box<S3AccessUser>),
     /// It is there, and does not fit the schema any more.
-    Invalid,
+    Invalid(Box<InvalidObject>),
     /// It is gone.
     Gone,
 }
@@ -59,7 +60,7 @@ pub fn newest(ctx: &Context, reference: &ObjectRef<Kept>, uid: &str, given: Opti
     }
     match ctx.users.as_ref().and_then(|users| users.get(reference)) {
         Some(found) if found.meta().uid.as_deref() == Some(uid) => {
-            found.open().map_or(Newest::Invalid, Newest::Readable)
+            found.open().map_or_else(Newest::Invalid, Newest::Readable)
         }
         _ => Newest::Gone,
     }

@@ -1,8 +1,6 @@
 //! Looks at a user of which nothing is awaited but that AWS accepts its new key: they come every few seconds, and go on
 //! with what the first of them has read. Before anything is written, all is read anew.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use super::apply::apply;
@@ -13,39 +11,47 @@ use super::place::Place;
 use super::quiet::asked;
 use crate::api::S3AccessUser;
 use crate::core::desired::Desired;
-use crate::core::observed::{Observed, PolicyState, SecretState, User, UserState};
+use crate::core::observed::{AccessKey, Observed, SecretState, UserState};
 use crate::core::plan::{Action, Plan, Progress, plan};
 use crate::core::rotation::later;
+use crate::core::sweep::as_wanted;
 
-/// What was read, and what it rests upon.
+/// So many consistency windows: a new key is awaited for one, and its look has begun before it was made.
+const GOOD_FOR: i32 = 2;
+
+/// What was read, and what it rests upon. Thousands may wait for their keys at once, so that nothing is kept of the user
+/// and its policies but that they were as the spec wants them.
 #[derive(Clone, Debug)]
 pub struct Vigil {
     asked: u64,
     secret_version: Option<String>,
     read_at: Timestamp,
-    user: User,
-    policies: BTreeMap<String, PolicyState>,
+    keys: Vec<AccessKey>,
 }
 
 impl Vigil {
-    /// Keeps what a look at that time has read, where only the key is awaited.
+    /// Keeps what a look that began at that time has read, where only the key is awaited.
     pub fn of(
+        ctx: &Context,
         place: &Place,
         user: &S3AccessUser,
+        desired: &Desired,
         observed: &Observed,
-        plan: &Plan,
+        next: &Plan,
         read_at: Timestamp,
     ) -> Option<Box<Self>> {
         let UserState::Present(found) = &observed.user else { return None };
-        let parts = &plan.parts;
-        let synced = parts.user == Progress::Synced && parts.policy == Progress::Synced;
-        (synced && matches!(parts.key, Progress::Waiting(..))).then(|| {
+        if !matches!(next.parts.key, Progress::Waiting(..)) {
+            return None;
+        }
+        let assumed = as_wanted(desired, observed.clone(), found.keys.clone());
+        let again = plan(desired, &assumed, ctx.now(), &ctx.waits);
+        (again.actions == next.actions && again.parts == next.parts).then(|| {
             Box::new(Self {
                 asked: asked(user, place),
                 secret_version: observed.our_secret().map(|secret| secret.resource_version.clone()),
                 read_at,
-                user: User::clone(found),
-                policies: observed.policies.clone(),
+                keys: found.keys.clone(),
             })
         })
     }
@@ -69,15 +75,11 @@ pub async fn keep(
         SecretState::Foreign { .. } => return None,
     };
     let same = vigil.asked == asked(user, place) && vigil.secret_version.as_ref() == secret_version;
-    let recent = ctx.now() < later(vigil.read_at, ctx.waits.consistency_window);
+    let recent = ctx.now() < later(vigil.read_at, ctx.waits.consistency_window * GOOD_FOR);
     if !same || !recent || remembered.suspect {
         return None;
     }
-    let mut observed = Observed {
-        user: UserState::Present(Box::new(vigil.user.clone())),
-        policies: vigil.policies.clone(),
-        ..before_iam(user, seen, remembered)
-    };
+    let mut observed = as_wanted(desired, before_iam(user, seen, remembered), vigil.keys.clone());
     loop {
         let next = plan(desired, &observed, ctx.now(), &ctx.waits);
         if next.actions.is_empty() {

@@ -91,6 +91,13 @@ pub fn rest(
     now: Timestamp,
     waits: &Waits,
 ) -> Option<(Observed, Plan)> {
+    let observed = as_wanted(desired, observed, keys);
+    let plan = plan(desired, &observed, now, waits);
+    plan.rests().then_some((observed, plan))
+}
+
+/// The picture in which user and policies are as the spec wants them, and the access keys are those.
+pub fn as_wanted(desired: &Desired, observed: Observed, keys: Vec<AccessKey>) -> Observed {
     let tags = desired.user_tags(None);
     let (policies, arn) = policies_as_wanted(desired, &tags);
     let inline = match &desired.policy {
@@ -106,9 +113,7 @@ pub fn rest(
         attached: desired.attached.iter().cloned().chain(arn).collect(),
         inline,
     };
-    let observed = Observed { finalizer: true, user: UserState::Present(Box::new(user)), policies, ..observed };
-    let plan = plan(desired, &observed, now, waits);
-    plan.rests().then_some((observed, plan))
+    Observed { finalizer: true, user: UserState::Present(Box::new(user)), policies, ..observed }
 }
 
 /// The managed policy that the operator made, where the user's tags say that it is, with what it should say.

@@ -29,6 +29,8 @@ pub struct State {
     pub strangers: BTreeSet<String>,
     /// The processes that have made a key for a user since they last listed the user's keys.
     pub blind: BTreeSet<(usize, String)>,
+    /// The operator sweeps its account in bulk, and reads less of each user in between.
+    pub swept: bool,
     /// The mistake that this world's operator makes.
     pub mistake: Option<Mistake>,
     /// The Secrets as a watch's cache would have them, and since when.
@@ -55,6 +57,7 @@ impl Outside {
             accepted: BTreeSet::new(),
             strangers: BTreeSet::new(),
             blind: BTreeSet::new(),
+            swept: false,
             mistake: None,
             cached: None,
             violations: Vec::new(),

@@ -328,6 +328,18 @@ const LIVES: &[Scenario] = &[
         end: End::Replaced,
     },
     Scenario {
+        name: "rotate-in-a-swept-account",
+        before: |simulation| {
+            simulation.outside.with(|state| state.swept = true);
+            simulation.created();
+        },
+        act: |simulation| {
+            simulation.rotate();
+            simulation.run(ROTATION);
+        },
+        end: End::Replaced,
+    },
+    Scenario {
         name: "rotate-by-interval",
         before: |simulation| {
             simulation.created();

@@ -105,6 +105,26 @@ impl Process {
         });
     }
 
+    /// The bulk sweep, where there is one: once an interval it sees a difference everywhere, so that everybody is looked at
+    /// whole.
+    fn sweep(&mut self, outside: &Outside) {
+        let (now, swept) = outside.with(|state| (state.now, state.swept));
+        let sessions = self.context.places.sessions();
+        let accounts: Vec<_> = sessions.iter().filter_map(|session| session.known_account().cloned()).collect();
+        if !swept {
+            return;
+        }
+        for account in self.context.coverage.take_due(&accounts, now, RESYNC) {
+            outside.with(|state| {
+                for (name, user) in &state.cluster.users {
+                    self.context.memory.suspect(&user.uid().unwrap_or_default());
+                    self.queue.entry(name.clone()).and_modify(|(at, _)| *at = now);
+                }
+            });
+            self.context.coverage.done(&account, now);
+        }
+    }
+
     /// What the look at the class does: says in its status that everybody has been held against it.
     fn report_class(&self, outside: &Outside) {
         outside.with(|state| {
@@ -220,6 +240,7 @@ impl Simulation {
         loop {
             for process in &mut self.processes {
                 process.watch(&self.outside);
+                process.sweep(&self.outside);
             }
             if !self.step() {
                 let next = self.processes.iter().flat_map(|process| process.queue.values().map(|(at, _)| *at)).min();

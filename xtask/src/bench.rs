@@ -148,7 +148,7 @@ async fn measure(options: &Options, operator: &Path, yardstick: &Path) -> Result
             Phase::Rest => run.rest(Some(&mut ground.kubernetes)).await?,
             Phase::Restart => run.start_again().await?,
             Phase::Sweep => run.sweep().await?,
-            Phase::Rotate => run.rotate().await?,
+            Phase::Rotate => run.rotate(users).await?,
             Phase::Dark if ours => {
                 run.overtake().await?;
                 run.dark().await?;

@@ -1,5 +1,6 @@
-//! The gate: five hundred users, created, at rest, restarted, swept and deleted, and what they may cost. A change that adds one call of IAM or one write
-//! to Kubernetes for each user fails it, and so does one that makes each user take much more memory.
+//! The gate: five hundred users, created, at rest, restarted, swept, some rotated, and deleted, and what they may cost. A
+//! change that adds one call of IAM or one write to Kubernetes for each user fails it, and so does one that makes each user
+//! take much more memory.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,6 +21,8 @@ use ground::stand::Stand;
 const USERS: usize = 500;
 /// Those that come first: what they take more than nobody is no user's, but the program's.
 const FIRST: usize = 100;
+/// Those whose key is rotated, which takes longer than all the rest.
+const ROTATED: usize = 50;
 
 #[tokio::test]
 async fn five_hundred_users_cost_no_more_than_their_budget() {
@@ -43,6 +46,7 @@ async fn five_hundred_users_cost_no_more_than_their_budget() {
     run.rest(None).await.unwrap();
     run.start_again().await.unwrap();
     run.sweep().await.unwrap();
+    run.rotate(ROTATED).await.unwrap();
     run.delete().await.unwrap();
 
     let figures = run.figures();

@@ -240,7 +240,7 @@ impl View<'_> {
         let probes = self.observed.probes.get(id);
         let successes = probes.map_or(0, |probes| probes.successes);
         let message = format!(
-            "access key {id} replaces {} once AWS has accepted it {PROBES} times in a row, and has had time to spread it; accepted so far: {successes}",
+            "access key {id} replaces {} once AWS has accepted it {PROBES} times in a row, and has had time to spread it",
             current.id
         );
         let spread_at = self.spread_at(id, Some(created_at)).unwrap_or(self.now);
