@@ -166,6 +166,11 @@ mod tests {
     }
 
     #[test]
+    fn each_priority_has_a_name_of_its_own() {
+        assert_eq!(Priority::ALL.map(Priority::as_str), ["new", "edited", "begun", "requested", "background"]);
+    }
+
+    #[test]
     fn the_more_urgent_the_less_is_kept_from_it() {
         let kept = Priority::ALL.map(Priority::kept_for_others);
         assert!(kept.is_sorted() && kept[0] == 0.0 && kept[4] < 1.0, "{kept:?}");

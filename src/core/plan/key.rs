@@ -377,3 +377,6 @@ impl View<'_> {
 fn no_secret_yet(key: &AccessKey) -> String {
     format!("access key {} of this user is in no Secret yet: it is deleted if it stays so", key.id)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::*;
+use crate::api::S3AccessUser;
+use crate::core::class::Class;
+use crate::core::desired::Account;
+use crate::core::names::Cluster;
+use crate::core::observed::{Minted, SecretState};
+use crate::core::plan::plan;
+use crate::core::sweep::as_wanted;
+
+const CURRENT: &str = "AKIACURRENT";
+const OTHER: &str = "AKIAOTHER";
+
+fn made_at() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+fn desired() -> Desired {
+    let spec = json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }] });
+    let mut user = S3AccessUser::new("reports", serde_json::from_value(spec).unwrap());
+    (user.metadata.namespace, user.metadata.uid) = (Some("team-a".to_owned()), Some("uid".to_owned()));
+    let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
+    Desired::of(&user, &account, &Cluster { id: "id".to_owned(), name: "prod".to_owned() }, &Class::none()).unwrap()
+}
+
+/// The Secret holds the current key, and there is another one, which is so much younger.
+fn with_another(younger: SignedDuration) -> Observed {
+    let key = |id: &str, created_at| AccessKey { id: id.to_owned(), active: true, created_at };
+    let held = HeldKey { id: CURRENT.to_owned(), created_at: Some(made_at()), account_id: None };
+    let secret = OurSecret {
+        uid: "secret".to_owned(),
+        resource_version: "7".to_owned(),
+        key: Some(held),
+        annotated: true,
+        previous: None,
+        rotated_at: None,
+        rotate_handled: None,
+        revoked: None,
+        up_to_date: true,
+    };
+    let observed = Observed { secret: SecretState::Ours(secret), ..Observed::nothing() };
+    as_wanted(&desired(), observed, vec![key(CURRENT, made_at()), key(OTHER, later(made_at(), younger))])
+}
+
+#[test]
+fn a_new_key_that_aws_goes_on_refusing_is_given_up() {
+    let waits = Waits::default();
+    let minted_at = later(made_at(), SignedDuration::from_hours(1_000));
+    let patience = waits.consistency_window * UNUSABLE_AFTER;
+    let actions = |successes, last, after| {
+        let mut observed = with_another(SignedDuration::from_hours(1_000));
+        observed.minted = Some(Minted { id: OTHER.to_owned(), created_at: minted_at });
+        observed.probes.insert(OTHER.to_owned(), Probes { successes, since: minted_at, last });
+        plan(&desired(), &observed, later(minted_at, after), &waits).actions
+    };
+    let given_up = vec![Action::DeleteKey { id: OTHER.to_owned(), why: WhyDelete::Unusable }];
+    let tried_again = vec![Action::ProbeKey { id: OTHER.to_owned() }];
+    assert_eq!(actions(0, minted_at, patience - SignedDuration::from_secs(1)), tried_again);
+    assert_eq!(actions(0, minted_at, patience), given_up);
+    assert_eq!(actions(1, minted_at, patience), tried_again, "it works, at least somewhere");
+    assert_eq!(actions(0, Timestamp::MIN, patience), tried_again, "it had no turn to be tried");
+}
+
+#[test]
+fn the_status_names_a_retiring_key_only_where_that_is_the_older_one() {
+    let waits = Waits::default();
+    let retiring = |younger| {
+        let observed = Observed { retiring_hint: Some(OTHER.to_owned()), ..with_another(younger) };
+        let now = later(made_at(), SignedDuration::from_secs(1));
+        plan(&desired(), &observed, now, &waits).retiring.map(|retiring| retiring.id)
+    };
+    assert_eq!(retiring(SignedDuration::from_secs(-1)).as_deref(), Some(OTHER));
+    assert_eq!(retiring(SignedDuration::ZERO), None);
+    assert_eq!(retiring(SignedDuration::from_secs(1)), None);
+}
