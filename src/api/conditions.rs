@@ -1,54 +1,5 @@
 //! The closed sets of condition types and reasons: an alert or a script may match on any of them.
 
-use std::borrow::Cow;
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as KubernetesCondition, Time};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, Serialize};
-
-/// A condition as Kubernetes has it, in half the memory, since its words are from closed sets. Of each S3AccessUser there
-/// are seven.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Condition {
-    /// When the status last changed.
-    pub last_transition_time: Time,
-    /// For people.
-    #[serde(default)]
-    pub message: String,
-    /// The generation of the spec that it answers to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// A [`Reason`].
-    #[serde(default, deserialize_with = "word")]
-    pub reason: Cow<'static, str>,
-    /// `True`, `False` or `Unknown`.
-    #[serde(default, deserialize_with = "word")]
-    pub status: Cow<'static, str>,
-    /// A [`ConditionType`].
-    #[serde(rename = "type", default, deserialize_with = "word")]
-    pub type_: Cow<'static, str>,
-}
-
-impl JsonSchema for Condition {
-    fn schema_name() -> Cow<'static, str> {
-        KubernetesCondition::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        KubernetesCondition::json_schema(generator)
-    }
-}
-
-/// A word of ours takes no memory of its own; others may stand there, too.
-fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'static, str>, D::Error> {
-    let found = String::deserialize(deserializer)?;
-    let types = ConditionType::ALL.iter().map(|kind| kind.as_str());
-    let reasons = Reason::ALL.iter().map(|reason| reason.as_str());
-    let known = ["True", "False", "Unknown"].into_iter().chain(types).chain(reasons).find(|word| *word == found);
-    Ok(known.map_or(Cow::Owned(found), Cow::Borrowed))
-}
-
 /// The types of the conditions in `status.conditions`.
 ///
 /// `Ready`, `Reconciling` and `Stalled` have kstatus's meaning; the others say how far each part has come.
@@ -180,27 +131,7 @@ reasons! {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn a_condition_reads_and_writes_as_kubernetes_has_it() {
-        for (reason, ours) in [("Synced", true), ("SomebodyElses", false)] {
-            let value = json!({
-                "lastTransitionTime": "2026-01-01T00:00:00Z", "message": "", "observedGeneration": 3, "reason": reason,
-                "status": "True", "type": "Ready",
-            });
-            let condition: Condition = serde_json::from_value(value.clone()).unwrap();
-            assert_eq!(serde_json::to_value(&condition).unwrap(), value);
-            let theirs: KubernetesCondition = serde_json::from_value(value.clone()).unwrap();
-            assert_eq!(serde_json::to_value(theirs).unwrap(), value);
-            assert_eq!(matches!(condition.reason, Cow::Borrowed(_)), ours);
-            assert!(matches!((&condition.status, &condition.type_), (Cow::Borrowed(_), Cow::Borrowed(_))));
-        }
-    }
 
     #[test]
     fn reasons_are_camel_case_words_that_kubernetes_accepts() {

@@ -6,7 +6,7 @@ mod conditions;
 mod s3_access_class;
 mod s3_access_user;
 
-pub use conditions::{Condition, ConditionType, Reason};
+pub use conditions::{ConditionType, Reason};
 pub use s3_access_class::{
     AllowedNamespaces, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation, CredentialsSecretRef,
     DEFAULT_CLASS_ANNOTATION, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessClassStatus,

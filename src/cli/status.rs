@@ -5,14 +5,14 @@ use std::io::Write;
 
 use clap::Args;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 
 use super::waiting::{Place, places};
 use super::{Error, users};
-use crate::api::{Condition, ConditionType, S3AccessClass, S3AccessUser};
+use crate::api::{ConditionType, S3AccessClass, S3AccessUser};
 
 /// Objects a page, which bounds the memory that the list takes.
 const PAGE: u32 = 500;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::Store;
-use tokio_util::sync::CancellationToken;
 
 use super::coverage::Coverage;
 use super::error::Error;
@@ -45,8 +44,6 @@ pub struct Context {
     pub clock: Clock,
     /// Whether to write.
     pub leadership: Leadership,
-    /// When it is cancelled, whoever waits for a turn goes away without; those who have one finish.
-    pub stop: CancellationToken,
 }
 
 impl Context {

@@ -4,6 +4,7 @@ mod apply;
 mod class;
 mod class_watch;
 mod classes;
+mod conclusion;
 mod context;
 mod coverage;
 mod ending;

@@ -178,7 +178,6 @@ impl Onlooker {
             resync_interval: SignedDuration::MAX,
             clock: Arc::new(move || now),
             leadership: Leadership::nobody(),
-            stop: CancellationToken::new(),
         })
     }
 }

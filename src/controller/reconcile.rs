@@ -5,11 +5,12 @@ use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::reflector::ObjectRef;
 use tracing::field::Empty;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span};
 
 use super::apply::apply;
+use super::conclusion::{Stopped, conclude, remember_probes, settle, stop};
 use super::context::Context;
-use super::ending::{abandon, fail, pause, pause_blocked, refuse, retry_later};
+use super::ending::{abandon, fail, refuse, retry_later};
 use super::error::Error;
 use super::glance::{depth, glance};
 use super::kept::Kept;
@@ -24,7 +25,7 @@ use super::vigil::{self, Vigil};
 use super::waiting::{Called, Caller};
 use crate::api::{FINALIZER, Reason, S3AccessUser, S3AccessUserStatus, annotations};
 use crate::aws::{Session, at_priority};
-use crate::core::conditions::{interrupted, status};
+use crate::core::conditions::interrupted;
 use crate::core::desired::{Desired, Owner, Refusal, is_true};
 use crate::core::names::Ownership;
 use crate::core::observed::{Effect, Observed, SecretState, UserState};
@@ -82,10 +83,8 @@ impl Outcome {
 /// Looks at a user, in its turn. It never fails: what goes wrong is reported on the user itself, and tried again.
 pub async fn reconcile(ctx: &Context, user: Box<S3AccessUser>) -> Outcome {
     let reference = ObjectRef::new(&user.name_any()).within(&user.namespace().unwrap_or_default());
-    match Caller::new(ctx, &user).turn(ctx).await {
-        Some(called) => reconcile_in_turn(ctx, &reference, called, Some(user)).await,
-        None => Outcome::Deferred(ctx.now()),
-    }
+    let called = Caller::new(ctx, &user).turn(ctx).await;
+    reconcile_in_turn(ctx, &reference, called, Some(user)).await
 }
 
 /// The same, whose turn it is: as the watch has it now, or as it was `given` where no watch keeps it.
@@ -357,12 +356,6 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
     }
 }
 
-struct Stopped {
-    error: Error,
-    action: Action,
-    plan: Plan,
-}
-
 async fn drive(
     ctx: &Context,
     session: &Session,
@@ -427,95 +420,6 @@ fn decide(ctx: &Context, owner: &Owner, desired: Option<&Desired>, observed: &Ob
         Some(desired) => plan(desired, observed, ctx.now(), &ctx.waits),
         None => teardown(owner, observed, ctx.now(), &ctx.waits),
     }
-}
-
-fn remember_probes(ctx: &Context, uid: &str, observed: &Observed) {
-    ctx.memory.update(uid, |remembered| remembered.probes = observed.probes.clone().into_iter().collect());
-}
-
-async fn conclude(
-    ctx: &Context,
-    place: &Place,
-    user: &S3AccessUser,
-    owner: &Owner,
-    desired: Option<&Desired>,
-    observed: &Observed,
-    plan: Plan,
-) -> Outcome {
-    let uid = &owner.identity.uid;
-    remember_probes(ctx, uid, observed);
-    if plan.actions.contains(&Action::RemoveFinalizer) {
-        return Outcome::Deleted;
-    }
-    let now = ctx.now();
-    let earlier = user.status.clone().unwrap_or_default();
-    let generation = user.metadata.generation;
-    let report_it = match desired {
-        Some(desired) => status(desired, observed, &plan, &earlier, generation, now),
-        None => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
-    };
-    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
-        return retry_later(ctx, uid, &error);
-    }
-    let parts = Part::ALL.map(|part| plan.parts.of(part));
-    if parts.iter().any(|part| matches!(part, Progress::Blocked(..)) && !part.rests()) {
-        return Outcome::Failed(pause_blocked(ctx, uid));
-    }
-    if parts.iter().any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending))
-        && desired.is_none_or(|desired| desired.active)
-    {
-        return Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid)));
-    }
-    settle(ctx, place, user, observed, &plan)
-}
-
-/// All is as it should be: remembers what that rests upon, and when to look again.
-fn settle(ctx: &Context, place: &Place, user: &S3AccessUser, observed: &Observed, plan: &Plan) -> Outcome {
-    let (uid, now) = (user.uid().unwrap_or_default(), ctx.now());
-    let turn = next_turn(&uid, now, ctx.resync_interval);
-    let due_at = plan.wake_at.map_or(turn, |wake_at| wake_at.min(turn)).max(now);
-    ctx.memory.update(&uid, |remembered| remembered.vigil = None);
-    if let (Some(secret), UserState::Present(user_seen)) = (observed.our_secret(), &observed.user) {
-        let settled = Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
-        ctx.memory.update(&uid, |remembered| remembered.settled = Some(settled));
-        let key = secret.key.as_ref().and_then(|held| user_seen.keys.iter().find(|key| key.id == held.id));
-        if let Some(age) = key.and_then(|key| now.duration_since(key.created_at).try_into().ok()) {
-            ctx.metrics.key_age(age);
-        }
-    }
-    Outcome::Settled(due_at)
-}
-
-/// An action failed: say so on the part that it was about, keep what is known of the others, try again later.
-async fn stop(
-    ctx: &Context,
-    user: &S3AccessUser,
-    owner: &Owner,
-    desired: Option<&Desired>,
-    observed: &Observed,
-    stopped: Stopped,
-) -> Outcome {
-    let Stopped { error, action, mut plan } = stopped;
-    warn!(namespace = %owner.identity.namespace, name = %owner.identity.name, %error, "could not {action}");
-    // Another look, with nothing to report yet: somebody else was faster, or leads.
-    let yields = match &error {
-        Error::Kubernetes(error) => error.is_conflict(),
-        error => matches!(error, Error::NotLeading(_)),
-    };
-    if yields {
-        return retry_later(ctx, &owner.identity.uid, &error);
-    }
-    error.failure(action.part()).mark(&mut plan.parts);
-    let earlier = user.status.clone().unwrap_or_default();
-    let (generation, now) = (user.metadata.generation, ctx.now());
-    let report_it = match desired {
-        Some(desired) if observed.user().is_some() => status(desired, observed, &plan, &earlier, generation, now),
-        _ => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
-    };
-    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
-        return retry_later(ctx, &owner.identity.uid, &error);
-    }
-    Outcome::Failed(pause(ctx, &owner.identity.uid))
 }
 
 fn part_of(reason: Reason) -> Part {

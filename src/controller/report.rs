@@ -1,12 +1,13 @@
 //! Tells users how it stands: the status, and an Event where the verdict changes. Nothing is written that says nothing
 //! new.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
 
 use super::context::Context;
 use super::error::Error;
-use crate::api::{Condition, ConditionType, Reason, S3AccessUser, S3AccessUserStatus};
+use crate::api::{ConditionType, Reason, S3AccessUser, S3AccessUserStatus};
 use crate::core::conditions::interrupted;
 use crate::core::desired::Owner;
 use crate::core::plan::{Part, Parts, Progress};

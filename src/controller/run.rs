@@ -173,7 +173,6 @@ fn scoped(
         resync_interval: options.resync_interval,
         clock: Arc::new(Timestamp::now),
         leadership: options.leadership.clone(),
-        stop: shared.stop.clone(),
     });
     let (look_again, mut called) = unbounded_channel();
     let room = Arc::new(WaitingRoom::new(look_again.clone()));
@@ -250,10 +249,7 @@ async fn look(user: Arc<Kept>, desk: Arc<Desk>) -> Result<controller::Action, In
             if let Some(due_at) = undisturbed_until(ctx, &user) {
                 return Ok(action(Outcome::Deferred(due_at), ctx.now()));
             }
-            room.enter(reference, || {
-                let (caller, ctx) = (Caller::new(ctx, &user), ctx.clone());
-                async move { caller.turn(&ctx).await }
-            });
+            room.enter(&reference, || Caller::new(ctx, &user).turn(ctx.clone()));
             Ok(controller::Action::await_change())
         }
         Err(invalid) => Ok(action(Box::pin(reconcile_invalid(ctx, &invalid)).await, ctx.now())),

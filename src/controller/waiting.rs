@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use futures::FutureExt;
 use kube::runtime::reflector::{Lookup, ObjectRef};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -52,25 +54,16 @@ impl Caller {
         }
     }
 
-    /// Waits; `None` where the process ends meanwhile.
-    pub async fn turn(self, ctx: &Context) -> Option<Called> {
-        let Self { uid, class_name, is_finalized, priority, since } = self;
-        let member = Membership { class_name: class_name.as_deref(), is_finalized };
-        let turn = async {
-            let session = at_priority(priority, ctx.places.session(member)).await.ok()?;
-            session.turn(&uid, priority).await
+    /// Waits.
+    pub async fn turn(self, ctx: impl Deref<Target = Context>) -> Called {
+        let member = Membership { class_name: self.class_name.as_deref(), is_finalized: self.is_finalized };
+        let turn = match at_priority(self.priority, ctx.places.session(member)).await {
+            Ok(session) => session.turn(&self.uid, self.priority).await,
+            Err(_) => None,
         };
-        let turn = tokio::select! {
-            biased;
-            () = ctx.stop.cancelled() => {
-                ctx.metrics.reconcile_ended(priority, "deferred", since.elapsed());
-                return None;
-            }
-            turn = turn => turn,
-        };
-        let promoted = turn.as_ref().map_or(priority, Turn::priority);
-        ctx.metrics.reconcile_promoted(priority, promoted);
-        Some(Called { uid, priority: promoted, since, turn })
+        let priority = turn.as_ref().map_or(self.priority, Turn::priority);
+        ctx.metrics.reconcile_promoted(self.priority, priority);
+        Called { uid: self.uid, priority, since: self.since, turn }
     }
 }
 
@@ -85,7 +78,7 @@ impl Called {
 /// Those who wait for a turn, and those who have one and are yet to be looked at.
 pub struct WaitingRoom {
     /// By name and namespace, which kube goes by.
-    all: Mutex<HashMap<u64, Option<Called>>>,
+    all: Mutex<HashMap<u64, Option<Box<Called>>>>,
     /// Has kube look at one.
     call: UnboundedSender<ObjectRef<Kept>>,
 }
@@ -96,26 +89,28 @@ impl WaitingRoom {
         Self { all: Mutex::default(), call }
     }
 
-    /// Has somebody wait for a turn, and then has kube look at it. Who waits already goes on waiting.
-    pub fn enter<F>(self: &Arc<Self>, reference: ObjectRef<Kept>, wait: impl FnOnce() -> F)
+    /// Has somebody wait for a turn, and then has kube look at it. Who waits already goes on waiting. A process that ends
+    /// waits for nobody.
+    pub fn enter<F>(self: &Arc<Self>, reference: &ObjectRef<Kept>, wait: impl FnOnce() -> F)
     where
-        F: Future<Output = Option<Called>> + Send + 'static,
+        F: Future<Output = Called> + Send + 'static,
     {
-        let key = key(&reference);
+        let key = key(reference);
         match self.all().entry(key) {
             Entry::Occupied(_) => return,
             Entry::Vacant(place) => place.insert(None),
         };
         let room = self.clone();
-        let waiting = wait();
-        tokio::spawn(async move {
-            let called = waiting.await;
-            if called.is_some() {
-                room.all().insert(key, called);
-                // Nobody listens any more where the process ends.
-                let _ = room.call.send(reference);
-            }
-        });
+        let (name, namespace): (Box<str>, Option<Box<str>>) =
+            (reference.name.as_str().into(), reference.namespace.as_deref().map(Into::into));
+        // An async block would hold the future twice, and there are thousands.
+        tokio::spawn(wait().map(move |called| {
+            room.all().insert(key, Some(Box::new(called)));
+            let mut reference = ObjectRef::new(&name);
+            reference.namespace = namespace.map(String::from);
+            // Nobody listens any more where the process ends.
+            let _ = room.call.send(reference);
+        }));
     }
 
     /// Takes whoever has been called out of the room; who still waits stays.
@@ -128,10 +123,10 @@ impl WaitingRoom {
             // After ten thousand have waited, their places are given back.
             all.shrink_to_fit();
         }
-        Some(called)
+        Some(*called)
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<u64, Option<Called>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<u64, Option<Box<Called>>>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -150,8 +145,8 @@ mod tests {
 
     use super::*;
 
-    fn called(uid: &str) -> Option<Called> {
-        Some(Called { uid: uid.to_owned(), priority: Priority::New, since: Instant::now(), turn: None })
+    fn called(uid: &str) -> Called {
+        Called { uid: uid.to_owned(), priority: Priority::New, since: Instant::now(), turn: None }
     }
 
     #[tokio::test]
@@ -160,15 +155,15 @@ mod tests {
         let room = Arc::new(WaitingRoom::new(call));
         let user = ObjectRef::<Kept>::new("billing").within("payments");
         let (go, turn) = oneshot::channel();
-        room.enter(user.clone(), || async { turn.await.ok() });
-        room.enter(user.clone(), || -> Pending<Option<Called>> { panic!("it waits already") });
+        room.enter(&user, || async { turn.await.unwrap() });
+        room.enter(&user, || -> Pending<Called> { panic!("it waits already") });
         assert!(room.leave(&user).is_none(), "it still waits");
-        go.send(called("first").unwrap()).ok();
+        go.send(called("first")).ok();
         assert_eq!(calls.recv().await, Some(user.clone()));
-        room.enter(user.clone(), || -> Pending<Option<Called>> { panic!("it has a turn already") });
+        room.enter(&user, || -> Pending<Called> { panic!("it has a turn already") });
         assert_eq!(room.leave(&user).map(|called| called.uid).as_deref(), Some("first"));
         assert!(room.leave(&user).is_none());
-        room.enter(user.clone(), || async { called("second") });
+        room.enter(&user, || async { called("second") });
         assert_eq!(calls.recv().await, Some(user.clone()));
         assert_eq!(room.leave(&user).map(|called| called.uid).as_deref(), Some("second"));
         assert!(calls.is_empty());
@@ -179,8 +174,8 @@ mod tests {
         let (call, mut calls) = unbounded_channel();
         let room = Arc::new(WaitingRoom::new(call));
         let (here, there) = (ObjectRef::<Kept>::new("a").within("here"), ObjectRef::<Kept>::new("a").within("there"));
-        room.enter(here.clone(), pending::<Option<Called>>);
-        room.enter(there.clone(), || async { called("there") });
+        room.enter(&here, pending::<Called>);
+        room.enter(&there, || async { called("there") });
         assert_eq!(calls.recv().await, Some(there.clone()));
         assert!(room.leave(&here).is_none());
         assert!(room.leave(&there.erase()).is_some(), "kube's errors name the kind at run time");

@@ -1,12 +1,12 @@
 //! The report: conditions and status fields, from how the parts stand.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::desired::{Desired, DesiredPolicy, Owner};
 use super::observed::{Observed, WorkloadState};
 use super::plan::{Part, Parts, Plan, Progress};
-use crate::api::{BindingReference, Condition, ConditionType, Reason, RetiringKey, S3AccessUserStatus};
+use crate::api::{BindingReference, ConditionType, Reason, RetiringKey, S3AccessUserStatus};
 
 /// The limit of Kubernetes on a condition's message.
 const MESSAGE_LIMIT: usize = 32_768;

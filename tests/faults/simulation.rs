@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use fastrand::Rng;
-use futures::FutureExt;
 use ground::double::Settings;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -16,18 +15,14 @@ use s3_access_operator::aws::Session;
 use s3_access_operator::controller::{Context, Coverage, Memory, Outcome, reconcile};
 use s3_access_operator::core::names::Cluster as ClusterName;
 use s3_access_operator::core::plan::Waits;
-use s3_access_operator::core::priority::Priority;
 use s3_access_operator::leadership::Leadership;
 use s3_access_operator::metrics::Metrics;
-use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use crate::boundary::{Boundary, Fault, Plan};
 use crate::cloud::Cloud;
 use crate::cluster::InProcess;
 use crate::outside::{CLUSTER_ID, Outside};
 use crate::places::PlaceByClass;
-use crate::scenarios::spec;
 
 /// How often a settled user is looked at again.
 pub const RESYNC: SignedDuration = SignedDuration::from_hours(10);
@@ -59,7 +54,6 @@ pub fn context(
         resync_interval: RESYNC,
         clock: Arc::new(move || clock.with(|state| state.now + state.skew)),
         leadership: Leadership::unopposed(),
-        stop: CancellationToken::new(),
     }
 }
 
@@ -281,24 +275,6 @@ impl Simulation {
         }
         false
     }
-}
-
-#[test]
-fn who_waits_for_a_turn_when_the_operator_stops_goes_away_without() {
-    let outside = Outside::new(Settings::default(), "2026-01-01T00:00:00Z".parse().unwrap());
-    let mut simulation = Simulation::new(outside.clone());
-    simulation.create(&spec(json!({})));
-    let user = outside.with(|state| state.cluster.users.values().next().cloned()).unwrap();
-    let process = &simulation.processes[0];
-    let session = process.context.places.of(&user).now_or_never().unwrap().unwrap().session;
-    let take = |number: usize| session.turn(&number.to_string(), Priority::New).now_or_never().flatten();
-    let turns: Vec<_> = (0..100).map_while(take).collect();
-    let mut look = Box::pin(reconcile(&process.context, Box::new(user.clone())));
-    assert_eq!((&mut look).now_or_never(), None);
-    process.context.stop.cancel();
-    assert_eq!(look.now_or_never(), Some(Outcome::Deferred(outside.now())));
-    drop(turns);
-    assert_eq!(outside.with(|state| state.cluster.users.values().next().cloned()).unwrap(), user);
 }
 
 #[test]

@@ -359,6 +359,11 @@ fn difference(after: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> 
     after.iter().map(since).filter(|(_, count)| *count > 0).collect()
 }
 
+/// How many wait for their look or are being looked at, by the metrics at that port.
+pub(super) async fn queue_depth(port: u16) -> Result<f64> {
+    Ok(sum_of(&get(port, "/metrics").await?, "s3access_queue_depth", ""))
+}
+
 /// Looks at the queue depth once a second.
 struct Depth {
     max: Arc<AtomicU64>,
@@ -373,9 +378,9 @@ impl Depth {
         let task = tokio::spawn(async move {
             loop {
                 // The process may be between its end and its next start, or have no metrics.
-                if let Ok(exposition) = get(asked.load(Ordering::Relaxed), "/metrics").await {
+                if let Ok(depth) = queue_depth(asked.load(Ordering::Relaxed)).await {
                     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-                    seen.fetch_max(sum_of(&exposition, "s3access_queue_depth", "") as u64, Ordering::Relaxed);
+                    seen.fetch_max(depth as u64, Ordering::Relaxed);
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }

@@ -14,8 +14,7 @@ use serde_json::json;
 use super::figures::{Dark, Overtaking, Unrelated};
 use super::fleet::Goal;
 use super::floor::Phase;
-use super::run::Run;
-use crate::operator::{get, sum_of};
+use super::run::{Run, queue_depth};
 use crate::wait::eventually;
 
 /// The operator's own default.
@@ -53,7 +52,7 @@ impl Run {
         let port = self.metrics();
         let enough = self.setup.users as f64 * MOST;
         eventually("the rotations to wait", self.setup.pace.patience, async || {
-            let depth = sum_of(&get(port, "/metrics").await?, "s3access_queue_depth", "");
+            let depth = queue_depth(port).await?;
             ensure!(depth >= enough, "{depth} wait");
             Ok(())
         })
