@@ -38,6 +38,8 @@ pub struct Held {
 pub struct Seen {
     /// The one of the wanted name.
     pub state: SecretState,
+    /// Why the one of the wanted name cannot be rendered as the spec asks, where it is to be written.
+    pub unrenderable: Option<String>,
     /// Those under earlier names.
     pub renamed: BTreeMap<String, OurSecret>,
     /// Who is to be restarted for a new key.
@@ -80,7 +82,11 @@ pub async fn secrets(
             renamed.insert(name, ours(session, user, owner, &secret, held).await?);
         }
     }
-    Ok(Seen { state, renamed, workloads, keys: None })
+    let unrenderable = match &state {
+        SecretState::Ours(secret) if secret.up_to_date => None,
+        _ => try_to_render(session, user, owner).err().map(|error| error.to_string()),
+    };
+    Ok(Seen { state, unrenderable, renamed, workloads, keys: None })
 }
 
 /// What cannot be read keeps nothing else from being done.
@@ -159,6 +165,15 @@ pub fn wanted_of(
     Ok(wanted(user, &owner.secret_name, live, credentials, record, &owner.account.id, &target)?)
 }
 
+/// Renders the Secret with an example of a key: whatever is wrong with it is so with any.
+///
+/// # Errors
+/// [`Error::Render`].
+pub fn try_to_render(session: &Session, user: &S3AccessUser, owner: &Owner) -> Result<(), Error> {
+    let example = Credentials { access_key_id: "EXAMPLE".to_owned(), secret_access_key: "EXAMPLE".into() };
+    wanted_of(session, user, owner, None, &example, &SecretRecord::default()).map(drop)
+}
+
 /// The picture before IAM is asked.
 pub fn before_iam(user: &S3AccessUser, seen: &Seen, remembered: &Remembered) -> Observed {
     let status = user.status.as_ref();
@@ -167,6 +182,7 @@ pub fn before_iam(user: &S3AccessUser, seen: &Seen, remembered: &Remembered) -> 
         announced_settled: status.is_some_and(|status| says_settled(status, user.metadata.generation)),
         retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
         secret: seen.state.clone(),
+        unrenderable: seen.unrenderable.clone(),
         renamed: seen.renamed.clone(),
         workloads: seen.workloads.clone(),
         minted: remembered.minted.as_ref().map(|minted| minted.0.clone()),

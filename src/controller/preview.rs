@@ -19,15 +19,14 @@ use super::context::Context;
 use super::coverage::Coverage;
 use super::error::Error;
 use super::memory::{Memory, Remembered};
-use super::observe::{self, Depth, Held, wanted_of};
+use super::observe::{self, Depth, Held, try_to_render};
 use super::place::{OnePlace, Place, Places};
 use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
 use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::names::Cluster;
 use crate::core::observed::{Effect, Minted, Observed, WorkloadState};
-use crate::core::plan::{Action, Part, Parts, Plan, Progress, Retiring, SecretRecord, Waits, plan, teardown};
-use crate::core::secret_data::Credentials;
+use crate::core::plan::{Action, Part, Parts, Plan, Progress, Retiring, Waits, plan, teardown};
 use crate::kubernetes::{KubeClient, KubernetesError, SecretNames};
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
@@ -103,8 +102,7 @@ impl Onlooker {
             Ok(desired) => Some(desired),
             Err(refusal) => return Ok(refused(owner, refusal.reason, refusal.message)),
         };
-        let example = Credentials { access_key_id: "EXAMPLE".to_owned(), secret_access_key: "EXAMPLE".into() };
-        if let Err(error) = wanted_of(&place.session, user, &owner, None, &example, &SecretRecord::default()) {
+        if let Err(error) = try_to_render(&place.session, user, &owner) {
             return Ok(refused(owner, Reason::InvalidSpec, error.to_string()));
         }
         let ctx = self.context(&namespace, &place).await?;

@@ -191,6 +191,8 @@ pub struct Observed {
     pub policies: BTreeMap<String, PolicyState>,
     /// The Secret of the wanted name.
     pub secret: SecretState,
+    /// Why the Secret cannot be rendered as the spec asks, where it is to be written.
+    pub unrenderable: Option<String>,
     /// Secrets of ours under other names: `spec.secret.name` was changed.
     pub renamed: BTreeMap<String, OurSecret>,
     /// The workloads that the spec names.
@@ -243,6 +245,7 @@ impl Observed {
             user: UserState::Unread,
             policies: BTreeMap::new(),
             secret: SecretState::Missing,
+            unrenderable: None,
             renamed: BTreeMap::new(),
             workloads: BTreeMap::new(),
             minted: None,

@@ -7,6 +7,7 @@ use ground::proxy::Fault;
 use ground::stand::Stand;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, PostParams};
+use s3_access_operator::api::annotations;
 use serde_json::{Value, json};
 
 use crate::scene::{Scene, data, spec, user_name, with};
@@ -140,6 +141,27 @@ async fn rival_16_invariant_4_a_strangers_secret_is_never_touched() {
     assert_eq!(data(&scene.secrets().get("reports-s3").await.unwrap())["mine"], "yes");
     scene.secrets().delete("reports-s3", &DeleteParams::default()).await.unwrap();
     scene.ready("reports").await;
+}
+
+#[tokio::test]
+async fn no_key_is_made_for_a_secret_that_cannot_be_rendered() {
+    let scene = Scene::new("template").await;
+    let template = |text: &str| json!({ "secret": { "format": "Template", "template": { "url": text } } });
+    scene.create("reports", with(template("{{ nobody_knows }}"))).await;
+    let (user, message) = scene.refused("reports", "InvalidSpec").await;
+    assert!(message.contains("template.url"), "{message}");
+    assert!(scene.keys(&user_name(&user)).await.is_empty());
+    scene.patch("reports", json!({ "spec": template("s3://{{ access_key_id }}:{{ secret_access_key }}") })).await;
+    let name = user_name(&scene.ready("reports").await);
+    assert_eq!(scene.keys(&name).await.len(), 1);
+
+    // What works stays, and is not rotated into a Secret that cannot be written.
+    let before = scene.secret("reports-s3").await;
+    let rotate = json!({ annotations::ROTATE: "2026-01-01T00:00:00Z" });
+    let broken = template("{{ secret_access_key | nothing }}");
+    scene.patch("reports", json!({ "spec": broken, "metadata": { "annotations": rotate } })).await;
+    scene.refused("reports", "InvalidSpec").await;
+    assert_eq!((scene.keys(&name).await.len(), scene.secret("reports-s3").await), (1, before));
 }
 
 #[tokio::test]

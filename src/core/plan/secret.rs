@@ -8,7 +8,7 @@ use crate::core::desired::Desired;
 use crate::core::observed::{AccessKey, Observed, OurSecret, SecretState};
 use crate::core::rotation::later;
 
-/// Returns false, with the condition set, where the Secret of the wanted name is somebody else's.
+/// Returns false, with the condition set, where the Secret of the wanted name is somebody else's, or cannot be rendered.
 pub(super) fn may_write(
     desired: &Desired,
     observed: &Observed,
@@ -16,6 +16,10 @@ pub(super) fn may_write(
     waits: &Waits,
     plan: &mut Plan,
 ) -> bool {
+    if let Some(message) = &observed.unrenderable {
+        plan.block(Part::Secret, Reason::InvalidSpec, message.clone());
+        return false;
+    }
     let SecretState::Foreign { other_user } = &observed.secret else {
         return true;
     };

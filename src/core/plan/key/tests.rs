@@ -66,6 +66,19 @@ fn a_new_key_that_aws_goes_on_refusing_is_given_up() {
 }
 
 #[test]
+fn no_key_is_made_or_touched_whose_secret_cannot_be_rendered() {
+    let waits = Waits::default();
+    let unrenderable = |observed| Observed { unrenderable: Some("template.url: why".to_owned()), ..observed };
+    let blocked = Progress::Blocked(Reason::InvalidSpec, "template.url: why".to_owned());
+    for observed in [Observed::nothing(), with_another(SignedDuration::from_hours(1_000))] {
+        let keys = observed.user().map(|user| user.keys.clone()).unwrap_or_default();
+        let observed = as_wanted(&desired(), unrenderable(observed), keys);
+        let next = plan(&desired(), &observed, later(made_at(), SignedDuration::from_hours(2_000)), &waits);
+        assert_eq!((next.actions, next.parts.secret), (Vec::new(), blocked.clone()));
+    }
+}
+
+#[test]
 fn the_status_names_a_retiring_key_only_where_that_is_the_older_one() {
     let waits = Waits::default();
     let retiring = |younger| {
