@@ -146,7 +146,7 @@ async fn rival_16_invariant_4_a_strangers_secret_is_never_touched() {
 #[tokio::test]
 async fn no_key_is_made_for_a_secret_that_cannot_be_rendered() {
     let scene = Scene::new("template").await;
-    let template = |text: &str| json!({ "secret": { "format": "Template", "template": { "url": text } } });
+    let template = |text: &str| json!({ "secret": { "format": "template", "template": { "url": text } } });
     scene.create("reports", with(template("{{ nobody_knows }}"))).await;
     let (user, message) = scene.refused("reports", "InvalidSpec").await;
     assert!(message.contains("template.url"), "{message}");
