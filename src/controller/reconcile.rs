@@ -325,7 +325,9 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
         };
         let read_at = ctx.now();
         ctx.memory.update(uid, |remembered| {
-            (remembered.suspect, remembered.vigil, remembered.details) = (false, None, None);
+            // What the sweep has seen meanwhile is cleared up only by a look at everything.
+            remembered.suspect &= depth == Depth::Keys;
+            (remembered.vigil, remembered.details) = (None, None);
         });
         let mut observed = match observe::everything(session, user, owner, desired, seen, &remembered, depth).await {
             Ok(observed) => observed,
