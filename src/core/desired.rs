@@ -288,6 +288,18 @@ impl Desired {
     }
 }
 
+#[cfg(test)]
+impl Desired {
+    /// Of a user with that spec, without a class.
+    pub(crate) fn by_spec(spec: &serde_json::Value) -> Self {
+        let mut user = S3AccessUser::new("reports", serde_json::from_value(spec.clone()).unwrap());
+        (user.metadata.namespace, user.metadata.uid) = (Some("team-a".to_owned()), Some("uid".to_owned()));
+        let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
+        let cluster = Cluster { id: "id".to_owned(), name: "prod".to_owned() };
+        Self::of(&user, &account, &cluster, &Class::none()).unwrap()
+    }
+}
+
 impl From<policy::PolicyError> for Refusal {
     fn from(error: policy::PolicyError) -> Self {
         Self { reason: error.reason, message: error.message }

@@ -235,6 +235,24 @@ pub enum Effect {
     DeleteConflict,
 }
 
+#[cfg(test)]
+impl OurSecret {
+    /// One that is as it should be, with that key, which was never replaced.
+    pub(crate) fn intact(key: Option<HeldKey>) -> Self {
+        Self {
+            uid: "secret".to_owned(),
+            resource_version: "1".to_owned(),
+            key,
+            annotated: true,
+            previous: None,
+            rotated_at: None,
+            rotate_handled: None,
+            revoked: None,
+            up_to_date: true,
+        }
+    }
+}
+
 impl Observed {
     /// A CR that was never acted upon.
     pub fn nothing() -> Self {

@@ -103,11 +103,11 @@ impl Process {
     /// whole.
     fn sweep(&mut self, outside: &Outside) {
         let (now, swept) = outside.with(|state| (state.now, state.swept));
-        let sessions = self.context.places.sessions();
-        let accounts: Vec<_> = sessions.iter().filter_map(|session| session.known_account().cloned()).collect();
         if !swept {
             return;
         }
+        let sessions = self.context.places.sessions();
+        let accounts: Vec<_> = sessions.iter().filter_map(|session| session.known_account().cloned()).collect();
         for account in self.context.coverage.take_due(&accounts, now, RESYNC) {
             outside.with(|state| {
                 for (name, user) in &state.cluster.users {

@@ -101,17 +101,7 @@ mod tests {
         let workload: &Workload = desired.workloads.first().unwrap();
         let workloads: BTreeMap<_, _> = state.into_iter().map(|state| (workload.clone(), state)).collect();
         let observed = Observed { workloads, ..Observed::nothing() };
-        let secret = OurSecret {
-            uid: "uid".to_owned(),
-            resource_version: "1".to_owned(),
-            key: None,
-            annotated: true,
-            previous: None,
-            rotated_at: Some(at(10)),
-            rotate_handled: None,
-            revoked: None,
-            up_to_date: true,
-        };
+        let secret = OurSecret { rotated_at: Some(at(10)), ..OurSecret::intact(None) };
         let mut plan = Plan::new();
         let old = key("old");
         let retiring = overlapping.then_some(&old);

@@ -5,10 +5,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::S3AccessUser;
-use crate::core::class::Class;
-use crate::core::desired::Account;
-use crate::core::names::Cluster;
 use crate::core::observed::{HeldKey, OurSecret, SecretState};
 use crate::core::plan::{Progress, policies_to_read};
 
@@ -34,13 +30,6 @@ fn specs() -> Vec<Value> {
         json!({ "managedPolicyArns": [OTHERS] }),
         json!({ "access": access, "policy": { "type": "Inline", "name": "own" }, "managedPolicyArns": [OTHERS] }),
     ]
-}
-
-fn desired(spec: &Value) -> Desired {
-    let mut user = S3AccessUser::new("reports", serde_json::from_value(spec.clone()).unwrap());
-    (user.metadata.namespace, user.metadata.uid) = (Some("team-a".to_owned()), Some("uid".to_owned()));
-    let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
-    Desired::of(&user, &account, &Cluster { id: "id".to_owned(), name: "prod".to_owned() }, &Class::none()).unwrap()
 }
 
 /// One user in IAM, its policy and its keys.
@@ -184,21 +173,11 @@ impl Hand {
 }
 
 fn secret(desired: &Desired) -> OurSecret {
-    OurSecret {
-        uid: "secret".to_owned(),
-        resource_version: "1".to_owned(),
-        key: Some(HeldKey {
-            id: KEY.to_owned(),
-            created_at: Some(long_ago()),
-            account_id: Some(desired.owner.account.id.clone()),
-        }),
-        annotated: true,
-        previous: None,
-        rotated_at: None,
-        rotate_handled: None,
-        revoked: None,
-        up_to_date: true,
-    }
+    OurSecret::intact(Some(HeldKey {
+        id: KEY.to_owned(),
+        created_at: Some(long_ago()),
+        account_id: Some(desired.owner.account.id.clone()),
+    }))
 }
 
 fn without_iam(desired: &Desired) -> Observed {
@@ -248,7 +227,7 @@ fn let_be(desired: &Desired, found: &InIam) -> bool {
 #[test]
 fn what_the_operator_has_made_is_let_be() {
     for spec in specs() {
-        let desired = desired(&spec);
+        let desired = Desired::by_spec(&spec);
         assert!(let_be(&desired, &made(&desired)), "{spec}");
     }
 }
@@ -256,7 +235,7 @@ fn what_the_operator_has_made_is_let_be() {
 #[test]
 fn every_single_difference_is_noticed_and_what_is_theirs_is_let_be() {
     let noticed = |spec: usize, hand: Hand| {
-        let desired = desired(&specs()[spec]);
+        let desired = Desired::by_spec(&specs()[spec]);
         let mut found = made(&desired);
         hand.touches(&mut found);
         !let_be(&desired, &found)
@@ -287,7 +266,7 @@ fn every_single_difference_is_noticed_and_what_is_theirs_is_let_be() {
 
 #[test]
 fn a_policy_under_an_earlier_path_is_told_by_the_users_record() {
-    let desired = desired(&specs()[2]);
+    let desired = Desired::by_spec(&specs()[2]);
     let mut found = made(&desired);
     let earlier = found.policy.as_ref().unwrap().arn.replace("/k8s/", "/");
     let user = found.user.as_mut().unwrap();
@@ -298,7 +277,7 @@ fn a_policy_under_an_earlier_path_is_told_by_the_users_record() {
 
 #[test]
 fn another_users_details_prove_nothing() {
-    let desired = desired(&specs()[0]);
+    let desired = Desired::by_spec(&specs()[0]);
     let mut user = made(&desired).user.unwrap();
     user.name = "another".to_owned();
     assert_eq!(screen_user(&desired, &user), Verdict::Differs);
@@ -309,7 +288,7 @@ fn a_fresh_key_and_one_that_is_due_are_looked_at() {
     let spec = json!({
         "access": [{ "bucket": "reports", "level": "ReadOnly" }], "accessKey": { "rotation": { "interval": "2000h" } },
     });
-    let desired = desired(&spec);
+    let desired = Desired::by_spec(&spec);
     let rests = |age: i64| {
         let keys =
             vec![AccessKey { id: KEY.to_owned(), active: true, created_at: now() - SignedDuration::from_secs(age) }];
@@ -327,7 +306,7 @@ proptest! {
     fn the_sweep_has_somebody_look_exactly_where_a_look_would_find_something(
         spec in 0_usize..5, hands in proptest::collection::vec(Hand::any(), 0..4),
     ) {
-        let desired = desired(&specs()[spec]);
+        let desired = Desired::by_spec(&specs()[spec]);
         let mut found = made(&desired);
         hands.iter().for_each(|hand| hand.touches(&mut found));
         let plan = looked(&desired, &found);

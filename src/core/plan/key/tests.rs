@@ -4,10 +4,6 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;
-use crate::api::S3AccessUser;
-use crate::core::class::Class;
-use crate::core::desired::Account;
-use crate::core::names::Cluster;
 use crate::core::observed::{Minted, SecretState};
 use crate::core::plan::plan;
 use crate::core::sweep::as_wanted;
@@ -20,29 +16,15 @@ fn made_at() -> Timestamp {
 }
 
 fn desired() -> Desired {
-    let spec = json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }] });
-    let mut user = S3AccessUser::new("reports", serde_json::from_value(spec).unwrap());
-    (user.metadata.namespace, user.metadata.uid) = (Some("team-a".to_owned()), Some("uid".to_owned()));
-    let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
-    Desired::of(&user, &account, &Cluster { id: "id".to_owned(), name: "prod".to_owned() }, &Class::none()).unwrap()
+    Desired::by_spec(&json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }] }))
 }
 
 /// The Secret holds the current key, and there is another one, which is so much younger.
 fn with_another(younger: SignedDuration) -> Observed {
     let key = |id: &str, created_at| AccessKey { id: id.to_owned(), active: true, created_at };
     let held = HeldKey { id: CURRENT.to_owned(), created_at: Some(made_at()), account_id: None };
-    let secret = OurSecret {
-        uid: "secret".to_owned(),
-        resource_version: "7".to_owned(),
-        key: Some(held),
-        annotated: true,
-        previous: None,
-        rotated_at: None,
-        rotate_handled: None,
-        revoked: None,
-        up_to_date: true,
-    };
-    let observed = Observed { secret: SecretState::Ours(secret), ..Observed::nothing() };
+    let secret = SecretState::Ours(OurSecret::intact(Some(held)));
+    let observed = Observed { secret, ..Observed::nothing() };
     as_wanted(&desired(), observed, vec![key(CURRENT, made_at()), key(OTHER, later(made_at(), younger))])
 }
 
