@@ -142,7 +142,7 @@ impl Stand {
     /// Where the operator's IAM identity cannot be made.
     pub async fn on_versitygw(self, server: &VersityGw) -> Result<Self> {
         let aws = server.account().clone();
-        let policy: serde_json::Value = serde_json::from_str(&shipped("s3-compatible")?)?;
+        let policy: serde_json::Value = serde_json::from_str(&shipped("operator-policy.s3-compatible")?)?;
         // White space counts there.
         let operator_identity = aws.create_identity_inline("s3-access-operator", &policy.to_string()).await?;
         Ok(Self { aws, operator_identity, ..self })
@@ -171,11 +171,15 @@ impl Stand {
 /// # Errors
 /// Where it cannot be read.
 pub fn shipped_policy(partition: Partition) -> Result<String> {
-    shipped(partition.name())
+    shipped(&format!("operator-policy.{}", partition.name()))
 }
 
-fn shipped(name: &str) -> Result<String> {
-    let path = repository().join(format!("deploy/iam/operator-policy.{name}.json"));
+/// A policy of `deploy/iam`, by its name without `.json`.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn shipped(name: &str) -> Result<String> {
+    let path = repository().join(format!("deploy/iam/{name}.json"));
     fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }
 
