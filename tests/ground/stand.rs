@@ -31,7 +31,7 @@ pub struct Stand {
     pub kubernetes: Access,
     /// The AWS account.
     pub aws: Account,
-    /// What the operator runs as there: a user with no more than the shipped policy.
+    /// What the operator runs as there: a user with no more than the shipped policies.
     pub operator_identity: Account,
     /// The `bin` of the virtual environment with boto3.
     pub python: PathBuf,
@@ -65,7 +65,7 @@ impl Ground {
         let access = kubernetes.access().clone();
         access.install().await?;
         let aws = moto.account().clone();
-        let policy = for_any_resource(&shipped_policy(partition)?)?;
+        let policy = for_any_resource(partition)?;
         let operator_identity = aws.create_identity("s3-access-operator", &policy).await?;
         let stand = Stand {
             kubernetes: access,
@@ -115,7 +115,7 @@ impl Stand {
         operator: PathBuf,
         folder: PathBuf,
     ) -> Result<Self> {
-        let policy = for_any_resource(&shipped_policy(aws.partition)?)?;
+        let policy = for_any_resource(aws.partition)?;
         let operator_identity = aws.create_identity("s3-access-operator", &policy).await?;
         Ok(Self { kubernetes, aws, operator_identity, python, operator, folder })
     }
@@ -183,12 +183,16 @@ pub fn shipped(name: &str) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// moto looks at the actions of IAM calls, and takes the resource of all of them for `*`; the resources and conditions
-/// are for AWS and the double.
-fn for_any_resource(policy: &str) -> Result<String> {
-    let mut policy: serde_json::Value = serde_json::from_str(policy)?;
-    for statement in policy["Statement"].as_array_mut().into_iter().flatten() {
+/// The default policy with the optional ones, for moto: it looks at the actions of IAM calls, and takes the resource of
+/// all of them for `*`; the resources and conditions are for AWS and the double.
+fn for_any_resource(partition: Partition) -> Result<String> {
+    let mut statements = Vec::new();
+    for name in ["operator-policy", "operator-policy.leftovers", "operator-policy.migration"] {
+        let mut policy: serde_json::Value = serde_json::from_str(&shipped(&format!("{name}.{}", partition.name()))?)?;
+        statements.extend(policy["Statement"].as_array_mut().into_iter().flatten().map(serde_json::Value::take));
+    }
+    for statement in &mut statements {
         statement["Resource"] = "*".into();
     }
-    Ok(policy.to_string())
+    Ok(serde_json::json!({ "Version": "2012-10-17", "Statement": statements }).to_string())
 }

@@ -2,7 +2,6 @@
 
 use anyhow::{bail, ensure};
 use ground::double::{Request, Response, Settings, Tag};
-use ground::stand::shipped;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::DeleteParams;
@@ -45,17 +44,7 @@ impl Scene {
 async fn rival_7_leftovers_of_every_kind_are_removed_with_our_user() {
     let scene = Scene::on_double("leftovers", Settings::default()).await;
     // The group and the device lie at the path `/`.
-    let policy_document = shipped("operator-policy.leftovers.aws").unwrap();
-    let policy = Request::CreatePolicy {
-        policy_name: "s3-access-operator-leftovers".to_owned(),
-        path: None,
-        policy_document,
-        description: None,
-        tags: Vec::new(),
-    };
-    let Response::Policy(policy) = scene.by_hand(&policy) else { panic!("no policy") };
-    let operator = || "s3-access-operator".to_owned();
-    scene.by_hand(&Request::AttachUserPolicy { user_name: operator(), policy_arn: policy.arn.clone() });
+    scene.grant("operator-policy.leftovers");
     scene.create("reports", spec()).await;
     let name = user_name(&scene.ready("reports").await);
     let user_name = || name.clone();
@@ -124,7 +113,8 @@ async fn invariant_10_a_key_from_before_the_adoption_blocks_by_name_until_it_may
         Tag::new("s3access.dev/cluster", scene.cluster_id().await),
         Tag::new("s3access.dev/owner", format!("{}/reports", scene.namespace)),
     ];
-    scene.by_hand(&Request::CreateUser { user_name: name(), path: None, permissions_boundary: None, tags });
+    let path = Some("/s3access/".to_owned());
+    scene.by_hand(&Request::CreateUser { user_name: name(), path, permissions_boundary: None, tags });
     let Response::NewAccessKey(new) = scene.by_hand(&Request::CreateAccessKey { user_name: name() }) else {
         panic!("no key")
     };
@@ -155,6 +145,8 @@ async fn invariant_10_a_key_from_before_the_adoption_blocks_by_name_until_it_may
 #[tokio::test]
 async fn boundary_and_path_are_set_changed_and_removed() {
     let scene = Scene::on_double("bounded", Settings::default()).await;
+    // Moving a user is no part of the default policy.
+    scene.grant("operator-policy.migration");
     scene.create("reports", with(json!({ "permissionsBoundaryArn": BOUNDARY }))).await;
     let name = user_name(&scene.ready("reports").await);
     let seen = async |boundary: Option<&str>, path: &str| {
@@ -164,11 +156,13 @@ async fn boundary_and_path_are_set_changed_and_removed() {
         };
         assert_eq!((user.boundary.as_deref(), user.path.as_str()), (boundary, path));
     };
-    seen(Some(BOUNDARY), "/").await;
-    scene.patch("reports", json!({ "spec": { "permissionsBoundaryArn": OTHER_BOUNDARY, "path": "/k8s/" } })).await;
-    seen(Some(OTHER_BOUNDARY), "/k8s/").await;
+    seen(Some(BOUNDARY), "/s3access/").await;
+    scene
+        .patch("reports", json!({ "spec": { "permissionsBoundaryArn": OTHER_BOUNDARY, "path": "/s3access/k8s/" } }))
+        .await;
+    seen(Some(OTHER_BOUNDARY), "/s3access/k8s/").await;
     scene.patch("reports", json!({ "spec": { "permissionsBoundaryArn": null } })).await;
-    seen(None, "/k8s/").await;
+    seen(None, "/s3access/k8s/").await;
     scene.delete("reports").await;
     assert_eq!(scene.left(), Vec::<String>::new());
 }
