@@ -7,7 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use s3_access_operator::api::S3AccessUser;
-use s3_access_operator::core::class::Class;
+use s3_access_operator::core::class::{Class, Defaults};
 use s3_access_operator::core::desired::Account;
 use s3_access_operator::core::policy;
 use serde_json::{Value, json};
@@ -142,7 +142,8 @@ async fn invariant_7_admission_and_operator_say_the_same_of_a_spec() {
         let name = scene.class(&format!("c{number}"), class).await;
         let made = scene.classes().get(&name).await.unwrap();
         let labels: BTreeMap<String, String> = labels.clone();
-        let class = Class::of(&made, &scene.namespace, &labels);
+        let defaults = Defaults { path: "/s3access/".to_owned(), ..Defaults::default() };
+        let class = Class::of(&made, &scene.namespace, &labels).with(defaults);
         for mut spec in specs(&scene.namespace) {
             spec["className"] = json!(name);
             let parsed = serde_json::from_value(spec.clone()).unwrap();
