@@ -44,6 +44,8 @@ async fn values_that_mean_nothing_are_refused_by_name() {
         ("aws.region=", "region"),
         ("aws.provider=minio", "provider"),
         ("aws.endpoints.iam=iam.example.com", "iam"),
+        ("aws.path=k8s", "path"),
+        ("operator.minRotationInterval=daily", "minRotationInterval"),
         ("aws.requestsPerSecond=0", "requestsPerSecond"),
         ("cluster.name=a-name-that-is-longer-than-twenty", "name"),
         ("watchNamespaces={Team_A}", "watchNamespaces"),

@@ -88,7 +88,7 @@ async fn every_mutable_field_takes_effect() {
     let document = scene
         .iam
         .get_policy_version()
-        .policy_arn("arn:aws:iam::123456789012:policy/update-renamed")
+        .policy_arn("arn:aws:iam::123456789012:policy/s3access/update-renamed")
         .version_id("v1")
         .send()
         .await

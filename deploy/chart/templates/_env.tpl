@@ -36,6 +36,10 @@
 - name: S3ACCESS_ACCOUNT_ID
   value: {{ . | quote }}
 {{- end }}
+{{- with .Values.aws.path }}
+- name: S3ACCESS_PATH
+  value: {{ . | quote }}
+{{- end }}
 - name: S3ACCESS_REQUESTS_PER_SECOND
   value: {{ .Values.aws.requestsPerSecond | quote }}
 - name: S3ACCESS_RESYNC_INTERVAL
@@ -44,6 +48,8 @@
   value: {{ .Values.operator.consistencyWindow | quote }}
 - name: S3ACCESS_PROBE_INTERVAL
   value: {{ .Values.operator.probeInterval | quote }}
+- name: S3ACCESS_MIN_ROTATION_INTERVAL
+  value: {{ .Values.operator.minRotationInterval | quote }}
 - name: S3ACCESS_CONCURRENCY
   value: {{ .Values.operator.concurrency | quote }}
 {{- with .Values.cluster.id }}

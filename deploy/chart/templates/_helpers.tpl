@@ -83,12 +83,15 @@ subjects:
 {{- end }}
 
 {{/* A policy and its binding, from a file of the kustomize base: a dict of root, file and name. The base's service account
-     becomes the release's. */}}
+     and the operator's path become the release's. */}}
 {{- define "s3access.admission" -}}
 {{- $root := .root }}
 {{- $name := printf "%s-%s" (include "s3access.fullname" $root) .name }}
 {{- $account := printf "system:serviceaccount:%s:%s" $root.Release.Namespace (include "s3access.serviceAccountName" $root) }}
 {{- $text := $root.Files.Get .file | replace "system:serviceaccount:s3-access-system:s3-access-operator" $account }}
+{{- with $root.Values.aws.path }}
+{{- $text = $text | replace "'/s3access/'" (printf "'%s'" .) }}
+{{- end }}
 {{- range $text | splitList "\n---\n" }}
 {{- $object := fromYaml . }}
 {{- $_ := set $object "metadata" (dict "name" $name "labels" (include "s3access.labels" $root | fromYaml)) }}
