@@ -138,6 +138,9 @@ async fn the_finalizer_is_the_operators() {
     // Nor does the operator's token pause or abandon.
     wants("pause", change(&operator, "reports", annotations("s3access.dev/paused", json!("true"))).await);
     wants("abandon", change(&operator, "reports", annotations("s3access.dev/abandon", json!("true"))).await);
+    let wider = Patch::Merge(json!({ "spec": { "access": [{ "bucket": "payroll", "level": "Admin" }] } }));
+    let refused = operator.patch("reports", &PatchParams::default(), &wider).await.expect_err("a spec").to_string();
+    assert!(refused.contains("changes no spec"), "{refused}");
     // The status is written beside all that.
     let status = Patch::Merge(json!({ "status": { "userName": "x", "conditions": [] } }));
     operator.patch_status("reports", &PatchParams::default(), &status).await.unwrap();
