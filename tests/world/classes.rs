@@ -153,7 +153,7 @@ async fn a_class_sets_path_tags_boundary_and_rotation() {
     let scene = Scene::on_double("defaults", Settings::default()).await;
     let boundary = "arn:aws:iam::aws:policy/AmazonS3FullAccess";
     let spec = json!({
-        "allowedBuckets": ["{namespace}.*"], "path": "/s3/", "tags": { "team": "a" }, "permissionsBoundaryArn": boundary,
+        "allowedBuckets": ["{namespace}.*"], "path": "/s3access/tenants/", "tags": { "team": "a" }, "permissionsBoundaryArn": boundary,
         "rotation": { "defaultInterval": "240h", "maxInterval": "480h" }, "deletionPolicy": "Retain",
     });
     let class = scene.class("c", spec).await;
@@ -166,7 +166,7 @@ async fn a_class_sets_path_tags_boundary_and_rotation() {
     assert_eq!(due.duration_since(created).as_hours(), 240);
     let found = scene.iam.get_user().user_name(&user).send().await.unwrap();
     let found = found.user().unwrap();
-    assert_eq!(found.path(), "/s3/");
+    assert_eq!(found.path(), "/s3access/tenants/");
     assert_eq!(found.permissions_boundary().and_then(|found| found.permissions_boundary_arn()), Some(boundary));
     assert!(found.tags().iter().any(|tag| tag.key() == "team" && tag.value() == "a"));
     scene.delete("reports").await;
