@@ -13,6 +13,7 @@
 
 mod cases;
 mod judge;
+mod operator;
 
 use judge::{Verdict, judge, tenant};
 use proptest::prelude::*;

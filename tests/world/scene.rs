@@ -10,7 +10,7 @@ use ground::kubernetes::Write;
 use ground::moto::Partition;
 use ground::operator::Operator;
 use ground::proxy::Proxy;
-use ground::stand::{OPERATOR_NAMESPACE, OPERATOR_USER, Stand};
+use ground::stand::{OPERATOR_NAMESPACE, OPERATOR_USER, Stand, shipped};
 use ground::wait::eventually;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -75,6 +75,20 @@ impl Scene {
         let root = Caller::root(&double.account().id);
         let now = double.now();
         double.with(|world| world.call(now, &root, request).result).unwrap()
+    }
+
+    /// Gives the operator one of the optional policies of `deploy/iam`, beside its own.
+    pub fn grant(&self, file: &str) {
+        let request = Request::CreatePolicy {
+            policy_name: format!("s3-access-{file}"),
+            path: None,
+            policy_document: shipped(&format!("{file}.aws")).unwrap(),
+            description: None,
+            tags: Vec::new(),
+        };
+        let Response::Policy(policy) = self.by_hand(&request) else { panic!("no policy") };
+        let user_name = "s3-access-operator".to_owned();
+        self.by_hand(&Request::AttachUserPolicy { user_name, policy_arn: policy.arn.clone() });
     }
 
     /// The cluster's id in the tags, unless a setting names another.
