@@ -7,7 +7,11 @@ use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::aws::SessionOptions;
+use crate::core::class::Defaults;
 use crate::core::provider::Provider;
+
+/// The part of IAM that the shipped policy lets the operator work in.
+const DEFAULT_PATH: &str = "/s3access/";
 
 /// The flags of `run`.
 #[derive(Args, Clone, Debug)]
@@ -48,6 +52,12 @@ pub struct RunOptions {
     /// Only classes with these labels; S3AccessUsers that name another are left to other operators
     #[arg(long, env = "S3ACCESS_CLASS_SELECTOR")]
     pub class_selector: Option<String>,
+    /// The IAM path of users and policies, where a class names none [default: /s3access/; / on S3-compatible systems]
+    #[arg(long, env = "S3ACCESS_PATH", value_parser = iam_path)]
+    pub path: Option<String>,
+    /// No key is replaced by schedule sooner than that, where a class does not say
+    #[arg(long, env = "S3ACCESS_MIN_ROTATION_INTERVAL", default_value = "1h", value_parser = duration)]
+    pub min_rotation_interval: SignedDuration,
     /// Refuse S3AccessUsers for which there is no S3AccessClass
     #[arg(long, env = "S3ACCESS_REQUIRE_CLASS", action = clap::ArgAction::Set, num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     pub require_class: bool,
@@ -75,6 +85,15 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
+    /// What is said where a class does not.
+    pub fn defaults(&self) -> Defaults {
+        let path = self.path.clone().unwrap_or_else(|| match self.provider {
+            ProviderOption::Aws => DEFAULT_PATH.to_owned(),
+            ProviderOption::S3Compatible => "/".to_owned(),
+        });
+        Defaults { path, min_interval: self.min_rotation_interval }
+    }
+
     /// How to reach the operator's own account.
     pub fn session_options(&self) -> SessionOptions {
         SessionOptions {
@@ -151,6 +170,16 @@ fn account_id(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("12 digits".to_owned())
+}
+
+/// IAM's paths begin and end with a slash.
+fn iam_path(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "+=,.@_/-".contains(c);
+    let closed = text.starts_with('/') && text.ends_with('/') && !text.contains("//");
+    if closed && text.len() <= 100 && text.chars().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err("a path such as /s3access/: letters, digits and +=,.@_- between slashes".to_owned())
 }
 
 /// What an IAM tag value may hold.

@@ -26,6 +26,11 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AccountLabel {
+    account: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct WhyLabel {
     why: &'static str,
 }
@@ -67,6 +72,8 @@ pub struct Metrics {
     key_age: Histogram,
     drift_corrected: Family<WhatLabel, Counter>,
     sweeps: Family<ResultLabel, Counter>,
+    panics: Counter,
+    orphan_users: Family<AccountLabel, Gauge>,
     users: Family<UsersLabels, Gauge>,
     user_ready: Family<UserLabels, Gauge>,
     queue_depth: Family<PriorityLabel, Gauge>,
@@ -90,6 +97,8 @@ impl Default for Metrics {
             key_age: Histogram::new(exponential_buckets(3_600.0, 2.0, 14)),
             drift_corrected: Family::default(),
             sweeps: Family::default(),
+            panics: Counter::default(),
+            orphan_users: Family::default(),
             users: Family::default(),
             user_ready: Family::default(),
             queue_depth: Family::default(),
@@ -126,6 +135,12 @@ impl Default for Metrics {
             "drift_corrected",
             "Differences put right, by what differed",
             metrics.drift_corrected.clone(),
+        );
+        registry.register("panics", "Reconciles and sweeps that ended in a panic", metrics.panics.clone());
+        registry.register(
+            "orphan_users",
+            "IAM users with this cluster's tags and without an S3AccessUser, by account",
+            metrics.orphan_users.clone(),
         );
         registry.register("sweeps", "Bulk sweeps of accounts, by result", metrics.sweeps.clone());
         registry.register(
@@ -219,6 +234,17 @@ impl Metrics {
     /// A bulk sweep of an account ended: `done`, `denied` or `failed`.
     pub fn swept(&self, result: &'static str) {
         self.sweeps.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// A piece of work ended in a panic.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// So many IAM users of the account carry this cluster's tags and belong to no S3AccessUser.
+    pub fn set_orphan_users(&self, account: &str, count: usize) {
+        let labels = AccountLabel { account: account.to_owned() };
+        self.orphan_users.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The numbers of ready and other users, by class.

@@ -1,15 +1,21 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -33,7 +39,15 @@ impl Health {
     }
 }
 
-/// Serves until told to stop.
+/// A request's head takes no longer, or it is somebody who holds the connection open.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// No connection lives longer: a scrape takes a moment.
+const LIFETIME: Duration = Duration::from_secs(30);
+/// Connections at once: at some twenty kilobytes each, two megabytes.
+const CONNECTIONS: usize = 100;
+
+/// Serves until told to stop. Whoever in the pod network holds connections open is cut off: one more than the limit ends the
+/// oldest, so that the kubelet is always served.
 ///
 /// # Errors
 /// The address cannot be bound, or the listener fails.
@@ -45,7 +59,34 @@ pub async fn serve(address: SocketAddr, health: Health, stop: CancellationToken)
         .with_state(health);
     let listener = TcpListener::bind(address).await?;
     tracing::info!(address = %listener.local_addr()?, "serving /healthz, /readyz and /metrics");
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                // The other side has gone, or this process has no more files: both pass.
+                Err(error) => {
+                    tracing::debug!(%error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        let service = TowerToHyperService::new(router.clone());
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(16 * 1024)
+            .serve_connection(TokioIo::new(stream), service);
+        open.push_back(tokio::spawn(tokio::time::timeout(LIFETIME, connection)).abort_handle());
+    }
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
@@ -64,5 +105,50 @@ async fn metrics(State(health): State<Health>) -> impl IntoResponse {
             text,
         ),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn status(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn who_holds_connections_open_keeps_nobody_from_the_endpoints() {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(address, Health::new(Arc::new(Metrics::default())), stop.clone()));
+        while TcpStream::connect(address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS * 3 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").await.unwrap();
+            held.push(stream);
+        }
+        assert_eq!(status(address, "/healthz").await, "HTTP/1.1 200 OK");
+        assert_eq!(status(address, "/metrics").await, "HTTP/1.1 200 OK");
+        // The oldest were cut off: nothing more comes of them.
+        let mut rest = Vec::new();
+        let _ = held[0].read_to_end(&mut rest).await;
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"), "{rest:?}");
+        stop.cancel();
+        serving.await.unwrap().unwrap();
     }
 }

@@ -127,6 +127,8 @@ reasons! {
     Paused,
     /// An error that has no name of its own.
     Failed,
+    /// The operator has met a defect of its own on this object.
+    ReconcilePanicked,
 }
 
 #[cfg(test)]

@@ -3,20 +3,24 @@
 //! Nothing here decides anything; [`crate::core`] does.
 
 mod conditions;
+mod duration;
+pub mod limits;
 mod s3_access_class;
 mod s3_access_user;
+mod secret_spec;
 
 pub use conditions::{ConditionType, Reason};
+pub use duration::{Duration, DurationError};
 pub use s3_access_class::{
     AllowedNamespaces, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation, CredentialsSecretRef,
     DEFAULT_CLASS_ANNOTATION, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessClassStatus,
 };
-use s3_access_user::duration_schema;
+use duration::duration_schema;
 pub use s3_access_user::{
     AccessGrant, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference, DeletionPolicy, PolicyPreset,
     PolicySpec, PolicyType, RetiringKey, RotationSpec, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus,
-    SecretFormat, SecretSpec, Workload, WorkloadKind,
 };
+pub use secret_spec::{SecretFormat, SecretSpec, Workload, WorkloadKind};
 
 /// The API group of every custom resource.
 pub const GROUP: &str = "s3access.dev";

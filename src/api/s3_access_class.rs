@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
-use kube::core::Duration;
 use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::DeletionPolicy;
+use super::{DeletionPolicy, Duration};
 
 /// Marks the class of the S3AccessUsers that name none.
 pub const DEFAULT_CLASS_ANNOTATION: &str = "s3access.dev/is-default-class";
@@ -107,7 +106,7 @@ pub struct S3AccessClassSpec {
     #[schemars(range(min = 1, max = 1000))]
     pub requests_per_second: Option<u32>,
 
-    /// The IAM path of users and policies; an S3AccessUser may name one below it. Default: `/`.
+    /// The IAM path of users and policies. Default: the operator's, `/s3access/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100), regex(pattern = r"^/([A-Za-z0-9+=,.@_-]+/)*$"))]
     pub path: Option<String>,
@@ -180,6 +179,46 @@ pub struct S3AccessClassSpec {
     #[schemars(length(max = 64), inner(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9 +=.:/@_*?-]+$")))]
     pub allowed_tag_keys: Vec<String>,
 
+    /// The paths that spec.path may name: patterns with `*`, `?` and `{namespace}`. Default: none but the class's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 128), regex(pattern = r"^/([A-Za-z0-9+=,.@_*?/-]|[{]namespace[}])*$"))
+    )]
+    pub allowed_paths: Vec<String>,
+
+    /// Whether spec.deletionPolicy may be Retain. The class's own deletionPolicy always may.
+    #[serde(default)]
+    #[schemars(default)]
+    pub allow_retain: bool,
+
+    /// The names that spec.secret.name may take: patterns with `*`, `?` and `{namespace}`. Default: all. Those of Helm's
+    /// releases (`sh.helm.release.v1.*`) are never allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 253), regex(pattern = r"^([a-z0-9.*?-]|[{]namespace[}])+$"))
+    )]
+    pub allowed_secret_names: Vec<String>,
+
+    /// The labels that spec.secret.labels may set: patterns of their keys. Default: none, since controllers of others act
+    /// on Secrets by their labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "metadata_key_patterns_schema")]
+    pub allowed_secret_labels: Vec<String>,
+
+    /// The annotations that spec.secret.annotations may set: patterns of their keys. Default: none, since some have Secrets
+    /// copied to other namespaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "metadata_key_patterns_schema")]
+    pub allowed_secret_annotations: Vec<String>,
+
+    /// With accountId: accounts beside it whose buckets may be reached. What S3AccessUsers are granted is bound to these by
+    /// `aws:ResourceAccount`, so that a bucket of the same name elsewhere is not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 12, max = 12), regex(pattern = r"^[0-9]{12}$")))]
+    pub allowed_resource_accounts: Vec<String>,
+
     /// Whether `adoption: Force` may be used.
     #[serde(default)]
     #[schemars(default)]
@@ -250,7 +289,8 @@ pub struct ClassEndpoints {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.defaultInterval) || !has(self.maxInterval) || duration(self.defaultInterval) <= duration(self.maxInterval)").message("rotation: defaultInterval must not be longer than maxInterval")
+    validation = Rule::new("!has(self.defaultInterval) || !has(self.maxInterval) || duration(self.defaultInterval) <= duration(self.maxInterval)").message("rotation: defaultInterval must not be longer than maxInterval"),
+    validation = Rule::new("!has(self.minInterval) || !has(self.maxInterval) || duration(self.minInterval) <= duration(self.maxInterval)").message("rotation: minInterval must not be longer than maxInterval")
 )]
 pub struct ClassRotation {
     /// For the S3AccessUsers that do not say. Default: maxInterval, else no scheduled rotation.
@@ -261,6 +301,10 @@ pub struct ClassRotation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::duration_schema")]
     pub max_interval: Option<Duration>,
+    /// No S3AccessUser may ask for a shorter one. Default: the operator's, an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::duration_schema")]
+    pub min_interval: Option<Duration>,
 }
 
 /// Namespaces: those of the list, and those that the selector matches.
@@ -308,6 +352,15 @@ fn arn_patterns_schema(_: &mut SchemaGenerator) -> Schema {
         "type": "array",
         "maxItems": 64,
         "items": { "type": "string", "minLength": 1, "maxLength": 512, "pattern": "^[A-Za-z0-9+=,.@:/_*?-]+$" },
+    })
+}
+
+fn metadata_key_patterns_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "Patterns of the keys of labels or annotations, with * and ?. Default: none.",
+        "type": "array",
+        "maxItems": 64,
+        "items": { "type": "string", "minLength": 1, "maxLength": 317, "pattern": "^[A-Za-z0-9_./*?-]+$" },
     })
 }
 

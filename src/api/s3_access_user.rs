@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::core::Duration;
 use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::FINALIZER;
+use super::{Duration, FINALIZER, SecretSpec};
 
 /// An IAM user with an S3 policy and one access key, delivered in a Secret of the same namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
@@ -50,7 +49,7 @@ pub struct S3AccessUserSpec {
     /// The S3AccessClass that says in which account, and within which limits, the user is made.
     /// Omitted: the class marked default; no class at all: the operator's own AWS account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub class_name: Option<String>,
 
     /// The name of the IAM user. Immutable. Default: `<cluster>-<namespace>-<name>-<hash>`, at most 64 characters.
@@ -117,6 +116,14 @@ impl S3AccessUser {
     /// Whether the CR carries our finalizer.
     pub fn is_finalized(&self) -> bool {
         self.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+    }
+
+    /// Whether the status says that something was made for it. Tenants may not write the status by the shipped roles, and
+    /// whoever could would only have the operator look for what is not there.
+    pub fn was_acted_upon(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| {
+            status.user_arn.is_some() || status.access_key_id.is_some() || status.policy_arn.is_some()
+        })
     }
 
     /// The name of the Secret.
@@ -221,16 +228,16 @@ pub struct AccessKeySpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.overlap) || duration(self.overlap) < duration(self.interval)").message("rotation: overlap must be shorter than interval"),
-    validation = Rule::new("duration(self.interval) > duration('0s')").message("rotation: interval must be positive"),
+    validation = Rule::new("duration(self.interval) > duration('0s')").message("rotation: interval must be positive (the class and the operator ask for an hour at least, unless set)"),
     validation = Rule::new("has(self.overlap) || duration(self.interval) > duration('24h')").message("rotation: the default overlap is 24h, so an interval of 24h or less needs an overlap of its own")
 )]
 pub struct RotationSpec {
     /// The age, by IAM's CreateDate, at which a key is replaced.
-    #[schemars(schema_with = "duration_schema")]
+    #[schemars(schema_with = "super::duration_schema")]
     pub interval: Duration,
     /// How long the old key goes on working after the new one is in the Secret. Default: `24h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "duration_schema")]
+    #[schemars(schema_with = "super::duration_schema")]
     pub overlap: Option<Duration>,
 }
 
@@ -242,122 +249,6 @@ pub enum AccessKeyStatus {
     Active,
     /// The key is kept, but AWS refuses it.
     Inactive,
-}
-
-/// The Secret that receives the access key.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("(has(self.format) && self.format == 'template') == (has(self.template) && size(self.template) > 0)").message("secret: format template and the field template go together"),
-    validation = Rule::new("!has(self.labels) || !('app.kubernetes.io/managed-by' in self.labels)").message("secret.labels: app.kubernetes.io/managed-by is reserved"),
-    validation = Rule::new("!has(self.annotations) || self.annotations.all(k, !k.startsWith('s3access.dev/'))").message("secret.annotations: the prefix s3access.dev/ is reserved")
-)]
-pub struct SecretSpec {
-    /// The Secret's name. Default: `<name>-s3`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
-    pub name: Option<String>,
-    /// Which keys the Secret has.
-    #[serde(default)]
-    #[schemars(default)]
-    pub format: SecretFormat,
-    /// Renames the format's keys: from the format's name to yours.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "data_keys_schema")]
-    pub keys: BTreeMap<String, String>,
-    /// For `format: template`: data keys and their minijinja templates.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "template_schema")]
-    pub template: BTreeMap<String, String>,
-    /// Labels of the Secret, beside the operator's own.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "string_map_schema")]
-    pub labels: BTreeMap<String, String>,
-    /// Annotations of the Secret, beside the operator's own.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "string_map_schema")]
-    pub annotations: BTreeMap<String, String>,
-    /// Workloads of the same namespace that are restarted, once, for each key that replaces another in the Secret. The
-    /// operator needs the right to patch them, which is not among its own: deploy/optional/rollout-restart.yaml.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"]))]
-    pub rollout_restart: Vec<Workload>,
-}
-
-/// A workload of the S3AccessUser's namespace.
-#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[serde(rename_all = "camelCase")]
-pub struct Workload {
-    /// What it is.
-    pub kind: WorkloadKind,
-    /// Its name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
-    pub name: String,
-}
-
-impl std::fmt::Display for Workload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} {}", self.kind, self.name)
-    }
-}
-
-/// The kinds of `apps/v1` whose pods come of a template.
-#[derive(JsonSchema, Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum WorkloadKind {
-    /// A Deployment.
-    Deployment,
-    /// A StatefulSet.
-    StatefulSet,
-    /// A DaemonSet.
-    DaemonSet,
-}
-
-/// The keys that consumers of S3 credentials expect.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
-#[serde(rename_all = "kebab-case")]
-pub enum SecretFormat {
-    /// The AWS SDKs' environment variables, and a `credentials` file.
-    #[default]
-    AwsEnv,
-    /// Velero's plugin for AWS.
-    Velero,
-    /// CloudNativePG's object stores.
-    Cnpg,
-    /// The Loki operator's LokiStack.
-    LokiOperator,
-    /// The Tempo operator.
-    TempoOperator,
-    /// Thanos' `objstore.yml`.
-    Thanos,
-    /// Mountpoint for Amazon S3's CSI driver.
-    MountpointCsi,
-    /// Yandex's csi-s3.
-    CsiS3,
-    /// Longhorn's backup target.
-    Longhorn,
-    /// rclone, as VolSync uses it.
-    Rclone,
-    /// Argo Workflows' artifact repository.
-    ArgoWorkflows,
-    /// Kubeflow Pipelines.
-    Kubeflow,
-    /// Harbor's registry storage.
-    Harbor,
-    /// Airflow's AWS connection.
-    Airflow,
-    /// Hadoop's S3A.
-    Hadoop,
-    /// Trino's native S3 file system.
-    Trino,
-    /// Flink's S3 file systems.
-    Flink,
-    /// s3fs-fuse.
-    #[serde(rename = "s3fs")]
-    S3fs,
-    /// COSI v1alpha2.
-    Cosi,
-    /// Whatever `secret.template` says.
-    Template,
 }
 
 /// What to do where an IAM user of that name exists already.
@@ -456,7 +347,7 @@ fn statements_schema(_: &mut SchemaGenerator) -> Schema {
         "description": "IAM statements as in a policy document (Sid, Effect, Action or NotAction, Resource or NotResource, Condition); `${partition}` and `${account}` are filled in.",
         "type": "array",
         "maxItems": 64,
-        "items": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+        "items": { "type": "object", "maxProperties": 7, "x-kubernetes-preserve-unknown-fields": true },
     })
 }
 
@@ -467,40 +358,5 @@ fn tags_schema(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 30,
         "additionalProperties": { "type": "string", "maxLength": 256 },
-    })
-}
-
-pub(super) fn duration_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "description": "A Go duration, such as 2160h or 90m.",
-        "type": "string",
-        "maxLength": 32,
-        "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$",
-    })
-}
-
-fn data_keys_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "description": "Renames the format's keys: from the format's name to yours.",
-        "type": "object",
-        "maxProperties": 32,
-        "additionalProperties": { "type": "string", "minLength": 1, "maxLength": 253, "pattern": "^[-._a-zA-Z0-9]+$" },
-    })
-}
-
-fn template_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "description": "For format template: data keys and their minijinja templates.",
-        "type": "object",
-        "maxProperties": 32,
-        "additionalProperties": { "type": "string", "maxLength": 16384 },
-    })
-}
-
-fn string_map_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "maxProperties": 32,
-        "additionalProperties": { "type": "string", "maxLength": 4096 },
     })
 }

@@ -44,6 +44,7 @@ pub(super) async fn run(options: &Options) -> Result<(), Error> {
         cluster: cluster(&client, &options.run).await?,
         session: Arc::new(session),
         session_options: options.run.session_options(),
+        defaults: options.run.defaults(),
         own_namespace: options.run.namespace.clone(),
         classes: options.run.classes,
         class_selector: options.run.class_selector.clone(),

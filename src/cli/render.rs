@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{Error, users_in};
 use crate::api::{MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretFormat};
+use crate::core::iam::AccessKeyId;
 use crate::core::secret_data::{self, Credentials, Target};
 
 #[derive(Args, Debug)]
@@ -46,7 +47,7 @@ fn secret(options: &Options, user: &S3AccessUser) -> Result<String, Error> {
         spec.format = format;
     }
     let credentials = Credentials {
-        access_key_id: "EXAMPLE-ACCESS-KEY-ID".to_owned(),
+        access_key_id: AccessKeyId::of_iam("EXAMPLE-ACCESS-KEY-ID"),
         secret_access_key: "EXAMPLE-SECRET-ACCESS-KEY".to_owned().into(),
     };
     let target = Target {

@@ -9,16 +9,19 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Config, ResourceExt};
 use kube_lease_manager::LeaseManagerBuilder;
+use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use super::Error;
 use crate::api::MANAGER;
 use crate::aws::{Session, SettingsError};
 use crate::config::RunOptions;
-use crate::controller;
+use crate::controller::{self, log_panics};
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::core::rotation::later;
@@ -41,8 +44,10 @@ pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
     metrics.set_started(Timestamp::now().as_duration().as_secs_f64());
     let done = CancellationToken::new();
     let health = Health::new(metrics.clone());
-    let serving = tokio::spawn(serve(options.listen, health.clone(), done.clone()));
-    let working = work(options, metrics, health);
+    log_panics();
+    let vital = Vital::new()?;
+    let serving = vital.spawn(serve(options.listen, health.clone(), done.clone()));
+    let working = work(options, metrics, health, &vital);
     let outcome = tokio::select! {
         ended = serving => match ended {
             Ok(Err(error)) => Err(Error::Listener(error)),
@@ -57,7 +62,7 @@ pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
     outcome
 }
 
-async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Result<(), Error> {
+async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health, vital: &Vital) -> Result<(), Error> {
     let client = client().await?;
     let cluster = cluster(&client, &options).await?;
     if options.require_class && !options.classes {
@@ -71,22 +76,28 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
     health.set_ready(true);
     let mut terminate = Terminate::new()?;
     let identity = identity();
-    let leases: Api<Lease> = Api::namespaced(client.clone(), &options.namespace);
     let lease = if options.leader_election {
-        let manager = LeaseManagerBuilder::new(client.clone(), &options.lease_name)
-            .with_namespace(&options.namespace)
-            .with_duration(LEASE_DURATION)
-            .with_grace(LEASE_GRACE)
-            .with_identity(identity.as_str())
-            .build()
-            .await?;
-        let (mut leads, renewal) = manager.watch().await;
+        let (namespace, name, holder) = (options.namespace.clone(), options.lease_name.clone(), identity.clone());
+        let watching = vital.spawn(async move {
+            // A client's connections live where it was made.
+            let client = self::client().await?;
+            let manager = LeaseManagerBuilder::new(client.clone(), &name)
+                .with_namespace(&namespace)
+                .with_duration(LEASE_DURATION)
+                .with_grace(LEASE_GRACE)
+                .with_identity(holder.as_str())
+                .build()
+                .await?;
+            let (leads, renewal) = manager.watch().await;
+            Ok::<_, Error>((leads, renewal, Api::<Lease>::namespaced(client, &namespace)))
+        });
+        let (mut leads, renewal, leases) = watching.await.map_err(|_| Error::Ended("the Lease's manager"))??;
         info!(lease = options.lease_name, "waiting for the Lease");
         tokio::select! {
             held = leads.wait_for(|leads| *leads) => { held.map_err(|_| Error::LeaseLost)?; }
             () = terminate.received() => return Ok(()),
         }
-        Some((leads, renewal))
+        Some((leads, renewal, leases))
     } else {
         None
     };
@@ -97,7 +108,7 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
     metrics.set_leader(true);
     info!("leading");
     let stop = CancellationToken::new();
-    let waits = waits(&options);
+    let (waits, defaults) = (waits(&options), options.defaults());
     let controllers = controller::run(
         client,
         controller::Options {
@@ -109,6 +120,7 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
             cluster,
             session,
             session_options,
+            defaults,
             metrics: metrics.clone(),
             user_metrics: options.user_metrics,
             waits,
@@ -120,7 +132,13 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
     tokio::pin!(controllers);
     let lost = async {
         match lease.as_ref() {
-            Some((leads, _)) => lease_lost(&leases, &options.lease_name, &identity, leads.clone(), &leadership).await,
+            Some((leads, _, leases)) => {
+                let (leases, name, leads) = (leases.clone(), options.lease_name.clone(), leads.clone());
+                let (identity, leadership) = (identity.clone(), leadership.clone());
+                let looking = async move { lease_lost(&leases, &name, &identity, leads, &leadership).await };
+                // Once nobody waits for it, it holds no receiver that would keep the manager from giving the Lease back.
+                let _ = AbortOnDropHandle::new(vital.spawn(looking)).await;
+            }
             None => std::future::pending().await,
         }
     };
@@ -131,7 +149,7 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health) -> Res
             info!("terminating: what is under way is finished first");
             stop.cancel();
             controllers.await;
-            if let Some((leads, renewal)) = lease {
+            if let Some((leads, renewal, _)) = lease {
                 // Without a receiver the manager gives the Lease back, so that the next replica need not wait for its end.
                 drop(leads);
                 let _ = tokio::time::timeout(REQUEST_TIMEOUT, renewal).await;
@@ -183,6 +201,32 @@ fn lease_end(renewed: Timestamp) -> Timestamp {
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| MANAGER.to_owned());
     format!("{host}-{}-{}", std::process::id(), Timestamp::now().as_millisecond())
+}
+
+/// What must go on whatever the work costs: the endpoints and the Lease, on a thread of their own.
+struct Vital(Option<Runtime>);
+
+impl Vital {
+    fn new() -> Result<Self, Error> {
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).thread_name("vital").enable_all().build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(work),
+            None => tokio::spawn(work),
+        }
+    }
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        // A runtime may not wait for its end on a thread of another.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 async fn client() -> Result<Client, Error> {

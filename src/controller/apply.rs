@@ -10,6 +10,7 @@ use super::report;
 use crate::api::{FINALIZER, S3AccessUser, Workload};
 use crate::aws::{ErrorKind, Session};
 use crate::core::desired::Owner;
+use crate::core::iam::AccessKeyId;
 use crate::core::names::workload_annotation;
 use crate::core::observed::{Effect, Observed, WorkloadState};
 use crate::core::plan::{Action, SecretRecord, WhyDelete};
@@ -136,7 +137,7 @@ async fn write_secret(
     (key_id, record): (&str, &SecretRecord),
 ) -> Result<Effect, Error> {
     let credentials =
-        Credentials { access_key_id: key_id.to_owned(), secret_access_key: half_of(held, key_id)?.clone() };
+        Credentials { access_key_id: AccessKeyId::of_iam(key_id), secret_access_key: half_of(held, key_id)?.clone() };
     let secret = wanted_of(session, user, owner, held.live.as_ref(), &credentials, record)?;
     let written = match observed.our_secret() {
         None => ctx.kubernetes.create_secret(&secret).await,

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::classes::Classes;
+use super::classes::{Classes, KnownClass};
 use super::error::Error;
 use super::kept::Kept;
 use super::memory::Memory;
@@ -28,6 +28,8 @@ use crate::leadership::Leadership;
 
 /// How often an account is asked whether it is there, and the users are counted.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// Before a class is looked at again at which the operator failed by a defect of its own.
+pub const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// While the first list of S3AccessUsers is read.
 const UNTIL_LISTED: Duration = Duration::from_millis(300);
 /// While S3AccessUsers are being held against a changed class.
@@ -79,7 +81,7 @@ impl Signature {
 }
 
 /// Looks at a class. What goes wrong is reported on the class itself, and tried again.
-pub async fn reconcile(ctx: &ClassContext, class: &S3AccessClass) -> Action {
+pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
     let name = class.name_any();
     if let Err(error) = ctx.hold(class).await {
         warn!(class = name, %error, "could not add the finalizer");
@@ -90,7 +92,10 @@ pub async fn reconcile(ctx: &ClassContext, class: &S3AccessClass) -> Action {
     }
     ctx.call_users(class);
     let members = ctx.members(class);
-    let account = ctx.account(class).await;
+    let account = match &class.invalid {
+        Some(invalid) => Err(Error::InvalidClass(invalid.clone())),
+        None => ctx.account(class).await,
+    };
     let held = members.iter().all(|(scope, user)| {
         let uid = user.uid().unwrap_or_default();
         scope.memory.held_against(&uid) == Some(ctx.classes.revision_for(class, &user.namespace().unwrap_or_default()))
@@ -100,6 +105,14 @@ pub async fn reconcile(ctx: &ClassContext, class: &S3AccessClass) -> Action {
         return Action::requeue(SOON);
     }
     Action::requeue(if held { INTERVAL } else { SOON })
+}
+
+/// A look that ended in a panic: told on the class.
+pub async fn panicked(ctx: &ClassContext, class: &KnownClass) -> Action {
+    if let Err(error) = ctx.write(class, ctx.members(class).len(), Err(Error::Panicked), false).await {
+        warn!(class = class.name_any(), %error, "could not report");
+    }
+    Action::requeue(AFTER_PANIC)
 }
 
 impl ClassContext {
@@ -114,7 +127,7 @@ impl ClassContext {
         for scope in &self.scopes {
             for user in scope.users.state() {
                 let concerned =
-                    user.membership().is_some_and(|member| member.class_name.is_none_or(|named| *named == name));
+                    user.membership().class_name.is_none_or(|named| *named == name);
                 if concerned {
                     // Nobody listens any more where the process ends.
                     let _ = scope.look.send(ObjectRef::from_obj(&*user));
@@ -123,12 +136,12 @@ impl ClassContext {
         }
     }
 
-    /// The S3AccessUsers of a class. Those who cannot be read are nobody's.
+    /// The S3AccessUsers of a class.
     fn members(&self, class: &S3AccessClass) -> Vec<(&Scope, Arc<Kept>)> {
         let mut members = Vec::new();
         for scope in &self.scopes {
             let is_member = |user: &Arc<Kept>| {
-                let found = user.membership().and_then(|member| self.classes.class_of(member).ok().flatten());
+                let found = self.classes.class_of(user.membership()).ok().flatten();
                 found.is_some_and(|found| found.uid() == class.uid())
             };
             members.extend(scope.users.state().into_iter().filter(is_member).map(|user| (scope, user)));

@@ -15,10 +15,10 @@ use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, cont
 use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::class::{ClassContext, Scope, reconcile};
-use super::classes::{Classes, Stores};
+use super::class::{AFTER_PANIC, ClassContext, Scope, panicked, reconcile};
+use super::classes::{Classes, KnownClass, Stores};
+use super::panics::contained;
 use super::run::Options;
-use crate::api::S3AccessClass;
 use crate::leadership::Leadership;
 
 type Watch<K> = BoxStream<'static, Result<K, watcher::Error>>;
@@ -27,8 +27,8 @@ type Watch<K> = BoxStream<'static, Result<K, watcher::Error>>;
 pub struct Watched {
     /// The classes.
     pub classes: Arc<Classes>,
-    store: Store<S3AccessClass>,
-    changes: Watch<S3AccessClass>,
+    store: Store<KnownClass>,
+    changes: Watch<KnownClass>,
     namespaces: Watch<PartialObjectMeta<Namespace>>,
     credentials: Watch<PartialObjectMeta<Secret>>,
 }
@@ -39,9 +39,8 @@ impl Watched {
         let listed: [CancellationToken; 3] = std::array::from_fn(|_| CancellationToken::new());
         let (store, writer) = reflector::store();
         let selected = watcher::Config { label_selector: options.class_selector.clone(), ..watcher::Config::default() };
-        let changes = watcher(Api::<S3AccessClass>::all(client.clone()), selected)
+        let changes = watcher(Api::<KnownClass>::all(client.clone()), selected)
             .default_backoff()
-            .modify(|class| class.managed_fields_mut().clear())
             .reflect(writer)
             .inspect_ok(tells(&listed[0]))
             .touched_objects()
@@ -85,6 +84,7 @@ impl Watched {
             require_class: options.require_class,
             sharded: options.class_selector.is_some(),
             defaults: options.session_options.clone(),
+            limits: options.defaults.clone(),
             leadership: options.leadership.clone(),
             metrics: options.metrics.clone(),
             sessions: Mutex::default(),
@@ -110,7 +110,7 @@ impl Watched {
         let store = self.store.clone();
         let using = move |secret: PartialObjectMeta<Secret>| {
             let name = secret.name_any();
-            let uses = move |class: &Arc<S3AccessClass>| {
+            let uses = move |class: &Arc<KnownClass>| {
                 class.spec.credentials_secret_ref.as_ref().is_some_and(|reference| reference.name == name)
             };
             store.state().into_iter().filter(uses).map(|class| ObjectRef::from_obj(&*class)).collect::<Vec<_>>()
@@ -151,7 +151,7 @@ fn tells<K>(listed: &CancellationToken) -> impl FnMut(&watcher::Event<K>) + use<
 
 /// Labels of a namespace decide which classes it may use.
 fn call_namespace(ctx: &ClassContext, namespace: &str) {
-    let selects = |class: &Arc<S3AccessClass>| {
+    let selects = |class: &Arc<KnownClass>| {
         class.spec.allowed_namespaces.as_ref().is_some_and(|allowed| allowed.selector.is_some())
     };
     if !ctx.classes.stores.classes.state().iter().any(selects) {
@@ -164,10 +164,15 @@ fn call_namespace(ctx: &ClassContext, namespace: &str) {
     }
 }
 
-async fn look(class: Arc<S3AccessClass>, ctx: Arc<ClassContext>) -> Result<Action, Infallible> {
-    Ok(reconcile(&ctx, &class).await)
+async fn look(class: Arc<KnownClass>, ctx: Arc<ClassContext>) -> Result<Action, Infallible> {
+    if let Some(action) = contained(&ctx.classes.metrics, reconcile(&ctx, &class)).await {
+        return Ok(action);
+    }
+    // kube ends a stream for a panic, and with it the process.
+    let told = contained(&ctx.classes.metrics, panicked(&ctx, &class)).await;
+    Ok(told.unwrap_or_else(|| Action::requeue(AFTER_PANIC)))
 }
 
-fn never_fails(_: Arc<S3AccessClass>, error: &Infallible, _: Arc<ClassContext>) -> Action {
+fn never_fails(_: Arc<KnownClass>, error: &Infallible, _: Arc<ClassContext>) -> Action {
     match *error {}
 }

@@ -1,35 +1,120 @@
 //! The S3AccessClasses as the cluster has them, and a session for each.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::core::PartialObjectMeta;
+use kube::core::{ObjectMeta, PartialObjectMeta};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::kept::Membership;
 use super::place::{Place, Places};
-use crate::api::{ClassProvider, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessUser};
+use crate::api::{ClassProvider, MANAGER, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessUser, limits};
 use crate::aws::{Session, SessionOptions};
-use crate::core::class::Class;
+use crate::core::class::{Class, Defaults};
+use crate::core::iam::{AccessKeyId, secret_half};
 use crate::core::desired::Account;
 use crate::core::provider::Provider;
 use crate::kubernetes::KubernetesError;
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
+/// An S3AccessClass as the watch has it. One that does not fit the schema is kept with its names alone: it harms no other,
+/// and nobody is let into it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Value")]
+pub struct KnownClass {
+    object: S3AccessClass,
+    /// Why it cannot be read.
+    pub invalid: Option<String>,
+}
+
+impl From<Value> for KnownClass {
+    fn from(mut object: Value) -> Self {
+        if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            meta.remove("managedFields");
+        }
+        let meta: ObjectMeta = serde_json::from_value(object["metadata"].clone()).unwrap_or_default();
+        let size = object.to_string().len();
+        let read = if size > limits::CLASS {
+            Err(format!("it has {size} bytes, and at most {} are taken", limits::CLASS))
+        } else {
+            serde_json::from_value::<S3AccessClass>(object)
+                .map_err(|error| error.to_string().chars().take(512).collect::<String>())
+        };
+        read.map_or_else(
+            |invalid| {
+                let mut names = S3AccessClass::new(&meta.name.clone().unwrap_or_default(), S3AccessClassSpec::default());
+                names.metadata = ObjectMeta { labels: None, ..meta };
+                Self { object: names, invalid: Some(invalid) }
+            },
+            Self::from,
+        )
+    }
+}
+
+impl From<S3AccessClass> for KnownClass {
+    fn from(object: S3AccessClass) -> Self {
+        Self { object, invalid: None }
+    }
+}
+
+impl Deref for KnownClass {
+    type Target = S3AccessClass;
+
+    fn deref(&self) -> &S3AccessClass {
+        &self.object
+    }
+}
+
+/// To kube's stores and queues it is the S3AccessClass.
+impl Resource for KnownClass {
+    type DynamicType = ();
+    type Scope = <S3AccessClass as Resource>::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        S3AccessClass::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        S3AccessClass::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        S3AccessClass::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        S3AccessClass::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.object.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.object.metadata
+    }
+}
+
 /// Where the caches of the cluster's state come from.
 pub struct Stores {
     /// The classes.
-    pub classes: Store<S3AccessClass>,
+    pub classes: Store<KnownClass>,
     /// The labels of namespaces.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// The resource versions of the Secrets in the operator's namespace.
@@ -53,8 +138,10 @@ pub struct Classes {
     pub require_class: bool,
     /// Whether other operators have classes of their own.
     pub sharded: bool,
-    /// For what a class does not say.
+    /// For what a class does not say of its account.
     pub defaults: SessionOptions,
+    /// For what a class does not say of its users.
+    pub limits: Defaults,
     /// Whether its sessions may write.
     pub leadership: Leadership,
     /// The metrics.
@@ -68,14 +155,15 @@ impl Places for Classes {
     async fn of(&self, user: &S3AccessUser) -> Result<Place, Error> {
         self.ready().await;
         let Some(class) = self.class_of(Membership::of(user))? else {
-            return Ok(Place { class: Class::none(), session: self.own.clone(), revision: 0, enforced: true });
+            let class = Class::none().with(self.limits.clone());
+            return Ok(Place { class, session: self.own.clone(), revision: 0, enforced: true });
         };
         let session = self.session_of(&class).await?;
         self.check_account(&class, session.account().await?)?;
         let namespace = user.namespace().unwrap_or_default();
         let labels = self.labels_of(&namespace);
         Ok(Place {
-            class: Class::of(&class, &namespace, &labels),
+            class: Class::of(&class, &namespace, &labels).with(self.limits.clone()),
             session,
             revision: revision(&class, &labels),
             enforced: class.is_enforced(),
@@ -93,6 +181,27 @@ impl Places for Classes {
     fn sessions(&self) -> Vec<Arc<Session>> {
         let of_classes = self.of_classes();
         of_classes.values().filter_map(|(_, session)| session.get().cloned()).chain([self.own.clone()]).collect()
+    }
+
+    async fn tell(&self, account: &Account, message: &str) {
+        let sessions = self.of_classes().clone();
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
+        let recorder = Recorder::new(self.secrets.clone().into_client(), reporter);
+        for (name, (_, session)) in sessions {
+            let is_of_account = session.get().is_some_and(|session| session.known_account() == Some(account));
+            let Some(class) = self.stores.classes.get(&ObjectRef::new(&name)).filter(|_| is_of_account) else { continue };
+            let event = Event {
+                type_: EventType::Warning,
+                reason: "OrphanUsers".to_owned(),
+                note: Some(message.chars().take(1_000).collect()),
+                action: "Sweep".to_owned(),
+                secondary: None,
+            };
+            // An Event is a courtesy: log and metric say the same.
+            if let Err(error) = recorder.publish(&event, &class.object_ref(&())).await {
+                tracing::debug!(%error, "an Event was not published");
+            }
+        }
     }
 
     fn revision(&self, user: &S3AccessUser) -> Option<u64> {
@@ -115,7 +224,7 @@ impl Classes {
     ///
     /// # Errors
     /// [`Error::NoClass`], which says what to do.
-    pub fn class_of(&self, member: Membership<'_>) -> Result<Option<Arc<S3AccessClass>>, Error> {
+    pub fn class_of(&self, member: Membership<'_>) -> Result<Option<Arc<KnownClass>>, Error> {
         let class = match member.class_name {
             Some(name) => match self.stores.classes.get(&ObjectRef::new(name)) {
                 Some(class) => class,
@@ -146,7 +255,15 @@ impl Classes {
                 }
             }
         };
-        if class.metadata.deletion_timestamp.is_some() && !member.is_finalized {
+        if let Some(invalid) = &class.invalid {
+            return Err(Error::NoClass(format!(
+                "S3AccessClass {:?} cannot be read: {invalid}: correct it",
+                class.name_any()
+            )));
+        }
+        // A tenant may preset the finalizer, but not the time at which its object was made.
+        let is_new = |ends_at: Timestamp| !member.is_finalized || member.created_at.is_none_or(|at| at >= ends_at);
+        if class.metadata.deletion_timestamp.as_ref().is_some_and(|time| is_new(time.0)) {
             return Err(Error::NoClass(format!("S3AccessClass {:?} is being deleted: use another", class.name_any())));
         }
         Ok(Some(class))
@@ -257,6 +374,10 @@ impl Classes {
         let (id, secret) = text("AWS_ACCESS_KEY_ID")
             .zip(text("AWS_SECRET_ACCESS_KEY"))
             .ok_or_else(|| bad("needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"))?;
+        // The SDK puts them into headers.
+        if AccessKeyId::parse(&id).is_none() || secret_half(&secret).is_none() {
+            return Err(bad("has an AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY that can be none: copy it again"));
+        }
         Ok(Credentials::new(id, secret, text("AWS_SESSION_TOKEN"), None, "S3AccessClass"))
     }
 }
@@ -330,7 +451,7 @@ mod tests {
         let own = Session::from_environment(&defaults, Leadership::nobody(), metrics.clone()).await.unwrap();
         let classes = Classes {
             stores: Stores {
-                classes: store_of(vec![class.clone()]),
+                classes: store_of(vec![KnownClass::from(class.clone())]),
                 namespaces: store_of(Vec::new()),
                 credentials: store_of(Vec::new()),
                 listed: std::array::from_fn(|_| CancellationToken::new()),
@@ -340,6 +461,7 @@ mod tests {
             require_class: false,
             sharded: false,
             defaults,
+            limits: Defaults::default(),
             leadership: Leadership::nobody(),
             metrics,
             sessions: Mutex::default(),

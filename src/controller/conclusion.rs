@@ -12,7 +12,7 @@ use super::quiet::asked;
 use super::reconcile::Outcome;
 use super::report::report;
 use super::schedule::next_turn;
-use crate::api::S3AccessUser;
+use crate::api::{Reason, S3AccessUser};
 use crate::core::conditions::{interrupted, status};
 use crate::core::desired::{Desired, Owner};
 use crate::core::observed::{Observed, UserState};
@@ -55,6 +55,12 @@ pub async fn conclude(
         return retry_later(ctx, uid, &error);
     }
     let parts = Part::ALL.map(|part| plan.parts.of(part));
+    // What the class does not allow waits for another spec or class, and so does all that would come after it.
+    let refused = parts.iter().any(|part| matches!(part, Progress::Blocked(Reason::NotPermittedByClass, _)));
+    let waits = parts.iter().any(|part| matches!(part, Progress::Waiting(..)));
+    if refused && !waits && plan.wake_at.is_none() && observed.user().is_none() {
+        return Outcome::Refused(next_turn(uid, now, ctx.resync_interval));
+    }
     if parts.iter().any(|part| matches!(part, Progress::Blocked(..)) && !part.rests()) {
         return Outcome::Failed(pause_blocked(ctx, uid));
     }
@@ -75,7 +81,7 @@ pub fn settle(ctx: &Context, place: &Place, user: &S3AccessUser, observed: &Obse
     if let (Some(secret), UserState::Present(user_seen)) = (observed.our_secret(), &observed.user) {
         let settled = Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
         ctx.memory.update(&uid, |remembered| remembered.settled = Some(settled));
-        let key = secret.key.as_ref().and_then(|held| user_seen.keys.iter().find(|key| key.id == held.id));
+        let key = secret.key.as_ref().and_then(|held| user_seen.keys.iter().find(|key| held.id == key.id));
         if let Some(age) = key.and_then(|key| now.duration_since(key.created_at).try_into().ok()) {
             ctx.metrics.key_age(age);
         }

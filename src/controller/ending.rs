@@ -6,6 +6,7 @@ use tracing::{debug, warn};
 
 use super::context::Context;
 use super::error::Error;
+use super::panics::contained;
 use super::reconcile::{Outcome, QUIET_FAILURES};
 use super::report::{self, report};
 use super::schedule::{backoff, backoff_within, longest_pause, next_turn};
@@ -44,6 +45,16 @@ pub async fn refuse(
     parts.set(part, Progress::Blocked(reason, message));
     let turn = next_turn(&user.uid().unwrap_or_default(), ctx.now(), ctx.resync_interval);
     interrupt(ctx, user, owner, &parts, Outcome::Refused(turn)).await
+}
+
+/// A look that ended in a panic: told on the object, and tried again with growing pauses.
+pub async fn panicked(ctx: &Context, user: &S3AccessUser) -> Outcome {
+    let uid = user.uid().unwrap_or_default();
+    let mut parts = Parts::pending();
+    let message = "the operator failed on this object by a defect of its own (see its log, and please report it); what was made before stays as it is, and it is tried again with growing pauses";
+    parts.set(Part::User, Progress::Blocked(Reason::ReconcilePanicked, message.to_owned()));
+    let failed = Outcome::Failed(pause(ctx, &uid));
+    contained(&ctx.metrics, interrupt(ctx, user, None, &parts, failed)).await.unwrap_or(failed)
 }
 
 /// Ends a look that did not come to a plan: the status keeps what was known, and the conditions say why.

@@ -35,6 +35,14 @@ pub enum Error {
     /// The class's credentials cannot be used.
     #[error("{0}")]
     BadCredentials(String),
+    /// The class does not fit the schema.
+    #[error("the class cannot be read: {0}: correct it; until then nothing is done for its S3AccessUsers")]
+    InvalidClass(String),
+    /// A defect of the operator.
+    #[error(
+        "the operator failed on this object by a defect of its own (see its log, and please report it); it is tried again"
+    )]
+    Panicked,
     /// The Lease is not provably held any more.
     #[error(transparent)]
     NotLeading(#[from] NotLeading),
@@ -69,6 +77,8 @@ impl Error {
             Self::NoClass(_) | Self::NotOurs => (Reason::ClassNotFound, false),
             Self::OtherAccount(_) => (Reason::AccountMismatch, false),
             Self::BadCredentials(_) => (Reason::InvalidCredentials, false),
+            Self::InvalidClass(_) => (Reason::InvalidSpec, false),
+            Self::Panicked => (Reason::ReconcilePanicked, false),
             Self::KeyUnknown(_) | Self::NotLeading(_) => (Reason::Creating, true),
         };
         Failure { part, reason, message: self.to_string(), transient }

@@ -1,15 +1,19 @@
 //! How an S3AccessUser is kept between looks: packed, since there are ten thousand of them, and opened for a look.
+//!
+//! One that does not fit the schema, or is larger than any needs to be, is kept without its content: what is left says
+//! whose it is, so that it can be reported, held against its class, and deleted like any other.
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use kube::Resource;
-use kube::core::error_boundary::InvalidObject;
-use kube::core::{DeserializeGuard, ObjectMeta};
+use jiff::Timestamp;
+use kube::core::ObjectMeta;
+use kube::{Resource, ResourceExt};
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
-use crate::api::{ConditionType, S3AccessUser};
+use crate::api::{ConditionType, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus, annotations, limits};
 
 /// What most of them have in common, which therefore takes no memory in any of them.
 const IN_COMMON: &[u8] = include_bytes!("kept.json");
@@ -17,18 +21,30 @@ const IN_COMMON: &[u8] = include_bytes!("kept.json");
 /// Where kubectl keeps the object as it was applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// An S3AccessUser as it is kept, or why it could not be read: packed, with what is asked of all of them at hand.
+/// Characters of a text that is kept of an object without its content.
+const SHORT: usize = 512;
+
+/// An S3AccessUser as it is kept: packed, with what is asked of all of them at hand.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "DeserializeGuard<S3AccessUser>")]
+#[serde(from = "Value")]
 pub struct Kept {
     /// Its names, UID and resource version; nothing else.
     metadata: ObjectMeta,
     packed: Box<[u8]>,
     class_name: Option<Box<str>>,
     asked: u64,
-    is_readable: bool,
     is_finalized: bool,
     is_ready: bool,
+    created_at: Option<Timestamp>,
+}
+
+/// An S3AccessUser as it was taken from where it is kept.
+#[derive(Serialize, Deserialize)]
+pub struct Opened {
+    /// The object; of one that is not valid no more than its names, its deletion and its status.
+    pub user: Box<S3AccessUser>,
+    /// Why it is not valid.
+    pub invalid: Option<String>,
 }
 
 /// The class that an S3AccessUser is in rests on this alone.
@@ -38,31 +54,32 @@ pub struct Membership<'a> {
     pub class_name: Option<&'a str>,
     /// The operator has begun to act for it.
     pub is_finalized: bool,
+    /// When the API server made it: that, unlike a finalizer, nobody can choose.
+    pub created_at: Option<Timestamp>,
 }
 
 impl<'a> Membership<'a> {
     /// That of an S3AccessUser.
     pub fn of(user: &'a S3AccessUser) -> Self {
-        Self { class_name: user.spec.class_name.as_deref(), is_finalized: user.is_finalized() }
+        Self {
+            class_name: user.spec.class_name.as_deref(),
+            is_finalized: user.is_finalized(),
+            created_at: created_at(user),
+        }
     }
 }
 
-/// What is packed.
-#[derive(Serialize, Deserialize)]
-enum Content {
-    Readable(Box<S3AccessUser>),
-    Invalid { metadata: Box<ObjectMeta>, error: String },
-}
-
-impl From<DeserializeGuard<S3AccessUser>> for Kept {
+impl From<Value> for Kept {
     /// Packs, without what nobody needs: who wrote which field, and kubectl's copy of the spec.
-    fn from(mut user: DeserializeGuard<S3AccessUser>) -> Self {
-        let meta = user.meta_mut();
-        meta.managed_fields = None;
-        if let Some(annotations) = &mut meta.annotations {
-            annotations.remove(LAST_APPLIED);
+    fn from(mut object: Value) -> Self {
+        if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            meta.remove("managedFields");
+            if let Some(annotations) = meta.get_mut("annotations").and_then(Value::as_object_mut) {
+                annotations.remove(LAST_APPLIED);
+            }
         }
-        let meta = user.meta();
+        let Opened { user, invalid } = read(object);
+        let meta = &user.metadata;
         let metadata = ObjectMeta {
             name: meta.name.clone(),
             namespace: meta.namespace.clone(),
@@ -70,47 +87,93 @@ impl From<DeserializeGuard<S3AccessUser>> for Kept {
             resource_version: meta.resource_version.clone(),
             ..ObjectMeta::default()
         };
-        let asked = asked_for(meta);
-        let readable = user.0.as_ref().ok();
         let mut kept = Self {
             packed: Box::default(),
-            class_name: readable.and_then(|user| user.spec.class_name.as_deref()).map(Into::into),
-            asked,
-            is_readable: readable.is_some(),
-            is_finalized: readable.is_some_and(S3AccessUser::is_finalized),
-            is_ready: readable.is_some_and(is_ready),
+            class_name: user.spec.class_name.as_deref().map(Into::into),
+            asked: asked_for(&user),
+            is_finalized: user.is_finalized(),
+            is_ready: is_ready(&user),
+            created_at: created_at(&user),
             metadata,
         };
-        let content = match user.0 {
-            Ok(user) => Content::Readable(Box::new(user)),
-            Err(InvalidObject { error, metadata }) => Content::Invalid { metadata: Box::new(metadata), error },
-        };
         // It came as JSON, so that it can be written as such.
-        let text = serde_json::to_vec(&content).unwrap_or_default();
+        let text = serde_json::to_vec(&Opened { user, invalid }).unwrap_or_default();
         kept.packed = compress_prepend_size_with_dict(&text, IN_COMMON).into_boxed_slice();
         kept
     }
 }
 
-impl Kept {
-    /// The object.
-    ///
-    /// # Errors
-    /// It does not fit the schema.
-    pub fn open(&self) -> Result<Box<S3AccessUser>, Box<InvalidObject>> {
-        let text = decompress_size_prepended_with_dict(&self.packed, IN_COMMON).map_err(|error| error.to_string());
-        let content = text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
-        match content {
-            Ok(Content::Readable(user)) => Ok(user),
-            Ok(Content::Invalid { metadata, error }) => Err(Box::new(InvalidObject { error, metadata: *metadata })),
-            Err(error) => Err(Box::new(InvalidObject { error, metadata: self.metadata.clone() })),
+/// Reads an object, whole where it is valid and of a size that a valid one can have.
+fn read(object: Value) -> Opened {
+    // Counted in what it takes as text, which is less than what it takes as values.
+    let size = serde_json::to_string(&object).map_or(usize::MAX, |text| text.len());
+    if size > limits::OBJECT {
+        let message = format!(
+            "the object has {size} bytes, and at most {} are taken: shorten its spec, its annotations or its labels",
+            limits::OBJECT
+        );
+        return Opened { user: Box::new(names_of(&object)), invalid: Some(message) };
+    }
+    let names = names_of(&object);
+    match serde_json::from_value(object) {
+        Ok(user) => Opened { user, invalid: None },
+        Err(error) => {
+            let error: String = error.to_string().chars().take(SHORT).collect();
+            let message = format!("the object does not fit this version's schema: {error}: correct it");
+            Opened { user: Box::new(names), invalid: Some(message) }
         }
     }
+}
 
-    /// What its class rests on; `None` where it cannot be read, and is in none.
-    pub fn membership(&self) -> Option<Membership<'_>> {
-        let Self { class_name, is_finalized, is_readable, .. } = self;
-        is_readable.then_some(Membership { class_name: class_name.as_deref(), is_finalized: *is_finalized })
+/// What says whose an object is, and what is to become of it, as far as each of it can be read by itself.
+fn names_of(object: &Value) -> S3AccessUser {
+    let short = |value: &Value| value.as_str().is_some_and(|text| text.len() <= SHORT) || value.is_boolean();
+    let mut spec = Map::new();
+    let mut keep = |field: &str, value: Value| {
+        spec.insert(field.to_owned(), value);
+        if serde_json::from_value::<S3AccessUserSpec>(Value::Object(spec.clone())).is_err() {
+            spec.remove(field);
+        }
+    };
+    let found = &object["spec"];
+    for field in ["className", "userName", "path", "deletionPolicy", "adoption"] {
+        if let Some(value) = found.get(field).filter(|value| short(value)) {
+            keep(field, value.clone());
+        }
+    }
+    for part in ["policy", "secret"] {
+        if let Some(name) = found[part].get("name").filter(|value| short(value)) {
+            keep(part, json!({ "name": name }));
+        }
+    }
+    let mut meta: ObjectMeta = serde_json::from_value(object["metadata"].clone()).unwrap_or_default();
+    (meta.labels, meta.owner_references) = (None, None);
+    let ours = [annotations::PAUSED, annotations::ABANDON, annotations::ROTATE];
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.retain(|name, value| ours.contains(&name.as_str()) && value.len() <= SHORT);
+    }
+    let status = object.get("status").filter(|status| status.to_string().len() <= limits::OBJECT / 2);
+    let status: Option<S3AccessUserStatus> = status.and_then(|status| serde_json::from_value(status.clone()).ok());
+    let spec = serde_json::from_value(Value::Object(spec)).unwrap_or_default();
+    S3AccessUser { metadata: meta, spec, status }
+}
+
+impl Kept {
+    /// The object.
+    pub fn open(&self) -> Opened {
+        let text = decompress_size_prepended_with_dict(&self.packed, IN_COMMON).map_err(|error| error.to_string());
+        let opened = text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+        opened.unwrap_or_else(|error| {
+            let mut user = S3AccessUser::new(&self.name_any(), S3AccessUserSpec::default());
+            user.metadata = self.metadata.clone();
+            Opened { user: Box::new(user), invalid: Some(error) }
+        })
+    }
+
+    /// What its class rests on.
+    pub fn membership(&self) -> Membership<'_> {
+        let Self { class_name, is_finalized, created_at, .. } = self;
+        Membership { class_name: class_name.as_deref(), is_finalized: *is_finalized, created_at: *created_at }
     }
 
     /// Whether its status says that it is Ready.
@@ -118,16 +181,23 @@ impl Kept {
         self.is_ready
     }
 
-    /// What of it is news, in short: our own finalizer and status are not; a deletion is.
+    /// What of it is news, in short: our own finalizer and status are not; a deletion is, and that somebody has taken the
+    /// finalizer off.
     pub fn asked(&self) -> u64 {
         self.asked
     }
 }
 
-fn asked_for(meta: &ObjectMeta) -> u64 {
+fn asked_for(user: &S3AccessUser) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (meta.generation, &meta.annotations, meta.deletion_timestamp.is_some()).hash(&mut hasher);
+    let meta = &user.metadata;
+    let let_go = user.was_acted_upon() && !user.is_finalized();
+    (meta.generation, &meta.annotations, meta.deletion_timestamp.is_some(), let_go).hash(&mut hasher);
     hasher.finish()
+}
+
+fn created_at(user: &S3AccessUser) -> Option<Timestamp> {
+    user.metadata.creation_timestamp.as_ref().map(|time| time.0)
 }
 
 fn is_ready(user: &S3AccessUser) -> bool {
@@ -220,9 +290,10 @@ mod tests {
         let mut wanted: S3AccessUser = serde_json::from_value(settled()).unwrap();
         wanted.metadata.managed_fields = None;
         wanted.metadata.annotations.as_mut().unwrap().remove(LAST_APPLIED);
-        assert_eq!(*kept.open().unwrap(), wanted);
+        let opened = kept.open();
+        assert_eq!((*opened.user, opened.invalid), (wanted.clone(), None));
         assert_eq!(kept.meta().name, wanted.metadata.name);
-        let member = kept.membership().unwrap();
+        let member = kept.membership();
         assert_eq!((member.class_name, member.is_finalized, kept.is_ready()), (Some("prod"), true, true));
     }
 
@@ -233,14 +304,48 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_read_says_why_and_is_in_no_class() {
+    fn one_that_cannot_be_read_says_why_and_whose_it_is() {
         let mut object = settled();
         object["spec"]["access"] = json!("everything");
+        object["spec"]["userName"] = json!("reports-app");
+        object["spec"]["deletionPolicy"] = json!({ "of": "no sort" });
         let kept = kept(&object);
-        let invalid = kept.open().unwrap_err();
-        assert!(invalid.error.contains("everything"), "{}", invalid.error);
-        assert_eq!(invalid.metadata.generation, Some(3));
-        assert!(kept.membership().is_none() && !kept.is_ready());
+        let Opened { user, invalid } = kept.open();
+        assert!(invalid.unwrap().contains("everything"));
+        assert_eq!(user.metadata.generation, Some(3));
+        assert_eq!((user.spec.class_name.as_deref(), user.spec.user_name.as_deref()), (Some("prod"), Some("reports-app")));
+        assert!(user.spec.access.is_empty() && user.spec.deletion_policy.is_none() && user.was_acted_upon());
+        assert!(kept.membership().class_name == Some("prod") && kept.membership().is_finalized && kept.is_ready());
+    }
+
+    #[test]
+    fn invariant_11_what_is_larger_than_any_needs_to_be_is_kept_without_its_content() {
+        for field in ["annotations", "labels"] {
+            let mut object = settled();
+            object["metadata"][field] = json!({ "a": "x".repeat(1 << 20) });
+            check_large(&object);
+        }
+        let mut object = settled();
+        object["spec"]["policy"]["statements"][0]["Junk"] = json!("x".repeat(1 << 20));
+        check_large(&object);
+    }
+
+    fn check_large(object: &Value) {
+        let kept = kept(object);
+        assert!(kept.packed.len() < 2_000, "{}", kept.packed.len());
+        let Opened { user, invalid } = kept.open();
+        assert!(invalid.unwrap().contains("98304"), "it says how much is taken");
+        assert!(user.is_finalized() && user.spec.class_name.as_deref() == Some("prod"));
+    }
+
+    #[test]
+    fn a_finalizer_that_was_taken_off_is_news() {
+        let mut object = settled();
+        let before = kept(&object).asked();
+        object["metadata"]["finalizers"] = json!([]);
+        assert_ne!(kept(&object).asked(), before);
+        object["status"] = json!({ "userName": "prod.payments.billing" });
+        assert_eq!(kept(&object).asked(), before, "nothing was made for it, so that there was none");
     }
 
     #[test]
@@ -252,7 +357,6 @@ mod tests {
         };
         let before = asked(|_| {});
         assert_eq!(asked(|object| object["status"] = json!({})), before);
-        assert_eq!(asked(|object| object["metadata"]["finalizers"] = json!([])), before);
         assert_ne!(asked(|object| object["metadata"]["generation"] = json!(4)), before);
         assert_ne!(asked(|object| object["metadata"]["annotations"]["team"] = json!("x")), before);
         assert_ne!(asked(|object| object["metadata"]["deletionTimestamp"] = json!("2026-11-25T20:44:18Z")), before);

@@ -7,7 +7,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::schedule::fnv;
 use super::vigil::Vigil;
 use crate::api::S3AccessUserStatus;
 use crate::core::observed::{Minted, Probes};
@@ -34,8 +33,6 @@ pub struct Remembered {
     pub reported: Option<Box<(u64, S3AccessUserStatus)>>,
     /// The state of the class that the CR was last held against, to the end.
     pub held_against: Option<u64>,
-    /// For a CR that does not fit the schema: the error that its status tells.
-    pub invalid: Option<Box<str>>,
 }
 
 impl Remembered {
@@ -64,7 +61,7 @@ type ByUid = HashMap<Box<str>, Box<Remembered>>;
 pub struct Memory {
     users: Mutex<ByUid>,
     /// Those whom only somebody's action helps.
-    blocked: Mutex<HashSet<u64>>,
+    blocked: Mutex<HashSet<Box<str>>>,
     /// Those that are being looked at, each with the newest resource version that the watch has shown meanwhile.
     under_way: Mutex<HashMap<String, u64>>,
 }
@@ -131,9 +128,9 @@ impl Memory {
     pub fn set_blocked(&self, uid: &str, is_blocked: bool) -> usize {
         let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
         if is_blocked {
-            blocked.insert(fnv(uid));
+            blocked.insert(uid.into());
         } else {
-            blocked.remove(&fnv(uid));
+            blocked.remove(uid);
         }
         blocked.len()
     }
@@ -148,6 +145,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::iam::AccessKeyId;
     use crate::core::secret_data::Credentials;
 
     #[test]
@@ -186,7 +184,7 @@ mod tests {
         });
         let secret_access_key = SecretString::from(SENTINEL);
         let credentials =
-            Credentials { access_key_id: minted.id.clone(), secret_access_key: secret_access_key.clone() };
+            Credentials { access_key_id: AccessKeyId::of_iam(&minted.id), secret_access_key: secret_access_key.clone() };
         let created = crate::aws::CreatedKey { minted, secret: secret_access_key };
         let shown = format!("{memory:?} {:?} {credentials:?} {created:?}", memory.recall("uid"));
         assert!(shown.contains("AKIA") && !shown.contains(SENTINEL), "{shown}");

@@ -5,8 +5,6 @@ use std::collections::HashMap;
 use kube::Resource;
 use kube::runtime::watcher::Event;
 
-use super::schedule::fnv;
-
 /// Tells news from what was seen before, also when a list brings all of it again.
 pub struct News<K> {
     /// What of an object matters.
@@ -14,9 +12,9 @@ pub struct News<K> {
     /// Whether an object's end is news.
     ends: bool,
     /// By UID.
-    seen: HashMap<u64, u64>,
+    seen: HashMap<Box<str>, u64>,
     /// What a list under way has brought so far.
-    listed: HashMap<u64, u64>,
+    listed: HashMap<Box<str>, u64>,
 }
 
 impl<K: Resource> News<K> {
@@ -27,7 +25,7 @@ impl<K: Resource> News<K> {
 
     /// The object, if it is news.
     pub fn of(&mut self, event: Event<K>) -> Option<K> {
-        let uid = |object: &K| fnv(object.meta().uid.as_deref().unwrap_or_default());
+        let uid = |object: &K| Box::<str>::from(object.meta().uid.as_deref().unwrap_or_default());
         match event {
             Event::Init => {
                 self.listed = HashMap::new();
@@ -35,8 +33,9 @@ impl<K: Resource> News<K> {
             }
             Event::InitApply(object) => {
                 let (uid, digest) = (uid(&object), (self.digest)(&object));
+                let is_news = self.seen.get(&uid) != Some(&digest);
                 self.listed.insert(uid, digest);
-                (self.seen.get(&uid) != Some(&digest)).then_some(object)
+                is_news.then_some(object)
             }
             Event::InitDone => {
                 self.seen = std::mem::take(&mut self.listed);

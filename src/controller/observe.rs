@@ -10,14 +10,18 @@ use super::context::Context;
 use super::error::Error;
 use super::memory::Remembered;
 use crate::api::{S3AccessUser, Workload};
-use crate::aws::{Session, UserRecord};
+use crate::aws::{ErrorKind, Session, UserRecord};
+use crate::core::class::Class;
 use crate::core::conditions::says_settled;
+use crate::core::curtail::{Holdings, exceeds};
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
-use crate::core::names::workload_annotation;
+use crate::core::iam::AccessKeyId;
+use crate::core::names::{Ownership, workload_annotation};
 use crate::core::observed::{
-    AccessKey, HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState, WorkloadState,
+    AccessKey, HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState, WorkloadState, policy_records,
 };
 use crate::core::plan::{SecretRecord, policies_to_read};
+use crate::core::policy::Document;
 use crate::core::secret_data::{Credentials, Target};
 use crate::core::sweep::as_wanted;
 use crate::kubernetes::KubernetesError;
@@ -34,6 +38,14 @@ pub struct Held {
     pub finalizer_added: bool,
 }
 
+/// An IAM user as far as it was read to curtail it.
+pub struct Possession {
+    /// As GetUser shows it.
+    pub record: UserRecord,
+    /// What hangs on it.
+    pub found: Holdings,
+}
+
 /// What has been read before the rest: what the Secrets hold, and perhaps the access keys.
 pub struct Seen {
     /// The one of the wanted name.
@@ -44,8 +56,29 @@ pub struct Seen {
     pub renamed: BTreeMap<String, OurSecret>,
     /// Who is to be restarted for a new key.
     pub workloads: BTreeMap<Workload, WorkloadState>,
-    /// The user's access keys, where they have been listed already.
+    /// The IAM user, where it has been read already.
+    pub user: Option<UserRecord>,
+    /// Its access keys, where they have been listed already.
     pub keys: Option<Vec<AccessKey>>,
+}
+
+impl Seen {
+    /// What was read to curtail the user, for a deletion to go on with.
+    pub fn of(possession: Possession) -> Self {
+        Self { user: Some(possession.record), keys: possession.found.keys, ..Self::nothing() }
+    }
+
+    /// No Secret was read: a deletion needs none.
+    pub fn nothing() -> Self {
+        Self {
+            state: SecretState::Missing,
+            unrenderable: None,
+            renamed: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+            user: None,
+            keys: None,
+        }
+    }
 }
 
 /// Reads the Secrets, live.
@@ -65,7 +98,7 @@ pub async fn secrets(
     let state = match &live {
         None => SecretState::Missing,
         Some(secret) => match controller_of(secret, &owner.identity.uid) {
-            Controller::Ours => SecretState::Ours(ours(session, user, owner, secret, held).await?),
+            Controller::Ours => SecretState::Ours(ours(ctx, session, user, owner, secret, held).await?),
             Controller::Other(other) => SecretState::Foreign { other_user: Some(other) },
             Controller::Foreign => SecretState::Foreign { other_user: None },
         },
@@ -79,14 +112,14 @@ pub async fn secrets(
         if let Some(secret) = ctx.kubernetes.get_secret(namespace, &name).await?
             && controller_of(&secret, &owner.identity.uid) == Controller::Ours
         {
-            renamed.insert(name, ours(session, user, owner, &secret, held).await?);
+            renamed.insert(name, ours(ctx, session, user, owner, &secret, held).await?);
         }
     }
     let unrenderable = match &state {
         SecretState::Ours(secret) if secret.up_to_date => None,
         _ => try_to_render(session, user, owner).err().map(|error| error.to_string()),
     };
-    Ok(Seen { state, unrenderable, renamed, workloads, keys: None })
+    Ok(Seen { state, unrenderable, renamed, workloads, user: None, keys: None })
 }
 
 /// What cannot be read keeps nothing else from being done.
@@ -114,20 +147,21 @@ pub fn unreachable(error: &KubernetesError) -> WorkloadState {
 }
 
 async fn ours(
+    ctx: &Context,
     session: &Session,
     user: &S3AccessUser,
     owner: &Owner,
     secret: &Secret,
     held: &mut Held,
 ) -> Result<OurSecret, Error> {
-    let Recorded { annotated, record, account_id } = recorded(secret);
+    let Recorded { annotated, record, account_id } = recorded(secret, ctx.now());
     let mut key = None;
     let mut up_to_date = false;
     if let Some(found) = find_key(secret, &user.spec.secret) {
         let Credentials { access_key_id, secret_access_key } = &found.credentials;
         // Annotations may have been stripped from a Secret that still works: only AWS can tell.
         if found.vouched || session.sts.accepts(access_key_id, secret_access_key).await? {
-            held.halves.insert(access_key_id.clone(), secret_access_key.clone());
+            held.halves.insert(access_key_id.to_string(), secret_access_key.clone());
             key = Some(HeldKey { id: access_key_id.clone(), created_at: record.created_at, account_id });
             up_to_date = wanted_of(session, user, owner, Some(secret), &found.credentials, &record)
                 .is_ok_and(|wanted| is_up_to_date(secret, &wanted));
@@ -170,7 +204,7 @@ pub fn wanted_of(
 /// # Errors
 /// [`Error::Render`].
 pub fn try_to_render(session: &Session, user: &S3AccessUser, owner: &Owner) -> Result<(), Error> {
-    let example = Credentials { access_key_id: "EXAMPLE".to_owned(), secret_access_key: "EXAMPLE".into() };
+    let example = Credentials { access_key_id: AccessKeyId::of_iam("EXAMPLE"), secret_access_key: "EXAMPLE".into() };
     wanted_of(session, user, owner, None, &example, &SecretRecord::default()).map(drop)
 }
 
@@ -220,9 +254,13 @@ pub async fn everything(
     if !observed.finalizer && depth != Depth::Thorough {
         return Ok(observed);
     }
+    observed.account_elsewhere = made_elsewhere(user, owner);
     let iam = &session.iam;
     let name = &owner.user_name;
-    let found = iam.get_user(name).await?;
+    let found = match seen.user {
+        Some(found) => Some(found),
+        None => iam.get_user(name).await?,
+    };
     if let (Depth::Keys, Some(desired), Some(found)) = (depth, desired, &found)
         && is_as_wanted(desired, found)
     {
@@ -239,10 +277,75 @@ pub async fn everything(
     };
     let wanted = desired.and_then(|desired| desired.policy_of(Some(&tags)));
     for arn in policies_to_read(owner, desired, &tags) {
-        let state = policy(session, &arn, wanted.as_ref()).await?;
+        let differs = |document: &Document| match &wanted {
+            Some(DesiredPolicy::Managed { arn: wanted, document: meant }) => {
+                *wanted == arn && !meant.means_the_same(document)
+            }
+            _ => false,
+        };
+        let state = policy(session, &arn, differs).await?;
         observed.policies.insert(arn, state);
     }
     Ok(observed)
+}
+
+/// The account in which something was made for it, by its status, where that is another one than its class's now.
+pub fn made_elsewhere(user: &S3AccessUser, owner: &Owner) -> Option<String> {
+    let account = user.status.as_ref()?.account_id.as_ref()?;
+    (user.was_acted_upon() && *account != owner.account.id).then(|| account.clone())
+}
+
+/// Reads what there is to curtail, part by part: what cannot be read keeps nothing else from being looked at. Answers the
+/// first error beside what was read.
+pub async fn holdings(session: &Session, owner: &Owner, class: &Class, deleting: bool) -> (Option<Possession>, Option<Error>) {
+    let (iam, name) = (&session.iam, &owner.user_name);
+    let record = match iam.get_user(name).await {
+        Ok(Some(record)) => record,
+        Ok(None) => return (None, None),
+        Err(error) => return (None, Some(error.into())),
+    };
+    let mut first = None;
+    let mut tell = |error: Error| {
+        first.get_or_insert(error);
+    };
+    let mut found = Holdings { tags: record.tags.clone(), boundary: record.boundary.clone(), ..Holdings::default() };
+    if owner.identity.ownership(&found.tags) == Ownership::Ours {
+        match iam.list_access_keys(name).await {
+            Ok(keys) => found.keys = Some(keys),
+            Err(error) if error.kind == ErrorKind::NotFound => found.keys = Some(Vec::new()),
+            Err(error) => tell(error.into()),
+        }
+        // Deletion goes on with a plan of its own once the keys are gone.
+        if !deleting && class.name().is_some() {
+            match iam.list_attached_user_policies(name).await {
+                Ok(attached) => found.attached = Some(attached),
+                Err(error) => tell(error.into()),
+            }
+            for record in policy_records(&record.tags) {
+                let Some(arn) = owner.recorded_policy_arn(record) else {
+                    let Some(policy) = record.strip_prefix("inline:") else { continue };
+                    match iam.get_user_policy(name, policy).await {
+                        Ok(None) => {}
+                        Ok(Some(document)) => drop(found.inline.insert(policy.to_owned(), Some(document))),
+                        Err(error) => {
+                            tell(error.into());
+                            found.inline.insert(policy.to_owned(), None);
+                        }
+                    }
+                    continue;
+                };
+                match policy(session, &arn, |document| exceeds(class, document)).await {
+                    Ok(PolicyState::Missing) => {}
+                    Ok(PolicyState::Present(policy)) => drop(found.managed.insert(arn, Some(policy))),
+                    Err(error) => {
+                        tell(error);
+                        found.managed.insert(arn, None);
+                    }
+                }
+            }
+        }
+    }
+    (Some(Possession { record, found }), first)
 }
 
 fn is_as_wanted(desired: &Desired, found: &UserRecord) -> bool {
@@ -289,18 +392,13 @@ async fn user_of(
     Ok(user)
 }
 
-async fn policy(session: &Session, arn: &str, wanted: Option<&DesiredPolicy>) -> Result<PolicyState, Error> {
+/// Reads a managed policy; its versions only where it is to change.
+async fn policy(session: &Session, arn: &str, changes: impl Fn(&Document) -> bool) -> Result<PolicyState, Error> {
     let iam = &session.iam;
     let Some(record) = iam.get_policy(arn).await? else {
         return Ok(PolicyState::Missing);
     };
     let document = iam.get_policy_version(arn, &record.default_version).await?;
-    let differs = match wanted {
-        Some(DesiredPolicy::Managed { arn: wanted, document: meant }) => {
-            wanted == arn && !meant.means_the_same(&document)
-        }
-        _ => false,
-    };
-    let versions = if differs { iam.list_policy_versions(arn).await? } else { Vec::new() };
+    let versions = if changes(&document) { iam.list_policy_versions(arn).await? } else { Vec::new() };
     Ok(PolicyState::Present(ManagedPolicy { tags: record.tags, document, versions }))
 }

@@ -8,7 +8,8 @@ use super::error::Error;
 use super::kept::Membership;
 use crate::api::S3AccessUser;
 use crate::aws::Session;
-use crate::core::class::Class;
+use crate::core::class::{Class, Defaults};
+use crate::core::desired::Account;
 
 /// Where an S3AccessUser lives.
 #[derive(Clone)]
@@ -41,6 +42,9 @@ pub trait Places: Send + Sync {
     /// The sessions of all accounts in use.
     fn sessions(&self) -> Vec<Arc<Session>>;
 
+    /// Tells those who look after the account something about it, by an Event on its classes.
+    async fn tell(&self, account: &Account, message: &str);
+
     /// What [`Place::revision`] is now, where that is known without waiting.
     fn revision(&self, _user: &S3AccessUser) -> Option<u64> {
         None
@@ -51,9 +55,9 @@ pub trait Places: Send + Sync {
 pub struct OnePlace(Place);
 
 impl OnePlace {
-    /// In that account.
-    pub fn new(session: Arc<Session>) -> Self {
-        Self(Place { class: Class::none(), session, revision: 0, enforced: true })
+    /// In that account, with what the operator's settings say of users.
+    pub fn new(session: Arc<Session>, defaults: Defaults) -> Self {
+        Self(Place { class: Class::none().with(defaults), session, revision: 0, enforced: true })
     }
 }
 
@@ -75,6 +79,8 @@ impl Places for OnePlace {
     fn sessions(&self) -> Vec<Arc<Session>> {
         vec![self.0.session.clone()]
     }
+
+    async fn tell(&self, _: &Account, _: &str) {}
 
     fn revision(&self, _: &S3AccessUser) -> Option<u64> {
         Some(self.0.revision)

@@ -14,7 +14,7 @@ use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::classes::{Classes, Stores};
+use super::classes::{Classes, KnownClass, Stores};
 use super::context::Context;
 use super::coverage::Coverage;
 use super::error::Error;
@@ -24,6 +24,7 @@ use super::place::{OnePlace, Place, Places};
 use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
 use crate::core::desired::{Desired, Owner, is_true};
+use crate::core::class::Defaults;
 use crate::core::names::Cluster;
 use crate::core::observed::{Effect, Minted, Observed, WorkloadState};
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, Retiring, Waits, plan, teardown};
@@ -42,8 +43,10 @@ pub struct Onlooker {
     pub cluster: Cluster,
     /// The account of those who have no class.
     pub session: Arc<Session>,
-    /// For what a class does not say.
+    /// For what a class does not say of its account.
     pub session_options: SessionOptions,
+    /// For what a class does not say of its users.
+    pub defaults: Defaults,
     /// The operator's own namespace, with the credentials of classes.
     pub own_namespace: String,
     /// Whether there are classes.
@@ -126,10 +129,10 @@ impl Onlooker {
 
     async fn place(&self, user: &S3AccessUser, namespace: &str) -> Result<Place, Error> {
         if !self.classes {
-            return OnePlace::new(self.session.clone()).of(user).await;
+            return OnePlace::new(self.session.clone(), self.defaults.clone()).of(user).await;
         }
         let selected = ListParams { label_selector: self.class_selector.clone(), ..ListParams::default() };
-        let classes = Api::all(self.client.clone()).list(&selected).await;
+        let classes = Api::<KnownClass>::all(self.client.clone()).list(&selected).await;
         let classes = classes.map_err(|error| KubernetesError::of("list S3AccessClasses", "", "", &error))?.items;
         let found = Api::<Namespace>::all(self.client.clone()).get_metadata_opt(namespace).await;
         let found = found.map_err(|error| KubernetesError::of("get Namespace", "", namespace, &error))?;
@@ -149,6 +152,7 @@ impl Onlooker {
             require_class: self.require_class,
             sharded: self.class_selector.is_some(),
             defaults: self.session_options.clone(),
+            limits: self.defaults.clone(),
             leadership: Leadership::nobody(),
             metrics: Arc::new(Metrics::default()),
             sessions: Mutex::default(),
@@ -167,7 +171,7 @@ impl Onlooker {
         Ok(Context {
             cluster: self.cluster.clone(),
             kubernetes: Arc::new(KubeClient::new(self.client.clone(), Arc::new(names))),
-            places: Arc::new(OnePlace::new(place.session.clone())),
+            places: Arc::new(OnePlace::new(place.session.clone(), self.defaults.clone())),
             users: None,
             coverage: Arc::new(Coverage::default()),
             memory: Arc::new(Memory::default()),

@@ -63,7 +63,7 @@ pub fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp
 fn by_status(place: &Place, user: &S3AccessUser, desired: &Desired, secret: &OurSecret) -> Option<Timestamp> {
     let (status, key) = (user.status.as_ref()?, secret.key.as_ref()?);
     let settled = place.enforced && desired.active && says_settled(status, user.metadata.generation);
-    let alone = status.access_key_id.as_ref() == Some(&key.id) && status.retiring_key.is_none();
+    let alone = status.access_key_id.as_deref() == Some(&*key.id) && status.retiring_key.is_none();
     let requested = &desired.rotation.requested;
     let rotated = requested.is_none() || *requested == secret.rotate_handled;
     key.created_at.filter(|_| settled && alone && rotated)

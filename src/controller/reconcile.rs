@@ -1,36 +1,36 @@
 //! One look at one S3AccessUser: observe, then plan and apply until nothing is left to do, then report.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::core::error_boundary::InvalidObject;
 use kube::runtime::reflector::ObjectRef;
 use tracing::field::Empty;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::apply::apply;
 use super::conclusion::{Stopped, conclude, remember_probes, settle, stop};
 use super::context::Context;
-use super::ending::{abandon, fail, refuse, retry_later};
+use super::curtail::curtail;
+use super::ending::{abandon, fail, panicked, refuse, retry_later};
 use super::error::Error;
 use super::glance::{depth, glance};
-use super::kept::Kept;
+use super::kept::{Kept, Opened};
 use super::memory::Settled;
-use super::observe::{self, Depth, Held};
+use super::observe::{self, Depth, Held, Possession, Seen};
+use super::panics::contained;
 use super::place::Place;
 use super::quiet::{asked, asked_but_rotation, quiet_until};
-use super::report::report;
+use super::report::remember;
 use super::schedule::next_turn;
-use super::urgency::{Newest, newest};
+use super::urgency::newest;
 use super::vigil::{self, Vigil};
 use super::waiting::{Called, Caller};
-use crate::api::{FINALIZER, Reason, S3AccessUser, S3AccessUserStatus, annotations};
+use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
-use crate::core::conditions::interrupted;
-use crate::core::desired::{Desired, Owner, Refusal, is_true};
-use crate::core::names::Ownership;
-use crate::core::observed::{Effect, Observed, SecretState, UserState};
-use crate::core::plan::{Action, Part, Parts, Plan, Progress, plan, teardown};
-use crate::kubernetes::UserRef;
+use crate::core::desired::{Account, Desired, Owner, Refusal, is_true};
+use crate::core::observed::{Effect, Observed, SecretState};
+use crate::core::plan::{Action, Part, Plan, Progress, plan, teardown};
 use crate::traces::TARGET;
 
 /// Enough for the longest chain of dependent steps; a plan that does not settle by then is looked at afresh.
@@ -101,11 +101,15 @@ pub async fn reconcile_in_turn(
         priority = priority.as_str(), waited = ?since.elapsed(), result = Empty
     );
     let outcome = match newest(ctx, reference, &uid, given) {
-        Newest::Readable(user) => {
-            Box::pin(at_priority(priority, look_as_it_is(ctx, user)).instrument(span.clone())).await
+        Some(found) => {
+            let user = found.user.clone();
+            let look = Box::pin(at_priority(priority, look_as_it_is(ctx, found)).instrument(span.clone()));
+            match contained(&ctx.metrics, look).await {
+                Some(outcome) => outcome,
+                None => panicked(ctx, &user).await,
+            }
         }
-        Newest::Invalid(invalid) => Box::pin(reconcile_invalid(ctx, &invalid)).await,
-        Newest::Gone => Outcome::Deleted,
+        None => Outcome::Deleted,
     };
     span.record("result", outcome.label());
     drop(span);
@@ -130,9 +134,9 @@ pub async fn reconcile_in_turn(
 }
 
 /// Looks at the user as the watch has it, or as this process knows it to be since.
-async fn look_as_it_is(ctx: &Context, user: Box<S3AccessUser>) -> Outcome {
-    let newer = newer_copy(ctx, &user);
-    look(ctx, newer.as_ref().unwrap_or(&user)).await
+async fn look_as_it_is(ctx: &Context, found: Opened) -> Outcome {
+    let newer = newer_copy(ctx, &found.user);
+    look(ctx, newer.as_ref().unwrap_or(&found.user), found.invalid).await
 }
 
 /// The CR with what this process has written to it since the watch's copy was made.
@@ -147,74 +151,90 @@ fn newer_copy(ctx: &Context, user: &S3AccessUser) -> Option<S3AccessUser> {
     })
 }
 
-/// Reports a CR that does not fit the schema: an older CRD let it in. It harms no other, and can still be deleted.
-pub async fn reconcile_invalid(ctx: &Context, invalid: &InvalidObject) -> Outcome {
-    let reference = UserRef::of(&invalid.metadata);
-    let now = ctx.now();
-    let mut parts = Parts::pending();
-    let message = format!(
-        "the object does not fit this version's schema: {}: correct it (to delete it without cleaning up in IAM, remove the finalizer {FINALIZER})",
-        invalid.error
-    );
-    parts.set(Part::User, Progress::Blocked(Reason::InvalidSpec, message));
-    let earlier = S3AccessUserStatus::default();
-    let report_it = interrupted(None, &parts, &earlier, invalid.metadata.generation, now);
-    // What the status said before cannot be read either, so the same verdict is written once in the life of a process.
-    let news = ctx
-        .memory
-        .recall(&reference.uid)
-        .is_none_or(|remembered| remembered.invalid.as_deref() != Some(invalid.error.as_str()));
-    if news {
-        match report(ctx, &reference, &earlier, &report_it).await {
-            Ok(()) => {
-                ctx.memory.update(&reference.uid, |remembered| remembered.invalid = Some(invalid.error.as_str().into()))
-            }
-            Err(error) => return retry_later(ctx, &reference.uid, &error),
-        }
-    }
-    Outcome::Refused(next_turn(&reference.uid, now, ctx.resync_interval))
-}
-
 /// What stands between a spec and its being carried out.
 enum Obstacle {
     Paused,
     Refusal(Refusal),
 }
 
-async fn look(ctx: &Context, user: &S3AccessUser) -> Outcome {
+async fn look(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> Outcome {
     let deleting = user.metadata.deletion_timestamp.is_some();
     if deleting && !user.is_finalized() {
         return Outcome::Deleted;
     }
     let place = match ctx.places.of(user).await {
-        Ok(place) => place,
         Err(Error::NotOurs) => {
             return Outcome::Refused(next_turn(&user.uid().unwrap_or_default(), ctx.now(), ctx.resync_interval));
         }
-        Err(error) => return without_account(ctx, user, &error).await,
+        place => place,
+    };
+    let mut user = match hold(ctx, user).await {
+        Ok(user) => user,
+        Err(error) => return retry_later(ctx, &user.uid().unwrap_or_default(), &error),
+    };
+    let mut place = match place {
+        Ok(place) => place,
+        Err(error) => return without_account(ctx, &user, &error).await,
     };
     let account = match place.session.account().await {
-        Ok(account) => account,
-        Err(error) => return without_account(ctx, user, &error.into()).await,
+        Ok(account) => account.clone(),
+        Err(error) => return without_account(ctx, &user, &error.into()).await,
     };
-    let owner = Owner::of(user, account, &ctx.cluster, &place.class);
-    let outcome = if is_true(user, annotations::PAUSED) {
-        hindered(ctx, &place, user, owner, Obstacle::Paused).await
-    } else if deleting {
-        remove(ctx, &place, user, &owner).await
-    } else {
-        let desired = Desired::of(user, account, &ctx.cluster, &place.class);
-        match desired.and_then(|desired| place.session.provider.check(desired)) {
-            Ok(desired) => pass(ctx, &place, user, &owner, Some(&desired)).await,
-            Err(refusal) => hindered(ctx, &place, user, owner, Obstacle::Refusal(refusal)).await,
-        }
+    place.class.bound_secret(&mut user);
+    let mut owner = Owner::of(&user, &account, &ctx.cluster, &place.class);
+    if let Some(there) = observe::made_elsewhere(&user, &owner).filter(|_| deleting)
+        && let Some((session, account)) = session_in(ctx, &there)
+    {
+        owner = Owner::of(&user, &account, &ctx.cluster, &place.class);
+        place.session = session;
+    }
+    let desired = match invalid {
+        Some(message) => Err(Refusal { reason: Reason::InvalidSpec, message }),
+        None => Desired::of(&user, &account, &ctx.cluster, &place.class)
+            .and_then(|desired| place.session.provider.check(desired)),
+    };
+    let obstacle = match &desired {
+        _ if is_true(&user, annotations::PAUSED) => Some(Obstacle::Paused),
+        Ok(_) => None,
+        Err(refusal) => Some(Obstacle::Refusal(refusal.clone())),
+    };
+    let scene = Scene { ctx, place: &place, user: &user, owner: &owner };
+    let outcome = match (desired, obstacle) {
+        _ if deleting => scene.remove().await,
+        (_, Some(obstacle)) => scene.hindered(obstacle).await,
+        (Ok(desired), None) => scene.carry_out(&desired).await,
+        (Err(_), None) => Outcome::Refused(next_turn(&owner.identity.uid, ctx.now(), ctx.resync_interval)),
     };
     debug!(name = user.name_any(), namespace = user.namespace(), ?outcome, "looked");
     if !matches!(outcome, Outcome::Failed(_)) {
-        let uid = user.uid().unwrap_or_default();
-        ctx.memory.update(&uid, |remembered| remembered.held_against = Some(place.revision));
+        ctx.memory.update(&owner.identity.uid, |remembered| remembered.held_against = Some(place.revision));
     }
     outcome
+}
+
+/// Puts the finalizer back where something was made for the CR: whoever took it off would have it forgotten in IAM.
+async fn hold(ctx: &Context, user: &S3AccessUser) -> Result<S3AccessUser, Error> {
+    let mut held = user.clone();
+    let deleting = user.metadata.deletion_timestamp.is_some();
+    if user.is_finalized() || deleting || !user.was_acted_upon() {
+        return Ok(held);
+    }
+    ctx.may_write()?;
+    let all: Vec<String> = user.finalizers().iter().cloned().chain([FINALIZER.to_owned()]).collect();
+    let version = ctx.kubernetes.set_finalizers(user, &all).await?;
+    warn!(namespace = user.namespace(), name = user.name_any(), "the finalizer {FINALIZER} was taken off; it is put back");
+    remember(ctx, &user.uid().unwrap_or_default(), version.clone(), &user.status.clone().unwrap_or_default());
+    held.metadata.finalizers = Some(all);
+    held.metadata.resource_version = version.or(held.metadata.resource_version);
+    Ok(held)
+}
+
+/// The session of an account that some class or the operator has, if its credentials were used before.
+fn session_in(ctx: &Context, account: &str) -> Option<(Arc<Session>, Account)> {
+    ctx.places.sessions().into_iter().find_map(|session| {
+        let known = session.known_account().filter(|known| known.id == account)?.clone();
+        Some((session, known))
+    })
 }
 
 /// Nobody can say what there is in IAM.
@@ -223,14 +243,6 @@ async fn without_account(ctx: &Context, user: &S3AccessUser, error: &Error) -> O
         return refuse(ctx, user, None, Part::User, Reason::Paused, paused()).await;
     }
     match fail(ctx, user, None, error, Part::User).await {
-        Outcome::Failed(_) if may_abandon(ctx, user) => abandon(ctx, user).await,
-        outcome => outcome,
-    }
-}
-
-/// Deletion; once it has failed again and again, somebody may give it up.
-async fn remove(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner) -> Outcome {
-    match pass(ctx, place, user, owner, None).await {
         Outcome::Failed(_) if may_abandon(ctx, user) => abandon(ctx, user).await,
         outcome => outcome,
     }
@@ -246,42 +258,83 @@ fn paused() -> String {
     format!("paused: remove the annotation {} to go on", annotations::PAUSED)
 }
 
-/// The spec is not carried out, and what was made for an earlier one stays; but only within the class, or a spec that is
-/// paused or wrong would be the way to keep what the class takes back.
-async fn hindered(ctx: &Context, place: &Place, user: &S3AccessUser, owner: Owner, obstacle: Obstacle) -> Outcome {
-    if place.class.name().is_some() && user.is_finalized() {
-        match fits_in_place(ctx, place, user, &owner).await {
-            Ok(true) => {}
-            Ok(false) => {
-                let none = Desired::none(user, owner.clone(), &place.class);
-                return pass(ctx, place, user, &owner, Some(&none)).await;
-            }
-            Err(error) => return fail(ctx, user, Some(&owner), &error, Part::User).await,
-        }
-    }
-    match obstacle {
-        Obstacle::Paused => refuse(ctx, user, None, Part::User, Reason::Paused, paused()).await,
-        Obstacle::Refusal(Refusal { reason, message }) => {
-            refuse(ctx, user, Some(&owner), part_of(reason), reason, message).await
-        }
-    }
+/// Whom a reconcile is about, and where.
+struct Scene<'a> {
+    ctx: &'a Context,
+    place: &'a Place,
+    user: &'a S3AccessUser,
+    owner: &'a Owner,
 }
 
-async fn fits_in_place(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner) -> Result<bool, Error> {
-    let secrets = observe::secrets(ctx, &place.session, user, owner, &mut Held::default()).await?;
-    let remembered = ctx.memory.recall(&owner.identity.uid).unwrap_or_default();
-    let observed =
-        observe::everything(&place.session, user, owner, None, secrets, &remembered, Depth::Thorough).await?;
-    Ok(match &observed.user {
-        UserState::Present(found) if owner.identity.ownership(&found.tags) == Ownership::Ours => {
-            place.class.admits_in_place(&user.spec, &observed, found)
+impl Scene<'_> {
+    /// Deletion, which neither `paused` nor a wrong spec holds up; once it has failed again and again, somebody may give it
+    /// up.
+    async fn remove(&self) -> Outcome {
+        let Self { ctx, place, user, owner } = *self;
+        let outcome = match curtail(ctx, place, user, owner).await {
+            Ok(possession) => pass(ctx, place, user, owner, None, possession).await,
+            Err(error) => fail(ctx, user, Some(owner), &error, Part::AccessKey).await,
+        };
+        match outcome {
+            Outcome::Failed(_) if may_abandon(ctx, user) => abandon(ctx, user).await,
+            outcome => outcome,
         }
-        _ => true,
-    })
+    }
+
+    /// The spec is carried out; first, what a changed class takes away is.
+    async fn carry_out(&self, desired: &Desired) -> Outcome {
+        let Self { ctx, place, user, owner } = *self;
+        if self.may_exceed() {
+            if let Err(error) = curtail(ctx, place, user, owner).await {
+                return fail(ctx, user, Some(owner), &error, Part::User).await;
+            }
+            // From here on nothing is beyond the class, whatever becomes of the rest.
+            ctx.memory.update(&owner.identity.uid, |remembered| remembered.held_against = Some(place.revision));
+        }
+        pass(ctx, place, user, owner, Some(desired), None).await
+    }
+
+    /// Something was made for it, and nobody has held that against the class as it is now.
+    fn may_exceed(&self) -> bool {
+        let Self { ctx, place, user, owner } = *self;
+        let remembered = ctx.memory.recall(&owner.identity.uid).unwrap_or_default();
+        let held = remembered.held_against == Some(place.revision) || (remembered.is_new() && place.enforced);
+        place.class.name().is_some() && user.is_finalized() && !held
+    }
+
+    /// The spec is not carried out, and what was made for an earlier one stays; but only within the class, or a spec that
+    /// is paused or wrong would be the way to keep what the class takes back.
+    async fn hindered(&self, obstacle: Obstacle) -> Outcome {
+        let Self { ctx, place, user, owner } = *self;
+        if place.class.name().is_some()
+            && user.is_finalized()
+            && let Err(error) = curtail(ctx, place, user, owner).await
+        {
+            return fail(ctx, user, Some(owner), &error, Part::User).await;
+        }
+        let expulsions = place.class.expulsions(&user.spec);
+        match obstacle {
+            _ if !expulsions.is_empty() => {
+                let message = place.class.told(&expulsions);
+                refuse(ctx, user, Some(owner), Part::Policy, Reason::NotPermittedByClass, message).await
+            }
+            Obstacle::Paused => refuse(ctx, user, None, Part::User, Reason::Paused, paused()).await,
+            Obstacle::Refusal(Refusal { reason, message }) => {
+                refuse(ctx, user, Some(owner), part_of(reason), reason, message).await
+            }
+        }
+    }
 }
 
 /// Observes, then plans and applies to a fixed point.
-async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, desired: Option<&Desired>) -> Outcome {
+async fn pass(
+    ctx: &Context,
+    place: &Place,
+    user: &S3AccessUser,
+    owner: &Owner,
+    desired: Option<&Desired>,
+    mut possession: Option<Possession>,
+) -> Outcome {
     let session = &place.session;
     let uid = &owner.identity.uid;
     let mut held = Held::default();
@@ -291,9 +344,13 @@ async fn pass(ctx: &Context, place: &Place, user: &S3AccessUser, owner: &Owner, 
         if let Some((minted, half)) = remembered.minted.as_deref() {
             held.halves.insert(minted.id.clone(), half.clone());
         }
-        let mut seen = match observe::secrets(ctx, session, user, owner, &mut held).await {
-            Ok(seen) => seen,
-            Err(error) => return fail(ctx, user, Some(owner), &error, Part::Secret).await,
+        let mut seen = match desired {
+            // A deletion needs no Secret: nothing that stands in it holds it up.
+            None => possession.take().map_or_else(Seen::nothing, Seen::of),
+            Some(_) => match observe::secrets(ctx, session, user, owner, &mut held).await {
+                Ok(seen) => seen,
+                Err(error) => return fail(ctx, user, Some(owner), &error, Part::Secret).await,
+            },
         };
         if let Some(desired) = desired.filter(|_| !thorough) {
             if let Some(due_at) = quiet_until(ctx, place, user, desired, &seen, &remembered) {

@@ -27,13 +27,15 @@ use super::memory::Memory;
 use super::news::News;
 use super::place::{OnePlace, Places};
 use super::quiet::undisturbed_until;
-use super::reconcile::{Outcome, reconcile_in_turn, reconcile_invalid};
+use super::panics::{contained, contained_now};
+use super::reconcile::{Outcome, reconcile_in_turn};
 use super::sweep::Sweeper;
 use super::urgency::promote;
 use super::waiting::{Caller, WaitingRoom};
 use crate::api::{MANAGED_BY_LABEL, MANAGER};
 use crate::aws::{Session, SessionOptions};
 use crate::config::UserMetrics;
+use crate::core::class::Defaults;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::kubernetes::{KubeClient, SecretNames};
@@ -42,8 +44,13 @@ use crate::metrics::Metrics;
 
 /// How often the gauges of users are counted anew.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
-/// Objects a page of the initial lists, which bounds the memory that they take.
-const PAGE: u32 = 100;
+/// Objects a page of the initial lists. An object has at most one and a half megabytes in etcd, so that a page takes no more
+/// than 24 MB of memory, whatever stands in it.
+const PAGE: u32 = 16;
+/// The pages of metadata alone, of which an object has a quarter of a megabyte at most.
+const METADATA_PAGE: u32 = 100;
+/// Before an object is looked at again at which the operator failed by a defect of its own.
+const AFTER_PANIC: Duration = Duration::from_secs(60);
 
 /// What the controllers are made of.
 pub struct Options {
@@ -61,8 +68,10 @@ pub struct Options {
     pub cluster: Cluster,
     /// The operator's own account.
     pub session: Arc<Session>,
-    /// For what a class does not say.
+    /// For what a class does not say of its account.
     pub session_options: SessionOptions,
+    /// For what a class does not say of its users.
+    pub defaults: Defaults,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Whether each user has a metric of its own.
@@ -82,7 +91,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     let watched = options.classes.then(|| Watched::new(&client, &options));
     let places: Arc<dyn Places> = match &watched {
         Some(watched) => watched.classes.clone(),
-        None => Arc::new(OnePlace::new(options.session.clone())),
+        None => Arc::new(OnePlace::new(options.session.clone(), options.defaults.clone())),
     };
     let coverage = Arc::new(Coverage::default());
     let shared = Shared { places: places.clone(), coverage: coverage.clone(), stop: stop.clone() };
@@ -96,6 +105,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
         metrics: options.metrics.clone(),
         interval: options.resync_interval,
         leadership: options.leadership.clone(),
+        sees_all: options.namespaces.is_empty() && options.class_selector.is_none(),
     };
     let stores = scopes.iter().map(|scope| scope.users.clone()).collect();
     let classes = watched.as_ref().map(|watched| watched.classes.clone());
@@ -130,7 +140,7 @@ fn scoped(
 ) -> (Scope, impl Future<Output = ()> + use<>) {
     let secret_names = Arc::new(SecretNames::default());
     let followed = secret_names.clone();
-    let owned = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}")).page_size(PAGE);
+    let owned = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}")).page_size(METADATA_PAGE);
     let secrets = watcher(scoped_api::<PartialObjectMeta<Secret>>(client, namespace), owned)
         .default_backoff()
         .inspect_ok(move |event| followed.follow(event))
@@ -180,14 +190,16 @@ fn scoped(
     let config = controller::Config::default().concurrency(0);
     let (edited, touched, of_secrets) = (ctx.clone(), ctx.clone(), user_store.clone());
     let (vanished, left) = (ctx.clone(), room.clone());
-    let users = users.inspect_ok(move |user| promote(&edited, user));
+    let users = users.inspect_ok(move |user| {
+        let _ = contained_now(&edited.metrics, || promote(&edited, user));
+    });
     let secrets = secrets.inspect_ok(move |secret| {
         let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
         let user = owner.and_then(|owner| {
             of_secrets.get(&ObjectRef::new(&owner.name).within(&secret.namespace().unwrap_or_default()))
         });
         if let Some(user) = user {
-            promote(&touched, &user);
+            contained_now(&touched.metrics, || promote(&touched, &user));
         }
     });
     let controller = Controller::for_stream(users, user_store.clone())
@@ -235,25 +247,27 @@ type Desk = (Arc<Context>, Arc<WaitingRoom>);
 
 /// Looks at whoever has a turn, and has everybody else wait for one.
 async fn look(user: Arc<Kept>, desk: Arc<Desk>) -> Result<controller::Action, Infallible> {
-    let (ctx, room) = &*desk;
+    // kube ends a stream for a panic, and with it the process.
+    let looked = contained(&desk.0.metrics, look_in_turn(&user, &desk)).await;
+    Ok(looked.unwrap_or_else(|| controller::Action::requeue(AFTER_PANIC)))
+}
+
+async fn look_in_turn(user: &Kept, desk: &Desk) -> controller::Action {
+    let (ctx, room) = desk;
     let reference = ObjectRef::new(&user.name_any()).within(&user.namespace().unwrap_or_default());
     let mut called = room.leave(&reference);
     if let Some(called) = called.take_if(|called| Some(&called.uid) == user.meta().uid.as_ref()) {
-        return Ok(action(reconcile_in_turn(ctx, &reference, called, None).await, ctx.now()));
+        return action(reconcile_in_turn(ctx, &reference, called, None).await, ctx.now());
     }
     if let Some(predecessor) = called {
         predecessor.gone(ctx);
     }
-    match user.open() {
-        Ok(user) => {
-            if let Some(due_at) = undisturbed_until(ctx, &user) {
-                return Ok(action(Outcome::Deferred(due_at), ctx.now()));
-            }
-            room.enter(&reference, || Caller::new(ctx, &user).turn(ctx.clone()));
-            Ok(controller::Action::await_change())
-        }
-        Err(invalid) => Ok(action(Box::pin(reconcile_invalid(ctx, &invalid)).await, ctx.now())),
+    let user = user.open().user;
+    if let Some(due_at) = undisturbed_until(ctx, &user) {
+        return action(Outcome::Deferred(due_at), ctx.now());
     }
+    room.enter(&reference, || Caller::new(ctx, &user).turn(ctx.clone()));
+    controller::Action::await_change()
 }
 
 fn action(outcome: Outcome, now: Timestamp) -> controller::Action {
@@ -285,10 +299,8 @@ async fn count_users(
         let each = each.is_on_for(stores.iter().map(|store| store.len()).sum());
         let mut gone = std::mem::take(&mut told);
         for user in stores.iter().flat_map(Store::state) {
-            let class = match (&classes, user.membership()) {
-                (Some(classes), Some(member)) => classes.class_of(member).ok().flatten().map(|class| class.name_any()),
-                _ => None,
-            };
+            let of = |classes: &Arc<Classes>| classes.class_of(user.membership()).ok().flatten();
+            let class = classes.as_ref().and_then(of).map(|class| class.name_any());
             let (ready, not_ready) = counts.entry(class.unwrap_or_default()).or_default();
             let is_ready = user.is_ready();
             *(if is_ready { ready } else { not_ready }) += 1;

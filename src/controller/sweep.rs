@@ -3,7 +3,7 @@
 //! A page at most is in memory, and of each S3AccessUser a few words. Nothing is written on what is read here: see
 //! [`crate::core::sweep`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use tracing::{debug, info, warn};
 use super::class::Scope;
 use super::coverage::Coverage;
 use super::error::Error;
-use super::kept::Kept;
+use super::kept::{Kept, Opened};
+use super::panics::{contained, contained_now};
 use super::place::Places;
-use super::schedule::fnv;
 use crate::api::{S3AccessUser, annotations, tags};
 use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, Session};
 use crate::core::desired::{Account, Desired, DesiredPolicy, is_true};
@@ -29,6 +29,11 @@ use crate::metrics::Metrics;
 
 /// How often it is seen which accounts there are, and whether one is due. None is swept more often than that.
 const TICK: Duration = Duration::from_secs(1);
+
+/// So many users without an S3AccessUser are asked for once more; beyond that the page is believed.
+const ORPHANS_ASKED: usize = 20;
+/// So many are named in one message.
+const ORPHANS_NAMED: usize = 10;
 
 /// What every sweep shares.
 pub struct Sweeper {
@@ -46,6 +51,8 @@ pub struct Sweeper {
     pub interval: SignedDuration,
     /// Whether to work.
     pub leadership: Leadership,
+    /// Whether every S3AccessUser of the cluster is this operator's to see: only then is a user without one an orphan.
+    pub sees_all: bool,
 }
 
 impl Sweeper {
@@ -68,7 +75,12 @@ impl Sweeper {
             for account in sweeper.coverage.take_due(&accounts, now, sweeper.interval) {
                 let Some(session) = sessions.get(&account).cloned() else { continue };
                 let sweeper = sweeper.clone();
-                under_way.spawn(async move { sweeper.sweep(&account, &session).await });
+                under_way.spawn(async move {
+                    if contained(&sweeper.metrics, sweeper.sweep(&account, &session)).await.is_none() {
+                        sweeper.metrics.swept("failed");
+                        sweeper.coverage.failed(&account, Timestamp::now());
+                    }
+                });
             }
         }
     }
@@ -110,7 +122,7 @@ impl Sweeper {
 
     async fn read(&self, account: &Account, session: &Session) -> Result<Swept, Error> {
         let mut roll = self.roll(account).await;
-        if roll.members.is_empty() {
+        if roll.members.is_empty() && !self.sees_all {
             return Ok(Swept::default());
         }
         let mut marker: Option<String> = None;
@@ -120,7 +132,7 @@ impl Sweeper {
                 marker: marker.as_deref(),
                 cluster_id: &self.cluster.id,
                 policies: !by_policy.is_empty(),
-                keep: &|arn| by_policy.contains_key(&policy_key(arn)),
+                keep: &|arn| by_policy.contains_key(&*policy_key(arn)),
             };
             let page = session.iam.account_details(query).await?;
             self.screen(account, &mut roll, &page).await;
@@ -130,6 +142,7 @@ impl Sweeper {
             }
             self.leadership.check(Timestamp::now())?;
         }
+        self.tell_of_orphans(account, session, &roll).await;
         let mut swept = Swept { users: roll.members.len(), differing: 0 };
         for member in roll.members.values().filter(|member| !member.is_well()) {
             swept.differing += usize::from(self.call(member));
@@ -142,7 +155,7 @@ impl Sweeper {
         let mut roll = Roll::default();
         for (number, scope) in self.scopes.iter().enumerate() {
             for kept in scope.users.state() {
-                let Ok(user) = kept.open() else { continue };
+                let Opened { user, invalid: None } = kept.open() else { continue };
                 let acted_upon = user.is_finalized() && user.metadata.deletion_timestamp.is_none();
                 if !acted_upon || is_true(&user, annotations::PAUSED) {
                     continue;
@@ -150,10 +163,10 @@ impl Sweeper {
                 let uid = user.uid().unwrap_or_default();
                 let Some(desired) = self.desired(account, &user).await else { continue };
                 if matches!(desired.policy, Some(DesiredPolicy::Managed { .. })) {
-                    roll.by_policy.entry(policy_key(&desired.owner.policy_name)).or_default().push(fnv(&uid));
+                    roll.by_policy.entry(policy_key(&desired.owner.policy_name)).or_default().push(uid.as_str().into());
                 }
                 let member = Member { user: kept.clone(), scope: number, well: None, policy: None };
-                roll.members.insert(fnv(&uid), member);
+                roll.members.insert(uid.into(), member);
                 breathe(roll.members.len()).await;
             }
         }
@@ -166,28 +179,37 @@ impl Sweeper {
         if place.session.known_account() != Some(account) {
             return None;
         }
-        let desired = Desired::of(user, account, &self.cluster, &place.class);
-        desired.and_then(|desired| place.session.provider.check(desired)).ok()
+        // Whatever one of them holds keeps the others from nothing.
+        contained_now(&self.metrics, || {
+            let desired = Desired::of(user, account, &self.cluster, &place.class);
+            desired.and_then(|desired| place.session.provider.check(desired)).ok()
+        })?
     }
 
     async fn screen(&self, account: &Account, roll: &mut Roll, page: &DetailsPage) {
         for (number, found) in page.users.iter().enumerate() {
-            let member = found.tags.get(tags::UID).and_then(|uid| roll.members.get_mut(&fnv(uid)));
-            let Some(member) = member else { continue };
+            let uid = found.tags.get(tags::UID).map(String::as_str).unwrap_or_default();
+            let member = roll.members.get_mut(uid);
+            let Some(member) = member else {
+                if self.sees_all && found.tags.get(tags::CLUSTER) == Some(&self.cluster.id) && !uid.is_empty() {
+                    roll.strays.insert(found.name.as_str().into(), uid.into());
+                }
+                continue;
+            };
             if let Some(desired) = self.desired_of(account, member).await
                 && let Verdict::Agrees { policy } = screen_user(&desired, found)
             {
-                member.well = Some(policy.as_deref().map(fnv));
+                member.well = Some(policy.map(String::into_boxed_str));
             }
             breathe(number).await;
         }
         for (number, found) in page.policies.iter().enumerate() {
-            for uid in roll.by_policy.get(&policy_key(&found.arn)).into_iter().flatten() {
+            for uid in roll.by_policy.get(&*policy_key(&found.arn)).into_iter().flatten() {
                 let Some(member) = roll.members.get_mut(uid) else { continue };
                 if let Some(desired) = self.desired_of(account, member).await
                     && screen_policy(&desired, found)
                 {
-                    member.policy = Some(fnv(&found.arn));
+                    member.policy = Some(found.arn.as_str().into());
                 }
             }
             breathe(number).await;
@@ -195,7 +217,35 @@ impl Sweeper {
     }
 
     async fn desired_of(&self, account: &Account, member: &Member) -> Option<Desired> {
-        self.desired(account, &*member.user.open().ok()?).await
+        self.desired(account, &member.user.open().user).await
+    }
+
+    /// Tells of IAM users whose S3AccessUser is no more: their keys work, and nobody rotates or removes them. Nothing is done
+    /// about them, since a cluster that was restored knows less than it has made.
+    async fn tell_of_orphans(&self, account: &Account, session: &Session, roll: &Roll) {
+        if !self.sees_all {
+            return;
+        }
+        let there: HashSet<String> = self.scopes.iter().flat_map(|scope| scope.users.state()).filter_map(|user| user.uid()).collect();
+        let mut orphans = Vec::new();
+        for (name, _) in roll.strays.iter().filter(|(_, uid)| !there.contains(&***uid)) {
+            // The page may be older than a deletion that went as it should.
+            if orphans.len() >= ORPHANS_ASKED || matches!(session.iam.get_user(name).await, Ok(Some(_))) {
+                orphans.push(&**name);
+            }
+        }
+        self.metrics.set_orphan_users(&account.id, orphans.len());
+        if orphans.is_empty() {
+            return;
+        }
+        let named = orphans.iter().take(ORPHANS_NAMED).copied().collect::<Vec<_>>().join(", ");
+        let count = orphans.len();
+        let message = format!(
+            "{count} IAM users of account {} carry this cluster's tags and belong to no S3AccessUser, and their keys may work: {named}: see operate.md, \"Users without an S3AccessUser\"",
+            account.id
+        );
+        warn!(account = account.id, count, "{message}");
+        self.places.tell(account, &message).await;
     }
 
     /// Has somebody looked at who is not looked at anyway.
@@ -217,33 +267,35 @@ struct Swept {
     differing: usize,
 }
 
-/// Those to be found in an account, by digests of their UIDs.
+/// Those to be found in an account, by their UIDs.
 #[derive(Default)]
 struct Roll {
-    members: HashMap<u64, Member>,
+    members: HashMap<Box<str>, Member>,
     /// Whose policy that is, by [`policy_key`].
-    by_policy: HashMap<u64, Vec<u64>>,
+    by_policy: HashMap<Box<str>, Vec<Box<str>>>,
+    /// IAM users with this cluster's tags that belong to none of those: name and UID.
+    strays: BTreeMap<Box<str>, Box<str>>,
 }
 
 /// One S3AccessUser, and how far it has been found as it should be.
 struct Member {
     user: Arc<Kept>,
     scope: usize,
-    /// The user agrees; with the digest of the ARN of its managed policy, where it has one.
-    well: Option<Option<u64>>,
-    /// The digest of the ARN of the policy that agrees.
-    policy: Option<u64>,
+    /// The user agrees; with the ARN of its managed policy, where it has one.
+    well: Option<Option<Box<str>>>,
+    /// The ARN of the policy that agrees.
+    policy: Option<Box<str>>,
 }
 
 impl Member {
     fn is_well(&self) -> bool {
-        self.well.is_some_and(|policy| policy.is_none() || policy == self.policy)
+        self.well.as_ref().is_some_and(|policy| policy.is_none() || *policy == self.policy)
     }
 }
 
 /// IAM tells policies apart by name, whatever their paths and case.
-fn policy_key(arn_or_name: &str) -> u64 {
-    fnv(&arn_or_name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase())
+fn policy_key(arn_or_name: &str) -> Box<str> {
+    arn_or_name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase().into()
 }
 
 /// Lets others have the thread every now and then.

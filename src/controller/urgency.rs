@@ -1,11 +1,10 @@
 //! How urgent a look at a user is, from what is at hand without a read.
 
-use kube::core::error_boundary::InvalidObject;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::context::Context;
-use super::kept::Kept;
+use super::kept::{Kept, Opened};
 use super::quiet::asked_within;
 use crate::api::S3AccessUser;
 use crate::core::priority::{Priority, Situation};
@@ -35,7 +34,7 @@ pub fn urgency(ctx: &Context, user: &S3AccessUser) -> Priority {
 
 /// Something has happened to a user or to its Secret: if it waits already, it may have become urgent meanwhile.
 pub fn promote(ctx: &Context, user: &Kept) {
-    let Ok(user) = user.open() else { return };
+    let user = user.open().user;
     let priority = urgency(ctx, &user);
     if priority < Priority::Background {
         let uid = user.uid().unwrap_or_default();
@@ -43,25 +42,17 @@ pub fn promote(ctx: &Context, user: &Kept) {
     }
 }
 
-/// The user as the watch has it now, which may be newer than the copy that had to wait for a turn.
-pub enum Newest {
-    /// It is there.
-    Readable(Box<S3AccessUser>),
-    /// It is there, and does not fit the schema any more.
-    Invalid(Box<InvalidObject>),
-    /// It is gone.
-    Gone,
-}
-
-/// The user as the watch has it now; as it was `given` where no watch keeps them.
-pub fn newest(ctx: &Context, reference: &ObjectRef<Kept>, uid: &str, given: Option<Box<S3AccessUser>>) -> Newest {
-    if let Some(given) = given {
-        return Newest::Readable(given);
+/// The user as the watch has it now, which may be newer than the copy that had to wait for a turn; as it was `given` where
+/// no watch keeps them. `None`: it is gone.
+pub fn newest(
+    ctx: &Context,
+    reference: &ObjectRef<Kept>,
+    uid: &str,
+    given: Option<Box<S3AccessUser>>,
+) -> Option<Opened> {
+    if let Some(user) = given {
+        return Some(Opened { user, invalid: None });
     }
-    match ctx.users.as_ref().and_then(|users| users.get(reference)) {
-        Some(found) if found.meta().uid.as_deref() == Some(uid) => {
-            found.open().map_or_else(Newest::Invalid, Newest::Readable)
-        }
-        _ => Newest::Gone,
-    }
+    let found = ctx.users.as_ref()?.get(reference)?;
+    (found.meta().uid.as_deref() == Some(uid)).then(|| found.open())
 }

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures::FutureExt;
+use jiff::Timestamp;
 use kube::runtime::reflector::{Lookup, ObjectRef};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::context::Context;
 use super::kept::{Kept, Membership};
-use super::schedule::fnv;
+use super::panics::contained;
 use super::urgency::urgency;
 use crate::api::S3AccessUser;
 use crate::aws::{Turn, at_priority};
@@ -24,6 +25,7 @@ pub struct Caller {
     uid: String,
     class_name: Option<String>,
     is_finalized: bool,
+    created_at: Option<Timestamp>,
     priority: Priority,
     since: Instant,
 }
@@ -49,6 +51,7 @@ impl Caller {
             uid: user.metadata.uid.clone().unwrap_or_default(),
             class_name: user.spec.class_name.clone(),
             is_finalized: user.is_finalized(),
+            created_at: Membership::of(user).created_at,
             priority,
             since: Instant::now(),
         }
@@ -56,10 +59,12 @@ impl Caller {
 
     /// Waits.
     pub async fn turn(self, ctx: impl Deref<Target = Context>) -> Called {
-        let member = Membership { class_name: self.class_name.as_deref(), is_finalized: self.is_finalized };
-        let turn = match at_priority(self.priority, ctx.places.session(member)).await {
-            Ok(session) => session.turn(&self.uid, self.priority).await,
-            Err(_) => None,
+        let Self { is_finalized, created_at, .. } = self;
+        let member = Membership { class_name: self.class_name.as_deref(), is_finalized, created_at };
+        let session = at_priority(self.priority, ctx.places.session(member));
+        let turn = match contained(&ctx.metrics, session).await {
+            Some(Ok(session)) => session.turn(&self.uid, self.priority).await,
+            Some(Err(_)) | None => None,
         };
         let priority = turn.as_ref().map_or(self.priority, Turn::priority);
         ctx.metrics.reconcile_promoted(self.priority, priority);
@@ -75,10 +80,16 @@ impl Called {
     }
 }
 
+/// Namespace and name, whole: tenants choose them, and two that had one digest would have one place.
+type Key = Arc<(Box<str>, Box<str>)>;
+
+/// Who has been called by namespace and name; `None`: it still waits.
+type ByReference = HashMap<Key, Option<Box<Called>>>;
+
 /// Those who wait for a turn, and those who have one and are yet to be looked at.
 pub struct WaitingRoom {
-    /// By name and namespace, which kube goes by.
-    all: Mutex<HashMap<u64, Option<Box<Called>>>>,
+    /// By namespace and name, which kube goes by.
+    all: Mutex<ByReference>,
     /// Has kube look at one.
     call: UnboundedSender<ObjectRef<Kept>>,
 }
@@ -96,18 +107,15 @@ impl WaitingRoom {
         F: Future<Output = Called> + Send + 'static,
     {
         let key = key(reference);
-        match self.all().entry(key) {
+        match self.all().entry(key.clone()) {
             Entry::Occupied(_) => return,
             Entry::Vacant(place) => place.insert(None),
         };
         let room = self.clone();
-        let (name, namespace): (Box<str>, Option<Box<str>>) =
-            (reference.name.as_str().into(), reference.namespace.as_deref().map(Into::into));
         // An async block would hold the future twice, and there are thousands.
         tokio::spawn(wait().map(move |called| {
+            let reference = ObjectRef::new(&key.1).within(&key.0);
             room.all().insert(key, Some(Box::new(called)));
-            let mut reference = ObjectRef::new(&name);
-            reference.namespace = namespace.map(String::from);
             // Nobody listens any more where the process ends.
             let _ = room.call.send(reference);
         }));
@@ -126,13 +134,13 @@ impl WaitingRoom {
         Some(*called)
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<u64, Option<Box<Called>>>> {
+    fn all(&self) -> MutexGuard<'_, ByReference> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn key<K: Lookup>(reference: &ObjectRef<K>) -> u64 {
-    fnv(&format!("{}/{}", reference.namespace.as_deref().unwrap_or_default(), reference.name))
+fn key<K: Lookup>(reference: &ObjectRef<K>) -> Key {
+    Arc::new((reference.namespace.as_deref().unwrap_or_default().into(), reference.name.as_str().into()))
 }
 
 #[cfg(test)]

@@ -14,14 +14,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
 
-pub use pattern::Pattern;
+pub use pattern::{Effort, Pattern};
 
-use super::names::recorded;
-use super::observed::{Observed, PolicyState, User};
-use super::policy::Document;
-use super::rotation::signed;
 use crate::api::{
-    Adoption, AllowedNamespaces, DeletionPolicy, S3AccessClass, S3AccessClassSpec, S3AccessUserSpec, tags,
+    Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, S3AccessClass, S3AccessClassSpec, S3AccessUser, S3AccessUserSpec, SecretSpec,
 };
 
 /// An S3AccessClass as it applies to one namespace; or none, in the operator's own account.
@@ -31,7 +27,26 @@ pub struct Class {
     spec: Arc<S3AccessClassSpec>,
     namespace: String,
     admits_namespace: bool,
+    defaults: Defaults,
 }
+
+/// What the operator's settings say where a class does not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Defaults {
+    /// The IAM path of users and policies.
+    pub path: String,
+    /// No key is replaced by schedule sooner than that: each rotation is calls and a restart of its consumers.
+    pub min_interval: SignedDuration,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self { path: "/".to_owned(), min_interval: SignedDuration::from_hours(1) }
+    }
+}
+
+/// Helm takes every Secret of such a name for a release of its own.
+const HELM_RELEASES: &str = "sh.helm.release.v1.*";
 
 impl Class {
     /// Without a class, S3 is the only limit: an administrator who wants others makes a class.
@@ -44,9 +59,25 @@ impl Class {
             allowed_managed_policy_arns: any(),
             allowed_names: any(),
             allowed_tag_keys: any(),
+            allowed_paths: any(),
+            allow_retain: true,
+            allowed_secret_labels: any(),
+            allowed_secret_annotations: any(),
             ..S3AccessClassSpec::default()
         };
-        Self { name: None, spec: Arc::new(spec), namespace: String::new(), admits_namespace: true }
+        Self {
+            name: None,
+            spec: Arc::new(spec),
+            namespace: String::new(),
+            admits_namespace: true,
+            defaults: Defaults::default(),
+        }
+    }
+
+    /// The same, with what the operator's settings say.
+    #[must_use]
+    pub fn with(self, defaults: Defaults) -> Self {
+        Self { defaults, ..self }
     }
 
     /// The class, for a namespace with these labels.
@@ -58,6 +89,7 @@ impl Class {
             spec: Arc::new(class.spec.clone()),
             namespace: namespace.to_owned(),
             admits_namespace,
+            defaults: Defaults::default(),
         }
     }
 
@@ -75,15 +107,30 @@ impl Class {
         }
     }
 
-    /// The IAM path for a spec; below the class's own.
+    /// The IAM path for a spec.
     pub fn path(&self, asked: Option<&str>) -> String {
-        let own = self.spec.path.as_deref().unwrap_or("/");
-        asked.filter(|asked| asked.starts_with(own)).unwrap_or(own).to_owned()
+        asked.filter(|asked| self.allows_path(asked)).unwrap_or_else(|| self.own_path()).to_owned()
+    }
+
+    fn own_path(&self) -> &str {
+        // Systems other than AWS may have no paths but those that say whose a user is.
+        let default = if self.spec.provider == ClassProvider::Aws { self.defaults.path.as_str() } else { "/" };
+        self.spec.path.as_deref().unwrap_or(default)
+    }
+
+    fn allows_path(&self, path: &str) -> bool {
+        path == self.own_path()
+            || self.patterns(&self.spec.allowed_paths, Pattern::new).iter().any(|pattern| pattern.matches(path))
     }
 
     /// Whether IAM user and policy are kept, for a spec that may say.
     pub fn retains(&self, asked: Option<DeletionPolicy>) -> bool {
+        let asked = asked.filter(|asked| self.allows_deletion_policy(*asked));
         asked.or(self.spec.deletion_policy).unwrap_or_default() == DeletionPolicy::Retain
+    }
+
+    fn allows_deletion_policy(&self, asked: DeletionPolicy) -> bool {
+        asked == DeletionPolicy::Delete || self.spec.allow_retain || self.spec.deletion_policy == Some(asked)
     }
 
     /// The adoption for a spec; what is not allowed becomes the default.
@@ -109,13 +156,38 @@ impl Class {
 
     /// The rotation interval for a spec.
     pub fn interval(&self, asked: Option<SignedDuration>) -> Option<SignedDuration> {
-        let set = self.spec.rotation.as_ref();
-        let longest = set.and_then(|rotation| rotation.max_interval.as_ref()).map(signed);
-        let default = set.and_then(|rotation| rotation.default_interval.as_ref()).map(signed);
-        match (asked.or(default), longest) {
+        let default = self.spec.rotation.as_ref().and_then(|rotation| rotation.default_interval).map(Duration::signed);
+        let interval = match (asked.or(default), self.max_interval()) {
             (Some(interval), Some(longest)) => Some(interval.min(longest)),
             (interval, longest) => interval.or(longest),
-        }
+        };
+        interval.map(|interval| interval.max(self.min_interval()))
+    }
+
+    /// No key may become older than that before it is replaced.
+    pub fn max_interval(&self) -> Option<SignedDuration> {
+        self.spec.rotation.as_ref().and_then(|rotation| rotation.max_interval).map(Duration::signed)
+    }
+
+    /// No key is replaced by schedule sooner than that.
+    pub fn min_interval(&self) -> SignedDuration {
+        let set = self.spec.rotation.as_ref().and_then(|rotation| rotation.min_interval).map(Duration::signed);
+        let shortest = set.unwrap_or(self.defaults.min_interval);
+        // A longest of its own wins: the platform team has written it down.
+        self.max_interval().map_or(shortest, |longest| shortest.min(longest))
+    }
+
+    /// The boundary that every user has to be under.
+    pub fn forced_boundary(&self) -> Option<&str> {
+        self.spec.permissions_boundary_arn.as_deref()
+    }
+
+    /// The accounts whose buckets may be reached, where the class says; empty: any.
+    pub fn resource_accounts(&self) -> Vec<&str> {
+        // Systems other than AWS need not know the condition.
+        let own = self.spec.account_id.iter().filter(|_| self.spec.provider == ClassProvider::Aws).map(String::as_str);
+        own.flat_map(|own| std::iter::once(own).chain(self.spec.allowed_resource_accounts.iter().map(String::as_str)))
+            .collect()
     }
 
     /// Whether statements in IAM's own words may be used.
@@ -136,11 +208,16 @@ impl Class {
     /// What of a spec, its grants apart, does not fit: by field, with what to write instead.
     pub fn violations(&self, spec: &S3AccessUserSpec) -> Vec<String> {
         let mut violations = self.expulsions(spec);
-        let own = self.spec.path.as_deref().unwrap_or("/");
-        if spec.path.as_ref().is_some_and(|path| !path.starts_with(own)) {
-            violations
-                .push(format!("spec.path {:?}: it must begin with {own:?}", spec.path.as_deref().unwrap_or_default()));
+        if let Some(path) = spec.path.as_deref().filter(|path| !self.allows_path(path)) {
+            violations.push(format!(
+                "spec.path {path:?}: it is neither {:?} nor one of allowedPaths, so remove it",
+                self.own_path()
+            ));
         }
+        if spec.deletion_policy.is_some_and(|asked| !self.allows_deletion_policy(asked)) {
+            violations.push("spec.deletionPolicy Retain: see its allowRetain, or use Delete".to_owned());
+        }
+        violations.extend(self.secret_violations(&spec.secret));
         if spec.adoption != self.adoption(spec.adoption) {
             violations.push("spec.adoption Force: use IfOwnedByTag or Never".to_owned());
         }
@@ -157,13 +234,53 @@ impl Class {
                 .filter(|key| reserved(key))
                 .map(|key| format!("spec.tags {key:?}: its key is not one of allowedTagKeys, so remove it")),
         );
-        let asked = spec.access_key.rotation.as_ref().map(|rotation| signed(&rotation.interval));
-        if asked.is_some() && self.interval(asked) != asked {
-            let longest = self.spec.rotation.as_ref().and_then(|rotation| rotation.max_interval.as_ref());
-            let longest = longest.map(|longest| serde_json::json!(longest).to_string()).unwrap_or_default();
-            violations.push(format!("spec.accessKey.rotation.interval: at most {longest} is allowed"));
+        if let Some(asked) = spec.access_key.rotation.as_ref().map(|rotation| rotation.interval) {
+            let at = "spec.accessKey.rotation.interval";
+            match self.spec.rotation.as_ref().and_then(|rotation| rotation.max_interval) {
+                Some(longest) if asked > longest => violations.push(format!("{at}: at most {longest} is allowed")),
+                _ if asked.signed() < self.min_interval() => {
+                    violations.push(format!("{at}: at least {:#} is allowed", self.min_interval()));
+                }
+                _ => {}
+            }
         }
         violations
+    }
+
+    /// Other controllers act on Secrets by their names, labels and annotations.
+    fn secret_violations(&self, secret: &SecretSpec) -> Vec<String> {
+        let mut violations = Vec::new();
+        if let Some(name) = secret.name.as_deref().filter(|name| !self.allows_secret_name(name)) {
+            violations.push(format!("spec.secret.name {name:?}: it is not one of allowedSecretNames, so remove it"));
+        }
+        for (field, bound, keys, patterns) in [
+            ("labels", "allowedSecretLabels", &secret.labels, &self.spec.allowed_secret_labels),
+            ("annotations", "allowedSecretAnnotations", &secret.annotations, &self.spec.allowed_secret_annotations),
+        ] {
+            let refused = keys.keys().filter(|key| !patterns.iter().any(|pattern| Pattern::new(pattern).matches(key)));
+            violations.extend(
+                refused.map(|key| format!("spec.secret.{field} {key:?}: it is not one of {bound}, so remove it")),
+            );
+        }
+        violations
+    }
+
+    /// The S3AccessUser with no more of a Secret than the class allows; what is left out is told as a violation.
+    pub fn bound_secret(&self, user: &mut S3AccessUser) {
+        let allows = |patterns: &[String], key: &str| patterns.iter().any(|pattern| Pattern::new(pattern).matches(key));
+        let secret = &mut user.spec.secret;
+        secret.name.take_if(|name| !self.allows_secret_name(name));
+        secret.labels.retain(|key, _| allows(&self.spec.allowed_secret_labels, key));
+        secret.annotations.retain(|key, _| allows(&self.spec.allowed_secret_annotations, key));
+    }
+
+    fn allows_secret_name(&self, name: &str) -> bool {
+        if self.name.is_none() {
+            return true;
+        }
+        let names = self.patterns(&self.spec.allowed_secret_names, Pattern::new);
+        !Pattern::new(HELM_RELEASES).matches(name)
+            && (names.is_empty() || names.iter().any(|allowed| allowed.matches(name)))
     }
 
     /// The violations that leave nothing to be kept: whatever the spec grants is taken back.
@@ -186,29 +303,6 @@ impl Class {
             }
         }
         violations
-    }
-
-    /// Whether what is in place fits, whatever the spec says now: what was granted before the class shrank, and the
-    /// policies that somebody wrote by hand where ours were.
-    pub fn admits_in_place(&self, spec: &S3AccessUserSpec, observed: &Observed, user: &User) -> bool {
-        let managed = observed.policies.iter().filter_map(|(arn, state)| match state {
-            PolicyState::Present(policy) if user.attached.contains(arn) => Some(&policy.document),
-            _ => None,
-        });
-        let documents: Vec<&Document> = managed.chain(user.inline.values()).collect();
-        let attached: Vec<&String> =
-            user.attached.iter().filter(|arn| recorded(user.tags.get(tags::ATTACHED), arn)).collect();
-        let key_works = user.keys.iter().any(|key| key.active && user.is_ours(key));
-        let forced = self.spec.permissions_boundary_arn.as_ref();
-        let fits = self.expulsions(spec).is_empty()
-            && documents.iter().all(|document| self.admits_document(document))
-            && attached.iter().all(|arn| self.allows_policy(arn))
-            && forced.is_none_or(|forced| user.boundary.as_ref() == Some(forced));
-        fits || documents.is_empty() && attached.is_empty() && !key_works
-    }
-
-    fn admits_document(&self, document: &Document) -> bool {
-        document.statements().iter().all(|statement| self.judge(statement).is_ok())
     }
 
     fn allows_tag(&self, key: &str) -> bool {

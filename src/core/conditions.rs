@@ -116,7 +116,7 @@ pub fn status(
 ) -> S3AccessUserStatus {
     let user = observed.user();
     let key = observed.our_secret().and_then(|secret| secret.key.as_ref());
-    let listed = key.and_then(|key| user?.keys.iter().find(|found| found.id == key.id));
+    let listed = key.and_then(|key| user?.keys.iter().find(|found| key.id == found.id));
     let policy_arn = match desired.policy_of(user.map(|user| &user.tags)) {
         Some(DesiredPolicy::Managed { arn, .. }) if observed.policies.contains_key(&arn) => Some(arn),
         _ => None,
@@ -129,7 +129,7 @@ pub fn status(
         conditions,
         user_arn: user.map(|user| user.arn.clone()),
         policy_arn,
-        access_key_id: key.map(|key| key.id.clone()),
+        access_key_id: key.map(|key| key.id.to_string()),
         access_key_created_at: listed.map(|key| key.created_at).or_else(|| key?.created_at).map(time),
         next_rotation_at: plan.next_rotation_at.map(time),
         last_used_at: plan.retiring.as_ref().and_then(|retiring| retiring.last_used).map(time),

@@ -8,8 +8,8 @@ use kube::ResourceExt;
 use super::class::Class;
 use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document};
-use super::rotation::{DEFAULT_OVERLAP, Rotation, signed};
-use crate::api::{AccessKeyStatus, Adoption, PolicyType, Reason, S3AccessUser, Workload, annotations, tags};
+use super::rotation::{DEFAULT_OVERLAP, Rotation};
+use crate::api::{AccessKeyStatus, Adoption, Duration, PolicyType, Reason, S3AccessUser, Workload, annotations, tags};
 
 /// The AWS account that the operator's credentials belong to, by sts:GetCallerIdentity.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
@@ -157,6 +157,7 @@ impl Desired {
     /// [`Refusal`]: nothing is written for such a spec, and what was made for an earlier one stays as it is.
     pub fn of(user: &S3AccessUser, account: &Account, cluster: &Cluster, class: &Class) -> Result<Self, Refusal> {
         let spec = &user.spec;
+        super::budget::check(spec)?;
         let owner = Owner::of(user, account, cluster, class);
         let mut violations = class.violations(spec);
         let expelled = !class.expulsions(spec).is_empty();
@@ -218,23 +219,6 @@ impl Desired {
             violation: (!violations.is_empty()).then(|| class.told(&violations)),
             owner,
         })
-    }
-
-    /// No access at all, for what is left of an earlier spec and does not fit the class any more.
-    pub fn none(user: &S3AccessUser, owner: Owner, class: &Class) -> Self {
-        let spec = &user.spec;
-        let left = ["what was granted before: it is taken back, so correct the spec".to_owned()];
-        Self {
-            boundary: class.boundary(spec.permissions_boundary_arn.as_deref()),
-            tags: class.tags(&spec.tags),
-            policy: None,
-            attached: BTreeSet::new(),
-            active: false,
-            rotation: Rotation { interval: None, overlap: DEFAULT_OVERLAP, requested: None },
-            workloads: BTreeSet::new(),
-            violation: Some(class.told(&left)),
-            owner,
-        }
     }
 
     /// The policy, where the user's tags say that it is there already.
@@ -313,8 +297,8 @@ pub fn is_true(user: &S3AccessUser, annotation: &str) -> bool {
 
 fn rotation_of(user: &S3AccessUser, class: &Class) -> Result<Rotation, Refusal> {
     let spec = user.spec.access_key.rotation.as_ref();
-    let asked = spec.map(|rotation| signed(&rotation.interval));
-    let overlap = spec.and_then(|rotation| rotation.overlap.as_ref()).map(signed);
+    let asked = spec.map(|rotation| rotation.interval.signed());
+    let overlap = spec.and_then(|rotation| rotation.overlap).map(Duration::signed);
     if asked.is_some_and(|asked| overlap.unwrap_or(DEFAULT_OVERLAP) >= asked || asked <= SignedDuration::ZERO) {
         return Err(Refusal {
             reason: Reason::InvalidSpec,

@@ -5,9 +5,12 @@
 //! function that the controller runs.
 
 pub mod adoption;
+pub mod budget;
 pub mod class;
 pub mod conditions;
+pub mod curtail;
 pub mod desired;
+pub mod iam;
 pub mod line;
 pub mod names;
 pub mod observed;

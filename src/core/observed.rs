@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::adoption::Adoption;
 use super::desired::Owner;
+use super::iam::AccessKeyId;
 use super::plan::{Action, SecretRecord};
 use super::policy::Document;
 use crate::api::{Workload, tags};
@@ -92,7 +93,7 @@ pub enum PolicyState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldKey {
     /// Its id.
-    pub id: String,
+    pub id: AccessKeyId,
     /// IAM's CreateDate, as recorded on the Secret.
     pub created_at: Option<Timestamp>,
     /// The account, as recorded on the Secret.
@@ -111,13 +112,13 @@ pub struct OurSecret {
     /// The operator's annotations are there.
     pub annotated: bool,
     /// The key that it held before.
-    pub previous: Option<String>,
+    pub previous: Option<AccessKeyId>,
     /// When the key was swapped.
     pub rotated_at: Option<Timestamp>,
     /// The rotate annotation that the key answers to.
     pub rotate_handled: Option<String>,
     /// The key without a Secret that was deleted last.
-    pub revoked: Option<String>,
+    pub revoked: Option<AccessKeyId>,
     /// Data, labels and annotations are what the spec and the key make of them.
     pub up_to_date: bool,
 }
@@ -185,6 +186,9 @@ pub struct Observed {
     pub announced_settled: bool,
     /// The hint of `status.retiringKey`.
     pub retiring_hint: Option<String>,
+    /// The account in which something was made, by the status and the Secret, where that is another one than the owner's:
+    /// a hint that only holds up what would be begun or let go in the wrong account.
+    pub account_elsewhere: Option<String>,
     /// The IAM user.
     pub user: UserState,
     /// The managed policies that were asked for, by ARN: the wanted one and the recorded ones.
@@ -260,6 +264,7 @@ impl Observed {
             finalizer: false,
             announced_settled: false,
             retiring_hint: None,
+            account_elsewhere: None,
             user: UserState::Unread,
             policies: BTreeMap::new(),
             secret: SecretState::Missing,
@@ -302,7 +307,7 @@ impl Observed {
     /// one on its way, to be swapped in or given up.
     pub fn forget_delivered(&mut self) {
         let held = self.held().map(|(_, key)| key.id.clone());
-        self.minted.take_if(|minted| Some(&minted.id) == held.as_ref());
+        self.minted.take_if(|minted| held.as_ref().is_some_and(|held| *held == minted.id));
     }
 
     /// Brings the picture up to date after an action, as IAM and Kubernetes do by their documented effects.
@@ -384,7 +389,7 @@ impl Observed {
             uid: uid.to_owned(),
             resource_version: resource_version.to_owned(),
             key: Some(HeldKey {
-                id: key_id.to_owned(),
+                id: AccessKeyId::of_iam(key_id),
                 created_at: record.created_at,
                 account_id: Some(owner.account.id.clone()),
             }),
@@ -436,10 +441,15 @@ fn record_on_user(user: &mut User, action: &Action) {
     }
 }
 
+/// The policies that the operator made, by the tags of their user: `managed:…` or `inline:…`.
+pub fn policy_records(tags: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    [tags::POLICY, tags::PREVIOUS_POLICY].into_iter().filter_map(|tag| tags.get(tag)).map(String::as_str)
+}
+
 impl User {
-    /// The record of the policy that the operator made: `managed:…` or `inline:…`.
+    /// The records of the policies that the operator made.
     pub fn policy_records(&self) -> impl Iterator<Item = &str> {
-        [tags::POLICY, tags::PREVIOUS_POLICY].into_iter().filter_map(|tag| self.tags.get(tag)).map(String::as_str)
+        policy_records(&self.tags)
     }
 
     /// Whether the key was made by us: those that are older than the user's adoption were made by somebody else, for

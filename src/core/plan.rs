@@ -10,11 +10,12 @@ mod teardown;
 mod workloads;
 
 pub use action::{Action, Part, SecretRecord, WhyDelete};
+pub(crate) use policies::version_to_prune;
 pub use teardown::{policies_to_read, teardown};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::desired::Desired;
+use super::desired::{Desired, Owner};
 use super::names::Ownership;
 use super::observed::{Observed, UserState};
 use super::rotation::later;
@@ -190,14 +191,8 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Wait
 
 fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
     let mut plan = Plan::new();
-    let account = &desired.owner.account.id;
-    if let Some(other) = observed.held().and_then(|(_, key)| key.account_id.as_ref()).filter(|other| *other != account)
-    {
-        plan.block(
-            Part::User,
-            Reason::AccountMismatch,
-            format!("the Secret's key belongs to account {other}, and the operator's credentials to {account}: restore the credentials, or delete the S3AccessUser and create it again"),
-        );
+    if let Some(other) = elsewhere(&desired.owner, observed) {
+        plan.block(Part::User, Reason::AccountMismatch, other);
         return plan;
     }
     let Some(user) = identity::plan_user(desired, observed, now, &mut plan) else {
@@ -227,6 +222,18 @@ pub fn leaves_alone(desired: &Desired, observed: &Observed) -> bool {
     };
     policies::plan_policies(desired, observed, user, &mut plan);
     plan.actions.is_empty() && plan.parts.policy == Progress::Pending
+}
+
+/// What was made is in another account, as far as status and Secret know; why nothing is begun or let go here. Neither of
+/// the two is believed where the user is found in this account, with the proof that it is ours.
+fn elsewhere(owner: &Owner, observed: &Observed) -> Option<String> {
+    let here = observed.user().is_some_and(|user| owner.identity.ownership(&user.tags) == Ownership::Ours);
+    let account = &owner.account.id;
+    let of_secret = observed.held().and_then(|(_, key)| key.account_id.as_ref()).filter(|other| *other != account);
+    let other = observed.account_elsewhere.as_ref().or(of_secret).filter(|_| !here)?;
+    Some(format!(
+        "the IAM user was made in account {other}, and the credentials are now those of {account}: give the class (or the operator) the credentials of {other} again, or move the default mark back; it can be deleted then"
+    ))
 }
 
 /// Soon, without a busy loop.

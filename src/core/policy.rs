@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::class::Class;
+use super::class::{Class, Effort};
 use super::desired::Account;
-use crate::api::{AccessGrant, PolicyPreset, Reason, S3AccessUserSpec};
+use crate::api::{AccessGrant, PolicyPreset, PolicyType, Reason, S3AccessUserSpec};
 
 /// IAM's limit on a managed policy: characters, whitespace not counted (IAM user guide, "IAM and AWS STS quotas").
 pub const MANAGED_LIMIT: usize = 6_144;
@@ -57,13 +57,26 @@ pub fn compile(
         }
     }
     let mut statements = grants::statements(&granted, &account.partition);
+    let accounts = class.resource_accounts();
+    for statement in statements.iter_mut().filter(|_| !accounts.is_empty()) {
+        statement["Condition"]["StringEquals"] = json!({ "aws:ResourceAccount": accounts });
+    }
     if let Some(policy) = &spec.policy {
+        let limit = if policy.policy_type == PolicyType::Inline { INLINE_LIMIT } else { MANAGED_LIMIT };
+        let effort = Effort::default();
         let preset = policy.preset.map(|PolicyPreset::ReadWriteNoDelete| read_write_no_delete(&account.partition));
         let mut asked: Vec<(String, Value)> =
             preset.into_iter().map(|statement| ("spec.policy.preset".to_owned(), statement)).collect();
-        for (index, raw) in policy.statements.iter().enumerate() {
+        let raw: Vec<Value> = policy
+            .statements
+            .iter()
+            .map(|statement| statement::fill_in(statement, &account.partition, &account.id))
+            .collect();
+        // Before anything is proven about them: what IAM would not take costs no proof.
+        check_size(&Document::new(raw.clone()), limit)?;
+        for (index, statement) in raw.into_iter().enumerate() {
             let at = format!("spec.policy.statements[{index}]");
-            let statement = statement::check(raw, &at, &account.partition, &account.id)?;
+            statement::check(&statement, &at, &account.partition, &account.id)?;
             if class.allows_statements() || statement["Effect"] == "Deny" {
                 asked.push((at, statement));
             } else {
@@ -71,7 +84,7 @@ pub fn compile(
             }
         }
         for (at, statement) in asked {
-            match class.judge(&statement) {
+            match class.judge(&statement, &effort) {
                 Ok(()) => statements.push(statement),
                 Err(why) => violations.push(format!("{at}{why}")),
             }
@@ -89,12 +102,21 @@ pub fn compile(
     Ok((document, violations))
 }
 
+/// The actions of the console walk-through, in its order.
+const PRESET: [&str; 5] =
+    ["s3:PutObject", "s3:GetObject", "s3:CreateBucket", "s3:ListAllMyBuckets", "s3:ListBucket"];
+
+/// Whether the action is one that a grant or the preset gives, so that it need not come of raw statements.
+pub(super) fn is_granted(action: &str) -> bool {
+    grants::grants_action(action) || PRESET.iter().any(|granted| granted.eq_ignore_ascii_case(action))
+}
+
 /// The console walk-through's statement, to the letter.
 fn read_write_no_delete(partition: &str) -> Value {
     json!({
         "Sid": "Statement1",
         "Effect": "Allow",
-        "Action": ["s3:PutObject", "s3:GetObject", "s3:CreateBucket", "s3:ListAllMyBuckets", "s3:ListBucket"],
+        "Action": PRESET,
         "Resource": format!("arn:{partition}:s3:::*"),
     })
 }
@@ -167,7 +189,7 @@ mod tests {
             statement,
             &json!({
                 "Sid": "Statement1", "Effect": "Allow", "Resource": "arn:aws-cn:s3:::*",
-                "Action": ["s3:PutObject", "s3:GetObject", "s3:CreateBucket", "s3:ListAllMyBuckets", "s3:ListBucket"],
+                "Action": PRESET,
             })
         );
     }

@@ -13,11 +13,6 @@ pub const INACTIVE_GRACE: SignedDuration = SignedDuration::from_hours(1);
 /// that knows the key says nothing of the next.
 pub const PROBES: u32 = 3;
 
-/// A duration of a spec, which its schema keeps positive.
-pub fn signed(duration: &kube::core::Duration) -> SignedDuration {
-    SignedDuration::try_from(std::time::Duration::from(*duration)).unwrap_or(SignedDuration::MAX)
-}
-
 /// The rotation that the spec asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotation {

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
 use crate::api::{GROUP, MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretSpec, secret_annotations as annotations};
+use crate::core::iam::{AccessKeyId, account_id, past};
 use crate::core::plan::SecretRecord;
 use crate::core::secret_data::{self, Credentials, Location, RenderError, SecretData, Target};
 
@@ -50,20 +51,22 @@ pub struct Recorded {
     pub account_id: Option<String>,
 }
 
-/// Reads the record.
-pub fn recorded(secret: &Secret) -> Recorded {
+/// Reads the record. Whoever may write the Secret may write anything there: what can be no key, no account and no time that
+/// has passed is no record.
+pub fn recorded(secret: &Secret, now: Timestamp) -> Recorded {
     let get = |name: &str| secret.annotations().get(name).cloned();
-    let time = |name: &str| get(name).and_then(|text| text.parse::<Timestamp>().ok());
+    let time = |name: &str| get(name).and_then(|text| text.parse::<Timestamp>().ok()).and_then(|time| past(time, now));
+    let key = |name: &str| get(name).and_then(|text| AccessKeyId::parse(&text));
     Recorded {
-        annotated: get(annotations::ACCESS_KEY_ID).is_some(),
+        annotated: key(annotations::ACCESS_KEY_ID).is_some(),
         record: SecretRecord {
             created_at: time(annotations::ACCESS_KEY_CREATED_AT),
-            previous: get(annotations::PREVIOUS_ACCESS_KEY_ID),
+            previous: key(annotations::PREVIOUS_ACCESS_KEY_ID),
             rotated_at: time(annotations::ROTATED_AT),
             rotate_handled: get(annotations::ROTATE_HANDLED),
-            revoked: get(annotations::REVOKED_ACCESS_KEY_ID),
+            revoked: key(annotations::REVOKED_ACCESS_KEY_ID),
         },
-        account_id: get(annotations::ACCOUNT_ID),
+        account_id: get(annotations::ACCOUNT_ID).filter(|text| account_id(text).is_some()),
     }
 }
 
@@ -83,7 +86,8 @@ pub fn find_key(secret: &Secret, spec: &SecretSpec) -> Option<FoundKey> {
     let by_record = || {
         let location: Location = get(annotations::ACCESS_KEY_LOCATION)?.parse().ok()?;
         let secret_access_key = secret_data::extract(&data, &location)?;
-        let credentials = Credentials { access_key_id: get(annotations::ACCESS_KEY_ID)?.clone(), secret_access_key };
+        let access_key_id = AccessKeyId::parse(get(annotations::ACCESS_KEY_ID)?)?;
+        let credentials = Credentials { access_key_id, secret_access_key };
         let vouched = get(annotations::ACCESS_KEY_DIGEST) == Some(&secret_data::digest(&credentials));
         vouched.then_some(FoundKey { credentials, vouched })
     };
@@ -142,15 +146,15 @@ fn own_annotations(
     let spec = &user.spec.secret;
     let entries = [
         (annotations::USER_UID, user.uid()),
-        (annotations::ACCESS_KEY_ID, Some(credentials.access_key_id.clone())),
+        (annotations::ACCESS_KEY_ID, Some(credentials.access_key_id.to_string())),
         (annotations::ACCESS_KEY_CREATED_AT, record.created_at.map(|time| time.to_string())),
         (annotations::ACCESS_KEY_DIGEST, Some(secret_data::digest(credentials))),
         (annotations::ACCESS_KEY_LOCATION, location),
         (annotations::ACCOUNT_ID, Some(account_id.to_owned())),
-        (annotations::PREVIOUS_ACCESS_KEY_ID, record.previous.clone()),
+        (annotations::PREVIOUS_ACCESS_KEY_ID, record.previous.as_ref().map(ToString::to_string)),
         (annotations::ROTATED_AT, record.rotated_at.map(|time| time.to_string())),
         (annotations::ROTATE_HANDLED, record.rotate_handled.clone()),
-        (annotations::REVOKED_ACCESS_KEY_ID, record.revoked.clone()),
+        (annotations::REVOKED_ACCESS_KEY_ID, record.revoked.as_ref().map(ToString::to_string)),
         (annotations::SPEC_LABELS, names(&spec.labels)),
         (annotations::SPEC_ANNOTATIONS, names(&spec.annotations)),
         (annotations::RELOADER_MATCH, Some("true".to_owned())),

@@ -1,9 +1,10 @@
 //! Whether a statement stays inside a class. What cannot be proven is refused.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Class;
-use super::pattern::Pattern;
+use super::pattern::{Effort, Pattern};
+use crate::core::policy::is_granted;
 
 /// What reading and writing objects under a KMS key takes; everything else about keys is not the tenant's.
 const KMS_ACTIONS: [&str; 6] =
@@ -16,14 +17,14 @@ impl Class {
     ///
     /// # Errors
     /// What reaches beyond the class, from the element on: `.Action "iam:*": ...`.
-    pub fn judge(&self, statement: &Value) -> Result<(), String> {
+    pub fn judge(&self, statement: &Value, effort: &Effort) -> Result<(), String> {
         // Whoever denies grants nothing.
         if statement["Effect"] == "Deny" {
             return Ok(());
         }
         if let Some(actions) = statement.get("NotAction") {
             if self.spec.allowed_actions.iter().any(|allowed| allowed == "*") {
-                return self.judge_resources(statement, &["*"]);
+                return self.judge_resources(statement, &["*"], effort);
             }
             return Err(format!(
                 ".NotAction {actions}: it allows all but that, which reaches beyond S3: list the actions in Action"
@@ -37,16 +38,51 @@ impl Class {
             .map(Pattern::caseless)
             .collect();
         for action in &actions {
-            if !Pattern::caseless(action).is_within(&allowed) {
+            if !Pattern::caseless(action).is_within(&allowed, effort) {
                 return Err(format!(
                     ".Action {action:?}: it is no s3: action, of kms: only Decrypt, Encrypt, GenerateDataKey, ReEncrypt* and DescribeKey are allowed, and it is not one of allowedActions"
                 ));
             }
         }
-        self.judge_resources(statement, &actions)
+        self.judge_resources(statement, &actions, effort)
     }
 
-    fn judge_resources(&self, statement: &Value, actions: &[&str]) -> Result<(), String> {
+    /// What of a statement that is in force stays within the class; `None` where nothing of it does.
+    ///
+    /// Where the class allows no statements in IAM's own words, only the actions of grants are left.
+    pub fn cut_down(&self, statement: &Value, effort: &Effort) -> Option<Value> {
+        if statement["Effect"] == "Deny" {
+            return Some(statement.clone());
+        }
+        let ours = |action: &str| self.spec.allow_statements || is_granted(action);
+        let actions = texts(&statement["Action"]);
+        let whole = actions.as_ref().is_some_and(|actions| actions.iter().all(|action| ours(action)));
+        if (whole || self.spec.allow_statements) && self.judge(statement, effort).is_ok() {
+            return Some(statement.clone());
+        }
+        let resources = texts(&statement["Resource"])?;
+        let alone = |action: &str, resource: &str| {
+            let part = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+            self.judge(&part, effort).is_ok()
+        };
+        let actions: Vec<&str> = actions?
+            .into_iter()
+            .filter(|action| ours(action) && resources.iter().any(|resource| alone(action, resource)))
+            .collect();
+        let resources: Vec<&str> = resources
+            .into_iter()
+            .filter(|resource| !actions.is_empty() && actions.iter().all(|action| alone(action, resource)))
+            .collect();
+        if resources.is_empty() {
+            return None;
+        }
+        let mut rest = statement.clone();
+        rest["Action"] = json!(actions);
+        rest["Resource"] = json!(resources);
+        self.judge(&rest, effort).is_ok().then_some(rest)
+    }
+
+    fn judge_resources(&self, statement: &Value, actions: &[&str], effort: &Effort) -> Result<(), String> {
         let touches = |service: &str| actions.iter().any(|action| reaches(action, service));
         let (s3, kms) = (touches(S3_ACTIONS), touches(KMS_SERVICE));
         let every_bucket = self.spec.allowed_buckets.iter().any(|bucket| bucket == "*");
@@ -65,9 +101,9 @@ impl Class {
             .collect();
         let keys = self.patterns(&self.spec.allowed_kms_key_arns, Pattern::new);
         for resource in texts(&statement["Resource"]).ok_or(".Resource: it is not a list of texts")? {
-            let is_bucket = s3 && bucket_of(resource).is_some_and(|bucket| bucket.is_within(&buckets));
+            let is_bucket = s3 && bucket_of(resource).is_some_and(|bucket| bucket.is_within(&buckets, effort));
             let is_key =
-                kms && is_kms(resource) && Pattern::of_policy(resource).is_some_and(|key| key.is_within(&keys));
+                kms && is_kms(resource) && Pattern::of_policy(resource).is_some_and(|key| key.is_within(&keys, effort));
             if !is_bucket && !is_key {
                 let allowed = if kms && !s3 { "allowedKmsKeyArns" } else { "allowedBuckets" };
                 return Err(format!(

@@ -32,7 +32,7 @@ fn invariant_7_statements_stay_inside_the_buckets() {
         json!("arn:aws:s3:::team-a.*"),
         json!("arn:aws:s3:::team-a.${aws:username}"),
     ] {
-        assert_eq!(class.judge(&allow(json!("s3:*"), resource.clone())), Ok(()), "{resource}");
+        assert_eq!(class.judge(&allow(json!("s3:*"), resource.clone()), &Effort::default()), Ok(()), "{resource}");
     }
     for resource in [
         json!("*"),
@@ -53,16 +53,16 @@ fn invariant_7_statements_stay_inside_the_buckets() {
         json!([]),
         json!({}),
     ] {
-        let judged = class.judge(&allow(json!("s3:GetObject"), resource.clone()));
+        let judged = class.judge(&allow(json!("s3:GetObject"), resource.clone()), &Effort::default());
         assert!(judged.is_err() || resource == json!([]), "{resource}");
     }
     let denial = json!({ "Effect": "Deny", "NotAction": "s3:GetObject", "NotResource": "arn:aws:s3:::team-a.x" });
-    assert_eq!(class.judge(&denial), Ok(()), "a denial grants nothing");
+    assert_eq!(class.judge(&denial, &Effort::default()), Ok(()), "a denial grants nothing");
     for element in ["NotAction", "NotResource"] {
         let mut statement = allow(json!("s3:GetObject"), json!("arn:aws:s3:::team-a.x"));
         let value = statement.as_object_mut().unwrap().remove(&element[3..]).unwrap();
         statement[element] = value;
-        assert!(class.judge(&statement).is_err(), "{element}");
+        assert!(class.judge(&statement, &Effort::default()).is_err(), "{element}");
     }
 }
 
@@ -71,24 +71,24 @@ fn invariant_7_only_actions_of_s3_and_of_the_buckets_keys() {
     let bucket = || json!("arn:aws:s3:::team-a.x");
     let narrow = class(json!({ "allowStatements": true, "allowedKmsKeyArns": [KEY] }));
     for action in ["s3:GetObject", "S3:getobject", "s3:*", "s3:Get?bject"] {
-        assert_eq!(narrow.judge(&allow(json!(action), bucket())), Ok(()), "{action}");
+        assert_eq!(narrow.judge(&allow(json!(action), bucket()), &Effort::default()), Ok(()), "{action}");
     }
     for action in ["*", "s3*", "iam:CreateUser", "sts:AssumeRole", "kms:*", "kms:PutKeyPolicy", "s3-outposts:GetObject"]
     {
-        assert!(narrow.judge(&allow(json!([action]), bucket())).is_err(), "{action}");
+        assert!(narrow.judge(&allow(json!([action]), bucket()), &Effort::default()).is_err(), "{action}");
     }
-    assert_eq!(narrow.judge(&allow(json!("kms:Decrypt"), json!(KEY))), Ok(()));
+    assert_eq!(narrow.judge(&allow(json!("kms:Decrypt"), json!(KEY)), &Effort::default()), Ok(()));
     assert_eq!(
-        narrow.judge(&allow(json!(["s3:GetObject", "kms:Decrypt"]), json!([KEY, "arn:aws:s3:::team-a.x"]))),
+        narrow.judge(&allow(json!(["s3:GetObject", "kms:Decrypt"]), json!([KEY, "arn:aws:s3:::team-a.x"])), &Effort::default()),
         Ok(())
     );
     for resource in ["*", "arn:aws:kms:*:*:key/*", "arn:aws:s3:::team-a.x"] {
-        assert!(narrow.judge(&allow(json!("kms:Decrypt"), json!(resource))).is_err(), "{resource}");
+        assert!(narrow.judge(&allow(json!("kms:Decrypt"), json!(resource)), &Effort::default()).is_err(), "{resource}");
     }
     let wide = class(json!({ "allowStatements": true, "allowedActions": ["sns:Publish", "sqs:Send*"] }));
-    assert_eq!(wide.judge(&allow(json!(["SNS:publish", "sqs:SendMessage"]), json!("*"))), Ok(()));
+    assert_eq!(wide.judge(&allow(json!(["SNS:publish", "sqs:SendMessage"]), json!("*")), &Effort::default()), Ok(()));
     for action in [json!("sns:*"), json!(["sns:Publish", "s3:GetObject"])] {
-        assert!(wide.judge(&allow(action.clone(), json!("*"))).is_err(), "{action}");
+        assert!(wide.judge(&allow(action.clone(), json!("*")), &Effort::default()).is_err(), "{action}");
     }
 }
 
@@ -96,12 +96,12 @@ fn invariant_7_only_actions_of_s3_and_of_the_buckets_keys() {
 fn without_a_class_s3_is_the_only_limit() {
     let none = Class::none();
     for action in ["s3:*", "S3:getobject", "kms:Decrypt"] {
-        assert_eq!(none.judge(&allow(json!(action), json!("*"))), Ok(()), "{action}");
+        assert_eq!(none.judge(&allow(json!(action), json!("*")), &Effort::default()), Ok(()), "{action}");
     }
     for action in ["*", "iam:CreateUser", "sts:AssumeRole", "kms:*", "kms:PutKeyPolicy"] {
-        assert!(none.judge(&allow(json!(action), json!("*"))).is_err(), "{action}");
+        assert!(none.judge(&allow(json!(action), json!("*")), &Effort::default()).is_err(), "{action}");
     }
-    assert!(none.judge(&json!({ "Effect": "Allow", "NotAction": "s3:GetObject", "Resource": "*" })).is_err());
+    assert!(none.judge(&json!({ "Effect": "Allow", "NotAction": "s3:GetObject", "Resource": "*" }), &Effort::default()).is_err());
     let asked = spec(json!({ "userName": "u", "path": "/x/", "tags": { "team": "a" }, "adoption": "Never" }));
     assert_eq!(none.violations(&asked), Vec::<String>::new());
     assert!(none.violations(&spec(json!({ "adoption": "Force" })))[0].contains("use IfOwnedByTag or Never"));
@@ -110,7 +110,7 @@ fn without_a_class_s3_is_the_only_limit() {
 #[test]
 fn invariant_7_each_field_beyond_the_class_is_named() {
     let strict = class(json!({
-        "path": "/s3/", "permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/forced",
+        "path": "/s3/", "allowedPaths": ["/s3/*"], "permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/forced",
         "rotation": { "maxInterval": "2160h" }, "tags": { "team": "a" }, "allowedTagKeys": ["cost-*"], "allowedNames": ["{namespace}-*"],
     }));
     for (extra, field) in [
@@ -118,6 +118,8 @@ fn invariant_7_each_field_beyond_the_class_is_named() {
         (json!({ "policy": { "name": "other" } }), "spec.policy.name"),
         (json!({ "path": "/admin/" }), "spec.path"),
         (json!({ "path": "/s3" }), "spec.path"),
+        (json!({ "deletionPolicy": "Retain" }), "spec.deletionPolicy"),
+        (json!({ "accessKey": { "rotation": { "interval": "1s", "overlap": "0s" } } }), "spec.accessKey.rotation.interval"),
         (json!({ "adoption": "Force" }), "spec.adoption"),
         (json!({ "permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/own" }), "spec.permissionsBoundaryArn"),
         (json!({ "tags": { "owner": "x" } }), "spec.tags"),
@@ -152,6 +154,11 @@ fn the_class_sets_what_the_spec_leaves_open() {
     assert_eq!(set.interval(Some(day * 30)), Some(day * 20));
     assert_eq!(class(json!({ "rotation": { "maxInterval": "480h" } })).interval(None), Some(day * 20));
     assert_eq!(class(json!({})).interval(None), None);
+    let hour = SignedDuration::from_hours(1);
+    assert_eq!(class(json!({})).interval(Some(hour / 60)), Some(hour), "the operator's shortest");
+    assert_eq!(class(json!({ "rotation": { "minInterval": "24h" } })).interval(Some(hour)), Some(day));
+    assert!(class(json!({ "allowRetain": true })).retains(Some(DeletionPolicy::Retain)));
+    assert!(!class(json!({})).retains(Some(DeletionPolicy::Retain)));
     assert!(set.retains(None) && !set.retains(Some(DeletionPolicy::Delete)));
     assert!(!class(json!({})).retains(None));
     let forced = class(json!({ "allowForceAdoption": true }));
@@ -182,88 +189,69 @@ fn namespaces_are_admitted_by_name_or_label() {
     assert!(class(json!({})).expulsions(&user).is_empty(), "without a list, all are admitted");
 }
 
-mod in_place {
-    use std::collections::BTreeSet;
-
-    use jiff::Timestamp;
-
-    use super::*;
-    use crate::core::names::record;
-    use crate::core::observed::{AccessKey, ManagedPolicy};
-
-    const OWN: &str = "arn:aws:iam::123456789012:policy/own";
+#[test]
+fn invariant_7_buckets_and_policies_are_matched_whole() {
     const SHARED: &str = "arn:aws:iam::123456789012:policy/shared-x";
-    const FORCED: &str = "arn:aws:iam::123456789012:policy/forced";
-
-    fn document(bucket: &str) -> Document {
-        Document::new(vec![allow(json!("s3:GetObject"), json!(format!("arn:aws:s3:::{bucket}/*")))])
+    let class = class(json!({
+        "allowedBuckets": ["{namespace}.*", "a?c"], "allowedManagedPolicyArns": ["arn:aws:iam::123456789012:policy/shared-*"],
+    }));
+    for (bucket, allowed) in
+        [("team-a.x", true), ("team-a", false), ("xteam-a.x", false), ("abc", true), ("abbc", false)]
+    {
+        assert_eq!(class.allows_bucket(bucket), allowed, "{bucket}");
     }
+    assert!(class.allows_policy(SHARED) && !class.allows_policy("arn:aws:iam::123456789012:policy/own"));
+    assert!(class.name() == Some("tenants") && Class::none().name().is_none());
+}
 
-    /// A user with that policy attached, a shared one, the boundary and a working key.
-    fn world(bucket: &str) -> (Observed, User) {
-        let user = User {
-            arn: String::new(),
-            path: "/".to_owned(),
-            tags: BTreeMap::from([(tags::ATTACHED.to_owned(), record([SHARED]))]),
-            boundary: Some(FORCED.to_owned()),
-            keys: vec![AccessKey { id: "AKIA".to_owned(), active: true, created_at: Timestamp::UNIX_EPOCH }],
-            attached: BTreeSet::from([OWN, SHARED, "arn:aws:iam::aws:policy/ByHand"].map(str::to_owned)),
-            inline: BTreeMap::new(),
-        };
-        let policy = ManagedPolicy { tags: BTreeMap::new(), document: document(bucket), versions: Vec::new() };
-        let policies = BTreeMap::from([(OWN.to_owned(), PolicyState::Present(policy))]);
-        (Observed { policies, ..Observed::nothing() }, user)
+#[test]
+fn what_is_left_of_a_statement_is_what_fits() {
+    let (narrow, plain) = (class(json!({ "allowStatements": true })), class(json!({})));
+    let (inside, outside) = ("arn:aws:s3:::team-a.x/*", "arn:aws:s3:::team-b.x/*");
+    let cut = |class: &Class, statement: &Value| class.cut_down(statement, &Effort::default());
+    let both = json!({ "Sid": "One", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [inside, outside] });
+    let left = json!({ "Sid": "One", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [inside] });
+    assert_eq!(cut(&narrow, &both), Some(left.clone()));
+    assert_eq!(cut(&narrow, &left), Some(left.clone()), "what fits stays to the letter");
+    assert_eq!(cut(&narrow, &allow(json!("s3:GetObject"), json!(outside))), None);
+    assert_eq!(
+        cut(&narrow, &allow(json!(["iam:CreateUser", "s3:PutObjectAcl"]), json!(inside))),
+        Some(allow(json!(["s3:PutObjectAcl"]), json!([inside])))
+    );
+    assert_eq!(cut(&plain, &allow(json!("s3:PutObjectAcl"), json!(inside))), None, "no statements: no grant gives this");
+    assert_eq!(cut(&plain, &allow(json!("s3:getobject"), json!(inside))).is_some(), true);
+    let denial = json!({ "Effect": "Deny", "Action": "*", "Resource": "*" });
+    assert_eq!(cut(&plain, &denial), Some(denial.clone()));
+    for odd in [json!({}), json!("x"), json!({ "Effect": "Allow", "NotAction": "iam:*", "Resource": inside })] {
+        assert_eq!(cut(&plain, &odd), None, "{odd}");
     }
+}
 
-    fn limits(extra: Value) -> Class {
-        let mut all = json!({
-            "allowedManagedPolicyArns": ["arn:aws:iam::123456789012:policy/shared-*"], "permissionsBoundaryArn": FORCED,
-        });
-        extra.as_object().unwrap().iter().for_each(|(field, value)| all[field] = value.clone());
-        class(all)
+#[test]
+fn what_others_act_upon_is_bounded_in_secrets() {
+    let (closed, open) = (
+        class(json!({})),
+        class(json!({
+            "allowedSecretNames": ["{namespace}-*"], "allowedSecretLabels": ["example.com/*"], "allowedSecretAnnotations": ["note"],
+        })),
+    );
+    let violations = |class: &Class, secret: Value| class.violations(&spec(json!({ "secret": secret })));
+    for secret in [
+        json!({ "name": "sh.helm.release.v1.myapp.v99" }),
+        json!({ "labels": { "owner": "helm" } }),
+        json!({ "labels": { "grafana_datasource": "1" } }),
+        json!({ "annotations": { "replicator.v1.mittwald.de/replicate-to": "kube-system" } }),
+    ] {
+        assert_eq!(violations(&closed, secret.clone()).len(), 1, "{secret}");
+        assert_eq!(violations(&open, secret.clone()).len(), 1, "{secret}");
+        assert_eq!(violations(&Class::none(), secret.clone()), Vec::<String>::new(), "{secret}");
     }
-
-    #[test]
-    fn invariant_7_what_is_in_place_is_held_against_the_class_whatever_the_spec_says() {
-        let asked = spec(json!({}));
-        let fits = |class: &Class, (observed, user): &(Observed, User)| class.admits_in_place(&asked, observed, user);
-        let inside = world("team-a.x");
-        assert!(fits(&limits(json!({})), &inside));
-        assert!(!fits(&limits(json!({})), &world("team-b.x")), "the policy");
-        assert!(!fits(&limits(json!({ "allowedManagedPolicyArns": [] })), &inside), "what was attached for the spec");
-        assert!(!fits(&limits(json!({ "permissionsBoundaryArn": OWN })), &inside), "the boundary");
-        assert!(!fits(&limits(json!({ "allowedNamespaces": { "names": ["team-b"] } })), &inside), "the namespace");
-
-        let mut inline = world("team-a.x");
-        inline.1.inline.insert("own".to_owned(), document("team-b.x"));
-        assert!(!fits(&limits(json!({})), &inline), "an inline policy");
-        let (mut detached, user) = world("team-b.x");
-        detached.policies.insert(SHARED.to_owned(), PolicyState::Missing);
-        let mut user = User { attached: BTreeSet::new(), ..user };
-        let attached_nowhere = (detached, user.clone());
-        assert!(fits(&limits(json!({})), &attached_nowhere), "a policy that is not attached grants nothing");
-
-        let expelled = limits(json!({ "allowedNamespaces": { "names": ["team-b"] } }));
-        assert!(!fits(&expelled, &attached_nowhere), "the key still works");
-        user.keys[0].active = false;
-        assert!(fits(&expelled, &(Observed::nothing(), user.clone())), "nothing is left to take");
-        user.attached.insert(SHARED.to_owned());
-        assert!(!fits(&expelled, &(Observed::nothing(), user.clone())), "a policy is left");
-        user.attached.clear();
-        user.keys[0].active = true;
-        user.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned());
-        assert!(fits(&expelled, &(Observed::nothing(), user)), "a key from before the adoption is somebody else's");
-    }
-
-    #[test]
-    fn invariant_7_buckets_and_policies_are_matched_whole() {
-        let class = limits(json!({ "allowedBuckets": ["{namespace}.*", "a?c"] }));
-        for (bucket, allowed) in
-            [("team-a.x", true), ("team-a", false), ("xteam-a.x", false), ("abc", true), ("abbc", false)]
-        {
-            assert_eq!(class.allows_bucket(bucket), allowed, "{bucket}");
-        }
-        assert!(class.allows_policy(SHARED) && !class.allows_policy(OWN));
-        assert!(class.name() == Some("tenants") && Class::none().name().is_none());
-    }
+    assert!(violations(&closed, json!({ "name": "any" })).is_empty());
+    assert_eq!(violations(&open, json!({ "name": "any" })).len(), 1);
+    let fits = json!({ "name": "team-a-x", "labels": { "example.com/a": "b" }, "annotations": { "note": "x" } });
+    assert!(violations(&open, fits.clone()).is_empty());
+    let mut user = S3AccessUser::new("reports", spec(json!({ "secret": fits })));
+    closed.bound_secret(&mut user);
+    assert_eq!((user.secret_name().as_str(), user.spec.secret.labels.len()), ("team-a-x", 0));
+    assert!(user.spec.secret.annotations.is_empty());
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::api::{ConditionType, Reason, Workload};
+use crate::core::iam::AccessKeyId;
 use crate::core::policy::Document;
 
 /// The part of the spec that an action is about.
@@ -55,13 +56,13 @@ pub struct SecretRecord {
     /// IAM's CreateDate of the key.
     pub created_at: Option<Timestamp>,
     /// The key that it replaced.
-    pub previous: Option<String>,
+    pub previous: Option<AccessKeyId>,
     /// When it replaced it.
     pub rotated_at: Option<Timestamp>,
     /// The rotate annotation that it answers to.
     pub rotate_handled: Option<String>,
     /// The key without a Secret that was deleted last, noted before.
-    pub revoked: Option<String>,
+    pub revoked: Option<AccessKeyId>,
 }
 
 /// One effect on the world, or one question to AWS that a decision needs.

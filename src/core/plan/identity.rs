@@ -121,10 +121,12 @@ fn plan_boundary(desired: &Desired, user: &User, plan: &mut Plan) {
 }
 
 fn foreign_user(name: &str, user: &User, ownership: Ownership, adoption: Adoption) -> String {
-    let whose = match (ownership, user.tags.get(tags::OWNER), user.tags.get(tags::CLUSTER)) {
-        (Ownership::Predecessor, ..) => "belongs to an earlier S3AccessUser of this name".to_owned(),
-        (_, Some(owner), Some(cluster)) => format!("belongs to S3AccessUser {owner} of cluster {cluster}"),
-        _ => "was not made by this operator".to_owned(),
+    // Whose it is stays untold: namespaces and names of other tenants are not this one's to read.
+    let claimed = user.tags.contains_key(tags::OWNER) && user.tags.contains_key(tags::CLUSTER);
+    let whose = match ownership {
+        Ownership::Predecessor => "belongs to an earlier S3AccessUser of this name",
+        _ if claimed => "belongs to another S3AccessUser, which its tags name",
+        _ => "was not made by this operator",
     };
     let help = match (ownership, adoption) {
         (Ownership::Predecessor, Adoption::Never) => "set spec.adoption to IfOwnedByTag to take it over",

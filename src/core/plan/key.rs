@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDelete, secret, soon, workloads};
 use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
 use crate::core::desired::Desired;
+use crate::core::iam::{AccessKeyId, past};
 use crate::core::observed::{AccessKey, HeldKey, Observed, OurSecret, Probes, User};
 use crate::core::rotation::{PROBES, Retirement, later};
 
@@ -15,6 +16,9 @@ use crate::core::rotation::{PROBES, Retirement, later};
 const KEYS_LIMIT: usize = 2;
 /// A new key that AWS refuses for this many consistency windows is given up.
 const UNUSABLE_AFTER: i32 = 10;
+/// A swap that is recorded later than this after the key was made is taken to have been then, unless the overlap is longer:
+/// so a record that somebody edits keeps no replaced key alive for ever.
+const LONGEST_SWAP: SignedDuration = SignedDuration::from_hours(1);
 
 /// Everything that the decisions about the key look at.
 struct View<'a> {
@@ -73,10 +77,27 @@ impl View<'_> {
         self.user.keys.iter().find(|key| key.id == id)
     }
 
+    /// What the Secret records, held against IAM's own dates: its annotations are anybody's who may write it. The replaced
+    /// key is one of ours that is older than the current one, and the swap came after that was made, within the time that
+    /// a swap can take.
+    fn believed(&self, secret: &OurSecret, current: &AccessKey) -> OurSecret {
+        let longest = self.desired.rotation.overlap.max(LONGEST_SWAP);
+        let latest = later(current.created_at, longest);
+        let older = |previous: &AccessKeyId| {
+            let key = self.listed(previous);
+            key.is_none_or(|key| self.user.is_ours(key) && key.created_at <= current.created_at)
+        };
+        OurSecret {
+            previous: secret.previous.clone().filter(older),
+            rotated_at: secret.rotated_at.map(|at| at.clamp(current.created_at, latest)),
+            ..secret.clone()
+        }
+    }
+
     /// When the replicas of IAM all know a key. Its age is told by IAM's clock and by ours, which may be fast.
     fn spread_at(&self, id: &str, created_at: Option<Timestamp>) -> Option<Timestamp> {
         let since = self.observed.probes.get(id).map(|probes| probes.since);
-        let made_at = created_at.into_iter().chain(since).max()?;
+        let made_at = created_at.and_then(|at| past(at, self.now)).into_iter().chain(since).max()?;
         Some(later(made_at, self.waits.consistency_window))
     }
 
@@ -138,6 +159,7 @@ impl View<'_> {
 
     /// The Secret holds a key that IAM knows.
     fn plan_current(&self, secret: &OurSecret, current: &AccessKey, plan: &mut Plan) {
+        let secret = &self.believed(secret, current);
         plan.next_rotation_at = self.desired.rotation.due_at(current.created_at).filter(|_| self.desired.active);
         secret::refresh(self.desired, self.observed, secret, current, plan);
         if current.active != self.desired.active {
@@ -252,7 +274,7 @@ impl View<'_> {
                 key_id: id.to_owned(),
                 record: SecretRecord {
                     created_at: Some(created_at),
-                    previous: Some(current.id.clone()),
+                    previous: Some(AccessKeyId::of_iam(&current.id)),
                     rotated_at: Some(self.now),
                     rotate_handled: self.desired.rotation.requested.clone().or_else(|| secret.rotate_handled.clone()),
                     revoked: secret.revoked.clone(),
@@ -319,8 +341,9 @@ impl View<'_> {
 
     /// By the Secret's own record; by the status only as a hint, and only for a key that is older than the current one.
     fn retiring(&self, secret: &OurSecret, current: &AccessKey) -> Option<&AccessKey> {
-        self.user.keys.iter().filter(|key| key.id != current.id).find(|key| {
-            secret.previous.as_ref() == Some(&key.id)
+        let others = self.user.keys.iter().filter(|key| key.id != current.id && self.user.is_ours(key));
+        others.into_iter().find(|key| {
+            secret.previous.as_deref() == Some(key.id.as_str())
                 || (self.observed.retiring_hint.as_ref() == Some(&key.id) && key.created_at < current.created_at)
         })
     }
@@ -347,10 +370,10 @@ impl View<'_> {
             if self.may_be_on_its_way(key, plan) || !plan.actions.is_empty() {
                 continue;
             }
-            plan.actions.push(if secret.revoked.as_ref() == Some(&key.id) {
+            plan.actions.push(if secret.revoked.as_deref() == Some(key.id.as_str()) {
                 Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan }
             } else {
-                secret::rewrite(self.desired, secret, current, Some(key.id.clone()))
+                secret::rewrite(self.desired, secret, current, Some(AccessKeyId::of_iam(&key.id)))
             });
         }
     }

@@ -130,7 +130,7 @@ fn plan_managed(desired: &Desired, observed: &Observed, arn: &str, document: &Do
 }
 
 /// The oldest version that is not in force, where there is no room for another.
-fn version_to_prune(policy: &ManagedPolicy) -> Option<String> {
+pub(crate) fn version_to_prune(policy: &ManagedPolicy) -> Option<String> {
     if policy.versions.len() < VERSIONS_LIMIT {
         return None;
     }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{Action, Part, Plan, SecretRecord, Waits};
 use crate::api::Reason;
 use crate::core::desired::Desired;
+use crate::core::iam::AccessKeyId;
 use crate::core::observed::{AccessKey, Observed, OurSecret, SecretState};
 use crate::core::rotation::later;
 
@@ -66,7 +67,7 @@ pub(super) fn refresh(
 }
 
 /// Writes the Secret with the key that it has.
-pub(super) fn rewrite(desired: &Desired, secret: &OurSecret, current: &AccessKey, revoked: Option<String>) -> Action {
+pub(super) fn rewrite(desired: &Desired, secret: &OurSecret, current: &AccessKey, revoked: Option<AccessKeyId>) -> Action {
     Action::WriteSecret {
         key_id: current.id.clone(),
         record: SecretRecord {

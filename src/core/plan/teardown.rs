@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::policies::{deletion, removal};
-use super::{Action, Part, Plan, Progress, Waits, WhyDelete, soon};
+use super::{Action, Part, Plan, Progress, Waits, WhyDelete, elsewhere, soon};
 use crate::api::{Reason, tags};
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
 use crate::core::names::Ownership;
@@ -21,6 +21,10 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
     match &observed.user {
         UserState::Present(user) if owner.identity.ownership(&user.tags) == Ownership::Ours => {
             plan_user(owner, observed, user, &mut plan);
+        }
+        // Let go here, it would be forgotten there, with a key that works.
+        _ if elsewhere(owner, observed).is_some() => {
+            plan.block(Part::User, Reason::AccountMismatch, elsewhere(owner, observed).unwrap_or_default());
         }
         // Created a moment ago, it may be unknown to the replica that answered: then it would be left behind.
         UserState::Missing | UserState::Unread if !window_passed(owner, now, waits) => {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use crate::api::limits;
+
 /// The elements whose values are sets of strings, in either spelling of IAM: one string or a list.
 const SETS: [&str; 4] = ["Action", "NotAction", "Resource", "NotResource"];
 
@@ -20,9 +22,22 @@ impl Document {
     /// Reads a document as IAM returned it, URL-decoded.
     ///
     /// # Errors
-    /// The text is not JSON.
+    /// The text is not JSON, or longer than any policy.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        if text.len() > limits::DOCUMENT {
+            return Err(serde::de::Error::custom("a policy of that length is none of IAM's"));
+        }
         serde_json::from_str(text).map(Self)
+    }
+
+    /// The same document with these statements in the place of its own.
+    #[must_use]
+    pub fn with_statements(&self, statements: Vec<Value>) -> Self {
+        let mut document = self.0.clone();
+        if let Some(elements) = document.as_object_mut() {
+            elements.insert("Statement".to_owned(), Value::Array(statements));
+        }
+        Self(document)
     }
 
     /// Its statements; of a document that is none, none.

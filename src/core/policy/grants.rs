@@ -116,6 +116,13 @@ fn lists<'a>(grants: &[&'a AccessGrant]) -> Vec<List<'a>> {
     lists
 }
 
+/// Whether some level grants the action.
+pub(super) fn grants_action(action: &str) -> bool {
+    LEVELS.into_iter().any(|level| {
+        [object_actions(level), bucket_actions(level)].concat().iter().any(|granted| granted.eq_ignore_ascii_case(action))
+    })
+}
+
 fn object_actions(level: AccessLevel) -> Vec<&'static str> {
     match level {
         AccessLevel::ReadOnly => READ.to_vec(),

@@ -3,13 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::PolicyError;
-use crate::api::Reason;
+use crate::api::{Reason, limits};
 
 const ELEMENTS: [&str; 7] = ["Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"];
-/// Checks one statement and fills in `${partition}` and `${account}`. `at` is its place in the spec, for messages.
-pub(super) fn check(raw: &Value, at: &str, partition: &str, account: &str) -> Result<Value, PolicyError> {
-    let filled = fill_in(raw, partition, account);
-    let Value::Object(statement) = &filled else {
+/// Checks one statement, filled in. `at` is its place in the spec, for messages.
+pub(super) fn check(statement: &Value, at: &str, partition: &str, account: &str) -> Result<(), PolicyError> {
+    let Value::Object(statement) = statement else {
         return Err(PolicyError::invalid(format!("{at}: a statement is an object with Effect, Action and Resource")));
     };
     for element in statement.keys() {
@@ -32,10 +31,11 @@ pub(super) fn check(raw: &Value, at: &str, partition: &str, account: &str) -> Re
     if let Some(condition) = statement.get("Condition") {
         check_condition(condition, at)?;
     }
-    Ok(filled)
+    Ok(())
 }
 
-fn fill_in(value: &Value, partition: &str, account: &str) -> Value {
+/// A statement with `${partition}` and `${account}` filled in.
+pub(super) fn fill_in(value: &Value, partition: &str, account: &str) -> Value {
     match value {
         Value::String(text) => Value::String(text.replace("${partition}", partition).replace("${account}", account)),
         Value::Array(members) => members.iter().map(|member| fill_in(member, partition, account)).collect(),
@@ -70,6 +70,7 @@ fn check_actions(statement: &Map<String, Value>, at: &str) -> Result<(), PolicyE
                 "{at}.{element}: {action:?} is not an action such as s3:GetObject"
             )));
         }
+        bounded(action, limits::ACTION, &format!("{at}.{element}"))?;
     }
     Ok(())
 }
@@ -85,6 +86,7 @@ fn check_resources(
         if resource == "*" {
             continue;
         }
+        bounded(resource, limits::RESOURCE, &format!("{at}.{element}"))?;
         let parts: Vec<&str> = resource.splitn(6, ':').collect();
         let &["arn", found, service, _, _, rest] = parts.as_slice() else {
             return Err(PolicyError::invalid(format!(
@@ -105,6 +107,14 @@ fn check_resources(
         }
     }
     Ok(())
+}
+
+fn bounded(text: &str, limit: usize, at: &str) -> Result<(), PolicyError> {
+    if text.len() <= limit {
+        return Ok(());
+    }
+    let found = text.len();
+    Err(PolicyError::invalid(format!("{at}: a text of {found} bytes, and at most {limit} are taken: shorten it")))
 }
 
 fn check_condition(condition: &Value, at: &str) -> Result<(), PolicyError> {
@@ -162,7 +172,8 @@ mod tests {
     use super::*;
 
     fn checked(raw: Value) -> Result<Value, PolicyError> {
-        check(&raw, "spec.policy.statements[0]", "aws-cn", "123456789012")
+        let filled = fill_in(&raw, "aws-cn", "123456789012");
+        check(&filled, "spec.policy.statements[0]", "aws-cn", "123456789012").map(|()| filled)
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) fn entries(
     credentials: &Credentials,
     target: &Target,
 ) -> Result<Entries, RenderError> {
-    let id = credentials.access_key_id.as_str();
+    let id = &*credentials.access_key_id;
     let secret = credentials.secret_access_key.expose_secret();
     let region = target.region.as_str();
     let endpoint = endpoint(target);

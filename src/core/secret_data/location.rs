@@ -9,6 +9,7 @@ use zeroize::Zeroize;
 
 use super::{Credentials, SecretData};
 use crate::api::{SecretFormat, SecretSpec};
+use crate::core::iam::{AccessKeyId, secret_half};
 
 /// A stretch of a data value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +74,10 @@ pub fn extract(data: &SecretData, location: &Location) -> Option<SecretString> {
     let stretch = data.get(&location.key)?.get(location.offset..end)?;
     let text = std::str::from_utf8(stretch).ok()?;
     if location.encoded {
-        return percent_decode_str(text).decode_utf8().ok().map(|plain| SecretString::from(plain.into_owned()));
+        let plain = percent_decode_str(text).decode_utf8().ok()?;
+        return secret_half(&plain).map(SecretString::from);
     }
-    Some(SecretString::from(text))
+    secret_half(text).map(SecretString::from)
 }
 
 /// The key of a Secret whose annotations were stripped, for the formats that hold both halves in entries of their own.
@@ -103,7 +105,7 @@ pub fn extract_by_format(spec: &SecretSpec, data: &SecretData) -> Option<Credent
     let entry =
         |name: &str| data.text(spec.keys.get(name).map_or(name, String::as_str)).filter(|text| !text.is_empty());
     Some(Credentials {
-        access_key_id: entry(id)?.to_owned(),
-        secret_access_key: SecretString::from(entry(secret)?.to_owned()),
+        access_key_id: AccessKeyId::parse(entry(id)?)?,
+        secret_access_key: SecretString::from(secret_half(entry(secret)?)?.to_owned()),
     })
 }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
 use crate::api::{SecretFormat, SecretSpec};
+use crate::core::iam::AccessKeyId;
 
 /// Kubernetes' limit on a Secret's data, bytes.
 const SIZE_LIMIT: usize = 1 << 20;
@@ -22,7 +23,7 @@ const SIZE_LIMIT: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// The id.
-    pub access_key_id: String,
+    pub access_key_id: AccessKeyId,
     /// The secret half.
     pub secret_access_key: SecretString,
 }
@@ -141,7 +142,7 @@ pub fn render(spec: &SecretSpec, credentials: &Credentials, target: &Target) -> 
 pub fn digest(credentials: &Credentials) -> String {
     let mut hasher = Sha256::new();
     hasher.update("s3access.dev/access-key\0");
-    hasher.update(&credentials.access_key_id);
+    hasher.update(&*credentials.access_key_id);
     hasher.update("\0");
     hasher.update(credentials.secret_access_key.expose_secret());
     hex::encode(hasher.finalize())

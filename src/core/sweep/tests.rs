@@ -174,7 +174,7 @@ impl Hand {
 
 fn secret(desired: &Desired) -> OurSecret {
     OurSecret::intact(Some(HeldKey {
-        id: KEY.to_owned(),
+        id: crate::core::iam::AccessKeyId::of_iam(KEY),
         created_at: Some(long_ago()),
         account_id: Some(desired.owner.account.id.clone()),
     }))

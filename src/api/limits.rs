@@ -1,0 +1,36 @@
+//! How much of each thing an object may hold. The schemas say the same; the core asks again, since an older CRD may have
+//! let more in. Each bound is far above what a real spec needs, and far below what could cost the operator much.
+
+/// The JSON of an S3AccessUser or S3AccessClass, without managedFields and kubectl's copy of it; bytes. What is larger is
+/// kept without its content.
+pub const OBJECT: usize = 96 * 1024;
+/// The JSON of an S3AccessClass: it may hold certificates.
+pub const CLASS: usize = 256 * 1024;
+/// Grants in `spec.access`, and statements in `spec.policy.statements`.
+pub const GRANTS: usize = 64;
+/// Prefixes of one grant.
+pub const PREFIXES: usize = 32;
+/// Characters of a prefix: S3's keys have 1,024 bytes, and half of that leaves room for what comes after.
+pub const PREFIX: usize = 512;
+/// Characters of an action, as the service authorization reference has none longer.
+pub const ACTION: usize = 128;
+/// Characters of a resource: S3's longest key behind an ARN and a bucket.
+pub const RESOURCE: usize = 1_200;
+/// Managed policies that are named (IAM attaches 20 at most).
+pub const MANAGED_POLICIES: usize = 20;
+/// Tags of a spec: IAM takes 50, of which the operator needs some.
+pub const TAGS: usize = 30;
+/// Entries in `secret.keys`, `secret.template`, `secret.labels` and `secret.annotations`.
+pub const SECRET_ENTRIES: usize = 32;
+/// Characters of one template.
+pub const TEMPLATE: usize = 16 * 1024;
+/// Characters of all templates of a spec together.
+pub const TEMPLATES: usize = 64 * 1024;
+/// Characters of one tag of a template, its braces included.
+pub const TEMPLATE_TAG: usize = 256;
+/// Characters of an annotation of the Secret.
+pub const SECRET_ANNOTATION: usize = 4_096;
+/// Workloads that are restarted.
+pub const WORKLOADS: usize = 16;
+/// Bytes of a policy document that a server answers with: IAM's own are 6,144 characters, URL-encoded at most.
+pub const DOCUMENT: usize = 64 * 1024;

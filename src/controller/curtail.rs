@@ -1,0 +1,72 @@
+//! Carries out what [`crate::core::curtail`] takes away.
+
+use kube::ResourceExt;
+use tracing::{info, warn};
+
+use super::apply::apply;
+use super::context::Context;
+use super::error::Error;
+use super::observe::{Held, Possession, holdings};
+use super::place::Place;
+use crate::api::S3AccessUser;
+use crate::aws::ErrorKind;
+use crate::core::curtail::{self, Bounds};
+use crate::core::desired::Owner;
+use crate::core::observed::Observed;
+use crate::core::plan::Action;
+
+/// Reads what hangs on the IAM user and takes away what is beyond its bounds. What can be done is done, whatever else
+/// fails. Answers what is left, for a deletion to go on with; `None` where there is no such user.
+///
+/// # Errors
+/// The first part that could not be read or taken away.
+pub async fn curtail(
+    ctx: &Context,
+    place: &Place,
+    user: &S3AccessUser,
+    owner: &Owner,
+) -> Result<Option<Possession>, Error> {
+    let deleting = user.metadata.deletion_timestamp.is_some();
+    let (possession, mut first) = holdings(&place.session, owner, &place.class, deleting).await;
+    let Some(mut possession) = possession else { return first.map_or(Ok(None), Err) };
+    let bounds = Bounds { class: &place.class, spec: &user.spec, deleting };
+    let observed = Observed::nothing();
+    for action in curtail::curtail(bounds, owner, &possession.found, ctx.now()) {
+        ctx.may_write()?;
+        let mut held = Held::default();
+        let mut done = apply(ctx, &place.session, user, owner, &observed, &mut held, &action).await;
+        if let (Err(error), Some(instead)) = (&done, instead_of(&action))
+            && is_refusal(error)
+        {
+            warn!(namespace = user.namespace(), name = user.name_any(), %error, "could not {action}; instead: {instead}");
+            done = apply(ctx, &place.session, user, owner, &observed, &mut held, &instead).await;
+        }
+        match done {
+            Ok(_) => {
+                info!(namespace = user.namespace(), name = user.name_any(), "taken away: {action}");
+                if let (Action::DeleteKey { id, .. }, Some(keys)) = (&action, &mut possession.found.keys) {
+                    keys.retain(|key| key.id != *id);
+                }
+            }
+            Err(error) => {
+                warn!(namespace = user.namespace(), name = user.name_any(), %error, "could not {action}");
+                first.get_or_insert(error);
+            }
+        }
+    }
+    first.map_or(Ok(Some(possession)), Err)
+}
+
+/// Where IAM refuses the narrower policy, the one in force goes.
+fn instead_of(action: &Action) -> Option<Action> {
+    match action {
+        Action::CreatePolicyVersion { arn, .. } => Some(Action::DetachPolicy(arn.clone())),
+        Action::PutInlinePolicy { name, .. } => Some(Action::DeleteInlinePolicy { name: name.clone() }),
+        _ => None,
+    }
+}
+
+/// Another try would lead to the same.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Aws(error) if !error.is_transient() && error.kind != ErrorKind::NoCredentials)
+}

@@ -1,0 +1,151 @@
+//! The bounds of [`crate::api::limits`], asked before any work is done. The schema asks the same at admission; a CR that
+//! an older CRD let in has not met it.
+
+use super::desired::Refusal;
+use crate::api::{Reason, S3AccessUserSpec, limits};
+
+/// Holds a spec to its bounds.
+///
+/// # Errors
+/// [`Refusal`] with the first field that holds too much, and how much it may hold.
+pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
+    let policy = spec.policy.as_ref();
+    let secret = &spec.secret;
+    let counts = [
+        ("spec.access", spec.access.len(), limits::GRANTS),
+        ("spec.policy.statements", policy.map_or(0, |policy| policy.statements.len()), limits::GRANTS),
+        ("spec.managedPolicyArns", spec.managed_policy_arns.len(), limits::MANAGED_POLICIES),
+        ("spec.tags", spec.tags.len(), limits::TAGS),
+        ("spec.secret.keys", secret.keys.len(), limits::SECRET_ENTRIES),
+        ("spec.secret.template", secret.template.len(), limits::SECRET_ENTRIES),
+        ("spec.secret.labels", secret.labels.len(), limits::SECRET_ENTRIES),
+        ("spec.secret.annotations", secret.annotations.len(), limits::SECRET_ENTRIES),
+        ("spec.secret.rolloutRestart", secret.rollout_restart.len(), limits::WORKLOADS),
+    ];
+    for (field, found, limit) in counts {
+        within(field, found, limit, "entries")?;
+    }
+    for (index, grant) in spec.access.iter().enumerate() {
+        within(&format!("spec.access[{index}].prefixes"), grant.prefixes.len(), limits::PREFIXES, "entries")?;
+        let longest = grant.prefixes.iter().map(String::len).max().unwrap_or(0);
+        within(&format!("spec.access[{index}].prefixes"), longest, limits::PREFIX, "bytes each")?;
+    }
+    let names = [
+        ("spec.className", spec.class_name.as_deref(), 253),
+        ("spec.userName", spec.user_name.as_deref(), 64),
+        ("spec.path", spec.path.as_deref(), 512),
+        ("spec.policy.name", policy.and_then(|policy| policy.name.as_deref()), 128),
+        ("spec.permissionsBoundaryArn", spec.permissions_boundary_arn.as_deref(), 512),
+        ("spec.managedPolicyArns", spec.managed_policy_arns.iter().map(String::as_str).max_by_key(|arn| arn.len()), 512),
+        ("spec.secret.name", secret.name.as_deref(), 253),
+    ];
+    for (field, text, limit) in names {
+        within(field, text.map_or(0, str::len), limit, "bytes")?;
+    }
+    let maps = [
+        ("spec.tags", &spec.tags, 128, 256),
+        ("spec.secret.keys", &secret.keys, 253, 253),
+        ("spec.secret.template", &secret.template, 253, limits::TEMPLATE),
+        ("spec.secret.labels", &secret.labels, 317, 63),
+        ("spec.secret.annotations", &secret.annotations, 317, limits::SECRET_ANNOTATION),
+    ];
+    for (field, entries, longest_key, longest_value) in maps {
+        within(&format!("a key of {field}"), entries.keys().map(String::len).max().unwrap_or(0), longest_key, "bytes")?;
+        let longest = entries.values().map(String::len).max().unwrap_or(0);
+        within(&format!("a value of {field}"), longest, longest_value, "bytes")?;
+    }
+    let templates = secret.template.values().map(String::len).sum();
+    within("spec.secret.template", templates, limits::TEMPLATES, "bytes in all")?;
+    for (field, keys) in [("labels", &secret.labels), ("annotations", &secret.annotations)] {
+        if let Some(key) = keys.keys().find(|key| !is_qualified_name(key)) {
+            return Err(invalid(format!(
+                "spec.secret.{field}: {key:?} is no key that Kubernetes takes: write it as [prefix/]name"
+            )));
+        }
+    }
+    match secret.labels.iter().find(|(_, value)| !is_label_value(value)) {
+        Some((key, value)) => Err(invalid(format!(
+            "spec.secret.labels: {value:?}, the value of {key:?}, is none that Kubernetes takes: letters, digits, - _ and . between letters or digits"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn within(field: &str, found: usize, limit: usize, unit: &str) -> Result<(), Refusal> {
+    if found <= limit {
+        return Ok(());
+    }
+    Err(invalid(format!("{field}: {found} {unit}, and at most {limit} are taken: shorten it")))
+}
+
+fn invalid(message: String) -> Refusal {
+    Refusal { reason: Reason::InvalidSpec, message }
+}
+
+/// Kubernetes' rule for the keys of labels and annotations (apimachinery, IsQualifiedName).
+fn is_qualified_name(key: &str) -> bool {
+    let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let label = |part: &str| {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
+    };
+    prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(label)) && !name.is_empty() && is_label_value(name)
+}
+
+fn is_label_value(text: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    bytes.len() <= 63
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+        && edge(bytes.first())
+        && edge(bytes.last())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn judged(extra: &Value) -> Result<(), Refusal> {
+        let mut spec = json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }] });
+        for (field, value) in extra.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        check(&serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn each_field_is_told_that_holds_too_much() {
+        let grants = |count: usize| vec![json!({ "bucket": "reports", "level": "ReadOnly" }); count];
+        let entries = |count: usize| -> Value { (0..count).map(|n| (format!("k{n}"), json!("v"))).collect() };
+        for (field, most, beyond) in [
+            ("access", json!({ "access": grants(64) }), json!({ "access": grants(65) })),
+            ("tags", json!({ "tags": entries(30) }), json!({ "tags": entries(31) })),
+            (
+                "template",
+                json!({ "secret": { "template": { "a": "x".repeat(limits::TEMPLATE) } } }),
+                json!({ "secret": { "template": { "a": "x".repeat(limits::TEMPLATE + 1) } } }),
+            ),
+            (
+                "template",
+                json!({ "secret": { "template": { "a": "x".repeat(limits::TEMPLATE), "b": "x".repeat(limits::TEMPLATE) } } }),
+                json!({ "secret": { "template": (0..5).map(|n| (format!("k{n}"), json!("x".repeat(limits::TEMPLATE)))).collect::<Value>() } }),
+            ),
+            ("labels", json!({ "secret": { "labels": { "example.com/a_b": "A-1" } } }), json!({ "secret": { "labels": { "bad key!": "x" } } })),
+            ("labels", json!({ "secret": { "labels": { "a": "" } } }), json!({ "secret": { "labels": { "a": "x y" } } })),
+            (
+                "annotations",
+                json!({ "secret": { "annotations": { "a.b/c": "any ‹text›" } } }),
+                json!({ "secret": { "annotations": { "-a/c": "x" } } }),
+            ),
+            ("userName", json!({ "userName": "u".repeat(64) }), json!({ "userName": "u".repeat(65) })),
+        ] {
+            assert_eq!(judged(&most), Ok(()), "{field}");
+            let refusal = judged(&beyond).unwrap_err();
+            assert!(refusal.reason == Reason::InvalidSpec && refusal.message.contains(field), "{refusal}");
+        }
+    }
+}

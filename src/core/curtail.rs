@@ -1,0 +1,153 @@
+//! What is taken away, whatever else is to be done: the class has shrunk or shuts the user out, its key is older than the
+//! class lets any become, or the S3AccessUser is being deleted.
+//!
+//! It comes before the plan and waits for nothing: it needs proof of ownership and what was read of IAM, and no valid
+//! spec, no Secret, no finalizer, no probe. `paused` does not hold it up. Where a part could not be read, the others are
+//! acted upon all the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::adoption::Adoption;
+use super::class::{Class, Effort};
+use super::desired::Owner;
+use super::names::{self, Ownership};
+use super::observed::{AccessKey, ManagedPolicy};
+use super::plan::{Action, WhyDelete, version_to_prune};
+use super::policy::Document;
+use super::rotation::{DEFAULT_OVERLAP, later};
+use crate::api::{S3AccessUserSpec, tags};
+
+/// What was read of an IAM user, as far as it could be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Holdings {
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// The ARN of its permissions boundary.
+    pub boundary: Option<String>,
+    /// Its access keys; `None`: they could not be listed.
+    pub keys: Option<Vec<AccessKey>>,
+    /// The ARNs of its attached managed policies; `None`: they could not be listed.
+    pub attached: Option<BTreeSet<String>>,
+    /// The inline policies that its tags record as ours and that are there; `None`: what one says could not be read.
+    pub inline: BTreeMap<String, Option<Document>>,
+    /// The managed policies that its tags record as ours and that are there, by ARN; `None`: one could not be read.
+    pub managed: BTreeMap<String, Option<ManagedPolicy>>,
+}
+
+/// Why something is to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds<'a> {
+    /// The class as it is now.
+    pub class: &'a Class,
+    /// The spec as far as it could be read: which namespace and names the class is asked for.
+    pub spec: &'a S3AccessUserSpec,
+    /// The S3AccessUser is being deleted.
+    pub deleting: bool,
+}
+
+/// The actions that take away what is beyond the bounds; each of them only removes. None without proof of ownership.
+pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timestamp) -> Vec<Action> {
+    if owner.identity.ownership(&found.tags) != Ownership::Ours {
+        return Vec::new();
+    }
+    let adoption = Adoption::of(&found.tags);
+    let ours = found.keys.iter().flatten().filter(|key| adoption.owns(key));
+    if bounds.deleting {
+        return ours.map(|key| Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Teardown }).collect();
+    }
+    let class = bounds.class;
+    let expelled = !class.expulsions(bounds.spec).is_empty();
+    let aged = |key: &AccessKey| deadline(class, bounds.spec, key).is_some_and(|deadline| deadline <= now);
+    let mut actions: Vec<Action> = ours
+        .filter(|key| key.active && (expelled || aged(key)))
+        .map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false })
+        .collect();
+    if class.name().is_none() {
+        return actions;
+    }
+    if let Some(forced) = class.forced_boundary().filter(|forced| found.boundary.as_deref() != Some(forced)) {
+        actions.push(Action::PutBoundary(forced.to_owned()));
+    }
+    let cut = Cut { class, expelled, effort: Effort::default() };
+    for (name, document) in &found.inline {
+        actions.extend(match cut.of(document.as_ref()) {
+            Verdict::Keep => None,
+            Verdict::Narrow(document) => Some(Action::PutInlinePolicy { name: name.clone(), document }),
+            Verdict::Remove => Some(Action::DeleteInlinePolicy { name: name.clone() }),
+        });
+    }
+    let attached = |arn: &String| found.attached.as_ref().is_none_or(|attached| attached.contains(arn));
+    for (arn, policy) in found.managed.iter().filter(|(arn, _)| attached(arn)) {
+        let is_ours =
+            policy.as_ref().is_some_and(|policy| owner.identity.ownership(&policy.tags) == Ownership::Ours);
+        match (cut.of(policy.as_ref().map(|policy| &policy.document)), policy) {
+            (Verdict::Keep, _) => {}
+            (Verdict::Narrow(document), Some(policy)) if is_ours => {
+                let prune = version_to_prune(policy)
+                    .map(|version| Action::DeletePolicyVersion { arn: arn.clone(), version });
+                actions.extend(prune);
+                actions.push(Action::CreatePolicyVersion { arn: arn.clone(), document });
+            }
+            _ => actions.push(Action::DetachPolicy(arn.clone())),
+        }
+    }
+    for arn in found.attached.iter().flatten().filter(|arn| !found.managed.contains_key(*arn)) {
+        if names::recorded(found.tags.get(tags::ATTACHED), arn) && (expelled || !class.allows_policy(arn)) {
+            actions.push(Action::DetachPolicy(arn.clone()));
+        }
+    }
+    actions
+}
+
+/// Whether what a policy says reaches beyond the class, so that it has to be narrowed.
+pub fn exceeds(class: &Class, document: &Document) -> bool {
+    let cut = Cut { class, expelled: false, effort: Effort::default() };
+    !matches!(cut.of(Some(document)), Verdict::Keep)
+}
+
+/// How a policy in force is cut down to the class.
+struct Cut<'a> {
+    class: &'a Class,
+    expelled: bool,
+    effort: Effort,
+}
+
+enum Verdict {
+    Keep,
+    Narrow(Document),
+    Remove,
+}
+
+impl Cut<'_> {
+    /// One that cannot be read stays unless all is to go: a failed read is tried again, and is no proof of anything.
+    fn of(&self, document: Option<&Document>) -> Verdict {
+        let Some(document) = document.filter(|_| !self.expelled) else {
+            return if self.expelled { Verdict::Remove } else { Verdict::Keep };
+        };
+        let statements = document.statements();
+        let rest: Vec<_> =
+            statements.iter().filter_map(|statement| self.class.cut_down(statement, &self.effort)).collect();
+        if rest.iter().eq(statements.iter().copied()) {
+            Verdict::Keep
+        } else if rest.iter().any(|statement| statement["Effect"] == "Allow") {
+            Verdict::Narrow(document.with_statements(rest))
+        } else {
+            Verdict::Remove
+        }
+    }
+}
+
+/// When a key has to stop working, whatever kept it from being replaced: the class's longest interval, and the longest
+/// that an ordinary rotation takes from there, which ends two overlaps after the swap at the latest.
+fn deadline(class: &Class, spec: &S3AccessUserSpec, key: &AccessKey) -> Option<Timestamp> {
+    let longest = class.max_interval()?;
+    let asked = spec.access_key.rotation.as_ref().and_then(|rotation| rotation.overlap);
+    let overlap = asked.map_or(DEFAULT_OVERLAP, |overlap| overlap.signed()).min(longest);
+    let grace = overlap.saturating_mul(2).saturating_add(SignedDuration::from_hours(1));
+    Some(later(later(key.created_at, longest), grace))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::{S3AccessClass, S3AccessUser};
+use crate::core::desired::Account;
+use crate::core::names::Cluster;
+use crate::core::observed::PolicyVersion;
+
+const OWN: &str = "arn:aws:iam::123456789012:policy/own";
+const SHARED: &str = "arn:aws:iam::123456789012:policy/shared-x";
+const FORCED: &str = "arn:aws:iam::123456789012:policy/forced";
+const INSIDE: &str = "arn:aws:s3:::team-a.x/*";
+const OUTSIDE: &str = "arn:aws:s3:::team-b.x/*";
+
+fn now() -> Timestamp {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
+
+fn class(extra: Value) -> Class {
+    let mut spec = json!({
+        "allowedBuckets": ["{namespace}.*"], "allowStatements": true,
+        "allowedManagedPolicyArns": ["arn:aws:iam::123456789012:policy/shared-*"],
+    });
+    extra.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
+    Class::of(&S3AccessClass::new("tenants", serde_json::from_value(spec).unwrap()), "team-a", &BTreeMap::new())
+}
+
+fn expelling() -> Class {
+    class(json!({ "allowedNamespaces": { "names": ["team-b"] } }))
+}
+
+fn user() -> S3AccessUser {
+    let mut user = S3AccessUser::new("reports", S3AccessUserSpec::default());
+    (user.metadata.namespace, user.metadata.uid) = (Some("team-a".to_owned()), Some("uid".to_owned()));
+    user
+}
+
+fn owner() -> Owner {
+    let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
+    Owner::of(&user(), &account, &Cluster { id: "id".to_owned(), name: "prod".to_owned() }, &Class::none())
+}
+
+fn document(resources: &[&str]) -> Document {
+    Document::new(vec![json!({ "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": resources })])
+}
+
+fn managed(resources: &[&str]) -> ManagedPolicy {
+    ManagedPolicy { tags: owner().identity.tags(), document: document(resources), versions: Vec::new() }
+}
+
+fn key(id: &str, created_at: &str) -> AccessKey {
+    AccessKey { id: id.to_owned(), active: true, created_at: created_at.parse().unwrap() }
+}
+
+/// A user with a working key, its own policy on these resources, and one attached for the spec.
+fn holdings(resources: &[&str]) -> Holdings {
+    let mut tags = owner().identity.tags();
+    tags.insert(tags::ATTACHED.to_owned(), names::record([SHARED]));
+    Holdings {
+        tags,
+        boundary: None,
+        keys: Some(vec![key("AKIA1", "2026-05-01T00:00:00Z")]),
+        attached: Some(BTreeSet::from([OWN, SHARED, "arn:aws:iam::aws:policy/ByHand"].map(str::to_owned))),
+        inline: BTreeMap::new(),
+        managed: BTreeMap::from([(OWN.to_owned(), Some(managed(resources)))]),
+    }
+}
+
+fn taken(class: &Class, found: &Holdings) -> Vec<Action> {
+    curtail(Bounds { class, spec: &user().spec, deleting: false }, &owner(), found, now())
+}
+
+fn detached(arn: &str) -> Action {
+    Action::DetachPolicy(arn.to_owned())
+}
+
+fn deactivated(id: &str) -> Action {
+    Action::SetKeyStatus { id: id.to_owned(), active: false }
+}
+
+#[test]
+fn invariant_12_what_fits_is_left_alone() {
+    assert_eq!(taken(&class(json!({})), &holdings(&[INSIDE])), []);
+    assert_eq!(taken(&Class::none(), &holdings(&[OUTSIDE])), [], "without a class nothing is taken back");
+}
+
+#[test]
+fn invariant_12_a_policy_is_cut_down_to_what_fits() {
+    let narrowed = Action::CreatePolicyVersion { arn: OWN.to_owned(), document: document(&[INSIDE]) };
+    assert_eq!(taken(&class(json!({})), &holdings(&[INSIDE, OUTSIDE])), [narrowed.clone()]);
+    assert_eq!(taken(&class(json!({})), &holdings(&[OUTSIDE])), [detached(OWN)], "nothing of it fits");
+
+    let mut full = holdings(&[INSIDE, OUTSIDE]);
+    let version = |n: i64| PolicyVersion {
+        id: format!("v{n}"),
+        is_default: n == 5,
+        created_at: Timestamp::from_second(n).unwrap(),
+    };
+    full.managed.get_mut(OWN).unwrap().as_mut().unwrap().versions = (1..=5).map(version).collect();
+    let room = Action::DeletePolicyVersion { arn: OWN.to_owned(), version: "v1".to_owned() };
+    assert_eq!(taken(&class(json!({})), &full), [room, narrowed]);
+
+    let mut foreign = holdings(&[INSIDE, OUTSIDE]);
+    foreign.managed.get_mut(OWN).unwrap().as_mut().unwrap().tags.clear();
+    assert_eq!(taken(&class(json!({})), &foreign), [detached(OWN)], "a policy without our tags is not written");
+
+    let mut inline = holdings(&[INSIDE]);
+    inline.inline.insert("own".to_owned(), Some(document(&[OUTSIDE])));
+    inline.inline.insert("two".to_owned(), Some(document(&[INSIDE, OUTSIDE])));
+    let put = Action::PutInlinePolicy { name: "two".to_owned(), document: document(&[INSIDE]) };
+    assert_eq!(taken(&class(json!({})), &inline), [Action::DeleteInlinePolicy { name: "own".to_owned() }, put]);
+}
+
+#[test]
+fn invariant_12_who_is_shut_out_keeps_nothing_whatever_could_not_be_read() {
+    let all = taken(&expelling(), &holdings(&[INSIDE]));
+    assert_eq!(all, [deactivated("AKIA1"), detached(OWN), detached(SHARED)]);
+    let blind = |change: fn(&mut Holdings)| {
+        let mut found = holdings(&[INSIDE]);
+        change(&mut found);
+        taken(&expelling(), &found)
+    };
+    assert_eq!(blind(|found| found.keys = None), [detached(OWN), detached(SHARED)], "the keys could not be listed");
+    assert_eq!(blind(|found| found.attached = None), [deactivated("AKIA1"), detached(OWN)], "nor the policies");
+    let unread = blind(|found| found.managed = BTreeMap::from([(OWN.to_owned(), None)]));
+    assert_eq!(unread, all, "nor what one says");
+}
+
+#[test]
+fn a_policy_that_could_not_be_read_is_no_proof_of_anything() {
+    let mut found = holdings(&[INSIDE]);
+    found.managed.insert(OWN.to_owned(), None);
+    found.inline.insert("own".to_owned(), None);
+    assert_eq!(taken(&class(json!({})), &found), []);
+}
+
+#[test]
+fn invariant_12_what_was_attached_for_the_spec_goes_with_its_permission() {
+    assert_eq!(taken(&class(json!({ "allowedManagedPolicyArns": [] })), &holdings(&[INSIDE])), [detached(SHARED)]);
+}
+
+#[test]
+fn invariant_12_a_boundary_that_the_class_forces_is_set() {
+    let forcing = class(json!({ "permissionsBoundaryArn": FORCED }));
+    assert_eq!(taken(&forcing, &holdings(&[INSIDE])), [Action::PutBoundary(FORCED.to_owned())]);
+    let under = Holdings { boundary: Some(FORCED.to_owned()), ..holdings(&[INSIDE]) };
+    assert_eq!(taken(&forcing, &under), []);
+}
+
+#[test]
+fn invariant_12_a_key_that_nothing_replaced_stops_working_in_the_end() {
+    let aging = class(json!({ "rotation": { "maxInterval": "240h" } }));
+    let mut found = holdings(&[INSIDE]);
+    // 240 hours, twice the overlap of 24, and one.
+    found.keys = Some(vec![key("OLD", "2026-05-19T22:59:59Z"), key("YOUNG", "2026-05-20T00:00:00Z")]);
+    assert_eq!(taken(&aging, &found), [deactivated("OLD")]);
+    found.keys.as_mut().unwrap()[0].active = false;
+    assert_eq!(taken(&aging, &found), []);
+}
+
+#[test]
+fn invariant_4_nothing_is_taken_without_proof_of_ownership() {
+    for change in [tags::CLUSTER, tags::UID] {
+        let mut found = holdings(&[OUTSIDE]);
+        found.tags.insert(change.to_owned(), "another".to_owned());
+        assert_eq!(taken(&expelling(), &found), [], "{change}");
+        let deleting = Bounds { class: &expelling(), spec: &user().spec, deleting: true };
+        assert_eq!(curtail(deleting, &owner(), &found, now()), [], "{change}");
+    }
+}
+
+#[test]
+fn invariant_10_a_deletion_begins_with_the_keys_and_leaves_those_of_strangers() {
+    let mut found = holdings(&[INSIDE]);
+    found.keys = Some(vec![key("THEIRS", "2025-01-01T00:00:00Z"), key("OURS", "2026-05-01T00:00:00Z")]);
+    found.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned());
+    let deleting = Bounds { class: &class(json!({})), spec: &user().spec, deleting: true };
+    let gone = Action::DeleteKey { id: "OURS".to_owned(), why: WhyDelete::Teardown };
+    assert_eq!(curtail(deleting, &owner(), &found, now()), [gone]);
+    assert_eq!(taken(&expelling(), &found)[0], deactivated("OURS"));
+}
+
+/// Over all combinations of what is in force: each action only removes, and after all of them nothing is left to take.
+#[test]
+fn invariant_12_taking_away_ends_and_only_takes() {
+    let resources: [&[&str]; 4] = [&[INSIDE], &[OUTSIDE], &[INSIDE, OUTSIDE], &["*"]];
+    let classes =
+        [class(json!({})), expelling(), class(json!({ "allowedManagedPolicyArns": [] })), class(json!({ "allowStatements": false }))];
+    for class in &classes {
+        for managed in resources {
+            for inline in resources {
+                let mut found = holdings(managed);
+                found.inline.insert("own".to_owned(), Some(document(inline)));
+                for action in taken(class, &found) {
+                    match action {
+                        Action::DetachPolicy(arn) => assert!(found.attached.as_mut().unwrap().remove(&arn), "{arn}"),
+                        Action::DeleteInlinePolicy { name } => drop(found.inline.remove(&name).unwrap()),
+                        Action::PutInlinePolicy { name, document } => {
+                            let before = found.inline.insert(name, Some(document.clone())).unwrap().unwrap();
+                            assert!(document.size() < before.size());
+                        }
+                        Action::CreatePolicyVersion { arn, document } => {
+                            let policy = found.managed.get_mut(&arn).unwrap().as_mut().unwrap();
+                            assert!(document.size() < policy.document.size());
+                            policy.document = document;
+                        }
+                        Action::SetKeyStatus { active: false, .. } => found.keys.as_mut().unwrap()[0].active = false,
+                        other => panic!("{other}"),
+                    }
+                }
+                assert_eq!(taken(class, &found), []);
+            }
+        }
+    }
+}

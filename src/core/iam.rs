@@ -1,0 +1,97 @@
+//! IAM's own words, read once at the edge: what does not fit is no key id and no account, and never reaches a request.
+
+use std::fmt;
+use std::ops::Deref;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::rotation::later;
+
+/// By so much may the clocks of the operator and of IAM differ before a recorded time is not believed.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
+
+/// The id of an access key: 1 to 128 letters, digits and `_`, `-` or `.`. IAM's have 16 to 128 word characters (API
+/// reference, AccessKey); S3-compatible systems give shorter ones.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccessKeyId(Box<str>);
+
+impl AccessKeyId {
+    /// The id as IAM gave it to this process.
+    pub fn of_iam(id: &str) -> Self {
+        Self(id.into())
+    }
+
+    /// The id in a text that may be anybody's; `None` where it can be none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        ((1..=128).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.into()))
+    }
+}
+
+impl Deref for AccessKeyId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccessKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl PartialEq<String> for AccessKeyId {
+    fn eq(&self, other: &String) -> bool {
+        *self.0 == **other
+    }
+}
+
+/// The id of an account in a text that may be anybody's: AWS's twelve digits, or what a compatible system has in its ARNs,
+/// such as `RGW` and 17 digits.
+pub fn account_id(text: &str) -> Option<&str> {
+    ((1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(text)
+}
+
+/// The secret half of a key in a text that may be anybody's: printable ASCII, as every signer takes it.
+pub fn secret_half(text: &str) -> Option<&str> {
+    ((1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())).then_some(text)
+}
+
+/// A recorded time that is not in the future, as far as two clocks can tell.
+pub fn past(time: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    (time <= later(now, CLOCK_TOLERANCE)).then_some(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_no_key_id_is_none() {
+        for text in ["AKIAIOSFODNN7EXAMPLE", "GK31c2f218a2e44f485b94239e", "minio-user_1.a"] {
+            assert_eq!(AccessKeyId::parse(text).as_deref(), Some(text));
+        }
+        for text in ["", "AKIA\nX", "AKIA X", "AKIA\u{0}", "ＡＫＩＡ", "a/b", &"A".repeat(129), &"A".repeat(120_000)] {
+            assert_eq!(AccessKeyId::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn accounts_and_secret_halves_are_told_from_other_texts() {
+        assert!(account_id("123456789012").is_some() && account_id("RGW84327998180974519").is_some());
+        assert!(account_id("").is_none() && account_id("12 34").is_none() && account_id(&"1".repeat(65)).is_none());
+        assert!(secret_half("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY").is_some());
+        assert!(secret_half("").is_none() && secret_half("a\nb").is_none() && secret_half(&"a".repeat(257)).is_none());
+    }
+
+    #[test]
+    fn a_time_in_the_future_is_not_believed() {
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(past(now, now), Some(now));
+        assert_eq!(past(later(now, SignedDuration::from_mins(15)), now), Some(later(now, CLOCK_TOLERANCE)));
+        assert_eq!(past(later(now, SignedDuration::from_mins(16)), now), None);
+        assert_eq!(past(Timestamp::MAX, now), None);
+    }
+}
