@@ -8,6 +8,7 @@ use kube::api::ObjectMeta;
 use s3_access_operator::api::{Adoption, S3AccessClass, S3AccessUser, SecretSpec};
 use s3_access_operator::core::class::Class;
 use s3_access_operator::core::desired::{Account, Desired, DesiredPolicy};
+use s3_access_operator::core::iam::AccessKeyId;
 use s3_access_operator::core::names::Cluster;
 use s3_access_operator::core::secret_data::{self, Credentials, SecretData, Target};
 use secrecy::SecretString;
@@ -86,7 +87,9 @@ fn weigh(spec: &Value) -> (Verdict, Option<String>) {
     let class = Class::of(&class(), namespace, &BTreeMap::new());
     let Ok(desired) = Desired::of(&user, &account, &cluster, &class) else { return (Verdict::Refused, None) };
     let verdict = if desired.violation.is_some() { Verdict::CutDown } else { Verdict::Granted };
-    let escape = escape(&desired, user.spec.user_name.as_deref());
+    // What is left of the Secret, as the reconcile has it.
+    class.bound_secret(&mut user);
+    let escape = escape(&desired, user.spec.user_name.as_deref()).or_else(|| beyond(&user));
     match render(&user.spec.secret) {
         // No key is made that could not be delivered.
         None => (Verdict::Refused, escape),
@@ -99,7 +102,7 @@ pub const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
 /// A key with that id.
 pub fn credentials(id: &str) -> Credentials {
-    Credentials { access_key_id: id.to_owned(), secret_access_key: SecretString::from(SECRET_KEY) }
+    Credentials { access_key_id: AccessKeyId::of_iam(id), secret_access_key: SecretString::from(SECRET_KEY) }
 }
 
 /// What the operator makes of a template, where it makes something.
@@ -129,6 +132,18 @@ pub fn leaked(data: &SecretData) -> Option<String> {
         .map(|secret| format!("{secret:?} in the Secret"))
 }
 
+/// What of the Secret others may act upon.
+fn beyond(user: &S3AccessUser) -> Option<String> {
+    let (name, secret) = (user.secret_name(), &user.spec.secret);
+    [
+        (!name.starts_with("team-a-") && name != "reports-s3", "the Secret's name"),
+        (secret.labels.keys().any(|key| !key.starts_with("label-")), "the Secret's labels"),
+        (secret.annotations.keys().any(|key| !key.starts_with("note-")), "the Secret's annotations"),
+    ]
+    .into_iter()
+    .find_map(|(escapes, what)| escapes.then(|| what.to_owned()))
+}
+
 fn escape(desired: &Desired, asked_name: Option<&str>) -> Option<String> {
     let document = match &desired.policy {
         Some(DesiredPolicy::Managed { document, .. } | DesiredPolicy::Inline { document, .. }) => Some(document),
@@ -151,7 +166,6 @@ fn escape(desired: &Desired, asked_name: Option<&str>) -> Option<String> {
         (desired.rotation.interval.is_none_or(|interval| interval.as_hours() > 2160), "the age of keys"),
         (desired.rotation.interval.is_some_and(|interval| interval.as_hours() < 1), "a storm of rotations"),
         (owner.retain, "what is kept for ever"),
-        (!owner.secret_name.starts_with("team-a-") && owner.secret_name != "reports-s3", "the Secret's name"),
     ]
     .into_iter()
     .find_map(|(escapes, what)| escapes.then(|| what.to_owned()))

@@ -275,18 +275,26 @@ async fn invariant_9_a_name_with_anothers_hash_keeps_nobody_waiting() {
         ("S3ACCESS_CLASS_SELECTOR", "no=class"),
     ];
     scene.start(&one_at_a_time).await;
+    scene.create("first", spec()).await;
+    scene.ready("first").await;
     // All wait behind one that AWS does not answer.
     scene.proxy.set_dark(true);
-    scene.create("first", spec()).await;
-    scene.proxy.called("GetUser", crate::scene::SOON).await.unwrap();
+    scene.create("stuck", spec()).await;
     scene.create("billing", spec()).await;
     scene.namespace = "tenant-x".to_owned();
     scene.create("d4ncncui6lgmpxukit0gdo3vjbcsnfmp", spec()).await;
+    scene
+        .see("all to wait", async || {
+            let depth = scene.metric("s3access_queue_depth", "").await?;
+            ensure!(depth >= 3.0, "{depth} wait");
+            Ok(())
+        })
+        .await;
     scene.proxy.set_dark(false);
     scene.ready("d4ncncui6lgmpxukit0gdo3vjbcsnfmp").await;
     scene.namespace = "payments".to_owned();
     scene.ready("billing").await;
-    scene.ready("first").await;
+    scene.ready("stuck").await;
     scene.namespace = own;
     for name in ["tenant-x", "payments"] {
         namespaces.delete(name, &DeleteParams::default()).await.unwrap();

@@ -29,6 +29,8 @@ mod restore;
 mod rotation;
 mod scene;
 mod secrecy;
+mod soak;
 mod sweep;
 mod takeover;
 mod traces;
+mod withdrawn;

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use s3_access_operator::core::class::Class;
 use s3_access_operator::core::desired::Desired;
+use s3_access_operator::core::iam::AccessKeyId;
 use s3_access_operator::core::observed::{
     AccessKey, Effect, HeldKey, Minted, Observed, OurSecret, Probes, SecretState, User, UserState,
 };
@@ -18,7 +19,7 @@ use crate::judge::on_a_worker;
 /// A settled operator needs less; one that goes on for ever never gets there.
 const ROUNDS: usize = 60;
 
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
 }
 
@@ -97,6 +98,10 @@ fn id() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["AKIA1", "AKIA2", "AKIA3"]).prop_map(str::to_owned)
 }
 
+fn written_id() -> impl Strategy<Value = AccessKeyId> {
+    id().prop_map(|id| AccessKeyId::of_iam(&id))
+}
+
 fn tags() -> impl Strategy<Value = BTreeMap<String, String>> {
     let names =
         ["policy", "previous-policy", "attached", "tag-keys", "boundary", "adopted-at", "owner", "uid", "cluster"];
@@ -130,10 +135,11 @@ fn user() -> impl Strategy<Value = User> {
 }
 
 fn secret() -> impl Strategy<Value = SecretState> {
-    let key = (id(), maybe(time()), prop::sample::select(vec![None, Some("123456789012"), Some("999999999999")]));
+    let key =
+        (written_id(), maybe(time()), prop::sample::select(vec![None, Some("123456789012"), Some("999999999999")]));
     let key =
         key.prop_map(|(id, created_at, account)| HeldKey { id, created_at, account_id: account.map(str::to_owned) });
-    let record = (maybe(id()), maybe(time()), maybe(super::mutation::text()), maybe(id()));
+    let record = (maybe(written_id()), maybe(time()), maybe(super::mutation::text()), maybe(written_id()));
     (maybe(key), any::<(bool, bool)>(), record).prop_map(
         |(key, (annotated, up_to_date), (previous, rotated_at, rotate_handled, revoked))| {
             SecretState::Ours(OurSecret {
