@@ -35,6 +35,8 @@ impl Loose {
             let crd = format!("{kind}.s3access.dev");
             access.kubectl(&["patch", "crd", &crd, "--type=json", "-p", &anything.to_string()]).await.unwrap();
         }
+        // Neither does an installation without the admission policy keep anything from the operator.
+        access.kubectl(&["delete", "validatingadmissionpolicybinding", "--all"]).await.unwrap();
         let scene = Scene::on(Stand { kubernetes: access, ..stand }, name).await;
         let loose = Self { scene, _kubernetes: kubernetes, _folder: folder };
         loose.is_served().await;
