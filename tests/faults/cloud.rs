@@ -448,6 +448,7 @@ impl Sts for Cloud {
         let request = Request::GetCallerIdentity {};
         let ask = async {
             self.outside.with(|outside| {
+                outside.judge_id(id);
                 let now = outside.now;
                 let result = outside.aws.call(now, Identity::Credentials(credentials), &request).result;
                 match answer(&request, result) {

@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 
 use crate::scene::{Scene, user_name, with};
 
-fn grants(buckets: &[&str]) -> Value {
+pub fn grants(buckets: &[&str]) -> Value {
     buckets.iter().map(|bucket| json!({ "bucket": bucket, "level": "ReadWrite" })).collect()
 }
 
 impl Scene {
     /// The policy of a user, as AWS has it, and whether its key works.
-    async fn access(&self, user: &str) -> (String, bool) {
+    pub async fn access(&self, user: &str) -> (String, bool) {
         let attached = self.iam.list_attached_user_policies().user_name(user).send().await.unwrap();
         let mut text = String::new();
         for policy in attached.attached_policies() {
@@ -37,7 +37,7 @@ impl Scene {
         (text, active)
     }
 
-    async fn taken_back(&self, name: &str, user: &str, gone: &[&str], left: &[&str], active: bool) {
+    pub async fn taken_back(&self, name: &str, user: &str, gone: &[&str], left: &[&str], active: bool) {
         let (_, message) = self.refused(name, "NotPermittedByClass").await;
         assert!(message.contains("S3AccessClass"), "{message}");
         self.see("access to be taken back", async || {

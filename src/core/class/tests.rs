@@ -232,7 +232,7 @@ fn what_is_left_of_a_statement_is_what_fits() {
         None,
         "no statements: no grant gives this"
     );
-    assert_eq!(cut(&plain, &allow(json!("s3:getobject"), json!(inside))).is_some(), true);
+    assert!(cut(&plain, &allow(json!("s3:getobject"), json!(inside))).is_some());
     let denial = json!({ "Effect": "Deny", "Action": "*", "Resource": "*" });
     assert_eq!(cut(&plain, &denial), Some(denial.clone()));
     for odd in [json!({}), json!("x"), json!({ "Effect": "Allow", "NotAction": "iam:*", "Resource": inside })] {

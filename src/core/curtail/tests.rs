@@ -89,7 +89,7 @@ fn invariant_12_what_fits_is_left_alone() {
 #[test]
 fn invariant_12_a_policy_is_cut_down_to_what_fits() {
     let narrowed = Action::CreatePolicyVersion { arn: OWN.to_owned(), document: document(&[INSIDE]) };
-    assert_eq!(taken(&class(json!({})), &holdings(&[INSIDE, OUTSIDE])), [narrowed.clone()]);
+    assert_eq!(taken(&class(json!({})), &holdings(&[INSIDE, OUTSIDE])), std::slice::from_ref(&narrowed));
     assert_eq!(taken(&class(json!({})), &holdings(&[OUTSIDE])), [detached(OWN)], "nothing of it fits");
 
     let mut full = holdings(&[INSIDE, OUTSIDE]);
