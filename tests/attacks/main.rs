@@ -16,6 +16,7 @@
 mod cases;
 mod fuzz;
 mod judge;
+mod operator;
 
 use judge::{Verdict, judge, tenant};
 use proptest::prelude::*;

@@ -34,7 +34,7 @@ fn of_kinds<'a>(objects: &'a [Value], kinds: &[&str]) -> Vec<&'a Value> {
 async fn the_chart_gives_the_rights_of_the_kustomize_base() {
     let (base, chart) = (base(), Helm::new().await.objects(&[]).await);
     let roles = of_kinds(&base, &["Role", "ClusterRole"]);
-    assert_eq!(roles.len(), 8);
+    assert_eq!(roles.len(), 9);
     for role in &roles {
         let same = named(&chart, text(&role["kind"]), text(&role["metadata"]["name"]));
         assert_eq!(same["rules"], role["rules"], "{}", role["metadata"]["name"]);
@@ -109,7 +109,7 @@ async fn the_chart_runs_the_pods_of_the_kustomize_base() {
 }
 
 #[tokio::test]
-async fn the_chart_has_the_disruption_budget_and_the_admission_policy_of_the_kustomize_base() {
+async fn the_chart_has_the_disruption_budget_and_the_admission_policies_of_the_kustomize_base() {
     let (base, chart) = (base(), Helm::new().await.objects(&[]).await);
     let (mut budget, mut same) =
         (named(&base, "PodDisruptionBudget", RELEASE).clone(), named(&chart, "PodDisruptionBudget", RELEASE).clone());
@@ -119,7 +119,7 @@ async fn the_chart_has_the_disruption_budget_and_the_admission_policy_of_the_kus
     }
     assert_eq!(same["spec"], budget["spec"]);
     let admission = of_kinds(&base, &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]);
-    assert_eq!(admission.len(), 2);
+    assert_eq!(admission.len(), 6);
     for object in admission {
         let same = named(&chart, text(&object["kind"]), text(&object["metadata"]["name"]));
         assert_eq!(same["spec"], object["spec"], "{}", object["kind"]);

@@ -48,6 +48,8 @@ fn the_charts_copies_are_up_to_date() {
         ("deploy/chart/files/crds/s3access.dev_s3accessclasses.yaml", "crds/s3access.dev_s3accessclasses.yaml"),
         ("deploy/chart/files/crds/s3access.dev_s3accessusers.yaml", "crds/s3access.dev_s3accessusers.yaml"),
         ("deploy/chart/files/admission.yaml", "deploy/admission.yaml"),
+        ("deploy/chart/files/admission-operator.yaml", "deploy/admission-operator.yaml"),
+        ("deploy/chart/files/admission-guard.yaml", "deploy/admission-guard.yaml"),
         ("deploy/chart/files/dashboard.json", "deploy/dashboards/s3-access-operator.json"),
     ] {
         assert!(read(copy) == read(original), "{copy} is not {original}: run `cargo xtask crds`");

@@ -31,7 +31,7 @@ pub struct Stand {
     pub kubernetes: Access,
     /// The AWS account.
     pub aws: Account,
-    /// What the operator runs as there: a user with no more than the shipped policy.
+    /// What the operator runs as there: a user with no more than the shipped policies.
     pub operator_identity: Account,
     /// The `bin` of the virtual environment with boto3.
     pub python: PathBuf,
@@ -65,7 +65,7 @@ impl Ground {
         let access = kubernetes.access().clone();
         access.install().await?;
         let aws = moto.account().clone();
-        let policy = for_any_resource(&shipped_policy(partition)?)?;
+        let policy = for_any_resource(partition)?;
         let operator_identity = aws.create_identity("s3-access-operator", &policy).await?;
         let stand = Stand {
             kubernetes: access,
@@ -115,7 +115,7 @@ impl Stand {
         operator: PathBuf,
         folder: PathBuf,
     ) -> Result<Self> {
-        let policy = for_any_resource(&shipped_policy(aws.partition)?)?;
+        let policy = for_any_resource(aws.partition)?;
         let operator_identity = aws.create_identity("s3-access-operator", &policy).await?;
         Ok(Self { kubernetes, aws, operator_identity, python, operator, folder })
     }
@@ -142,7 +142,7 @@ impl Stand {
     /// Where the operator's IAM identity cannot be made.
     pub async fn on_versitygw(self, server: &VersityGw) -> Result<Self> {
         let aws = server.account().clone();
-        let policy: serde_json::Value = serde_json::from_str(&shipped("s3-compatible")?)?;
+        let policy: serde_json::Value = serde_json::from_str(&shipped("operator-policy.s3-compatible")?)?;
         // White space counts there.
         let operator_identity = aws.create_identity_inline("s3-access-operator", &policy.to_string()).await?;
         Ok(Self { aws, operator_identity, ..self })
@@ -171,20 +171,28 @@ impl Stand {
 /// # Errors
 /// Where it cannot be read.
 pub fn shipped_policy(partition: Partition) -> Result<String> {
-    shipped(partition.name())
+    shipped(&format!("operator-policy.{}", partition.name()))
 }
 
-fn shipped(name: &str) -> Result<String> {
-    let path = repository().join(format!("deploy/iam/operator-policy.{name}.json"));
+/// A policy of `deploy/iam`, by its name without `.json`.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn shipped(name: &str) -> Result<String> {
+    let path = repository().join(format!("deploy/iam/{name}.json"));
     fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// moto looks at the actions of IAM calls, and takes the resource of all of them for `*`; the resources and conditions
-/// are for AWS and the double.
-fn for_any_resource(policy: &str) -> Result<String> {
-    let mut policy: serde_json::Value = serde_json::from_str(policy)?;
-    for statement in policy["Statement"].as_array_mut().into_iter().flatten() {
+/// The default policy with the optional ones, for moto: it looks at the actions of IAM calls, and takes the resource of
+/// all of them for `*`; the resources and conditions are for AWS and the double.
+fn for_any_resource(partition: Partition) -> Result<String> {
+    let mut statements = Vec::new();
+    for name in ["operator-policy", "operator-policy.leftovers", "operator-policy.migration"] {
+        let mut policy: serde_json::Value = serde_json::from_str(&shipped(&format!("{name}.{}", partition.name()))?)?;
+        statements.extend(policy["Statement"].as_array_mut().into_iter().flatten().map(serde_json::Value::take));
+    }
+    for statement in &mut statements {
         statement["Resource"] = "*".into();
     }
-    Ok(policy.to_string())
+    Ok(serde_json::json!({ "Version": "2012-10-17", "Statement": statements }).to_string())
 }

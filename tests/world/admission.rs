@@ -7,7 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use s3_access_operator::api::S3AccessUser;
-use s3_access_operator::core::class::Class;
+use s3_access_operator::core::class::{Class, Defaults};
 use s3_access_operator::core::desired::Account;
 use s3_access_operator::core::policy;
 use serde_json::{Value, json};
@@ -29,6 +29,12 @@ fn classes() -> Vec<Value> {
             "allowedBuckets": ["*"], "allowStatements": true, "allowedManagedPolicyArns": ["*"], "allowedNames": ["*"],
             "allowedTagKeys": ["*"], "allowForceAdoption": true,
         }),
+        json!({
+            "allowedBuckets": ["*"], "allowedPaths": ["/{namespace}/*", "/s3?/"], "allowRetain": true,
+            "allowedSecretNames": ["{namespace}-*", "plain"], "allowedSecretLabels": ["team.example.com/*"],
+            "allowedSecretAnnotations": ["note", "x?/y"], "rotation": { "minInterval": "24h" },
+        }),
+        json!({ "allowedBuckets": ["*"], "deletionPolicy": "Retain", "allowedSecretNames": ["*"] }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "names": ["another"] } }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "selector": { "matchLabels": { "tier": "gold" } } } }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "selector": { "matchLabels": { "tier": "silver" } } } }),
@@ -69,6 +75,21 @@ fn specs(namespace: &str) -> Vec<Value> {
         json!({ "userName": "exactly" }),
         json!({ "path": "/s3/x/" }),
         json!({ "path": "/s3x/" }),
+        json!({ "path": "/s3/" }),
+        json!({ "path": "/s3access/" }),
+        json!({ "path": format!("/{namespace}/x/") }),
+        json!({ "deletionPolicy": "Retain" }),
+        json!({ "deletionPolicy": "Delete" }),
+        json!({ "secret": { "name": "plain" } }),
+        json!({ "secret": { "name": "plainly" } }),
+        json!({ "secret": { "name": format!("{namespace}-x") } }),
+        json!({ "secret": { "name": "sh.helm.release.v1.app.v9" } }),
+        json!({ "secret": { "labels": { "team.example.com/a": "1" } } }),
+        json!({ "secret": { "labels": { "team.example.com/a": "1", "grafana_datasource": "1" } } }),
+        json!({ "secret": { "annotations": { "note": "1" } } }),
+        json!({ "secret": { "annotations": { "xx/y": "1", "replicator.v1.mittwald.de/replicate-to": "*" } } }),
+        json!({ "accessKey": { "rotation": { "interval": "24h" } } }),
+        json!({ "accessKey": { "rotation": { "interval": "23h" } } }),
         json!({ "permissionsBoundaryArn": BOUNDARY }),
         json!({ "permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/own" }),
         json!({ "managedPolicyArns": ["arn:aws:iam::123456789012:policy/shared-1"] }),
@@ -121,7 +142,8 @@ async fn invariant_7_admission_and_operator_say_the_same_of_a_spec() {
         let name = scene.class(&format!("c{number}"), class).await;
         let made = scene.classes().get(&name).await.unwrap();
         let labels: BTreeMap<String, String> = labels.clone();
-        let class = Class::of(&made, &scene.namespace, &labels);
+        let defaults = Defaults { path: "/s3access/".to_owned(), ..Defaults::default() };
+        let class = Class::of(&made, &scene.namespace, &labels).with(defaults);
         for mut spec in specs(&scene.namespace) {
             spec["className"] = json!(name);
             let parsed = serde_json::from_value(spec.clone()).unwrap();

@@ -251,8 +251,7 @@ async fn invariant_6_what_is_refused_from_the_start_is_not_reconciled_over_and_o
     let class = scene.class("c", tenants()).await;
     // Admission knows nothing of statements.
     let mut beyond = scene.honest(&class);
-    beyond["policy"] =
-        json!({ "statements": [{ "Effect": "Allow", "Action": "iam:CreateUser", "Resource": "*" }] });
+    beyond["policy"] = json!({ "statements": [{ "Effect": "Allow", "Action": "iam:CreateUser", "Resource": "*" }] });
     scene.create("beyond", beyond).await;
     scene.refused("beyond", "NotPermittedByClass").await;
     let settled = scene.reconciles().await;

@@ -10,12 +10,14 @@
 
 mod admission;
 mod bad_input;
+mod bounded;
 mod classes;
 mod commands;
 mod compatible;
 mod consumer;
 mod crash;
 mod fairness;
+mod guard;
 mod hostile;
 mod install;
 mod leftovers;

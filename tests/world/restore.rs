@@ -102,6 +102,15 @@ async fn adoption_never_refuses_even_a_predecessor_and_if_owned_by_tag_takes_it_
 async fn adoption_by_force_takes_a_hand_made_user_over_and_leaves_its_key_alone() {
     let scene = Scene::on_double("force", Settings::default()).await;
     let name = "hand-made".to_owned();
+    // What deploy/docs/migration.md asks for: the right to tag this user, and what the tag then allows.
+    scene.grant("operator-policy.migration");
+    let this = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:TagUser",
+        "Resource":"arn:aws:iam::*:user/hand-made"}]}"#;
+    scene.by_hand(&Request::PutUserPolicy {
+        user_name: "s3-access-operator".to_owned(),
+        policy_name: "take-over".to_owned(),
+        policy_document: this.to_owned(),
+    });
     let tags = vec![Tag::new("team", "a")];
     scene.by_hand(&Request::CreateUser { user_name: name.clone(), path: None, permissions_boundary: None, tags });
     let Response::NewAccessKey(by_hand) = scene.by_hand(&Request::CreateAccessKey { user_name: name.clone() }) else {

@@ -10,7 +10,7 @@ use ground::kubernetes::Write;
 use ground::moto::Partition;
 use ground::operator::Operator;
 use ground::proxy::Proxy;
-use ground::stand::{OPERATOR_NAMESPACE, OPERATOR_USER, Stand};
+use ground::stand::{OPERATOR_NAMESPACE, OPERATOR_USER, Stand, shipped};
 use ground::wait::eventually;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -77,6 +77,20 @@ impl Scene {
         double.with(|world| world.call(now, &root, request).result).unwrap()
     }
 
+    /// Gives the operator one of the optional policies of `deploy/iam`, beside its own.
+    pub fn grant(&self, file: &str) {
+        let request = Request::CreatePolicy {
+            policy_name: format!("s3-access-{file}"),
+            path: None,
+            policy_document: shipped(&format!("{file}.aws")).unwrap(),
+            description: None,
+            tags: Vec::new(),
+        };
+        let Response::Policy(policy) = self.by_hand(&request) else { panic!("no policy") };
+        let user_name = "s3-access-operator".to_owned();
+        self.by_hand(&Request::AttachUserPolicy { user_name, policy_arn: policy.arn.clone() });
+    }
+
     /// The cluster's id in the tags, unless a setting names another.
     pub async fn cluster_id(&self) -> String {
         let namespaces = Api::<Namespace>::all(self.client.clone());
@@ -101,6 +115,7 @@ impl Scene {
             ("S3ACCESS_CONSISTENCY_WINDOW", "2s"),
             ("S3ACCESS_PROBE_INTERVAL", "100ms"),
             ("S3ACCESS_REQUESTS_PER_SECOND", "1000"),
+            ("S3ACCESS_MIN_ROTATION_INTERVAL", "1s"),
         ];
         all.extend(settings);
         self.stand.start_operator(&format!("{}-{name}", self.namespace), &all).await.unwrap()

@@ -80,6 +80,7 @@ fn settings() -> Settings {
 #[tokio::test]
 async fn drift_of_every_kind_is_found_within_a_sweep_and_put_right() {
     let mut scene = Scene::on_double_without_operator("found", settings()).await;
+    scene.grant("operator-policy.migration");
     scene.start(&[INTERVAL]).await;
     let boundary = "arn:aws:iam::aws:policy/AmazonS3FullAccess";
     scene.create("managed", with(json!({ "tags": { "team": "a" }, "permissionsBoundaryArn": boundary }))).await;

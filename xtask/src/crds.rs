@@ -11,12 +11,14 @@ use crate::{build_operator, reference};
 
 const FILES: [&str; 2] = ["crds/s3access.dev_s3accessclasses.yaml", "crds/s3access.dev_s3accessusers.yaml"];
 /// What the chart and the OLM bundle cannot read outside their own folders: the copy, and what it is made from.
-const COPIES: [(&str, &str); 6] = [
+const COPIES: [(&str, &str); 8] = [
     ("deploy/chart/files/crds/s3access.dev_s3accessclasses.yaml", FILES[0]),
     ("deploy/chart/files/crds/s3access.dev_s3accessusers.yaml", FILES[1]),
     ("deploy/olm/manifests/s3access.dev_s3accessclasses.yaml", FILES[0]),
     ("deploy/olm/manifests/s3access.dev_s3accessusers.yaml", FILES[1]),
     ("deploy/chart/files/admission.yaml", "deploy/admission.yaml"),
+    ("deploy/chart/files/admission-operator.yaml", "deploy/admission-operator.yaml"),
+    ("deploy/chart/files/admission-guard.yaml", "deploy/admission-guard.yaml"),
     ("deploy/chart/files/dashboard.json", "deploy/dashboards/s3-access-operator.json"),
 ];
 const HEAD: &str = "# Written by `cargo xtask crds` from src/api; CI fails where the two differ.\n";

@@ -81,3 +81,23 @@ subjects:
     name: {{ include "s3access.serviceAccountName" .root }}
     namespace: {{ .root.Release.Namespace }}
 {{- end }}
+
+{{/* A policy and its binding, from a file of the kustomize base: a dict of root, file and name. The base's service account
+     becomes the release's. */}}
+{{- define "s3access.admission" -}}
+{{- $root := .root }}
+{{- $name := printf "%s-%s" (include "s3access.fullname" $root) .name }}
+{{- $account := printf "system:serviceaccount:%s:%s" $root.Release.Namespace (include "s3access.serviceAccountName" $root) }}
+{{- $text := $root.Files.Get .file | replace "system:serviceaccount:s3-access-system:s3-access-operator" $account }}
+{{- range $text | splitList "\n---\n" }}
+{{- $object := fromYaml . }}
+{{- $_ := set $object "metadata" (dict "name" $name "labels" (include "s3access.labels" $root | fromYaml)) }}
+{{- if hasKey $object.spec "failurePolicy" }}
+{{- $_ := set $object.spec "failurePolicy" $root.Values.admissionPolicy.failurePolicy }}
+{{- else }}
+{{- $_ := set $object.spec "policyName" $name }}
+{{- end }}
+---
+{{ $object | toYaml }}
+{{- end }}
+{{- end }}

@@ -11,6 +11,7 @@ use super::document::{Document, Scope, Statement};
 use super::error::{ApiError, Code};
 use super::iam::Iam;
 use super::model::{Tag, User};
+use super::operation::Operation;
 use super::request::{Request, Subject};
 use super::state::State;
 
@@ -134,24 +135,44 @@ impl State {
         }
     }
 
+    /// What a policy has to allow for a call: its own action; for tags in a call that creates, tagging (IAM user guide,
+    /// "Tagging IAM resources"); for a move or a new name, the place it leads to (API reference, UpdateUser).
+    fn asked(&self, request: &Request) -> Vec<(String, String, Context)> {
+        let (resource, context) = (self.resource(request), self.context(request));
+        let mut asked = vec![(request.operation().action(), resource.clone(), context.clone())];
+        match request {
+            Request::CreateUser { tags, .. } if !tags.is_empty() => {
+                asked.push((Operation::TagUser.action(), resource, tag_context(tags)));
+            }
+            Request::CreatePolicy { tags, .. } if !tags.is_empty() => {
+                asked.push((Operation::TagPolicy.action(), resource, tag_context(tags)));
+            }
+            Request::UpdateUser { user_name, new_user_name, new_path } => {
+                if let Ok(user) = self.user(user_name) {
+                    let (path, name) =
+                        (new_path.as_ref().unwrap_or(&user.path), new_user_name.as_ref().unwrap_or(&user.name));
+                    // Nobody is there yet, so there are no tags.
+                    let there = self.account.arn(&format!("user{path}{name}"));
+                    asked.push((Operation::UpdateUser.action(), there, Context::new()));
+                }
+            }
+            _ => {}
+        }
+        asked
+    }
+
     /// The condition keys of a call (service authorization reference, "Condition keys for AWS IAM").
     fn context(&self, request: &Request) -> Context {
         let mut context = Context::new();
-        let mut request_tags = |tags: &[Tag]| {
-            for tag in tags {
-                context.add(&format!("aws:RequestTag/{}", tag.key), &tag.value);
-                context.add("aws:TagKeys", &tag.key);
-            }
-        };
         match request {
             Request::CreateUser { tags, permissions_boundary, .. } => {
-                request_tags(tags);
+                context = tag_context(tags);
                 if let Some(arn) = permissions_boundary {
                     context.add("iam:PermissionsBoundary", arn);
                 }
             }
             Request::TagUser { tags, .. } | Request::CreatePolicy { tags, .. } | Request::TagPolicy { tags, .. } => {
-                request_tags(tags);
+                context = tag_context(tags);
             }
             Request::UntagUser { tag_keys, .. } | Request::UntagPolicy { tag_keys, .. } => {
                 tag_keys.iter().for_each(|key| context.add("aws:TagKeys", key));
@@ -173,11 +194,10 @@ impl State {
         let tags = match request.subject() {
             Subject::User(name) => self.user(name).ok().map(|user| {
                 // A call that sets a boundary is judged by the new one, any other by the one in force.
-                if let (Some(arn), false) =
-                    (&user.boundary, matches!(request, Request::PutUserPermissionsBoundary { .. }))
-                {
+                if let (Some(arn), true) = (&user.boundary, asks_for_boundary(request)) {
                     context.add("iam:PermissionsBoundary", arn);
                 }
+                user.tags.values().for_each(|tag| context.add(&format!("iam:ResourceTag/{}", tag.key), &tag.value));
                 &user.tags
             }),
             Subject::Policy(arn) => self.policies.get(arn).map(|policy| &policy.tags),
@@ -185,9 +205,30 @@ impl State {
         };
         for tag in tags.into_iter().flat_map(|tags| tags.values()) {
             context.add(&format!("aws:ResourceTag/{}", tag.key), &tag.value);
-            context.add(&format!("iam:ResourceTag/{}", tag.key), &tag.value);
         }
     }
+}
+
+fn tag_context(tags: &[Tag]) -> Context {
+    let mut context = Context::new();
+    for tag in tags {
+        context.add(&format!("aws:RequestTag/{}", tag.key), &tag.value);
+        context.add("aws:TagKeys", &tag.key);
+    }
+    context
+}
+
+/// Whether the boundary in force is a condition key of the call: of a few that give or take rights, and not of
+/// CreateAccessKey.
+fn asks_for_boundary(request: &Request) -> bool {
+    matches!(
+        request.operation(),
+        Operation::AttachUserPolicy
+            | Operation::DetachUserPolicy
+            | Operation::PutUserPolicy
+            | Operation::DeleteUserPolicy
+            | Operation::DeleteUserPermissionsBoundary
+    )
 }
 
 impl Iam {
@@ -236,14 +277,13 @@ impl Iam {
         if matches!(caller, Caller::Root { .. }) {
             return Ok(());
         }
-        let resource = self.state.resource(request);
-        let context = self.state.context(request);
-        let action = request.operation().action();
-        let decision = self.decide(now, caller, &action, &resource, &context)?;
-        if decision.is_allowed() {
-            return Ok(());
+        for (action, resource, context) in self.state.asked(request) {
+            let decision = self.decide(now, caller, &action, &resource, &context)?;
+            if !decision.is_allowed() {
+                return Err(self.denied(caller, &action, &resource, decision));
+            }
         }
-        Err(self.denied(caller, &action, &resource, decision))
+        Ok(())
     }
 
     /// AWS's answer to a caller that may not.

@@ -84,6 +84,16 @@ impl State {
         self.policies.values().filter(|policy| !policy.aws_managed)
     }
 
+    /// All groups, by name.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.groups.values()
+    }
+
+    /// All virtual MFA devices, by serial number.
+    pub fn devices(&self) -> impl Iterator<Item = &Arc<VirtualMfaDevice>> {
+        self.devices.values()
+    }
+
     /// A user, by a name in any case.
     pub fn user(&self, name: &str) -> Result<&Arc<User>, ApiError> {
         self.users

@@ -90,7 +90,7 @@ fn tags_in_the_request_and_on_the_resource_are_looked_at() {
     let mut bench = Bench::new();
     let key = user_with(
         &mut bench,
-        r#"{"Effect":"Allow","Action":"iam:CreateUser","Resource":"arn:aws:iam::123456789012:user/k8s/*",
+        r#"{"Effect":"Allow","Action":["iam:CreateUser","iam:TagUser"],"Resource":"arn:aws:iam::123456789012:user/k8s/*",
             "Condition":{"StringEquals":{"aws:RequestTag/owner":"cluster-1"},
                          "ForAllValues:StringEquals":{"aws:TagKeys":["owner","team"]}}},
            {"Effect":"Allow","Action":["iam:DeleteUser","iam:CreateAccessKey"],"Resource":"*",
@@ -113,6 +113,94 @@ fn tags_in_the_request_and_on_the_resource_are_looked_at() {
     let delete = |name: &str| Request::DeleteUser { user_name: name.into() };
     assert_eq!(code(bench.call_as(&key, delete("stranger"))), Code::AccessDenied);
     assert!(bench.call_as(&key, delete("a")).is_ok());
+}
+
+/// A boundary `b`, and a caller that may do anything to users under it, and these actions without a condition.
+fn bounded_caller(bench: &mut Bench, others: &str) -> (Credentials, String) {
+    let boundary = bench.policy("b", ALL_OF_S3);
+    let key = user_with(
+        bench,
+        &format!(
+            r#"{{"Effect":"Allow","Action":["iam:*"],"Resource":"*",
+                 "Condition":{{"ArnEquals":{{"iam:PermissionsBoundary":"{boundary}"}}}}}},
+               {{"Effect":"Allow","Action":[{others}],"Resource":"*"}}"#
+        ),
+    );
+    (key, boundary)
+}
+
+#[test]
+fn the_boundary_is_a_condition_of_few_calls_and_not_of_a_new_key() {
+    let mut bench = Bench::new();
+    let (key, boundary) = bounded_caller(&mut bench, r#""iam:TagRole""#);
+    let create = |boundary: Option<&String>| Request::CreateUser {
+        user_name: "v".into(),
+        path: None,
+        permissions_boundary: boundary.cloned(),
+        tags: Vec::new(),
+    };
+    assert_eq!(code(bench.call_as(&key, create(None))), Code::AccessDenied);
+    assert!(bench.call_as(&key, create(Some(&boundary))).is_ok());
+    let put =
+        || Request::PutUserPolicy { user_name: "v".into(), policy_name: "p".into(), policy_document: ALL_OF_S3.into() };
+    assert!(bench.call_as(&key, put()).is_ok());
+    let mint = Request::CreateAccessKey { user_name: "v".into() };
+    assert_eq!(code(bench.call_as(&key, mint)), Code::AccessDenied, "AWS sends no boundary with it");
+    let other = bench.policy("c", ALL_OF_S3);
+    let change =
+        |arn: &str| Request::PutUserPermissionsBoundary { user_name: "v".into(), permissions_boundary: arn.to_owned() };
+    assert_eq!(code(bench.call_as(&key, change(&other))), Code::AccessDenied, "the new one is judged");
+    assert!(bench.call_as(&key, change(&boundary)).is_ok());
+    bench.must(Request::DeleteUserPermissionsBoundary { user_name: "v".into() });
+    assert_eq!(code(bench.call_as(&key, put())), Code::AccessDenied);
+}
+
+#[test]
+fn a_user_that_is_made_with_tags_needs_the_right_to_tag() {
+    let mut bench = Bench::new();
+    let key = user_with(
+        &mut bench,
+        r#"{"Effect":"Allow","Action":["iam:CreateUser","iam:CreatePolicy"],"Resource":"*"},
+           {"Effect":"Allow","Action":["iam:TagUser","iam:TagPolicy"],"Resource":"*",
+            "Condition":{"StringEquals":{"aws:RequestTag/owner":"me"}}}"#,
+    );
+    let user = |tags| Request::CreateUser { user_name: "v".into(), path: None, permissions_boundary: None, tags };
+    let policy = |tags| Request::CreatePolicy {
+        policy_name: "p".into(),
+        path: None,
+        policy_document: ALL_OF_S3.into(),
+        description: None,
+        tags,
+    };
+    for others in [user(tags(&[("owner", "you")])), policy(tags(&[("owner", "you")]))] {
+        assert_eq!(code(bench.call_as(&key, others)), Code::AccessDenied);
+    }
+    assert!(bench.call_as(&key, user(tags(&[("owner", "me")]))).is_ok());
+    assert!(bench.call_as(&key, policy(tags(&[("owner", "me")]))).is_ok());
+}
+
+#[test]
+fn moving_a_user_needs_the_right_on_both_places_and_the_new_one_has_no_tags() {
+    let mut bench = Bench::new();
+    let key = user_with(
+        &mut bench,
+        r#"{"Effect":"Allow","Action":"iam:UpdateUser","Resource":"*",
+            "Condition":{"StringEquals":{"aws:ResourceTag/owner":"me"}}},
+           {"Effect":"Allow","Action":"iam:UpdateUser","Resource":"arn:aws:iam::123456789012:user/k8s/*"}"#,
+    );
+    for name in ["mine", "theirs"] {
+        bench.user(name);
+    }
+    bench.must(Request::TagUser { user_name: "mine".into(), tags: tags(&[("owner", "me")]) });
+    let to = |name: &str, new_name: Option<&str>, path: &str| Request::UpdateUser {
+        user_name: name.into(),
+        new_user_name: new_name.map(Into::into),
+        new_path: Some(path.into()),
+    };
+    assert_eq!(code(bench.call_as(&key, to("mine", None, "/elsewhere/"))), Code::AccessDenied);
+    assert_eq!(code(bench.call_as(&key, to("theirs", None, "/k8s/"))), Code::AccessDenied);
+    assert!(bench.call_as(&key, to("mine", None, "/k8s/")).is_ok());
+    assert!(bench.call_as(&key, to("mine", Some("renamed"), "/k8s/")).is_ok());
 }
 
 #[test]
