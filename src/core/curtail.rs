@@ -97,7 +97,10 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
         granting += 1;
     }
     for arn in found.attached.iter().flatten().filter(|arn| !found.managed.contains_key(*arn)) {
-        if names::recorded(found.tags.get(tags::ATTACHED), arn) && (expelled || !class.allows_policy(arn)) {
+        if !names::recorded(found.tags.get(tags::ATTACHED), arn) {
+            continue;
+        }
+        if expelled || !class.allows_policy(arn) {
             actions.push(Action::DetachPolicy(arn.clone()));
         }
         granting += 1;

@@ -95,8 +95,10 @@ async fn is_one_refused_user(name: &str) {
     let mut scene = Scene::on_double(name, Settings::default()).await;
     let class = scene.class("c", tenants()).await;
     scene.comes_to_nothing("hostile", scene.hostile(name, &class)).await;
-    let made = scene.named(&format!("{}-hostile", scene.namespace)).await;
-    assert_eq!(made, Vec::<String>::new(), "nothing was made for it");
+    let made = scene.iam.list_users().send().await.unwrap();
+    for user in made.users().iter().filter(|user| user.user_name().contains("-hostile-")) {
+        assert!(scene.keys(user.user_name()).await.is_empty(), "no key was made for it");
+    }
     scene.goes_on(&class).await;
 }
 
@@ -247,8 +249,10 @@ async fn invariant_9_an_interval_beyond_counting_stops_no_operator() {
 async fn invariant_6_what_is_refused_from_the_start_is_not_reconciled_over_and_over() {
     let scene = Scene::on_double("calm", Settings::default()).await;
     let class = scene.class("c", tenants()).await;
-    let stranger = json!({ "className": class, "access": [{ "bucket": "somebody-elses", "level": "ReadOnly" }] });
-    scene.create("beyond", stranger).await;
+    // Admission knows nothing of statements.
+    let mut beyond = scene.honest(&class);
+    beyond["policy"] = json!({ "statements": [{ "Effect": "Allow", "Action": "iam:CreateUser", "Resource": "*" }] });
+    scene.create("beyond", beyond).await;
     scene.refused("beyond", "NotPermittedByClass").await;
     let settled = scene.reconciles().await;
     throughout("it is left alone", Duration::from_secs(6), async || {

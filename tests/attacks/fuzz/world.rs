@@ -130,7 +130,7 @@ fn user() -> impl Strategy<Value = User> {
             keys,
             attached: ["arn:aws:iam::aws:policy/AmazonS3FullAccess".to_owned()].into(),
             inline: BTreeMap::new(),
-            beside: std::collections::BTreeSet::new(),
+            beside: Default::default(),
         },
     )
 }
