@@ -29,6 +29,10 @@
 //! 8. A read error is never "missing"; NotFound is, and for IAM only after the consistency window.
 //! 9. A bad CR harms no other; one throttled account delays no other.
 //! 10. Deleting always ends: keys go first, and what blocks is named in the condition.
+//! 11. Whatever stands in one object, in its Secret or in IAM's answer about it costs the process bounded time and memory,
+//!     and ends at most that object's reconcile.
+//! 12. What a class or a deletion takes away is gone within one reconcile of its being known, whatever else about the object
+//!     is wrong, paused, unreadable or refused: [`core::curtail`] comes before [`core::plan`] and waits for nothing.
 
 pub mod api;
 pub mod aws;

@@ -50,8 +50,7 @@ impl FromStr for Duration {
         while !rest.is_empty() {
             let number_ends = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(DurationError::Malformed)?;
             let (number, unit_and_rest) = rest.split_at(number_ends);
-            let unit_ends =
-                unit_and_rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit_and_rest.len());
+            let unit_ends = unit_and_rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit_and_rest.len());
             let (unit, next) = unit_and_rest.split_at(unit_ends);
             let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(DurationError::Malformed)?;
             nanos = nanos.saturating_add(scaled(number, *scale).ok_or(DurationError::Malformed)?);

@@ -10,12 +10,12 @@ mod s3_access_user;
 mod secret_spec;
 
 pub use conditions::{ConditionType, Reason};
+use duration::duration_schema;
 pub use duration::{Duration, DurationError};
 pub use s3_access_class::{
     AllowedNamespaces, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation, CredentialsSecretRef,
     DEFAULT_CLASS_ANNOTATION, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessClassStatus,
 };
-use duration::duration_schema;
 pub use s3_access_user::{
     AccessGrant, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference, DeletionPolicy, PolicyPreset,
     PolicySpec, PolicyType, RetiringKey, RotationSpec, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus,

@@ -143,7 +143,8 @@ fn template_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// What Kubernetes takes for the key of a label or an annotation (apimachinery, `IsQualifiedName`).
-const QUALIFIED_NAME: &str = "self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))";
+const QUALIFIED_NAME: &str =
+    "self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))";
 
 fn labels_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -14,9 +14,10 @@ use secrecy::SecretString;
 use super::call::Lane;
 use super::{
     AwsError, CreatedKey, DetailsPage, DetailsQuery, ErrorKind, Iam, PolicyRecord, Result, UserRecord, details,
-    path_tags,
+    inline_policy, path_tags,
 };
 use crate::api::tags;
+use crate::core::iam::AccessKeyId;
 use crate::core::observed::{AccessKey, Minted, PolicyVersion};
 use crate::core::policy::Document;
 use crate::core::provider::Provider;
@@ -56,7 +57,9 @@ impl Iam for SdkIam {
         });
         if let Some(record) = record.as_mut().filter(|_| !self.provider.has_tags()) {
             (record.path, record.tags) = path_tags::decode(&record.path);
-            if !record.tags.is_empty() && self.get_user_policy(user, user).await?.is_some() {
+            // One that cannot be read is there as far as anybody knows: it must not keep the user from being deleted.
+            let there = async || !matches!(self.get_user_policy(user, user).await, Ok(None));
+            if !record.tags.is_empty() && there().await {
                 record.tags.insert(tags::POLICY.to_owned(), format!("inline:{user}"));
             }
         }
@@ -138,7 +141,8 @@ impl Iam for SdkIam {
         listed
             .into_iter()
             .map(|key| {
-                let id = key.access_key_id.ok_or_else(|| unreadable(OPERATION, user))?;
+                let id = key.access_key_id.filter(|id| AccessKeyId::parse(id).is_some());
+                let id = id.ok_or_else(|| unreadable(OPERATION, user))?;
                 let created_at =
                     key.create_date.as_ref().and_then(timestamp).ok_or_else(|| unreadable(OPERATION, user))?;
                 Ok(AccessKey { id, active: key.status == Some(StatusType::Active), created_at })
@@ -179,6 +183,20 @@ impl Iam for SdkIam {
         };
         let used = answer.and_then(|answer| answer.access_key_last_used).and_then(|used| used.last_used_date);
         Ok(used.as_ref().and_then(timestamp))
+    }
+
+    async fn list_what_else_grants(&self, user: &str) -> Result<BTreeSet<String>> {
+        let request = self.client.list_user_policies().user_name(user);
+        let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
+        let policies = self.lane.call("ListUserPolicies", user, all).await?;
+        let mut found: BTreeSet<String> = policies.iter().map(|name| inline_policy(name)).collect();
+        if self.provider.has_all_of_iam() {
+            let request = self.client.list_groups_for_user().user_name(user);
+            let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
+            let groups = self.lane.call("ListGroupsForUser", user, all).await?;
+            found.extend(groups.iter().map(|group| format!("group {}", group.group_name)));
+        }
+        Ok(found)
     }
 
     async fn list_attached_user_policies(&self, user: &str) -> Result<BTreeSet<String>> {

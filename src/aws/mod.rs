@@ -65,6 +65,11 @@ pub struct CreatedKey {
     pub secret: SecretString,
 }
 
+/// How an inline policy is named in [`Iam::list_what_else_grants`].
+pub fn inline_policy(name: &str) -> String {
+    format!("inline policy {name}")
+}
+
 /// The IAM calls that the operator uses, and no others; each answers `None` only to a positive NoSuchEntity.
 ///
 /// # Errors
@@ -107,6 +112,8 @@ pub trait Iam: Send + Sync {
     /// GetAccessKeyLastUsed; `None` means that IAM has no use on record, not that there was none.
     async fn get_access_key_last_used(&self, id: &str) -> Result<Option<jiff::Timestamp>>;
 
+    /// ListUserPolicies and ListGroupsForUser: all that grants the user something beside what is attached, in words.
+    async fn list_what_else_grants(&self, user: &str) -> Result<BTreeSet<String>>;
     /// ListAttachedUserPolicies: ARNs.
     async fn list_attached_user_policies(&self, user: &str) -> Result<BTreeSet<String>>;
     /// AttachUserPolicy.

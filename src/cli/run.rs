@@ -208,7 +208,8 @@ struct Vital(Option<Runtime>);
 
 impl Vital {
     fn new() -> Result<Self, Error> {
-        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).thread_name("vital").enable_all().build()?;
+        let runtime =
+            runtime::Builder::new_multi_thread().worker_threads(1).thread_name("vital").enable_all().build()?;
         Ok(Self(Some(runtime)))
     }
 

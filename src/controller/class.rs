@@ -126,8 +126,7 @@ impl ClassContext {
         }
         for scope in &self.scopes {
             for user in scope.users.state() {
-                let concerned =
-                    user.membership().class_name.is_none_or(|named| *named == name);
+                let concerned = user.membership().class_name.is_none_or(|named| *named == name);
                 if concerned {
                     // Nobody listens any more where the process ends.
                     let _ = scope.look.send(ObjectRef::from_obj(&*user));

@@ -26,8 +26,8 @@ use super::place::{Place, Places};
 use crate::api::{ClassProvider, MANAGER, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessUser, limits};
 use crate::aws::{Session, SessionOptions};
 use crate::core::class::{Class, Defaults};
-use crate::core::iam::{AccessKeyId, secret_half};
 use crate::core::desired::Account;
+use crate::core::iam::{AccessKeyId, secret_half};
 use crate::core::provider::Provider;
 use crate::kubernetes::KubernetesError;
 use crate::leadership::Leadership;
@@ -58,7 +58,8 @@ impl From<Value> for KnownClass {
         };
         read.map_or_else(
             |invalid| {
-                let mut names = S3AccessClass::new(&meta.name.clone().unwrap_or_default(), S3AccessClassSpec::default());
+                let mut names =
+                    S3AccessClass::new(&meta.name.clone().unwrap_or_default(), S3AccessClassSpec::default());
                 names.metadata = ObjectMeta { labels: None, ..meta };
                 Self { object: names, invalid: Some(invalid) }
             },
@@ -189,7 +190,9 @@ impl Places for Classes {
         let recorder = Recorder::new(self.secrets.clone().into_client(), reporter);
         for (name, (_, session)) in sessions {
             let is_of_account = session.get().is_some_and(|session| session.known_account() == Some(account));
-            let Some(class) = self.stores.classes.get(&ObjectRef::new(&name)).filter(|_| is_of_account) else { continue };
+            let Some(class) = self.stores.classes.get(&ObjectRef::new(&name)).filter(|_| is_of_account) else {
+                continue;
+            };
             let event = Event {
                 type_: EventType::Warning,
                 reason: "OrphanUsers".to_owned(),

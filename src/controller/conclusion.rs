@@ -58,8 +58,12 @@ pub async fn conclude(
     // What the class does not allow waits for another spec or class, and so does all that would come after it.
     let refused = parts.iter().any(|part| matches!(part, Progress::Blocked(Reason::NotPermittedByClass, _)));
     let waits = parts.iter().any(|part| matches!(part, Progress::Waiting(..)));
-    if refused && !waits && plan.wake_at.is_none() && observed.user().is_none() {
-        return Outcome::Refused(next_turn(uid, now, ctx.resync_interval));
+    if refused && !waits && plan.wake_at.is_none() && parts.contains(&&Progress::Pending) {
+        // What was found in IAM may be put right there, and nobody would tell.
+        return match observed.user() {
+            None => Outcome::Refused(next_turn(uid, now, ctx.resync_interval)),
+            Some(_) => Outcome::Failed(pause_blocked(ctx, uid)),
+        };
     }
     if parts.iter().any(|part| matches!(part, Progress::Blocked(..)) && !part.rests()) {
         return Outcome::Failed(pause_blocked(ctx, uid));

@@ -16,7 +16,7 @@ use crate::core::observed::Observed;
 use crate::core::plan::Action;
 
 /// Reads what hangs on the IAM user and takes away what is beyond its bounds. What can be done is done, whatever else
-/// fails. Answers what is left, for a deletion to go on with; `None` where there is no such user.
+/// fails. `hindered`: the spec is not carried out after this. Answers what is left, for a deletion to go on with; `None` where there is no such user.
 ///
 /// # Errors
 /// The first part that could not be read or taken away.
@@ -25,11 +25,12 @@ pub async fn curtail(
     place: &Place,
     user: &S3AccessUser,
     owner: &Owner,
+    hindered: bool,
 ) -> Result<Option<Possession>, Error> {
     let deleting = user.metadata.deletion_timestamp.is_some();
     let (possession, mut first) = holdings(&place.session, owner, &place.class, deleting).await;
     let Some(mut possession) = possession else { return first.map_or(Ok(None), Err) };
-    let bounds = Bounds { class: &place.class, spec: &user.spec, deleting };
+    let bounds = Bounds { class: &place.class, spec: &user.spec, deleting, hindered };
     let observed = Observed::nothing();
     for action in curtail::curtail(bounds, owner, &possession.found, ctx.now()) {
         ctx.may_write()?;

@@ -313,7 +313,10 @@ mod tests {
         let Opened { user, invalid } = kept.open();
         assert!(invalid.unwrap().contains("everything"));
         assert_eq!(user.metadata.generation, Some(3));
-        assert_eq!((user.spec.class_name.as_deref(), user.spec.user_name.as_deref()), (Some("prod"), Some("reports-app")));
+        assert_eq!(
+            (user.spec.class_name.as_deref(), user.spec.user_name.as_deref()),
+            (Some("prod"), Some("reports-app"))
+        );
         assert!(user.spec.access.is_empty() && user.spec.deletion_policy.is_none() && user.was_acted_upon());
         assert!(kept.membership().class_name == Some("prod") && kept.membership().is_finalized && kept.is_ready());
     }

@@ -183,8 +183,10 @@ mod tests {
             remembered.minted = Some(Box::new((minted.clone(), SecretString::from(SENTINEL))))
         });
         let secret_access_key = SecretString::from(SENTINEL);
-        let credentials =
-            Credentials { access_key_id: AccessKeyId::of_iam(&minted.id), secret_access_key: secret_access_key.clone() };
+        let credentials = Credentials {
+            access_key_id: AccessKeyId::of_iam(&minted.id),
+            secret_access_key: secret_access_key.clone(),
+        };
         let created = crate::aws::CreatedKey { minted, secret: secret_access_key };
         let shown = format!("{memory:?} {:?} {credentials:?} {created:?}", memory.recall("uid"));
         assert!(shown.contains("AKIA") && !shown.contains(SENTINEL), "{shown}");

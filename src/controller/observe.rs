@@ -10,7 +10,8 @@ use super::context::Context;
 use super::error::Error;
 use super::memory::Remembered;
 use crate::api::{S3AccessUser, Workload};
-use crate::aws::{ErrorKind, Session, UserRecord};
+use crate::aws::{ErrorKind, Session, UserRecord, inline_policy};
+use crate::core::adoption::Adoption;
 use crate::core::class::Class;
 use crate::core::conditions::says_settled;
 use crate::core::curtail::{Holdings, exceeds};
@@ -18,7 +19,8 @@ use crate::core::desired::{Desired, DesiredPolicy, Owner};
 use crate::core::iam::AccessKeyId;
 use crate::core::names::{Ownership, workload_annotation};
 use crate::core::observed::{
-    AccessKey, HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState, WorkloadState, policy_records,
+    AccessKey, HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState, WorkloadState,
+    policy_records,
 };
 use crate::core::plan::{SecretRecord, policies_to_read};
 use crate::core::policy::Document;
@@ -297,7 +299,12 @@ pub fn made_elsewhere(user: &S3AccessUser, owner: &Owner) -> Option<String> {
 
 /// Reads what there is to curtail, part by part: what cannot be read keeps nothing else from being looked at. Answers the
 /// first error beside what was read.
-pub async fn holdings(session: &Session, owner: &Owner, class: &Class, deleting: bool) -> (Option<Possession>, Option<Error>) {
+pub async fn holdings(
+    session: &Session,
+    owner: &Owner,
+    class: &Class,
+    deleting: bool,
+) -> (Option<Possession>, Option<Error>) {
     let (iam, name) = (&session.iam, &owner.user_name);
     let record = match iam.get_user(name).await {
         Ok(Some(record)) => record,
@@ -377,7 +384,14 @@ async fn user_of(
         keys,
         attached: iam.list_attached_user_policies(name).await?,
         inline: BTreeMap::new(),
+        beside: BTreeSet::new(),
     };
+    if desired.is_some() && Adoption::of(&user.tags) != Adoption::None {
+        user.beside = iam.list_what_else_grants(name).await?;
+        let own: Vec<_> = user.policy_records().filter_map(|record| record.strip_prefix("inline:")).collect();
+        let own: BTreeSet<String> = own.into_iter().map(inline_policy).collect();
+        user.beside.retain(|found| !own.contains(found));
+    }
     let wanted = match desired.and_then(|desired| desired.policy.as_ref()) {
         Some(DesiredPolicy::Inline { name, .. }) => Some(name.clone()),
         _ => None,

@@ -23,8 +23,8 @@ use super::observe::{self, Depth, Held, try_to_render};
 use super::place::{OnePlace, Place, Places};
 use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
-use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::class::Defaults;
+use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::names::Cluster;
 use crate::core::observed::{Effect, Minted, Observed, WorkloadState};
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, Retiring, Waits, plan, teardown};
@@ -93,19 +93,23 @@ impl Onlooker {
     pub async fn preview(&self, user: &S3AccessUser) -> Result<Preview, Error> {
         let namespace = user.namespace().unwrap_or_default();
         let place = self.place(user, &namespace).await?;
+        let mut user = user.clone();
+        place.class.bound_secret(&mut user);
+        let user = &user;
         let account = place.session.account().await?;
         let owner = Owner::of(user, account, &self.cluster, &place.class);
         let deleting = user.metadata.deletion_timestamp.is_some();
         let desired = Desired::of(user, account, &self.cluster, &place.class);
         let desired = match desired.and_then(|desired| place.session.provider.check(desired)) {
+            // Pausing holds no deletion up.
+            _ if deleting => None,
             _ if is_true(user, annotations::PAUSED) => {
                 return Ok(refused(owner, Reason::Paused, format!("remove the annotation {}", annotations::PAUSED)));
             }
-            _ if deleting => None,
             Ok(desired) => Some(desired),
             Err(refusal) => return Ok(refused(owner, refusal.reason, refusal.message)),
         };
-        if let Err(error) = try_to_render(&place.session, user, &owner) {
+        if !deleting && let Err(error) = try_to_render(&place.session, user, &owner) {
             return Ok(refused(owner, Reason::InvalidSpec, error.to_string()));
         }
         let ctx = self.context(&namespace, &place).await?;

@@ -222,7 +222,11 @@ async fn hold(ctx: &Context, user: &S3AccessUser) -> Result<S3AccessUser, Error>
     ctx.may_write()?;
     let all: Vec<String> = user.finalizers().iter().cloned().chain([FINALIZER.to_owned()]).collect();
     let version = ctx.kubernetes.set_finalizers(user, &all).await?;
-    warn!(namespace = user.namespace(), name = user.name_any(), "the finalizer {FINALIZER} was taken off; it is put back");
+    warn!(
+        namespace = user.namespace(),
+        name = user.name_any(),
+        "the finalizer {FINALIZER} was taken off; it is put back"
+    );
     remember(ctx, &user.uid().unwrap_or_default(), version.clone(), &user.status.clone().unwrap_or_default());
     held.metadata.finalizers = Some(all);
     held.metadata.resource_version = version.or(held.metadata.resource_version);
@@ -271,7 +275,7 @@ impl Scene<'_> {
     /// up.
     async fn remove(&self) -> Outcome {
         let Self { ctx, place, user, owner } = *self;
-        let outcome = match curtail(ctx, place, user, owner).await {
+        let outcome = match curtail(ctx, place, user, owner, false).await {
             Ok(possession) => pass(ctx, place, user, owner, None, possession).await,
             Err(error) => fail(ctx, user, Some(owner), &error, Part::AccessKey).await,
         };
@@ -285,7 +289,7 @@ impl Scene<'_> {
     async fn carry_out(&self, desired: &Desired) -> Outcome {
         let Self { ctx, place, user, owner } = *self;
         if self.may_exceed() {
-            if let Err(error) = curtail(ctx, place, user, owner).await {
+            if let Err(error) = curtail(ctx, place, user, owner, false).await {
                 return fail(ctx, user, Some(owner), &error, Part::User).await;
             }
             // From here on nothing is beyond the class, whatever becomes of the rest.
@@ -308,7 +312,7 @@ impl Scene<'_> {
         let Self { ctx, place, user, owner } = *self;
         if place.class.name().is_some()
             && user.is_finalized()
-            && let Err(error) = curtail(ctx, place, user, owner).await
+            && let Err(error) = curtail(ctx, place, user, owner, true).await
         {
             return fail(ctx, user, Some(owner), &error, Part::User).await;
         }

@@ -226,7 +226,8 @@ impl Sweeper {
         if !self.sees_all {
             return;
         }
-        let there: HashSet<String> = self.scopes.iter().flat_map(|scope| scope.users.state()).filter_map(|user| user.uid()).collect();
+        let there: HashSet<String> =
+            self.scopes.iter().flat_map(|scope| scope.users.state()).filter_map(|user| user.uid()).collect();
         let mut orphans = Vec::new();
         for (name, _) in roll.strays.iter().filter(|(_, uid)| !there.contains(&***uid)) {
             // The page may be older than a deletion that went as it should.

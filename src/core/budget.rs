@@ -36,7 +36,11 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
         ("spec.path", spec.path.as_deref(), 512),
         ("spec.policy.name", policy.and_then(|policy| policy.name.as_deref()), 128),
         ("spec.permissionsBoundaryArn", spec.permissions_boundary_arn.as_deref(), 512),
-        ("spec.managedPolicyArns", spec.managed_policy_arns.iter().map(String::as_str).max_by_key(|arn| arn.len()), 512),
+        (
+            "spec.managedPolicyArns",
+            spec.managed_policy_arns.iter().map(String::as_str).max_by_key(|arn| arn.len()),
+            512,
+        ),
         ("spec.secret.name", secret.name.as_deref(), 253),
     ];
     for (field, text, limit) in names {
@@ -89,7 +93,9 @@ fn is_qualified_name(key: &str) -> bool {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
     };
-    prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(label)) && !name.is_empty() && is_label_value(name)
+    prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(label))
+        && !name.is_empty()
+        && is_label_value(name)
 }
 
 fn is_label_value(text: &str) -> bool {
@@ -134,8 +140,16 @@ mod tests {
                 json!({ "secret": { "template": { "a": "x".repeat(limits::TEMPLATE), "b": "x".repeat(limits::TEMPLATE) } } }),
                 json!({ "secret": { "template": (0..5).map(|n| (format!("k{n}"), json!("x".repeat(limits::TEMPLATE)))).collect::<Value>() } }),
             ),
-            ("labels", json!({ "secret": { "labels": { "example.com/a_b": "A-1" } } }), json!({ "secret": { "labels": { "bad key!": "x" } } })),
-            ("labels", json!({ "secret": { "labels": { "a": "" } } }), json!({ "secret": { "labels": { "a": "x y" } } })),
+            (
+                "labels",
+                json!({ "secret": { "labels": { "example.com/a_b": "A-1" } } }),
+                json!({ "secret": { "labels": { "bad key!": "x" } } }),
+            ),
+            (
+                "labels",
+                json!({ "secret": { "labels": { "a": "" } } }),
+                json!({ "secret": { "labels": { "a": "x y" } } }),
+            ),
             (
                 "annotations",
                 json!({ "secret": { "annotations": { "a.b/c": "any ‹text›" } } }),

@@ -17,7 +17,8 @@ use kube::core::{Selector, SelectorExt};
 pub use pattern::{Effort, Pattern};
 
 use crate::api::{
-    Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, S3AccessClass, S3AccessClassSpec, S3AccessUser, S3AccessUserSpec, SecretSpec,
+    Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, S3AccessClass, S3AccessClassSpec,
+    S3AccessUser, S3AccessUserSpec, SecretSpec,
 };
 
 /// An S3AccessClass as it applies to one namespace; or none, in the operator's own account.

@@ -45,6 +45,8 @@ pub struct Bounds<'a> {
     pub spec: &'a S3AccessUserSpec,
     /// The S3AccessUser is being deleted.
     pub deleting: bool,
+    /// The spec is not carried out after this: it is paused or wrong.
+    pub hindered: bool,
 }
 
 /// The actions that take away what is beyond the bounds; each of them only removes. None without proof of ownership.
@@ -78,25 +80,38 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
             Verdict::Remove => Some(Action::DeleteInlinePolicy { name: name.clone() }),
         });
     }
+    let mut granting = found.inline.len();
     let attached = |arn: &String| found.attached.as_ref().is_none_or(|attached| attached.contains(arn));
     for (arn, policy) in found.managed.iter().filter(|(arn, _)| attached(arn)) {
-        let is_ours =
-            policy.as_ref().is_some_and(|policy| owner.identity.ownership(&policy.tags) == Ownership::Ours);
+        let is_ours = policy.as_ref().is_some_and(|policy| owner.identity.ownership(&policy.tags) == Ownership::Ours);
         match (cut.of(policy.as_ref().map(|policy| &policy.document)), policy) {
             (Verdict::Keep, _) => {}
             (Verdict::Narrow(document), Some(policy)) if is_ours => {
-                let prune = version_to_prune(policy)
-                    .map(|version| Action::DeletePolicyVersion { arn: arn.clone(), version });
+                let prune =
+                    version_to_prune(policy).map(|version| Action::DeletePolicyVersion { arn: arn.clone(), version });
                 actions.extend(prune);
                 actions.push(Action::CreatePolicyVersion { arn: arn.clone(), document });
             }
             _ => actions.push(Action::DetachPolicy(arn.clone())),
         }
+        granting += 1;
     }
     for arn in found.attached.iter().flatten().filter(|arn| !found.managed.contains_key(*arn)) {
-        if names::recorded(found.tags.get(tags::ATTACHED), arn) && (expelled || !class.allows_policy(arn)) {
+        if !names::recorded(found.tags.get(tags::ATTACHED), arn) {
+            continue;
+        }
+        if expelled || !class.allows_policy(arn) {
             actions.push(Action::DetachPolicy(arn.clone()));
         }
+        granting += 1;
+    }
+    let taken = |action: &&Action| matches!(action, Action::DetachPolicy(_) | Action::DeleteInlinePolicy { .. });
+    if bounds.hindered && granting > 0 && actions.iter().filter(taken).count() == granting {
+        // Nothing that was granted is left, and nothing will be for now: what others grant to the user is not for this key.
+        let working = found.keys.iter().flatten().filter(|key| key.active && adoption.owns(key));
+        let off = working.map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false });
+        let more: Vec<Action> = off.filter(|action| !actions.contains(action)).collect();
+        actions.extend(more);
     }
     actions
 }

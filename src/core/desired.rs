@@ -138,6 +138,8 @@ pub struct Desired {
     pub workloads: BTreeSet<Workload>,
     /// What of the spec the class does not allow, in words; it is left out of all the rest.
     pub violation: Option<String>,
+    /// The class, for what is found on a user that was adopted.
+    pub class: Class,
 }
 
 /// Why the spec cannot be carried out, in words that say what to change.
@@ -217,6 +219,7 @@ impl Desired {
             rotation: rotation_of(user, class)?,
             workloads: spec.secret.rollout_restart.iter().cloned().collect(),
             violation: (!violations.is_empty()).then(|| class.told(&violations)),
+            class: class.clone(),
             owner,
         })
     }

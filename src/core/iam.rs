@@ -73,7 +73,8 @@ mod tests {
         for text in ["AKIAIOSFODNN7EXAMPLE", "GK31c2f218a2e44f485b94239e", "minio-user_1.a"] {
             assert_eq!(AccessKeyId::parse(text).as_deref(), Some(text));
         }
-        for text in ["", "AKIA\nX", "AKIA X", "AKIA\u{0}", "ＡＫＩＡ", "a/b", &"A".repeat(129), &"A".repeat(120_000)] {
+        for text in ["", "AKIA\nX", "AKIA X", "AKIA\u{0}", "ＡＫＩＡ", "a/b", &"A".repeat(129), &"A".repeat(120_000)]
+        {
             assert_eq!(AccessKeyId::parse(text), None, "{text:?}");
         }
     }

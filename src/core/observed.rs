@@ -43,6 +43,8 @@ pub struct User {
     pub attached: BTreeSet<String>,
     /// Those of its inline policies that were asked for.
     pub inline: BTreeMap<String, Document>,
+    /// Of a user that was adopted by force: its groups and other inline policies, in words.
+    pub beside: BTreeSet<String>,
 }
 
 /// The IAM user of that name.
@@ -325,6 +327,7 @@ impl Observed {
                     keys: Vec::new(),
                     attached: BTreeSet::new(),
                     inline: BTreeMap::new(),
+                    beside: BTreeSet::new(),
                 }));
             }
             (Action::CreatePolicy { arn, document }, _) => {

@@ -205,7 +205,9 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
     if !matches!(plan.parts.policy, Progress::Blocked(..)) && plan.actions.is_empty() {
         plan.parts.policy = Progress::Synced;
     }
-    if !plan.actions.is_empty() {
+    // No key is made or put to use that reaches beyond the class.
+    let beyond = matches!(plan.parts.policy, Progress::Blocked(Reason::NotPermittedByClass, _));
+    if !plan.actions.is_empty() || beyond {
         return plan;
     }
     key::plan_key(desired, observed, user, now, waits, &mut plan);

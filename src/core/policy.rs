@@ -103,8 +103,7 @@ pub fn compile(
 }
 
 /// The actions of the console walk-through, in its order.
-const PRESET: [&str; 5] =
-    ["s3:PutObject", "s3:GetObject", "s3:CreateBucket", "s3:ListAllMyBuckets", "s3:ListBucket"];
+const PRESET: [&str; 5] = ["s3:PutObject", "s3:GetObject", "s3:CreateBucket", "s3:ListAllMyBuckets", "s3:ListBucket"];
 
 /// Whether the action is one that a grant or the preset gives, so that it need not come of raw statements.
 pub(super) fn is_granted(action: &str) -> bool {

@@ -68,6 +68,7 @@ pub fn screen_user(desired: &Desired, found: &UserDetail) -> Verdict {
         keys: Vec::new(),
         attached: found.attached.clone(),
         inline: found.inline.clone(),
+        beside: BTreeSet::new(),
     };
     let (policies, arn) = policies_as_wanted(desired, &user.tags);
     let user = UserState::Present(Box::new(user));
@@ -112,6 +113,7 @@ pub fn as_wanted(desired: &Desired, observed: Observed, keys: Vec<AccessKey>) ->
         keys,
         attached: desired.attached.iter().cloned().chain(arn).collect(),
         inline,
+        beside: BTreeSet::new(),
     };
     Observed { finalizer: true, user: UserState::Present(Box::new(user)), policies, ..observed }
 }

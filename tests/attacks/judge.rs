@@ -1,13 +1,17 @@
 //! What the operator makes of a spec, held against the class by means of its own.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use ground::double::{Context, Document};
 use kube::api::ObjectMeta;
-use s3_access_operator::api::{Adoption, S3AccessClass, S3AccessUser};
+use s3_access_operator::api::{Adoption, S3AccessClass, S3AccessUser, SecretSpec};
 use s3_access_operator::core::class::Class;
 use s3_access_operator::core::desired::{Account, Desired, DesiredPolicy};
+use s3_access_operator::core::iam::AccessKeyId;
 use s3_access_operator::core::names::Cluster;
+use s3_access_operator::core::secret_data::{self, Credentials, SecretData, Target};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 pub const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/team-a";
@@ -33,7 +37,9 @@ fn class() -> S3AccessClass {
             "allowedActions": ["sns:Publish"], "allowedKmsKeyArns": [KEY], "allowedNames": ["{namespace}-*"],
             "allowedManagedPolicyArns": ["arn:aws:iam::123456789012:policy/shared-*"], "allowedTagKeys": ["cost-*"],
             "tags": { "team": "a" }, "path": "/tenants/", "permissionsBoundaryArn": BOUNDARY,
-            "rotation": { "maxInterval": "2160h" },
+            "rotation": { "maxInterval": "2160h" }, "allowedPaths": ["/tenants/*"],
+            "allowedSecretNames": ["{namespace}-*"], "allowedSecretLabels": ["label-*"],
+            "allowedSecretAnnotations": ["note-*"],
         }))
         .unwrap(),
     )
@@ -48,8 +54,28 @@ pub fn tenant(extra: Value) -> Value {
     spec
 }
 
+/// Longer than any spec may take, also in a debug build on a machine with other things to do.
+pub const LIMIT: Duration = Duration::from_secs(5);
+/// The stack of a thread of the operator.
+const STACK: usize = 2 << 20;
+
+/// Does it on a thread like the operator's own, and within its time: why not, where it did not. What overflows the stack
+/// there ends this process, too.
+pub fn on_a_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let started = Instant::now();
+    let worker = std::thread::Builder::new().stack_size(STACK).spawn(work).unwrap();
+    let done = worker.join().map_err(|_| "the operator: it panicked".to_owned())?;
+    let took = started.elapsed();
+    if took > LIMIT { Err(format!("the time: it took {took:?}")) } else { Ok(done) }
+}
+
 /// How the operator takes the spec, and what of it reaches outside.
 pub fn judge(spec: &Value) -> (Verdict, Option<String>) {
+    let spec = spec.clone();
+    on_a_worker(move || weigh(&spec)).unwrap_or_else(|harm| (Verdict::Refused, Some(harm)))
+}
+
+fn weigh(spec: &Value) -> (Verdict, Option<String>) {
     // What the schema does not take never reaches the operator; some of it is tried all the same.
     let Ok(parsed) = serde_json::from_value(spec.clone()) else { return (Verdict::Refused, None) };
     let mut user = S3AccessUser::new("reports", parsed);
@@ -59,13 +85,63 @@ pub fn judge(spec: &Value) -> (Verdict, Option<String>) {
     let cluster = Cluster { id: "cluster".to_owned(), name: "prod".to_owned() };
     let namespace = spec.get("namespace").and_then(Value::as_str).unwrap_or("team-a");
     let class = Class::of(&class(), namespace, &BTreeMap::new());
-    match Desired::of(&user, &account, &cluster, &class) {
-        Err(_) => (Verdict::Refused, None),
-        Ok(desired) => {
-            let verdict = if desired.violation.is_some() { Verdict::CutDown } else { Verdict::Granted };
-            (verdict, escape(&desired, user.spec.user_name.as_deref()))
-        }
+    let Ok(desired) = Desired::of(&user, &account, &cluster, &class) else { return (Verdict::Refused, None) };
+    let verdict = if desired.violation.is_some() { Verdict::CutDown } else { Verdict::Granted };
+    // What is left of the Secret, as the reconcile has it.
+    class.bound_secret(&mut user);
+    let escape = escape(&desired, user.spec.user_name.as_deref()).or_else(|| beyond(&user));
+    match render(&user.spec.secret) {
+        // No key is made that could not be delivered.
+        None => (Verdict::Refused, escape),
+        Some(data) => (verdict, escape.or_else(|| leaked(&data))),
     }
+}
+
+/// The secret half of the key of the attacks.
+pub const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+
+/// A key with that id.
+pub fn credentials(id: &str) -> Credentials {
+    Credentials { access_key_id: AccessKeyId::of_iam(id), secret_access_key: SecretString::from(SECRET_KEY) }
+}
+
+/// What the operator makes of a template, where it makes something.
+pub fn render(spec: &SecretSpec) -> Option<SecretData> {
+    let credentials = credentials("AKIAIOSFODNN7EXAMPLE");
+    let target = Target {
+        region: "us-east-1".to_owned(),
+        endpoint: None,
+        path_style: false,
+        buckets: vec!["team-a.data".to_owned(), "team-a.logs".to_owned()],
+        user_arn: "arn:aws:iam::123456789012:user/tenants/reports".to_owned(),
+    };
+    secret_data::render(spec, &credentials, &target).ok()
+}
+
+/// What a template has got out that is none of its business, or more of it than Kubernetes takes.
+pub fn leaked(data: &SecretData) -> Option<String> {
+    let size: usize = data.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if size > 1 << 20 {
+        return Some(format!("the size: {size} bytes"));
+    }
+    let all: Vec<u8> = data.iter().flat_map(|(_, value)| value).copied().collect();
+    // A file, the environment, the engine's insides.
+    ["root:x:", "AWS_CONTAINER", "HOME=", "minijinja"]
+        .into_iter()
+        .find(|secret| all.windows(secret.len()).any(|window| window == secret.as_bytes()))
+        .map(|secret| format!("{secret:?} in the Secret"))
+}
+
+/// What of the Secret others may act upon.
+fn beyond(user: &S3AccessUser) -> Option<String> {
+    let (name, secret) = (user.secret_name(), &user.spec.secret);
+    [
+        (!name.starts_with("team-a-") && name != "reports-s3", "the Secret's name"),
+        (secret.labels.keys().any(|key| !key.starts_with("label-")), "the Secret's labels"),
+        (secret.annotations.keys().any(|key| !key.starts_with("note-")), "the Secret's annotations"),
+    ]
+    .into_iter()
+    .find_map(|(escapes, what)| escapes.then(|| what.to_owned()))
 }
 
 fn escape(desired: &Desired, asked_name: Option<&str>) -> Option<String> {
@@ -88,6 +164,8 @@ fn escape(desired: &Desired, asked_name: Option<&str>) -> Option<String> {
         (desired.attached.iter().any(|arn| !arn.starts_with("arn:aws:iam::123456789012:policy/shared-")), "a policy"),
         (desired.tags.keys().any(tag) || desired.tags.get("team").is_none_or(|team| team != "a"), "a tag"),
         (desired.rotation.interval.is_none_or(|interval| interval.as_hours() > 2160), "the age of keys"),
+        (desired.rotation.interval.is_some_and(|interval| interval.as_hours() < 1), "a storm of rotations"),
+        (owner.retain, "what is kept for ever"),
     ]
     .into_iter()
     .find_map(|(escapes, what)| escapes.then(|| what.to_owned()))

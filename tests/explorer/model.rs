@@ -259,7 +259,7 @@ impl Explorer {
             Some(resource) => {
                 let held = end.truth.our_secret().and_then(|secret| secret.key.as_ref()).map(|key| key.id.clone());
                 let active = !resource.suspended;
-                let one = matches!(keys.as_slice(), [key] if Some(&key.id) == held.as_ref() && key.active == active);
+                let one = matches!(keys.as_slice(), [key] if held.as_ref().is_some_and(|held| *held == key.id) && key.active == active);
                 // Suspended before there was a key, it has none.
                 one || (resource.suspended && keys.is_empty())
             }
@@ -301,11 +301,14 @@ impl World {
                 secret.resource_version = version.to_string();
             }
             (Hand::DeactivateKey, _, UserState::Present(user)) => {
-                let Some(key) = user.keys.iter_mut().find(|key| Some(&key.id) == held.as_ref()) else { return false };
+                let Some(key) = user.keys.iter_mut().find(|key| held.as_ref().is_some_and(|held| *held == key.id))
+                else {
+                    return false;
+                };
                 key.active = false;
             }
             (Hand::DeleteKey, _, UserState::Present(user)) if held.is_some() => {
-                user.keys.retain(|key| Some(&key.id) != held.as_ref());
+                user.keys.retain(|key| held.as_ref().is_none_or(|held| *held != key.id));
             }
             (Hand::AddKey, _, UserState::Present(user)) if user.keys.len() < 2 => {
                 user.keys.push(AccessKey { id: format!("H{version}"), active: true, created_at: now });

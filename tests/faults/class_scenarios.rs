@@ -17,27 +17,27 @@ fn class(extra: Value) -> Value {
 }
 
 /// Two buckets, so that one may be taken back and the other one stay.
-fn grants() -> Value {
+pub fn grants() -> Value {
     spec(json!({ "access": [
         { "bucket": "team-a-reports", "level": "ReadWrite" },
         { "bucket": "team-a-logs", "level": "ReadOnly" },
     ] }))
 }
 
-fn one_bucket() -> Value {
+pub fn one_bucket() -> Value {
     class(json!({ "allowedBuckets": ["team-a-reports"] }))
 }
 
-fn shut_out() -> Value {
+pub fn shut_out() -> Value {
     class(json!({ "allowedNamespaces": { "names": ["team-b"] } }))
 }
 
-fn set(simulation: &mut Simulation, class: Option<&Value>) {
+pub fn set(simulation: &mut Simulation, class: Option<&Value>) {
     simulation.outside.with(|state| state.cluster.set_class(class));
 }
 
 /// A settled user of the class.
-fn settled(simulation: &mut Simulation) {
+pub fn settled(simulation: &mut Simulation) {
     set(simulation, Some(&class(json!({}))));
     simulation.create(&grants());
     simulation.run(HOUR);

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use s3_access_operator::api::tags;
 use s3_access_operator::aws::{
     AwsError, CreatedKey, DetailsPage, DetailsQuery, ErrorKind, Iam, PolicyRecord, Result, Sts, UserRecord,
+    inline_policy,
 };
 use s3_access_operator::core::desired::Account;
 use s3_access_operator::core::observed::{AccessKey, Minted, PolicyVersion};
@@ -280,6 +281,20 @@ impl Iam for Cloud {
         }
     }
 
+    async fn list_what_else_grants(&self, user: &str) -> Result<BTreeSet<String>> {
+        let policies = self.list(
+            |page| Request::ListUserPolicies { user_name: named(user), page },
+            |answer| if let Response::PolicyNames(names) = answer { Some(names) } else { None },
+        );
+        let mut found: BTreeSet<String> = policies.await?.iter().map(|name| inline_policy(name)).collect();
+        let groups = self.list(
+            |page| Request::ListGroupsForUser { user_name: named(user), page },
+            |answer| if let Response::Groups(groups) = answer { Some(groups) } else { None },
+        );
+        found.extend(groups.await?.iter().map(|group| format!("group {}", group.name)));
+        Ok(found)
+    }
+
     async fn list_attached_user_policies(&self, user: &str) -> Result<BTreeSet<String>> {
         let listed = self.list(
             |page| Request::ListAttachedUserPolicies { user_name: named(user), path_prefix: None, page },
@@ -433,6 +448,7 @@ impl Sts for Cloud {
         let request = Request::GetCallerIdentity {};
         let ask = async {
             self.outside.with(|outside| {
+                outside.judge_id(id);
                 let now = outside.now;
                 let result = outside.aws.call(now, Identity::Credentials(credentials), &request).result;
                 match answer(&request, result) {

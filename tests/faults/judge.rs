@@ -63,10 +63,28 @@ impl State {
         class.is_some_and(|class| class.spec.allow_force_adoption) && self.cluster.users.values().any(asks)
     }
 
+    /// Looks at the id of a key that AWS is called with: a tenant may have written it.
+    pub fn judge_id(&mut self, id: &str) {
+        let plausible =
+            (1..=128).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+        if !plausible {
+            self.violate(
+                9,
+                format_args!("AWS was called with {:?} for a key", id.chars().take(80).collect::<String>()),
+            );
+        }
+    }
+
     /// Looks at a call to IAM before it takes effect.
     pub fn judge_call(&mut self, process: usize, request: &Request) {
         let operation = request.operation();
         let whose = (process, request.target().to_owned());
+        if let Request::DeleteAccessKey { access_key_id, .. }
+        | Request::UpdateAccessKey { access_key_id, .. }
+        | Request::GetAccessKeyLastUsed { access_key_id } = request
+        {
+            self.judge_id(access_key_id);
+        }
         match operation {
             // A new user has none; and who deletes a key by its id has had the answer to its creation.
             Operation::ListAccessKeys | Operation::CreateUser | Operation::DeleteAccessKey => {

@@ -26,6 +26,8 @@ mod boundary;
 mod class_scenarios;
 mod cloud;
 mod cluster;
+mod ending_scenarios;
+mod hostile_objects;
 mod judge;
 mod mistakes;
 mod outside;
@@ -37,6 +39,7 @@ mod simulation;
 mod snapshot;
 mod suite;
 mod table;
+mod withdrawal_scenarios;
 
 use std::env;
 

@@ -8,6 +8,7 @@ use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
 use s3_access_operator::controller::{Error, Membership, Place, Places};
 use s3_access_operator::core::class::Class;
+use s3_access_operator::core::desired::Account;
 
 use crate::cluster::NAMESPACE;
 use crate::outside::Outside;
@@ -42,4 +43,6 @@ impl Places for PlaceByClass {
     fn sessions(&self) -> Vec<Arc<Session>> {
         vec![self.session.clone()]
     }
+
+    async fn tell(&self, _: &Account, _: &str) {}
 }

@@ -8,10 +8,10 @@ use s3_access_operator::api::{S3AccessUser, annotations};
 use serde_json::{Value, json};
 
 use crate::class_scenarios;
-use crate::cluster::NAMESPACE;
-use crate::outside::{CLUSTER_ID, Outside, State};
-use crate::restarts;
+use crate::ending_scenarios;
+use crate::outside::{Outside, State};
 use crate::simulation::{RESYNC, Simulation};
+use crate::withdrawal_scenarios;
 
 /// Something that happens.
 pub struct Scenario {
@@ -64,7 +64,7 @@ pub fn spec(extra: Value) -> Value {
 }
 
 /// A spec with something in every field that reaches IAM or the Secret.
-fn rich() -> Value {
+pub fn rich() -> Value {
     spec(json!({
         "path": "/k8s/",
         "policy": { "type": "Inline", "name": "own" },
@@ -85,7 +85,7 @@ impl Simulation {
         self.run(HOUR);
     }
 
-    fn edit(&mut self, edit: impl FnOnce(&mut S3AccessUser)) {
+    pub fn edit(&mut self, edit: impl FnOnce(&mut S3AccessUser)) {
         self.outside.with(|state| state.cluster.edit_user(NAME, edit));
     }
 
@@ -93,7 +93,7 @@ impl Simulation {
         self.edit(|user| user.spec = serde_json::from_value(spec.clone()).unwrap());
     }
 
-    fn annotate(&mut self, name: &str, value: &str) {
+    pub fn annotate(&mut self, name: &str, value: &str) {
         self.edit(|user| {
             user.metadata.annotations.get_or_insert_default().insert(name.to_owned(), value.to_owned());
         });
@@ -112,12 +112,12 @@ impl Simulation {
         self.outside.with(|state| state.by_hand(request))
     }
 
-    fn edit_secret(&mut self, edit: impl FnOnce(&mut Secret)) {
+    pub fn edit_secret(&mut self, edit: impl FnOnce(&mut Secret)) {
         self.outside.with(|state| state.cluster.edit_secret(SECRET, edit));
     }
 
     /// The id and the secret half of the key in the Secret.
-    fn key(&self) -> (String, String) {
+    pub fn key(&self) -> (String, String) {
         self.outside.with(|state| key_of(state))
     }
 }
@@ -129,12 +129,12 @@ fn key_of(state: &State) -> (String, String) {
 }
 
 /// It is asked for, and cannot be had.
-fn refused(simulation: &mut Simulation) {
+pub fn refused(simulation: &mut Simulation) {
     simulation.create(&spec(json!({})));
     simulation.run(SignedDuration::from_secs(5));
 }
 
-fn user_name() -> String {
+pub fn user_name() -> String {
     USER.to_owned()
 }
 
@@ -230,31 +230,9 @@ fn a_replaced_key_that_is_still_used_is_kept_for_one_overlap_more_and_the_status
     assert!(!simulation.outside.with(|state| state.accepts(&id, &secret)));
 }
 
-/// The CR is deleted right before the effect of that number.
-macro_rules! delete_during_create {
-    ($name:literal, $effect:literal) => {
-        Scenario {
-            name: $name,
-            before: |_| {},
-            act: |simulation| {
-                simulation.create(&spec(json!({})));
-                let outside = simulation.outside.clone();
-                simulation.boundary.at($effect, move || {
-                    outside.with(|state| state.cluster.delete_user(state.now, NAME));
-                });
-                simulation.run(HOUR);
-                // Where a fault has kept the number from being reached.
-                simulation.delete();
-                simulation.run(HOUR);
-            },
-            end: End::Gone,
-        }
-    };
-}
-
 /// All of them.
 pub fn all() -> Vec<&'static Scenario> {
-    LIVES.iter().chain(class_scenarios::ALL).collect()
+    LIVES.iter().chain(ending_scenarios::ALL).chain(class_scenarios::ALL).chain(withdrawal_scenarios::ALL).collect()
 }
 
 /// What happens to an S3AccessUser and to what is made for it.
@@ -451,148 +429,4 @@ const LIVES: &[Scenario] = &[
         simulation.by_hand(&Request::DetachUserPolicy { user_name: user_name(), policy_arn });
         simulation.by_hand(&Request::DeleteUser { user_name: user_name() });
     }),
-    Scenario {
-        name: "delete",
-        before: Simulation::created,
-        act: |simulation| {
-            simulation.delete();
-            simulation.run(HOUR);
-        },
-        end: End::Gone,
-    },
-    Scenario {
-        name: "delete-rich",
-        before: |simulation| {
-            simulation.create(&rich());
-            simulation.run(HOUR);
-        },
-        act: |simulation| {
-            simulation.delete();
-            simulation.run(HOUR);
-        },
-        end: End::Gone,
-    },
-    Scenario {
-        name: "delete-with-leftovers",
-        before: |simulation| {
-            simulation.created();
-            simulation
-                .by_hand(&Request::CreateLoginProfile { user_name: user_name(), password: "Abc-12345".to_owned() });
-            simulation.by_hand(&Request::CreateGroup { group_name: "people".to_owned(), path: None });
-            let group_name = "people".to_owned();
-            simulation.by_hand(&Request::AddUserToGroup { user_name: user_name(), group_name });
-            simulation.by_hand(&Request::PutUserPolicy {
-                user_name: user_name(),
-                policy_name: "theirs".to_owned(),
-                policy_document:
-                    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#
-                        .to_owned(),
-            });
-        },
-        act: |simulation| {
-            simulation.delete();
-            simulation.run(HOUR);
-        },
-        end: End::Gone,
-    },
-    Scenario {
-        name: "delete-in-a-rotation",
-        before: |simulation| {
-            simulation.created();
-            simulation.rotate();
-            simulation.run(SignedDuration::from_secs(3));
-        },
-        act: |simulation| {
-            simulation.delete();
-            simulation.run(HOUR);
-        },
-        end: End::Gone,
-    },
-    delete_during_create!("delete-during-create-1", 2),
-    delete_during_create!("delete-during-create-2", 5),
-    delete_during_create!("delete-during-create-3", 8),
-    Scenario {
-        name: "retain-and-recreate",
-        before: |simulation| {
-            simulation.create(&spec(json!({ "deletionPolicy": "Retain" })));
-            simulation.run(HOUR);
-        },
-        act: |simulation| {
-            simulation.delete();
-            simulation.run(HOUR);
-            if !simulation.outside.with(|state| state.cluster.users.contains_key(NAME)) {
-                simulation.create(&spec(json!({})));
-            }
-            simulation.run(HOUR);
-        },
-        end: End::Ready,
-    },
-    Scenario {
-        name: "adopt-a-predecessor",
-        before: |simulation| {
-            simulation.created();
-            simulation.while_down(|outside| outside.with(|state| state.cluster.force_delete_user(NAME)));
-        },
-        act: Simulation::created,
-        end: End::Ready,
-    },
-    Scenario {
-        name: "adopt-with-both-slots-taken",
-        before: |simulation| {
-            simulation.created();
-            simulation.rotate();
-            simulation.run(SignedDuration::from_mins(3));
-            simulation.while_down(|outside| outside.with(|state| state.cluster.force_delete_user(NAME)));
-        },
-        act: Simulation::created,
-        end: End::Ready,
-    },
-    Scenario {
-        name: "strangers-user",
-        before: |simulation| {
-            simulation.by_hand(&Request::CreateUser {
-                user_name: user_name(),
-                path: None,
-                permissions_boundary: None,
-                tags: vec![Tag::new("team", "theirs")],
-            });
-            simulation.outside.with(strangers_key);
-        },
-        act: refused,
-        end: End::Refused("ForeignUser"),
-    },
-    Scenario {
-        name: "strangers-keys",
-        before: |simulation| {
-            let adopted_at = (simulation.outside.now() + HOUR).to_string();
-            let tags =
-                [("cluster", CLUSTER_ID), ("owner", "team-a/reports"), ("uid", "old"), ("adopted-at", &adopted_at)];
-            simulation.by_hand(&Request::CreateUser {
-                user_name: user_name(),
-                path: None,
-                permissions_boundary: None,
-                tags: tags.map(|(name, value)| Tag::new(format!("s3access.dev/{name}"), value)).to_vec(),
-            });
-            simulation.outside.with(strangers_key);
-            simulation.outside.with(strangers_key);
-            simulation.run(HOUR * 2);
-        },
-        act: refused,
-        end: End::Refused("ForeignAccessKeys"),
-    },
-    Scenario {
-        name: "strangers-secret",
-        before: |simulation| {
-            let mut secret = Secret::default();
-            (secret.metadata.name, secret.metadata.namespace) = (Some(SECRET.to_owned()), Some(NAMESPACE.to_owned()));
-            secret.data = Some([("theirs".to_owned(), ByteString(b"1".to_vec()))].into());
-            simulation.outside.with(|state| state.cluster.put_secret(secret));
-        },
-        act: refused,
-        end: End::Refused("ForeignSecret"),
-    },
-    restarts::FIRST_KEY,
-    restarts::ROTATED,
-    restarts::LOST,
-    restarts::NAMED_IN_THE_OVERLAP,
 ];

@@ -22,6 +22,24 @@ const VOLATILE: [&str; 7] = [
     annotations::USER_UID,
 ];
 
+/// A policy document in one order: IAM may reorder what it stores, and the operator leaves that as it is.
+fn meaning(text: &str) -> String {
+    fn sorted(value: serde_json::Value) -> serde_json::Value {
+        match value {
+            serde_json::Value::Array(members) => {
+                let mut members: Vec<_> = members.into_iter().map(sorted).collect();
+                members.sort_by_key(ToString::to_string);
+                members.into()
+            }
+            serde_json::Value::Object(members) => {
+                members.into_iter().map(|(name, value)| (name, sorted(value))).collect::<serde_json::Map<_, _>>().into()
+            }
+            scalar => scalar,
+        }
+    }
+    serde_json::from_str(text).map_or_else(|_| text.to_owned(), |value| sorted(value).to_string())
+}
+
 /// An end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -52,7 +70,7 @@ impl Snapshot {
         }
         let policies = state.aws.account(ACCOUNT).into_iter().flat_map(|iam| iam.state().local_policies());
         for policy in policies {
-            let document = policy.document().map(|document| document.text().to_owned()).unwrap_or_default();
+            let document = policy.document().map(|document| meaning(document.text())).unwrap_or_default();
             let attached: Vec<_> = policy.attached_to.iter().collect();
             end.line(format_args!("policy {} {document} attached to {attached:?}", policy.arn));
         }
@@ -86,7 +104,8 @@ impl Snapshot {
         let User { name, path, boundary, attached, inline, groups, login_profile, mfa_devices, .. } = user;
         let uid = user.tags.values().filter(|tag| tag.key != tags::UID && tag.key != tags::ADOPTED_AT);
         let tags: Vec<_> = uid.map(|tag| format!("{}={}", tag.key, tag.value)).collect();
-        let inline: Vec<_> = inline.iter().map(|(name, document)| format!("{name}: {}", document.text())).collect();
+        let inline: Vec<_> =
+            inline.iter().map(|(name, document)| format!("{name}: {}", meaning(document.text()))).collect();
         self.line(format_args!(
             "user {path}{name} {tags:?} boundary {boundary:?} attached {attached:?} inline {inline:?} groups {groups:?} \
              login {} devices {}",

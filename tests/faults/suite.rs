@@ -260,7 +260,7 @@ fn check_status(state: &State) {
     let binding = status.binding.unwrap().name;
     assert!(state.cluster.secrets.contains_key(&binding), "{binding}");
     let rotation = resource.spec.access_key.rotation.as_ref().unwrap();
-    let interval = SignedDuration::try_from(std::time::Duration::from(rotation.interval)).unwrap();
+    let interval = rotation.interval.signed();
     assert_eq!(status.next_rotation_at.map(|time| time.0.as_second()), Some((key.created + interval).as_second()));
 }
 

@@ -245,16 +245,23 @@ impl Process {
     /// # Errors
     /// Where the process has gone.
     pub fn resident_bytes(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))
-            .with_context(|| format!("reading the memory of {}", self.name))?;
-        let kibibytes: u64 = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.split_whitespace().next())
-            .and_then(|number| number.parse().ok())
-            .with_context(|| format!("{} has no VmRSS: it is ending", self.name))?;
-        Ok(kibibytes * 1024)
+        resident_bytes(self.id()).with_context(|| format!("reading the memory of {}", self.name))
     }
+}
+
+/// Resident memory of a process, in bytes.
+///
+/// # Errors
+/// Where the process has gone.
+pub fn resident_bytes(id: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+    let kibibytes: u64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .context("it has no VmRSS: it is ending")?;
+    Ok(kibibytes * 1024)
 }
 
 impl Drop for Process {

@@ -1,8 +1,5 @@
 //! Bad input: each kind has its reason and a message that says what to do; no other CR is harmed; nothing is lost.
 
-use ground::cache;
-use ground::folders::Folder;
-use ground::kubernetes::Kubernetes;
 use ground::proxy::Fault;
 use ground::stand::Stand;
 use k8s_openapi::api::core::v1::Secret;
@@ -10,6 +7,7 @@ use kube::api::{DeleteParams, PostParams};
 use s3_access_operator::api::annotations;
 use serde_json::{Value, json};
 
+use crate::loose::Loose;
 use crate::scene::{Scene, data, spec, user_name, with};
 
 fn statements(statement: Value) -> Value {
@@ -212,30 +210,10 @@ async fn credentials_permissions_and_the_network_each_have_their_reason() {
 
 #[tokio::test]
 async fn invariant_9_a_cr_that_does_not_fit_the_schema_is_reported_and_harms_no_other() {
-    let shared = Stand::attach().unwrap();
-    // A cluster of its own, whose CRD lets everything in, as an older one might have.
-    let folder = Folder::create("unfit").unwrap();
-    let kubernetes = Kubernetes::start(&cache::kubernetes().await.unwrap(), folder.path()).await.unwrap();
-    let access = kubernetes.access().clone();
-    access.install().await.unwrap();
-    let anything = json!([{ "op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema",
-        "value": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } }]);
-    access
-        .kubectl(&["patch", "crd", "s3accessusers.s3access.dev", "--type=json", "-p", &anything.to_string()])
-        .await
-        .unwrap();
-    let mut scene = Scene::on(Stand { kubernetes: access, ..shared }, "unfit").await;
-    let unfit = json!({ "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessUser",
-        "metadata": { "name": "unfit", "namespace": scene.namespace }, "spec": { "access": "everything" } });
-    let unfit_object: kube::core::DynamicObject = serde_json::from_value(unfit).unwrap();
-    let resource = kube::discovery::ApiResource::erase::<s3_access_operator::api::S3AccessUser>(&());
-    let users: kube::Api<kube::core::DynamicObject> =
-        kube::Api::namespaced_with(scene.client.clone(), &scene.namespace, &resource);
-    scene
-        .see("the looser CRD to be served", async || {
-            Ok(users.create(&PostParams::default(), &unfit_object).await.map(drop)?)
-        })
-        .await;
+    let mut loose = Loose::without_operator("unfit", Stand::attach().unwrap()).await;
+    loose.create("unfit", json!({ "access": "everything" })).await;
+    let users = loose.users();
+    let scene = &mut loose.scene;
     scene.start(&[]).await;
     scene.create("good", spec()).await;
     scene.ready("good").await;

@@ -19,7 +19,7 @@ const NOISE: Duration = Duration::from_millis(500);
 /// The configured rate while others wait.
 const SLOW: (&str, &str) = ("S3ACCESS_REQUESTS_PER_SECOND", "10");
 
-fn is_ready(user: &S3AccessUser) -> bool {
+pub fn is_ready(user: &S3AccessUser) -> bool {
     let generation = user.metadata.generation;
     user.status.iter().flat_map(|status| &status.conditions).any(|condition| {
         condition.type_ == "Ready"

@@ -115,6 +115,7 @@ impl Scene {
             ("S3ACCESS_CONSISTENCY_WINDOW", "2s"),
             ("S3ACCESS_PROBE_INTERVAL", "100ms"),
             ("S3ACCESS_REQUESTS_PER_SECOND", "1000"),
+            ("S3ACCESS_MIN_ROTATION_INTERVAL", "1s"),
         ];
         all.extend(settings);
         self.stand.start_operator(&format!("{}-{name}", self.namespace), &all).await.unwrap()

@@ -1,6 +1,7 @@
 //! Developers' commands: `cargo xtask <verb>`.
 #![allow(clippy::print_stdout, reason = "these commands speak to people")]
 
+mod attacks;
 mod bench;
 mod cluster;
 mod crds;
@@ -56,6 +57,8 @@ enum Verb {
     },
     /// Run the fault suite at full length and print its table; or one run of it again.
     Faults(faults::Options),
+    /// Play a hostile tenant: print what was tried with each verdict, and make up more.
+    Attacks(attacks::Options),
     /// Measure memory, calls and time at 100, 1,000 and 10,000 users, and write the documentation's table and charts.
     Bench(bench::Options),
     /// A strict double of AWS, for `bench`.
@@ -92,6 +95,7 @@ async fn main() -> ExitCode {
             Verb::Demo { partition, kubeconfig } => demo::run(partition, kubeconfig).await,
             Verb::Test { node, shipped, args } => test::run(node, shipped, &args).await,
             Verb::Faults(options) => faults::run(&options).await,
+            Verb::Attacks(options) => attacks::run(&options).await,
             Verb::Bench(options) => bench::run(options).await,
             Verb::Double { number, users } => ground::bench::account::serve(number, users).await,
             Verb::Mutants(options) => mutants::run(&options).await,

@@ -69,7 +69,7 @@ fn holdings(resources: &[&str]) -> Holdings {
 }
 
 fn taken(class: &Class, found: &Holdings) -> Vec<Action> {
-    curtail(Bounds { class, spec: &user().spec, deleting: false }, &owner(), found, now())
+    curtail(Bounds { class, spec: &user().spec, deleting: false, hindered: false }, &owner(), found, now())
 }
 
 fn detached(arn: &str) -> Action {
@@ -89,7 +89,7 @@ fn invariant_12_what_fits_is_left_alone() {
 #[test]
 fn invariant_12_a_policy_is_cut_down_to_what_fits() {
     let narrowed = Action::CreatePolicyVersion { arn: OWN.to_owned(), document: document(&[INSIDE]) };
-    assert_eq!(taken(&class(json!({})), &holdings(&[INSIDE, OUTSIDE])), [narrowed.clone()]);
+    assert_eq!(taken(&class(json!({})), &holdings(&[INSIDE, OUTSIDE])), std::slice::from_ref(&narrowed));
     assert_eq!(taken(&class(json!({})), &holdings(&[OUTSIDE])), [detached(OWN)], "nothing of it fits");
 
     let mut full = holdings(&[INSIDE, OUTSIDE]);
@@ -126,6 +126,17 @@ fn invariant_12_who_is_shut_out_keeps_nothing_whatever_could_not_be_read() {
     assert_eq!(blind(|found| found.attached = None), [deactivated("AKIA1"), detached(OWN)], "nor the policies");
     let unread = blind(|found| found.managed = BTreeMap::from([(OWN.to_owned(), None)]));
     assert_eq!(unread, all, "nor what one says");
+}
+
+#[test]
+fn invariant_12_a_spec_that_is_not_carried_out_keeps_no_key_without_a_grant() {
+    let hindered = |found: &Holdings, class: &Class| {
+        curtail(Bounds { class, spec: &user().spec, deleting: false, hindered: true }, &owner(), found, now())
+    };
+    let strict = class(json!({ "allowedManagedPolicyArns": [] }));
+    assert_eq!(hindered(&holdings(&[OUTSIDE]), &strict), [detached(OWN), detached(SHARED), deactivated("AKIA1")]);
+    assert_eq!(hindered(&holdings(&[OUTSIDE]), &class(json!({}))), [detached(OWN)], "the other policy is left");
+    assert_eq!(hindered(&holdings(&[INSIDE]), &strict), [detached(SHARED)], "its own policy is left");
 }
 
 #[test]
@@ -166,7 +177,7 @@ fn invariant_4_nothing_is_taken_without_proof_of_ownership() {
         let mut found = holdings(&[OUTSIDE]);
         found.tags.insert(change.to_owned(), "another".to_owned());
         assert_eq!(taken(&expelling(), &found), [], "{change}");
-        let deleting = Bounds { class: &expelling(), spec: &user().spec, deleting: true };
+        let deleting = Bounds { class: &expelling(), spec: &user().spec, deleting: true, hindered: false };
         assert_eq!(curtail(deleting, &owner(), &found, now()), [], "{change}");
     }
 }
@@ -176,7 +187,7 @@ fn invariant_10_a_deletion_begins_with_the_keys_and_leaves_those_of_strangers() 
     let mut found = holdings(&[INSIDE]);
     found.keys = Some(vec![key("THEIRS", "2025-01-01T00:00:00Z"), key("OURS", "2026-05-01T00:00:00Z")]);
     found.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned());
-    let deleting = Bounds { class: &class(json!({})), spec: &user().spec, deleting: true };
+    let deleting = Bounds { class: &class(json!({})), spec: &user().spec, deleting: true, hindered: false };
     let gone = Action::DeleteKey { id: "OURS".to_owned(), why: WhyDelete::Teardown };
     assert_eq!(curtail(deleting, &owner(), &found, now()), [gone]);
     assert_eq!(taken(&expelling(), &found)[0], deactivated("OURS"));
@@ -186,8 +197,12 @@ fn invariant_10_a_deletion_begins_with_the_keys_and_leaves_those_of_strangers() 
 #[test]
 fn invariant_12_taking_away_ends_and_only_takes() {
     let resources: [&[&str]; 4] = [&[INSIDE], &[OUTSIDE], &[INSIDE, OUTSIDE], &["*"]];
-    let classes =
-        [class(json!({})), expelling(), class(json!({ "allowedManagedPolicyArns": [] })), class(json!({ "allowStatements": false }))];
+    let classes = [
+        class(json!({})),
+        expelling(),
+        class(json!({ "allowedManagedPolicyArns": [] })),
+        class(json!({ "allowStatements": false })),
+    ];
     for class in &classes {
         for managed in resources {
             for inline in resources {

@@ -120,6 +120,7 @@ fn iam_user(tags: BTreeMap<String, String>, attached: &[&str]) -> User {
         keys: Vec::new(),
         attached: attached.iter().map(|arn| (*arn).to_owned()).collect(),
         inline: BTreeMap::new(),
+        beside: BTreeSet::new(),
     }
 }
 

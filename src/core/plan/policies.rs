@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Part, Plan};
-use crate::api::{Adoption, Reason, tags};
+use crate::api::{self, Reason, tags};
+use crate::core::adoption::Adoption;
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
 use crate::core::names::{self, Ownership};
 use crate::core::observed::{ManagedPolicy, Observed, PolicyState, User};
@@ -13,6 +14,10 @@ use crate::core::policy::Document;
 const VERSIONS_LIMIT: usize = 5;
 
 pub(super) fn plan_policies(desired: &Desired, observed: &Observed, user: &User, plan: &mut Plan) {
+    if let Some(message) = adopted_beyond(desired, user) {
+        plan.block(Part::Policy, Reason::NotPermittedByClass, message);
+        return;
+    }
     let policy = desired.policy_of(Some(&user.tags));
     if !record_policy(desired, policy.as_ref(), observed, user, plan) {
         return;
@@ -44,6 +49,27 @@ pub(super) fn plan_policies(desired: &Desired, observed: &Observed, user: &User,
         }
     }
     remove_previous(desired, observed, user, plan);
+}
+
+/// What hung on the user when it was adopted by force and is no part of the class: whoever gets its key has all of that.
+fn adopted_beyond(desired: &Desired, user: &User) -> Option<String> {
+    let class = desired.class.name()?;
+    if Adoption::of(&user.tags) == Adoption::None {
+        return None;
+    }
+    let own: BTreeSet<String> =
+        user.policy_records().filter_map(|record| desired.owner.recorded_policy_arn(record)).collect();
+    let policies = user.attached.iter().filter(|arn| {
+        !own.contains(*arn) && !names::recorded(user.tags.get(tags::ATTACHED), arn) && !desired.class.allows_policy(arn)
+    });
+    let beyond: Vec<&str> = policies.map(String::as_str).chain(user.beside.iter().map(String::as_str)).collect();
+    (!beyond.is_empty()).then(|| {
+        format!(
+            "IAM user {} was adopted with {}, which S3AccessClass {class:?} does not allow: remove them from the user, or allow the policies in allowedManagedPolicyArns",
+            desired.owner.user_name,
+            beyond.join(", ")
+        )
+    })
 }
 
 /// Writes down which policy is ours before it is made, and which one is to go before the new one takes its place in
@@ -109,7 +135,7 @@ fn plan_managed(desired: &Desired, observed: &Observed, arn: &str, document: &Do
     let identity = &desired.owner.identity;
     match (identity.ownership(&policy.tags), desired.owner.adoption) {
         (Ownership::Ours, _) => {}
-        (Ownership::Predecessor, Adoption::IfOwnedByTag | Adoption::Force) => {
+        (Ownership::Predecessor, api::Adoption::IfOwnedByTag | api::Adoption::Force) => {
             plan.actions.push(Action::TagPolicy { arn: arn.to_owned(), tags: identity.tags() });
         }
         _ => {

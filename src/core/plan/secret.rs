@@ -67,7 +67,12 @@ pub(super) fn refresh(
 }
 
 /// Writes the Secret with the key that it has.
-pub(super) fn rewrite(desired: &Desired, secret: &OurSecret, current: &AccessKey, revoked: Option<AccessKeyId>) -> Action {
+pub(super) fn rewrite(
+    desired: &Desired,
+    secret: &OurSecret,
+    current: &AccessKey,
+    revoked: Option<AccessKeyId>,
+) -> Action {
     Action::WriteSecret {
         key_id: current.id.clone(),
         record: SecretRecord {

@@ -119,7 +119,10 @@ fn lists<'a>(grants: &[&'a AccessGrant]) -> Vec<List<'a>> {
 /// Whether some level grants the action.
 pub(super) fn grants_action(action: &str) -> bool {
     LEVELS.into_iter().any(|level| {
-        [object_actions(level), bucket_actions(level)].concat().iter().any(|granted| granted.eq_ignore_ascii_case(action))
+        [object_actions(level), bucket_actions(level)]
+            .concat()
+            .iter()
+            .any(|granted| granted.eq_ignore_ascii_case(action))
     })
 }
 

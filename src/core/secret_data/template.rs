@@ -20,6 +20,8 @@ use crate::api::limits;
 const FUEL: u64 = 20_000;
 /// Bytes that a filter may make: far more than any value here has.
 const FILTERED: usize = 4_096;
+/// `if`, `for` and what belongs to them, in one template: the parser descends for each `elif`.
+const STATEMENTS_LIMIT: usize = 128;
 /// What a tag may begin with, less its braces.
 const STATEMENTS: [&str; 6] = ["if ", "elif ", "else", "endif", "for ", "endfor"];
 
@@ -113,6 +115,7 @@ fn too_long() -> minijinja::Error {
 fn check(template: &str) -> Result<(), String> {
     let mut rest = template;
     let mut line = 1;
+    let mut statements = 0;
     while let Some(at) = rest.find('{') {
         let (before, tag) = rest.split_at(at);
         line += before.matches('\n').count();
@@ -135,6 +138,10 @@ fn check(template: &str) -> Result<(), String> {
         let content = content.trim_matches(|c: char| c.is_ascii_whitespace());
         if close == "%}" && !STATEMENTS.iter().any(|word| content == word.trim_end() || content.starts_with(word)) {
             return Err(format!("a statement in line {line} is none of if, elif, else, endif, for and endfor"));
+        }
+        statements += usize::from(close == "%}");
+        if statements > STATEMENTS_LIMIT {
+            return Err(format!("more than {STATEMENTS_LIMIT} statements"));
         }
         check_words(content).map_err(|found| {
             format!("{found:?} in line {line}: a tag holds names, literals, comparisons and filters, and nothing that computes")
@@ -214,6 +221,7 @@ mod tests {
     #[test]
     fn what_computes_repeats_or_hides_is_refused() {
         let long = format!("{{{{ a {}}}}}", "or a ".repeat(60));
+        let elifs = format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(STATEMENTS_LIMIT));
         for template in [
             "{{ -----1 }}",
             "{{ a ~ a }}",
@@ -237,6 +245,7 @@ mod tests {
             "{{ a\u{a0}}}",
             "{{ a @ b }}",
             long.as_str(),
+            elifs.as_str(),
         ] {
             assert!(check(template).is_err(), "{template}");
         }

@@ -27,7 +27,10 @@ const FORMATS: [SecretFormat; 19] = [
 ];
 
 fn credentials(secret: &str) -> Credentials {
-    Credentials { access_key_id: AccessKeyId::of_iam("AKIAEXAMPLE"), secret_access_key: SecretString::from(secret.to_owned()) }
+    Credentials {
+        access_key_id: AccessKeyId::of_iam("AKIAEXAMPLE"),
+        secret_access_key: SecretString::from(secret.to_owned()),
+    }
 }
 
 fn target() -> Target {

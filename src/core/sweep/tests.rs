@@ -197,6 +197,7 @@ fn looked(desired: &Desired, found: &InIam) -> Plan {
             keys: found.keys.clone(),
             attached: user.attached,
             inline: user.inline,
+            beside: BTreeSet::new(),
         }))
     });
     let state = |arn: &String| match found.policy.as_ref().filter(|policy| policy.arn == *arn) {

@@ -22,7 +22,8 @@ fn desired() -> Desired {
 /// The Secret holds the current key, and there is another one, which is so much younger.
 fn with_another(younger: SignedDuration) -> Observed {
     let key = |id: &str, created_at| AccessKey { id: id.to_owned(), active: true, created_at };
-    let held = HeldKey { id: crate::core::iam::AccessKeyId::of_iam(CURRENT), created_at: Some(made_at()), account_id: None };
+    let held =
+        HeldKey { id: crate::core::iam::AccessKeyId::of_iam(CURRENT), created_at: Some(made_at()), account_id: None };
     let secret = SecretState::Ours(OurSecret::intact(Some(held)));
     let observed = Observed { secret, ..Observed::nothing() };
     as_wanted(&desired(), observed, vec![key(CURRENT, made_at()), key(OTHER, later(made_at(), younger))])
