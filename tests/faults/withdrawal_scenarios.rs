@@ -78,7 +78,6 @@ pub const ALL: &[Scenario] = &[
     holds_on!("finalizer-removed-class-shrinks" => End::Refused("NotPermittedByClass"), without_finalizer, one_bucket()),
     holds_on!("finalizer-removed-class-shuts-out" => End::Expelled("NotPermittedByClass"), without_finalizer, shut_out()),
     holds_on!("account-noted-class-shuts-out" => End::Expelled("NotPermittedByClass"), of_another_account, shut_out()),
-    holds_on!("bulky-secret-class-shuts-out" => End::Expelled("NotPermittedByClass"), bulky, shut_out()),
     leaves!("bulky-secret-delete", bulky),
     leaves!("account-noted-delete", of_another_account),
     leaves!("paused-delete", paused),
