@@ -1,11 +1,9 @@
 //! A tenant who has access and will not let go of it: what its class takes back is gone all the same.
 
-use k8s_openapi::ByteString;
-use serde_json::json;
-
-use crate::class_scenarios::{grants, one_bucket, set, settled, shut_out};
+use crate::class_scenarios::{one_bucket, set, settled, shut_out};
 use crate::scenarios::{End, HOUR, Scenario};
 use crate::simulation::Simulation;
+use k8s_openapi::ByteString;
 
 fn without_finalizer(simulation: &mut Simulation) {
     simulation.edit(|user| user.metadata.finalizers = None);
@@ -27,13 +25,6 @@ fn bulky(simulation: &mut Simulation) {
 
 fn paused(simulation: &mut Simulation) {
     simulation.annotate("s3access.dev/paused", "true");
-}
-
-/// A boundary that IAM refuses, since there is no such policy.
-fn nowhere(simulation: &mut Simulation) {
-    let mut spec = grants();
-    spec["permissionsBoundaryArn"] = json!("arn:aws:iam::123456789012:policy/nowhere");
-    simulation.respec(&spec);
 }
 
 /// The tenant does something while the operator is down, and the class becomes another.
@@ -87,8 +78,6 @@ pub const ALL: &[Scenario] = &[
     holds_on!("finalizer-removed-class-shrinks" => End::Refused("NotPermittedByClass"), without_finalizer, one_bucket()),
     holds_on!("finalizer-removed-class-shuts-out" => End::Expelled("NotPermittedByClass"), without_finalizer, shut_out()),
     holds_on!("account-noted-class-shuts-out" => End::Expelled("NotPermittedByClass"), of_another_account, shut_out()),
-    holds_on!("boundary-refused-class-shuts-out" => End::Expelled("NotPermittedByClass"), nowhere, shut_out()),
-    holds_on!("bulky-secret-class-shuts-out" => End::Expelled("NotPermittedByClass"), bulky, shut_out()),
     leaves!("bulky-secret-delete", bulky),
     leaves!("account-noted-delete", of_another_account),
     leaves!("paused-delete", paused),

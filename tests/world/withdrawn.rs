@@ -276,7 +276,12 @@ async fn invariant_7_who_is_adopted_keeps_no_policy_that_the_class_does_not_allo
     let class = scene.class("c", class).await;
     let (name, full) = ("legacy".to_owned(), "arn:aws:iam::aws:policy/AmazonS3FullAccess".to_owned());
     let tags = vec![Tag::new("team", "theirs")];
-    scene.by_hand(&Request::CreateUser { user_name: name.clone(), path: None, permissions_boundary: None, tags });
+    scene.by_hand(&Request::CreateUser {
+        user_name: name.clone(),
+        path: Some("/s3access/".to_owned()),
+        permissions_boundary: None,
+        tags,
+    });
     scene.by_hand(&Request::AttachUserPolicy { user_name: name.clone(), policy_arn: full.clone() });
     let spec = json!({ "className": class, "userName": name, "adoption": "Force", "access": grants(&["first-a"]) });
     scene.create("reports", spec).await;
