@@ -1,5 +1,6 @@
 //! `doctor`: whether the operator, with the settings of `run`, could work; it reads and asks, and changes nothing.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -7,14 +8,15 @@ use axum::http::header::DATE;
 use axum::http::{Request, Response};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use kube::client::Body;
 use kube::{Api, Client};
 
 use super::Error;
-use crate::api::GROUP;
-use crate::aws::Session;
-use crate::config::RunOptions;
+use super::run::cluster;
+use crate::api::{GROUP, S3AccessUser, tags};
+use crate::aws::{DetailsQuery, Session};
+use crate::config::{ProviderOption, RunOptions};
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
@@ -48,7 +50,10 @@ struct Right<'a> {
 pub(super) async fn run(options: &RunOptions) -> Result<(), Error> {
     let mut checks = aws(options).await;
     match Client::try_default().await {
-        Ok(client) => checks.extend(kubernetes(&client, options).await?),
+        Ok(client) => {
+            checks.extend(kubernetes(&client, options).await?);
+            checks.push(orphans(&client, options).await);
+        }
         Err(error) => {
             let advice = "set KUBECONFIG, or run it in a pod of the operator";
             checks.push(Check::new("API server", Err(error), advice));
@@ -141,6 +146,59 @@ async fn definitions(client: &Client, classes: bool) -> Vec<Check> {
         .collect()
 }
 
+/// IAM users of the operator's own account that carry this cluster's tags and belong to no S3AccessUser.
+async fn orphans(client: &Client, options: &RunOptions) -> Check {
+    let what = "users without an S3AccessUser";
+    if !options.watch_namespaces.is_empty()
+        || options.class_selector.is_some()
+        || options.provider != ProviderOption::Aws
+    {
+        return Check {
+            what: what.to_owned(),
+            found: Ok("not looked for: this operator sees a part of them".to_owned()),
+        };
+    }
+    let advice = "see deploy/docs/operate.md, \"Users without an S3AccessUser\"";
+    match find_orphans(client, options).await {
+        Ok(names) if names.is_empty() => {
+            Check { what: what.to_owned(), found: Ok("none in the operator's own account".to_owned()) }
+        }
+        Ok(names) => {
+            let some = names.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
+            Check::new(what, Err(format!("{} in the operator's own account: {some}", names.len())), advice)
+        }
+        Err(error) => Check::new(what, Err(error), "grant iam:GetAccountAuthorizationDetails to see them"),
+    }
+}
+
+async fn find_orphans(
+    client: &Client,
+    options: &RunOptions,
+) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
+    let metrics = Arc::new(Metrics::default());
+    let session = Session::from_environment(&options.session_options(), Leadership::nobody(), metrics).await?;
+    let cluster = cluster(client, options).await?;
+    let mut strays = BTreeMap::new();
+    let mut marker: Option<String> = None;
+    loop {
+        let query =
+            DetailsQuery { marker: marker.as_deref(), cluster_id: &cluster.id, policies: false, keep: &|_| false };
+        let page = session.iam.account_details(query).await?;
+        let tagged = page.users.into_iter().filter_map(|user| Some((user.tags.get(tags::UID)?.clone(), user.name)));
+        strays.extend(tagged);
+        match page.marker {
+            Some(next) => marker = Some(next),
+            None => break,
+        }
+    }
+    // The S3AccessUsers come after: one that is made meanwhile is among them.
+    let users = Api::<S3AccessUser>::all(client.clone()).list_metadata(&ListParams::default()).await?;
+    for user in users.items {
+        strays.remove(user.metadata.uid.as_deref().unwrap_or_default());
+    }
+    Ok(strays.into_values().collect())
+}
+
 /// Those of deploy/rbac.yaml, as far as the settings need them.
 fn rights(options: &RunOptions) -> Vec<Right<'_>> {
     let right = |group, resource, verbs, namespace| Right { group, resource, verbs, name: None, namespace };
@@ -151,7 +209,7 @@ fn rights(options: &RunOptions) -> Vec<Right<'_>> {
         options.watch_namespaces.iter().map(|namespace| Some(namespace.as_str())).collect()
     };
     for scope in scopes {
-        rights.push(right(GROUP, "s3accessusers", &["get", "list", "watch", "patch"], scope));
+        rights.push(right(GROUP, "s3accessusers", &["get", "list", "watch", "patch", "finalize"], scope));
         rights.push(right(GROUP, "s3accessusers/status", &["patch"], scope));
         rights.push(right("", "secrets", &["get", "list", "watch", "create", "update", "delete"], scope));
         rights.push(right("events.k8s.io", "events", &["create", "patch"], scope));

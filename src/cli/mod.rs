@@ -205,3 +205,22 @@ where
         None => Api::default_namespaced(client),
     }
 }
+
+/// A text of somebody else's for a terminal: what would move its cursor, change its colours, or turn its letters around is
+/// shown as what it is.
+fn on_one_line(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars()
+        .map(|c| if c.is_control() || turns(c) { c.escape_unicode().to_string() } else { c.to_string() })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_one_line;
+
+    #[test]
+    fn what_would_steer_a_terminal_is_shown_as_what_it_is() {
+        assert_eq!(on_one_line("a\u{1b}[31mb\nc\u{202e}d\u{9b}é"), "a\\u{1b}[31mb\\u{a}c\\u{202e}d\\u{9b}é");
+    }
+}

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client, ResourceExt};
 
 use super::run::{cluster, waits};
-use super::{Error, users_in};
+use super::{Error, on_one_line, users_in};
 use crate::api::S3AccessUser;
 use crate::aws::Session;
 use crate::config::RunOptions;
@@ -98,7 +98,7 @@ fn told(preview: &Preview, there: bool, now: Timestamp) -> String {
     );
     let mut say = |line: std::fmt::Arguments<'_>| {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(text, "  {}", on_one_line(&line.to_string()));
     };
     if !there {
         say(format_args!("not in the cluster yet, so its UID is not known: planned as a new one"));

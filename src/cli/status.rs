@@ -11,7 +11,7 @@ use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 
 use super::waiting::{Place, places};
-use super::{Error, users};
+use super::{Error, on_one_line, users};
 use crate::api::{ConditionType, S3AccessClass, S3AccessUser};
 
 /// Objects a page, which bounds the memory that the list takes.
@@ -125,7 +125,7 @@ fn waits(users: &[Guarded], Line { places, whole }: &Line) -> String {
 
 fn table(users: &[Guarded], now: Timestamp) -> String {
     let mut rows = vec![HEADER.map(ToOwned::to_owned)];
-    rows.extend(users.iter().map(|user| row(user, now)));
+    rows.extend(users.iter().map(|user| row(user, now).map(|cell| on_one_line(&cell))));
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..HEADER.len()).map(|column| width(column).unwrap_or_default()).collect();
     let line = |row: &[String; 9]| {
@@ -177,6 +177,7 @@ fn problems(users: &[Guarded]) -> String {
                 ready => ready.message.clone(),
             },
         };
+        let message = on_one_line(&message);
         Some(format!("\n{}/{}: {message}\n", user.namespace().unwrap_or_default(), user.name_any()))
     };
     users.iter().filter_map(problem).collect()
@@ -184,14 +185,16 @@ fn problems(users: &[Guarded]) -> String {
 
 fn details(users: &[Guarded]) -> String {
     let users = users.iter().map(|user| match &user.0 {
-        Err(invalid) => format!("\n{}\n", invalid.error),
+        Err(invalid) => format!("\n{}\n", on_one_line(&invalid.error)),
         Ok(user) => {
             let status = user.status.clone().unwrap_or_default();
             let line = |condition: &Condition| {
-                format!("{}={} {}: {}\n", condition.type_, condition.status, condition.reason, condition.message)
+                let Condition { type_, status, reason, message, .. } = condition;
+                format!("{}\n", on_one_line(&format!("{type_}={status} {reason}: {message}")))
             };
             let conditions: String = status.conditions.iter().map(line).collect();
-            let retiring = status.retiring_key.map(|key| format!("{} retires at {}\n", key.id, key.retire_at.0));
+            let retiring =
+                status.retiring_key.map(|key| format!("{} retires at {}\n", on_one_line(&key.id), key.retire_at.0));
             format!("\n{conditions}{}", retiring.unwrap_or_default())
         }
     });

@@ -92,7 +92,7 @@ fn the_policy_of_before_led_out_by_tags() {
 
 /// What the README asks for, beside the bounded policy: without it, there are ways out.
 #[test]
-fn the_bounded_policy_needs_all_users_of_the_path_bounded_and_our_policies_on_nobody_else() {
+fn the_bounded_policy_needs_all_users_of_the_path_bounded() {
     for one in moves::preconditions() {
         let end = Attacker::play(Variant::Bounded, &one);
         assert!(matches!(end, End::Out(_)), "{}: {end:?}", one.what);
