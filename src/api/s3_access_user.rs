@@ -151,7 +151,7 @@ pub struct AccessGrant {
     pub bucket: String,
     /// Only objects whose keys start with one of these. Omitted: the whole bucket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 512), regex(pattern = r"^[^*?$]+$")), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 512), regex(pattern = r"^[^*?$\x00-\x1f\x7f]+$")), extend("x-kubernetes-list-type" = "set"))]
     pub prefixes: Vec<String>,
     /// What may be done with them.
     pub level: AccessLevel,

@@ -267,7 +267,7 @@ impl Classes {
         // A tenant may preset the finalizer, but not the time at which its object was made.
         let is_new = |ends_at: Timestamp| !member.is_finalized || member.created_at.is_none_or(|at| at >= ends_at);
         if class.metadata.deletion_timestamp.as_ref().is_some_and(|time| is_new(time.0)) {
-            return Err(Error::NoClass(format!("S3AccessClass {:?} is being deleted: use another", class.name_any())));
+            return Err(Error::ClassGoing(class.name_any()));
         }
         Ok(Some(class))
     }

@@ -48,8 +48,9 @@ pub async fn conclude(
     let earlier = user.status.clone().unwrap_or_default();
     let generation = user.metadata.generation;
     let report_it = match desired {
-        Some(desired) => status(desired, observed, &plan, &earlier, generation, now),
-        None => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
+        // Where there is no user, what was known of one stays: it may be in another account.
+        Some(desired) if observed.user().is_some() => status(desired, observed, &plan, &earlier, generation, now),
+        _ => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
     };
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
         return retry_later(ctx, uid, &error);

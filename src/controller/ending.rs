@@ -75,15 +75,21 @@ pub async fn interrupt(
 
 /// Lets the CR go, and says what may be left in IAM.
 pub async fn abandon(ctx: &Context, user: &S3AccessUser) -> Outcome {
+    let outcome = release(ctx, user).await;
+    if outcome == Outcome::Deleted {
+        report::abandoned(ctx, user).await;
+    }
+    outcome
+}
+
+/// Lets the CR go, for which nothing is to be done in IAM.
+pub async fn release(ctx: &Context, user: &S3AccessUser) -> Outcome {
     let released = match ctx.may_write() {
         Ok(()) => ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await.map_err(Error::from),
         Err(error) => Err(error),
     };
     match released {
-        Ok(_) => {
-            report::abandoned(ctx, user).await;
-            Outcome::Deleted
-        }
+        Ok(_) => Outcome::Deleted,
         Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error),
     }
 }

@@ -29,6 +29,9 @@ pub enum Error {
     /// There is no class for the S3AccessUser.
     #[error("{0}")]
     NoClass(String),
+    /// The class is being deleted, and takes nobody new.
+    #[error("S3AccessClass {0:?} is being deleted: use another")]
+    ClassGoing(String),
     /// The class's credentials are of another account than it says.
     #[error("{0}")]
     OtherAccount(String),
@@ -74,7 +77,7 @@ impl Error {
                 (Reason::Failed, transient)
             }
             Self::Render(_) => (Reason::InvalidSpec, false),
-            Self::NoClass(_) | Self::NotOurs => (Reason::ClassNotFound, false),
+            Self::NoClass(_) | Self::ClassGoing(_) | Self::NotOurs => (Reason::ClassNotFound, false),
             Self::OtherAccount(_) => (Reason::AccountMismatch, false),
             Self::BadCredentials(_) => (Reason::InvalidCredentials, false),
             Self::InvalidClass(_) => (Reason::InvalidSpec, false),

@@ -93,13 +93,15 @@ impl Onlooker {
     pub async fn preview(&self, user: &S3AccessUser) -> Result<Preview, Error> {
         let namespace = user.namespace().unwrap_or_default();
         let place = self.place(user, &namespace).await?;
+        let asked = user;
         let mut user = user.clone();
         place.class.bound_secret(&mut user);
         let user = &user;
         let account = place.session.account().await?;
         let owner = Owner::of(user, account, &self.cluster, &place.class);
         let deleting = user.metadata.deletion_timestamp.is_some();
-        let desired = Desired::of(user, account, &self.cluster, &place.class);
+        let desired = Desired::of(asked, account, &self.cluster, &place.class)
+            .map(|desired| Desired { owner: owner.clone(), ..desired });
         let desired = match desired.and_then(|desired| place.session.provider.check(desired)) {
             // Pausing holds no deletion up.
             _ if deleting => None,

@@ -52,7 +52,9 @@ pub fn quiet_until(
 pub fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
     let uid = user.uid()?;
     let remembered = ctx.memory.recall(&uid)?;
-    let settled = remembered.settled.filter(|_| !remembered.suspect && user.metadata.deletion_timestamp.is_none())?;
+    // A finalizer that was taken off is put back.
+    let kept = user.metadata.deletion_timestamp.is_none() && user.is_finalized();
+    let settled = remembered.settled.filter(|_| !remembered.suspect && kept)?;
     let (name, revision) = (user.secret_name(), ctx.places.revision(user)?);
     let alone = ctx.kubernetes.secret_names_of(&uid) == [name.as_str()];
     let same = alone && !ctx.kubernetes.secret_has_changed(&uid, &name, &settled.secret_version);

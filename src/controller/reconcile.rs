@@ -12,7 +12,7 @@ use super::apply::apply;
 use super::conclusion::{Stopped, conclude, remember_probes, settle, stop};
 use super::context::Context;
 use super::curtail::curtail;
-use super::ending::{abandon, fail, panicked, refuse, retry_later};
+use super::ending::{abandon, fail, panicked, refuse, release, retry_later};
 use super::error::Error;
 use super::glance::{depth, glance};
 use super::kept::{Kept, Opened};
@@ -180,6 +180,7 @@ async fn look(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> Ou
         Ok(account) => account.clone(),
         Err(error) => return without_account(ctx, &user, &error.into()).await,
     };
+    let asked = user.clone();
     place.class.bound_secret(&mut user);
     let mut owner = Owner::of(&user, &account, &ctx.cluster, &place.class);
     if let Some(there) = observe::made_elsewhere(&user, &owner).filter(|_| deleting)
@@ -190,7 +191,9 @@ async fn look(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> Ou
     }
     let desired = match invalid {
         Some(message) => Err(Refusal { reason: Reason::InvalidSpec, message }),
-        None => Desired::of(&user, &account, &ctx.cluster, &place.class)
+        // What of the Secret is left out is told, and so are its names.
+        None => Desired::of(&asked, &account, &ctx.cluster, &place.class)
+            .map(|desired| Desired { owner: owner.clone(), ..desired })
             .and_then(|desired| place.session.provider.check(desired)),
     };
     let obstacle = match &desired {
@@ -243,7 +246,12 @@ fn session_in(ctx: &Context, account: &str) -> Option<(Arc<Session>, Account)> {
 
 /// Nobody can say what there is in IAM.
 async fn without_account(ctx: &Context, user: &S3AccessUser, error: &Error) -> Outcome {
-    if is_true(user, annotations::PAUSED) {
+    let deleting = user.metadata.deletion_timestamp.is_some();
+    // It came when the class was going, with a finalizer of its own making: nothing was ever made for it.
+    if deleting && matches!(error, Error::ClassGoing(_)) && !user.was_acted_upon() {
+        return release(ctx, user).await;
+    }
+    if is_true(user, annotations::PAUSED) && !deleting {
         return refuse(ctx, user, None, Part::User, Reason::Paused, paused()).await;
     }
     match fail(ctx, user, None, error, Part::User).await {

@@ -45,8 +45,8 @@ use crate::metrics::Metrics;
 /// How often the gauges of users are counted anew.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 /// Objects a page of the initial lists. An object has at most one and a half megabytes in etcd, so that a page takes no more
-/// than 24 MB of memory, whatever stands in it.
-const PAGE: u32 = 16;
+/// than a few times 12 MB of memory, whatever stands in it.
+const PAGE: u32 = 8;
 /// The pages of metadata alone, of which an object has a quarter of a megabyte at most.
 const METADATA_PAGE: u32 = 100;
 /// Before an object is looked at again at which the operator failed by a defect of its own.

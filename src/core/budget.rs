@@ -46,6 +46,24 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
     for (field, text, limit) in names {
         within(field, text.map_or(0, str::len), limit, "bytes")?;
     }
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte);
+    for (field, text) in [
+        ("spec.userName", spec.user_name.as_deref()),
+        ("spec.policy.name", policy.and_then(|policy| policy.name.as_deref())),
+    ] {
+        if let Some(text) = text.filter(|text| text.is_empty() || !text.bytes().all(word)) {
+            return Err(invalid(format!("{field}: {text:?} is no name that IAM takes: letters, digits and +=,.@_-")));
+        }
+    }
+    let is_path = |path: &str| {
+        path.starts_with('/')
+            && path.ends_with('/')
+            && !path.contains("//")
+            && path.bytes().all(|byte| word(byte) || byte == b'/')
+    };
+    if let Some(path) = spec.path.as_deref().filter(|path| !is_path(path)) {
+        return Err(invalid(format!("spec.path: {path:?} is no path that IAM takes, such as /s3access/team-a/")));
+    }
     let maps = [
         ("spec.tags", &spec.tags, 128, 256),
         ("spec.secret.keys", &secret.keys, 253, 253),

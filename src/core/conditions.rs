@@ -188,6 +188,7 @@ pub fn interrupted(
     now: Timestamp,
 ) -> S3AccessUserStatus {
     let names = owner.map_or_else(S3AccessUserStatus::default, |owner| whose(owner, generation));
+    let made = earlier.user_arn.is_some() || owner.is_none();
     let restarted = |found: &&Condition| found.type_ == ConditionType::WorkloadsRestarted.as_str();
     let mut conditions = conditions(parts, &earlier.conditions, generation, now);
     conditions.extend(earlier.conditions.iter().find(restarted).cloned());
@@ -195,8 +196,9 @@ pub fn interrupted(
         observed_generation: generation,
         conditions,
         user_name: names.user_name.or_else(|| earlier.user_name.clone()),
-        account_id: names.account_id.or_else(|| earlier.account_id.clone()),
-        partition: names.partition.or_else(|| earlier.partition.clone()),
+        // What was made is where it was made, whatever account the credentials are of now.
+        account_id: made.then(|| earlier.account_id.clone()).flatten().or(names.account_id),
+        partition: made.then(|| earlier.partition.clone()).flatten().or(names.partition),
         ..earlier.clone()
     }
 }

@@ -7,6 +7,7 @@ use ground::double::{AccessKey, Status, User};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use s3_access_operator::api::{S3AccessUser, secret_annotations as annotations, tags};
+use serde_json::json;
 
 use crate::judge::holds;
 use crate::outside::{ACCOUNT, Outside, State};
@@ -32,7 +33,16 @@ fn meaning(text: &str) -> String {
                 members.into()
             }
             serde_json::Value::Object(members) => {
-                members.into_iter().map(|(name, value)| (name, sorted(value))).collect::<serde_json::Map<_, _>>().into()
+                let one = |name: &str, value: serde_json::Value| match value {
+                    // One text and a list of one are the same to IAM.
+                    text @ serde_json::Value::String(_) if ["Action", "Resource"].contains(&name) => json!([text]),
+                    other => sorted(other),
+                };
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name.clone(), one(&name, value)))
+                    .collect::<serde_json::Map<_, _>>()
+                    .into()
             }
             scalar => scalar,
         }

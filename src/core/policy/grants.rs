@@ -168,8 +168,14 @@ fn check_grant(grant: &AccessGrant, index: usize) -> Result<(), PolicyError> {
         )));
     }
     // Wildcards and policy variables would widen the resource beyond the prefix.
-    if let Some(prefix) = grant.prefixes.iter().find(|prefix| prefix.is_empty() || prefix.contains(['*', '?', '$'])) {
-        return Err(PolicyError::invalid(format!("{at}.prefixes: {prefix:?} must be plain text, without *, ? and $")));
+    if let Some(prefix) = grant
+        .prefixes
+        .iter()
+        .find(|prefix| prefix.is_empty() || prefix.contains(['*', '?', '$']) || prefix.chars().any(char::is_control))
+    {
+        return Err(PolicyError::invalid(format!(
+            "{at}.prefixes: {prefix:?} must be plain text, without *, ?, $ and control characters"
+        )));
     }
     Ok(())
 }
