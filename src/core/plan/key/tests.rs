@@ -1,11 +1,12 @@
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;
-use crate::core::observed::{Minted, SecretState};
+use crate::core::observed::{Minted, SecretState, UserState};
 use crate::core::plan::plan;
+use crate::core::rotation::DEFAULT_OVERLAP;
 use crate::core::sweep::as_wanted;
 
 const CURRENT: &str = "AKIACURRENT";
@@ -72,4 +73,59 @@ fn the_status_names_a_retiring_key_only_where_that_is_the_older_one() {
     assert_eq!(retiring(SignedDuration::from_secs(-1)).as_deref(), Some(OTHER));
     assert_eq!(retiring(SignedDuration::ZERO), None);
     assert_eq!(retiring(SignedDuration::from_secs(1)), None);
+}
+
+/// What the plan makes of a Secret whose record somebody has edited: the key OTHER was replaced by CURRENT, so long ago.
+fn with_record(edit: impl FnOnce(&mut OurSecret), since: SignedDuration) -> (Vec<Action>, Option<Timestamp>) {
+    let mut observed = with_another(SignedDuration::from_hours(-2_000));
+    if let SecretState::Ours(secret) = &mut observed.secret {
+        secret.previous = Some(AccessKeyId::of_iam(OTHER));
+        edit(secret);
+    }
+    let next = plan(&desired(), &observed, later(made_at(), since), &Waits::default());
+    (next.actions, next.retiring.map(|retiring| retiring.retire_at))
+}
+
+#[test]
+fn invariant_7_a_recorded_swap_is_held_against_iams_dates() {
+    let overlap = DEFAULT_OVERLAP;
+    let hour = SignedDuration::from_hours(1);
+    let retires = |at: Timestamp| with_record(|secret| secret.rotated_at = Some(at), hour).1;
+    assert_eq!(retires(later(made_at(), hour)), Some(later(made_at(), hour + overlap)), "as recorded");
+    let latest = later(made_at(), overlap * 2);
+    for future in [later(made_at(), SignedDuration::from_hours(90_000)), Timestamp::MAX] {
+        assert_eq!(retires(future), Some(latest), "a swap in the future keeps no replaced key alive for ever");
+    }
+    assert_eq!(retires(Timestamp::MIN), Some(later(made_at(), overlap)), "nor does one of long ago end it early");
+}
+
+#[test]
+fn invariant_4_a_recorded_key_that_is_a_strangers_is_not_touched() {
+    let mut observed = with_another(SignedDuration::from_hours(-2_000));
+    if let SecretState::Ours(secret) = &mut observed.secret {
+        (secret.previous, secret.rotated_at) = (Some(AccessKeyId::of_iam(OTHER)), Some(made_at()));
+    }
+    let UserState::Present(user) = &mut observed.user else { panic!("there is a user") };
+    user.tags.insert(tags::ADOPTED_AT.to_owned(), later(made_at(), SignedDuration::from_hours(-1)).to_string());
+    let long_after = later(made_at(), SignedDuration::from_hours(5_000));
+    let next = plan(&desired(), &observed, long_after, &Waits::default());
+    assert_eq!((next.actions, next.retiring), (Vec::new(), None));
+}
+
+#[test]
+fn invariant_12_a_recorded_date_in_the_future_keeps_no_lost_key_waited_for() {
+    let mut observed = with_another(SignedDuration::ZERO);
+    let UserState::Present(user) = &mut observed.user else { panic!("there is a user") };
+    user.keys.clear();
+    let lost = |created_at: Timestamp| {
+        let mut observed = observed.clone();
+        if let SecretState::Ours(secret) = &mut observed.secret {
+            secret.key.as_mut().unwrap().created_at = Some(created_at);
+        }
+        plan(&desired(), &observed, made_at(), &Waits::default()).actions
+    };
+    assert_eq!(lost(made_at()), [], "a replica may lag");
+    let soon = later(made_at(), SignedDuration::from_mins(10));
+    assert_eq!(lost(soon), [], "IAM's clock may be fast");
+    assert_eq!(lost(later(made_at(), SignedDuration::from_hours(1))), [Action::CreateAccessKey]);
 }
