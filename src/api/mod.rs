@@ -35,7 +35,8 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub mod annotations {
     /// Any new value rotates the access key at once.
     pub const ROTATE: &str = "s3access.dev/rotate";
-    /// `"true"` stops every write, to IAM and to Kubernetes, until it is removed.
+    /// `"true"` stops every write, to IAM and to Kubernetes, until it is removed; but what a class or a deletion takes away is
+    /// taken all the same.
     pub const PAUSED: &str = "s3access.dev/paused";
     /// `"true"` on a CR under deletion gives up on IAM: whatever is left there is named in an Event and abandoned.
     pub const ABANDON: &str = "s3access.dev/abandon";

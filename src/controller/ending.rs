@@ -6,8 +6,9 @@ use tracing::{debug, warn};
 
 use super::context::Context;
 use super::error::Error;
+use super::outcome::Outcome;
 use super::panics::contained;
-use super::reconcile::{Outcome, QUIET_FAILURES};
+use super::reconcile::QUIET_FAILURES;
 use super::report::{self, report};
 use super::schedule::{backoff, backoff_within, longest_pause, next_turn};
 use crate::api::{Reason, S3AccessUser};

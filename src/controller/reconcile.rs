@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use tracing::field::Empty;
@@ -18,6 +17,7 @@ use super::glance::{depth, glance};
 use super::kept::{Kept, Opened};
 use super::memory::Settled;
 use super::observe::{self, Depth, Held, Possession, Seen};
+use super::outcome::Outcome;
 use super::panics::contained;
 use super::place::Place;
 use super::quiet::{asked, asked_but_rotation, quiet_until};
@@ -39,46 +39,6 @@ const ROUNDS: usize = 16;
 /// So many failures in a row to look at a user that is known to be well are nobody's business: an API server's hiccup
 /// must not turn ten thousand users not Ready.
 pub const QUIET_FAILURES: u32 = 2;
-
-/// What a look ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All is as it should be; look again at that time.
-    Settled(Timestamp),
-    /// Nothing had changed since; look again at that time.
-    Deferred(Timestamp),
-    /// Something comes by itself; look again at that time.
-    Waiting(Timestamp),
-    /// Something went wrong or stands in the way; look again at that time.
-    Failed(Timestamp),
-    /// Only a change of the CR brings news.
-    Refused(Timestamp),
-    /// The CR is let go.
-    Deleted,
-}
-
-impl Outcome {
-    fn label(self) -> &'static str {
-        match self {
-            Self::Settled(_) => "settled",
-            Self::Deferred(_) => "deferred",
-            Self::Waiting(_) => "waiting",
-            Self::Failed(_) => "failed",
-            Self::Refused(_) => "refused",
-            Self::Deleted => "deleted",
-        }
-    }
-
-    /// When to look again.
-    pub fn due_at(self) -> Option<Timestamp> {
-        match self {
-            Self::Settled(at) | Self::Deferred(at) | Self::Waiting(at) | Self::Failed(at) | Self::Refused(at) => {
-                Some(at)
-            }
-            Self::Deleted => None,
-        }
-    }
-}
 
 /// Looks at a user, in its turn. It never fails: what goes wrong is reported on the user itself, and tried again.
 pub async fn reconcile(ctx: &Context, user: Box<S3AccessUser>) -> Outcome {
