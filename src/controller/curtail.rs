@@ -44,6 +44,7 @@ pub async fn curtail(
         }
         match done {
             Ok(_) => {
+                possession.taken = true;
                 info!(namespace = user.namespace(), name = user.name_any(), "taken away: {action}");
                 if let (Action::DeleteKey { id, .. }, Some(keys)) = (&action, &mut possession.found.keys) {
                     keys.retain(|key| key.id != *id);

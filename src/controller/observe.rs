@@ -46,6 +46,8 @@ pub struct Possession {
     pub record: UserRecord,
     /// What hangs on it.
     pub found: Holdings,
+    /// Something of it was taken away.
+    pub taken: bool,
 }
 
 /// What has been read before the rest: what the Secrets hold, and perhaps the access keys.
@@ -352,7 +354,7 @@ pub async fn holdings(
             }
         }
     }
-    (Some(Possession { record, found }), first)
+    (Some(Possession { record, found, taken: false }), first)
 }
 
 fn is_as_wanted(desired: &Desired, found: &UserRecord) -> bool {

@@ -164,7 +164,10 @@ async fn look(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> Ou
     let scene = Scene { ctx, place: &place, user: &user, owner: &owner };
     let outcome = match (desired, obstacle) {
         _ if deleting => scene.remove().await,
-        (_, Some(obstacle)) => scene.hindered(obstacle).await,
+        (desired, Some(obstacle)) => {
+            let violation = desired.ok().and_then(|desired| desired.violation);
+            scene.hindered(obstacle, violation).await
+        }
         (Ok(desired), None) => scene.carry_out(&desired).await,
         (Err(_), None) => Outcome::Refused(next_turn(&owner.identity.uid, ctx.now(), ctx.resync_interval)),
     };
@@ -276,18 +279,21 @@ impl Scene<'_> {
 
     /// The spec is not carried out, and what was made for an earlier one stays; but only within the class, or a spec that
     /// is paused or wrong would be the way to keep what the class takes back.
-    async fn hindered(&self, obstacle: Obstacle) -> Outcome {
+    async fn hindered(&self, obstacle: Obstacle, violation: Option<String>) -> Outcome {
         let Self { ctx, place, user, owner } = *self;
-        if place.class.name().is_some()
-            && user.is_finalized()
-            && let Err(error) = curtail(ctx, place, user, owner, true).await
-        {
-            return fail(ctx, user, Some(owner), &error, Part::User).await;
+        let mut beyond = None;
+        if place.class.name().is_some() && user.is_finalized() {
+            let taken = match curtail(ctx, place, user, owner, true).await {
+                Ok(possession) => possession.is_some_and(|possession| possession.taken),
+                Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
+            };
+            let expulsions = place.class.expulsions(&user.spec);
+            let left = ["what was granted before: it is taken back, so correct the spec".to_owned()];
+            beyond = (!expulsions.is_empty()).then(|| place.class.told(&expulsions)).or(violation);
+            beyond = beyond.or_else(|| taken.then(|| place.class.told(&left)));
         }
-        let expulsions = place.class.expulsions(&user.spec);
         match obstacle {
-            _ if !expulsions.is_empty() => {
-                let message = place.class.told(&expulsions);
+            _ if let Some(message) = beyond => {
                 refuse(ctx, user, Some(owner), Part::Policy, Reason::NotPermittedByClass, message).await
             }
             Obstacle::Paused => refuse(ctx, user, None, Part::User, Reason::Paused, paused()).await,

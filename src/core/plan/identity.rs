@@ -122,11 +122,11 @@ fn plan_boundary(desired: &Desired, user: &User, plan: &mut Plan) {
 
 fn foreign_user(name: &str, user: &User, ownership: Ownership, adoption: Adoption) -> String {
     // Whose it is stays untold: namespaces and names of other tenants are not this one's to read.
-    let claimed = user.tags.contains_key(tags::OWNER) && user.tags.contains_key(tags::CLUSTER);
-    let whose = match ownership {
-        Ownership::Predecessor => "belongs to an earlier S3AccessUser of this name",
-        _ if claimed => "belongs to another S3AccessUser, which its tags name",
-        _ => "was not made by this operator",
+    let cluster = user.tags.get(tags::CLUSTER).filter(|_| user.tags.contains_key(tags::OWNER));
+    let whose = match (ownership, cluster) {
+        (Ownership::Predecessor, _) => "belongs to an earlier S3AccessUser of this name".to_owned(),
+        (_, Some(cluster)) => format!("belongs to another S3AccessUser, of cluster {cluster}"),
+        (_, None) => "was not made by this operator".to_owned(),
     };
     let help = match (ownership, adoption) {
         (Ownership::Predecessor, Adoption::Never) => "set spec.adoption to IfOwnedByTag to take it over",
