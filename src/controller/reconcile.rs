@@ -263,7 +263,10 @@ impl Scene<'_> {
             if let Err(error) = curtail(ctx, place, user, owner, false).await {
                 return fail(ctx, user, Some(owner), &error, Part::User).await;
             }
-            // From here on nothing is beyond the class, whatever becomes of the rest.
+        }
+        // From here on nothing is beyond the class, whatever becomes of the rest: one whose making fails for ever must not
+        // keep the class from being in force.
+        if self.may_exceed() || !user.is_finalized() {
             ctx.memory.update(&owner.identity.uid, |remembered| remembered.held_against = Some(place.revision));
         }
         pass(ctx, place, user, owner, Some(desired), None).await

@@ -250,7 +250,7 @@ async fn invariant_9_an_interval_beyond_counting_stops_no_operator() {
 
 #[tokio::test]
 async fn invariant_6_what_is_refused_from_the_start_is_not_reconciled_over_and_over() {
-    let scene = Scene::on_double("calm", Settings::default()).await;
+    let scene = Scene::on_double("unmoved", Settings::default()).await;
     let class = scene.class("c", tenants()).await;
     // Admission knows nothing of statements.
     let mut beyond = scene.honest(&class);

@@ -75,7 +75,7 @@ impl Scene {
 
 #[tokio::test]
 async fn invariant_7_a_finalizer_that_a_tenant_removes_is_put_back_at_once() {
-    let scene = Scene::on_double("finalizer", Settings::default()).await;
+    let scene = Scene::on_double("unheld", Settings::default()).await;
     let (_, user) = scene.settled("reports").await;
     scene.patch("reports", no_finalizer()).await;
     scene.is_finalized("reports").await;
