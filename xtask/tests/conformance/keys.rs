@@ -234,7 +234,7 @@ async fn a_detached_policy_allows_nothing(target: &Target) -> Result<()> {
 
 async fn conditions_on_tags_of_the_request_hold(target: &Target) -> Result<()> {
     let document = r#"{"Version":"2012-10-17","Statement":{
-        "Effect":"Allow","Action":"iam:CreateUser","Resource":"*",
+        "Effect":"Allow","Action":["iam:CreateUser","iam:TagUser"],"Resource":"*",
         "Condition":{"StringEquals":{"aws:RequestTag/owner":"cluster-1"}}}}"#;
     let (_, key) = target.user_who_may(document).await?;
     let iam = target.iam_of(&key);
