@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -43,8 +43,12 @@ impl Health {
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// No connection lives longer: a scrape takes a moment.
 const LIFETIME: Duration = Duration::from_secs(30);
-/// Connections at once: at some twenty kilobytes each, two megabytes.
+/// Connections at once, at some twenty kilobytes each: beyond these the oldest is ended, if it had the time to ask.
 const CONNECTIONS: usize = 100;
+/// Beyond these the oldest is ended in any case.
+const MOST_CONNECTIONS: usize = 400;
+/// Whoever has something to ask has asked by then.
+const TIME_TO_ASK: Duration = Duration::from_millis(250);
 
 /// Serves until told to stop. Whoever in the pod network holds connections open is cut off: one more than the limit ends the
 /// oldest, so that the kubelet is always served.
@@ -59,7 +63,7 @@ pub async fn serve(address: SocketAddr, health: Health, stop: CancellationToken)
         .with_state(health);
     let listener = TcpListener::bind(address).await?;
     tracing::info!(address = %listener.local_addr()?, "serving /healthz, /readyz and /metrics");
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    let mut open: VecDeque<(Instant, AbortHandle)> = VecDeque::new();
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -73,9 +77,12 @@ pub async fn serve(address: SocketAddr, health: Health, stop: CancellationToken)
                 }
             },
         };
-        open.retain(|connection| !connection.is_finished());
-        if open.len() >= CONNECTIONS
-            && let Some(oldest) = open.pop_front()
+        open.retain(|(_, connection)| !connection.is_finished());
+        let is_full = |(since, _): &(Instant, AbortHandle)| {
+            open.len() >= MOST_CONNECTIONS || open.len() >= CONNECTIONS && since.elapsed() >= TIME_TO_ASK
+        };
+        if open.front().is_some_and(is_full)
+            && let Some((_, oldest)) = open.pop_front()
         {
             oldest.abort();
         }
@@ -85,7 +92,8 @@ pub async fn serve(address: SocketAddr, health: Health, stop: CancellationToken)
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(16 * 1024)
             .serve_connection(TokioIo::new(stream), service);
-        open.push_back(tokio::spawn(tokio::time::timeout(LIFETIME, connection)).abort_handle());
+        let serving = tokio::spawn(tokio::time::timeout(LIFETIME, connection));
+        open.push_back((Instant::now(), serving.abort_handle()));
     }
 }
 
@@ -137,7 +145,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let mut held = Vec::new();
-        for _ in 0..CONNECTIONS * 3 {
+        for _ in 0..MOST_CONNECTIONS * 2 {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").await.unwrap();
             held.push(stream);

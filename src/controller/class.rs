@@ -55,7 +55,7 @@ pub struct ClassContext {
     /// Their users.
     pub scopes: Vec<Scope>,
     /// Where classes are written.
-    pub api: Api<S3AccessClass>,
+    pub api: Api<KnownClass>,
     /// Whether to write.
     pub leadership: Leadership,
     /// The state of each class whose users have been called.

@@ -264,8 +264,9 @@ impl Classes {
                 class.name_any()
             )));
         }
-        // A tenant may preset the finalizer, but not the time at which its object was made.
-        let is_new = |ends_at: Timestamp| !member.is_finalized || member.created_at.is_none_or(|at| at >= ends_at);
+        // A tenant may preset the finalizer, but not the time at which its object was made. Who came in the very second of
+        // the deletion may have come before it, and is not left behind.
+        let is_new = |ends_at: Timestamp| !member.is_finalized || member.created_at.is_none_or(|at| at > ends_at);
         if class.metadata.deletion_timestamp.as_ref().is_some_and(|time| is_new(time.0)) {
             return Err(Error::ClassGoing(class.name_any()));
         }

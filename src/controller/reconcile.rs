@@ -107,6 +107,10 @@ fn newer_copy(ctx: &Context, user: &S3AccessUser) -> Option<S3AccessUser> {
         let mut newer = user.clone();
         newer.metadata.resource_version = Some(written.to_string());
         newer.status = Some(status);
+        // The finalizer came before anything was made, and so before a status that tells of it.
+        if newer.was_acted_upon() && !newer.is_finalized() && newer.metadata.deletion_timestamp.is_none() {
+            newer.finalizers_mut().push(FINALIZER.to_owned());
+        }
         newer
     })
 }
@@ -259,14 +263,13 @@ impl Scene<'_> {
     /// The spec is carried out; first, what a changed class takes away is.
     async fn carry_out(&self, desired: &Desired) -> Outcome {
         let Self { ctx, place, user, owner } = *self;
-        if self.may_exceed() {
-            if let Err(error) = curtail(ctx, place, user, owner, false).await {
-                return fail(ctx, user, Some(owner), &error, Part::User).await;
-            }
+        let may_exceed = self.may_exceed();
+        if may_exceed && let Err(error) = curtail(ctx, place, user, owner, false).await {
+            return fail(ctx, user, Some(owner), &error, Part::User).await;
         }
         // From here on nothing is beyond the class, whatever becomes of the rest: one whose making fails for ever must not
         // keep the class from being in force.
-        if self.may_exceed() || !user.is_finalized() {
+        if may_exceed || !user.is_finalized() {
             ctx.memory.update(&owner.identity.uid, |remembered| remembered.held_against = Some(place.revision));
         }
         pass(ctx, place, user, owner, Some(desired), None).await
