@@ -254,6 +254,8 @@ proptest! {
     #![proptest_config(ProptestConfig {
         cases: super::cases(),
         max_shrink_iters: 2_000,
+        // Milliseconds: what takes long is found all the same, and told in time.
+        max_shrink_time: 60_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         ..ProptestConfig::default()
     })]

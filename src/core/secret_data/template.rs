@@ -128,8 +128,9 @@ fn check(template: &str) -> Result<(), String> {
                 continue;
             }
         };
-        let Some(end) = tag.find(close) else { return Err(format!("a tag in line {line} does not end")) };
-        let content = &tag[2..end];
+        let inner = &tag[2..];
+        let Some(end) = inner.find(close) else { return Err(format!("a tag in line {line} does not end")) };
+        let content = &inner[..end];
         if content.len() + 4 > limits::TEMPLATE_TAG {
             return Err(format!("a tag in line {line} has more than {} characters", limits::TEMPLATE_TAG));
         }
@@ -147,7 +148,7 @@ fn check(template: &str) -> Result<(), String> {
             format!("{found:?} in line {line}: a tag holds names, literals, comparisons and filters, and nothing that computes")
         })?;
         line += content.matches('\n').count();
-        rest = &tag[end + 2..];
+        rest = &inner[end + 2..];
     }
     Ok(())
 }
@@ -224,6 +225,8 @@ mod tests {
         let elifs = format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(STATEMENTS_LIMIT));
         for template in [
             "{{ -----1 }}",
+            "${%}",
+            "{{}",
             "{{ a ~ a }}",
             "{{ a * 9 }}",
             "{{ a + a }}",
