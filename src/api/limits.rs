@@ -22,6 +22,10 @@ pub const MANAGED_POLICIES: usize = 20;
 pub const TAGS: usize = 30;
 /// Entries in `secret.keys`, `secret.template`, `secret.labels` and `secret.annotations`.
 pub const SECRET_ENTRIES: usize = 32;
+/// Patterns in each list of a class.
+pub const PATTERNS: usize = 64;
+/// Namespaces that a class names.
+pub const NAMESPACES: usize = 256;
 /// Characters of one template.
 pub const TEMPLATE: usize = 16 * 1024;
 /// Characters of all templates of a spec together.

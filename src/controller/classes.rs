@@ -25,6 +25,7 @@ use super::kept::Membership;
 use super::place::{Place, Places};
 use crate::api::{ClassProvider, MANAGER, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessUser, limits};
 use crate::aws::{Session, SessionOptions};
+use crate::core::budget;
 use crate::core::class::{Class, Defaults};
 use crate::core::desired::Account;
 use crate::core::iam::{AccessKeyId, secret_half};
@@ -55,6 +56,10 @@ impl From<Value> for KnownClass {
         } else {
             serde_json::from_value::<S3AccessClass>(object)
                 .map_err(|error| error.to_string().chars().take(512).collect::<String>())
+                .and_then(|class| match budget::check_class(&class.spec) {
+                    Ok(()) => Ok(class),
+                    Err(refusal) => Err(refusal.message),
+                })
         };
         read.map_or_else(
             |invalid| {

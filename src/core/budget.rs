@@ -2,7 +2,7 @@
 //! an older CRD let in has not met it.
 
 use super::desired::Refusal;
-use crate::api::{Reason, S3AccessUserSpec, limits};
+use crate::api::{Reason, S3AccessClassSpec, S3AccessUserSpec, limits};
 
 /// Holds a spec to its bounds.
 ///
@@ -91,6 +91,37 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
         ))),
         None => Ok(()),
     }
+}
+
+/// Holds a class to its bounds, as its schema does.
+///
+/// # Errors
+/// [`Refusal`] with the first field that holds too much, and how much it may hold.
+pub fn check_class(class: &S3AccessClassSpec) -> Result<(), Refusal> {
+    let namespaces = class.allowed_namespaces.as_ref();
+    let selector = namespaces.and_then(|namespaces| namespaces.selector.as_ref());
+    let expressions = selector.and_then(|selector| selector.match_expressions.as_ref());
+    let none = Vec::new();
+    for (field, texts, longest) in [
+        ("spec.allowedBuckets", &class.allowed_buckets, 128),
+        ("spec.allowedKmsKeyArns", &class.allowed_kms_key_arns, 512),
+        ("spec.allowedActions", &class.allowed_actions, limits::ACTION),
+        ("spec.allowedManagedPolicyArns", &class.allowed_managed_policy_arns, 512),
+        ("spec.allowedNames", &class.allowed_names, 128),
+        ("spec.allowedTagKeys", &class.allowed_tag_keys, 128),
+        ("spec.allowedPaths", &class.allowed_paths, 128),
+        ("spec.allowedSecretNames", &class.allowed_secret_names, 253),
+        ("spec.allowedSecretLabels", &class.allowed_secret_labels, 317),
+        ("spec.allowedSecretAnnotations", &class.allowed_secret_annotations, 317),
+        ("spec.allowedResourceAccounts", &class.allowed_resource_accounts, 12),
+        ("spec.allowedNamespaces.names", namespaces.map_or(&none, |namespaces| &namespaces.names), 63),
+    ] {
+        let most = if field == "spec.allowedNamespaces.names" { limits::NAMESPACES } else { limits::PATTERNS };
+        within(field, texts.len(), most, "entries")?;
+        within(field, texts.iter().map(String::len).max().unwrap_or(0), longest, "bytes each")?;
+    }
+    within("spec.tags", class.tags.len(), 10, "entries")?;
+    within("spec.allowedNamespaces.selector", expressions.map_or(0, Vec::len), limits::PATTERNS, "expressions")
 }
 
 fn within(field: &str, found: usize, limit: usize, unit: &str) -> Result<(), Refusal> {
