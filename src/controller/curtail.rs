@@ -46,8 +46,12 @@ pub async fn curtail(
             Ok(_) => {
                 possession.taken = true;
                 info!(namespace = user.namespace(), name = user.name_any(), "taken away: {action}");
-                if let (Action::DeleteKey { id, .. }, Some(keys)) = (&action, &mut possession.found.keys) {
-                    keys.retain(|key| key.id != *id);
+                match (&action, &mut possession.found.keys) {
+                    (Action::DeleteKey { id, .. }, Some(keys)) => keys.retain(|key| key.id != *id),
+                    (Action::SetKeyStatus { id, active }, Some(keys)) => {
+                        keys.iter_mut().filter(|key| key.id == *id).for_each(|key| key.active = *active);
+                    }
+                    _ => {}
                 }
             }
             Err(error) => {
@@ -56,6 +60,9 @@ pub async fn curtail(
             }
         }
     }
+    let (life, found) = (place.class.longest_life(&user.spec), &possession.found);
+    let outlived_at = found.keys.as_ref().and_then(|keys| curtail::first_end(life, &found.tags, keys, ctx.now()));
+    ctx.memory.update(&owner.identity.uid, |remembered| remembered.outlived_at = outlived_at);
     first.map_or(Ok(Some(possession)), Err)
 }
 

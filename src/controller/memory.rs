@@ -33,6 +33,8 @@ pub struct Remembered {
     pub reported: Option<Box<(u64, S3AccessUserStatus)>>,
     /// The state of the class that the CR was last held against, to the end.
     pub held_against: Option<u64>,
+    /// When the oldest of its keys has outlived what the class allows, as IAM showed them last.
+    pub outlived_at: Option<Timestamp>,
 }
 
 impl Remembered {

@@ -32,6 +32,20 @@ impl Outcome {
         }
     }
 
+    /// Looks again by then.
+    #[must_use]
+    pub fn by(self, latest: Option<Timestamp>) -> Self {
+        let earlier = |at: Timestamp| latest.map_or(at, |latest| latest.min(at));
+        match self {
+            Self::Settled(at) => Self::Settled(earlier(at)),
+            Self::Deferred(at) => Self::Deferred(earlier(at)),
+            Self::Waiting(at) => Self::Waiting(earlier(at)),
+            Self::Failed(at) => Self::Failed(earlier(at)),
+            Self::Refused(at) => Self::Refused(earlier(at)),
+            Self::Deleted => Self::Deleted,
+        }
+    }
+
     /// When to look again.
     pub fn due_at(self) -> Option<Timestamp> {
         match self {

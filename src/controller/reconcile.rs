@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use tracing::field::Empty;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span};
 
 use super::apply::apply;
 use super::conclusion::{Stopped, conclude, remember_probes, settle, stop};
@@ -21,13 +21,14 @@ use super::outcome::Outcome;
 use super::panics::contained;
 use super::place::Place;
 use super::quiet::{asked, asked_but_rotation, quiet_until};
-use super::report::remember;
+use super::report::hold;
 use super::schedule::next_turn;
 use super::urgency::newest;
 use super::vigil::{self, Vigil};
 use super::waiting::{Called, Caller};
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
+use crate::core::curtail::first_end;
 use crate::core::desired::{Account, Desired, Owner, Refusal, is_true};
 use crate::core::observed::{Effect, Observed, SecretState};
 use crate::core::plan::{Action, Part, Plan, Progress, plan, teardown};
@@ -132,10 +133,7 @@ async fn look(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> Ou
         }
         place => place,
     };
-    let mut user = match hold(ctx, user).await {
-        Ok(user) => user,
-        Err(error) => return retry_later(ctx, &user.uid().unwrap_or_default(), &error),
-    };
+    let (mut user, unheld) = hold(ctx, user).await;
     let mut place = match place {
         Ok(place) => place,
         Err(error) => return without_account(ctx, &user, &error).await,
@@ -168,6 +166,7 @@ async fn look(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> Ou
     let scene = Scene { ctx, place: &place, user: &user, owner: &owner };
     let outcome = match (desired, obstacle) {
         _ if deleting => scene.remove().await,
+        _ if let Some(error) = unheld => scene.unheld(&error).await,
         (desired, Some(obstacle)) => {
             let violation = desired.ok().and_then(|desired| desired.violation);
             scene.hindered(obstacle, violation).await
@@ -180,27 +179,6 @@ async fn look(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> Ou
         ctx.memory.update(&owner.identity.uid, |remembered| remembered.held_against = Some(place.revision));
     }
     outcome
-}
-
-/// Puts the finalizer back where something was made for the CR: whoever took it off would have it forgotten in IAM.
-async fn hold(ctx: &Context, user: &S3AccessUser) -> Result<S3AccessUser, Error> {
-    let mut held = user.clone();
-    let deleting = user.metadata.deletion_timestamp.is_some();
-    if user.is_finalized() || deleting || !user.was_acted_upon() {
-        return Ok(held);
-    }
-    ctx.may_write()?;
-    let all: Vec<String> = user.finalizers().iter().cloned().chain([FINALIZER.to_owned()]).collect();
-    let version = ctx.kubernetes.set_finalizers(user, &all).await?;
-    warn!(
-        namespace = user.namespace(),
-        name = user.name_any(),
-        "the finalizer {FINALIZER} was taken off; it is put back"
-    );
-    remember(ctx, &user.uid().unwrap_or_default(), version.clone(), &user.status.clone().unwrap_or_default());
-    held.metadata.finalizers = Some(all);
-    held.metadata.resource_version = version.or(held.metadata.resource_version);
-    Ok(held)
 }
 
 /// The session of an account that some class or the operator has, if its credentials were used before.
@@ -260,6 +238,13 @@ impl Scene<'_> {
         }
     }
 
+    /// The CR could not be written: nothing is made for it, and what its class takes away is taken all the same.
+    async fn unheld(&self, error: &Error) -> Outcome {
+        let Self { ctx, place, user, owner } = *self;
+        let taken = curtail(ctx, place, user, owner, true).await;
+        retry_later(ctx, &owner.identity.uid, taken.as_ref().err().unwrap_or(error))
+    }
+
     /// The spec is carried out; first, what a changed class takes away is.
     async fn carry_out(&self, desired: &Desired) -> Outcome {
         let Self { ctx, place, user, owner } = *self;
@@ -272,7 +257,24 @@ impl Scene<'_> {
         if may_exceed || !user.is_finalized() {
             ctx.memory.update(&owner.identity.uid, |remembered| remembered.held_against = Some(place.revision));
         }
-        pass(ctx, place, user, owner, Some(desired), None).await
+        let outcome = pass(ctx, place, user, owner, Some(desired), None).await;
+        self.end_outlived(outcome).await
+    }
+
+    /// Whatever keeps the plan from replacing a key: it ends in time.
+    async fn end_outlived(&self, outcome: Outcome) -> Outcome {
+        let Self { ctx, place, user, owner } = *self;
+        let stuck = matches!(outcome, Outcome::Failed(_) | Outcome::Waiting(_) | Outcome::Refused(_));
+        if !stuck || !user.is_finalized() || place.class.max_interval().is_none() {
+            return outcome;
+        }
+        let outlived_at = || ctx.memory.recall(&owner.identity.uid).and_then(|remembered| remembered.outlived_at);
+        if outlived_at().is_none_or(|at| at <= ctx.now())
+            && let Err(error) = curtail(ctx, place, user, owner, true).await
+        {
+            return retry_later(ctx, &owner.identity.uid, &error);
+        }
+        outcome.by(outlived_at())
     }
 
     /// Something was made for it, and nobody has held that against the class as it is now.
@@ -287,18 +289,19 @@ impl Scene<'_> {
     /// is paused or wrong would be the way to keep what the class takes back.
     async fn hindered(&self, obstacle: Obstacle, violation: Option<String>) -> Outcome {
         let Self { ctx, place, user, owner } = *self;
-        let mut beyond = None;
+        let (mut beyond, mut outlived_at) = (None, None);
         if place.class.name().is_some() && user.is_finalized() {
             let taken = match curtail(ctx, place, user, owner, true).await {
                 Ok(possession) => possession.is_some_and(|possession| possession.taken),
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
             };
+            outlived_at = ctx.memory.recall(&owner.identity.uid).and_then(|remembered| remembered.outlived_at);
             let expulsions = place.class.expulsions(&user.spec);
             let left = ["what was granted before: it is taken back, so correct the spec".to_owned()];
             beyond = (!expulsions.is_empty()).then(|| place.class.told(&expulsions)).or(violation);
             beyond = beyond.or_else(|| taken.then(|| place.class.told(&left)));
         }
-        match obstacle {
+        let outcome = match obstacle {
             _ if let Some(message) = beyond => {
                 refuse(ctx, user, Some(owner), Part::Policy, Reason::NotPermittedByClass, message).await
             }
@@ -306,7 +309,8 @@ impl Scene<'_> {
             Obstacle::Refusal(Refusal { reason, message }) => {
                 refuse(ctx, user, Some(owner), part_of(reason), reason, message).await
             }
-        }
+        };
+        outcome.by(outlived_at)
     }
 }
 
@@ -375,6 +379,10 @@ async fn pass(
             Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
         };
         observed.finalizer |= held.finalizer_added;
+        if let (Some(seen), Some(desired)) = (observed.user(), desired) {
+            let outlived_at = first_end(desired.rotation.longest_life, &seen.tags, &seen.keys, read_at);
+            ctx.memory.update(uid, |remembered| remembered.outlived_at = outlived_at);
+        }
         if observed.minted.is_none() {
             ctx.memory.update(uid, |remembered| remembered.minted = None);
         }

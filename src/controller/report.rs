@@ -4,10 +4,11 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
+use tracing::warn;
 
 use super::context::Context;
 use super::error::Error;
-use crate::api::{ConditionType, Reason, S3AccessUser, S3AccessUserStatus};
+use crate::api::{ConditionType, FINALIZER, Reason, S3AccessUser, S3AccessUserStatus};
 use crate::core::conditions::interrupted;
 use crate::core::desired::Owner;
 use crate::core::plan::{Part, Parts, Progress};
@@ -118,4 +119,34 @@ fn is_progress(condition: &Condition) -> bool {
 
 fn note(message: &str) -> String {
     message.char_indices().take_while(|(at, _)| *at < NOTE_LIMIT).map(|(_, c)| c).collect()
+}
+
+/// Puts the finalizer back where something was made for the CR: whoever took it off would have it forgotten in IAM. With
+/// the error where the API server does not take it.
+pub async fn hold(ctx: &Context, user: &S3AccessUser) -> (S3AccessUser, Option<Error>) {
+    let mut held = user.clone();
+    let deleting = user.metadata.deletion_timestamp.is_some();
+    if user.is_finalized() || deleting || !user.was_acted_upon() {
+        return (held, None);
+    }
+    let all: Vec<String> = user.finalizers().iter().cloned().chain([FINALIZER.to_owned()]).collect();
+    held.metadata.finalizers = Some(all.clone());
+    let written = match ctx.may_write() {
+        Ok(()) => ctx.kubernetes.set_finalizers(user, &all).await.map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    let (namespace, name) = (user.namespace(), user.name_any());
+    match written {
+        Ok(version) => {
+            warn!(namespace, name, "the finalizer {FINALIZER} was taken off; it is put back");
+            let status = user.status.clone().unwrap_or_default();
+            remember(ctx, &user.uid().unwrap_or_default(), version.clone(), &status);
+            held.metadata.resource_version = version.or(held.metadata.resource_version);
+            (held, None)
+        }
+        Err(error) => {
+            warn!(namespace, name, %error, "the finalizer {FINALIZER} was taken off, and could not be put back");
+            (held, Some(error))
+        }
+    }
 }

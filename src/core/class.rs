@@ -16,6 +16,7 @@ use kube::core::{Selector, SelectorExt};
 
 pub use pattern::{Effort, Pattern};
 
+use super::rotation::DEFAULT_OVERLAP;
 use crate::api::{
     Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, S3AccessClass, S3AccessClassSpec,
     S3AccessUser, S3AccessUserSpec, SecretSpec,
@@ -168,6 +169,15 @@ impl Class {
     /// No key may become older than that before it is replaced.
     pub fn max_interval(&self) -> Option<SignedDuration> {
         self.spec.rotation.as_ref().and_then(|rotation| rotation.max_interval).map(Duration::signed)
+    }
+
+    /// How long a key may work, whatever kept it from being replaced: the longest interval, and the longest that an ordinary
+    /// rotation takes from there, which ends two overlaps after the swap at the latest.
+    pub fn longest_life(&self, spec: &S3AccessUserSpec) -> Option<SignedDuration> {
+        let longest = self.max_interval()?;
+        let asked = spec.access_key.rotation.as_ref().and_then(|rotation| rotation.overlap);
+        let overlap = asked.map_or(DEFAULT_OVERLAP, Duration::signed).min(longest);
+        Some(longest.saturating_add(overlap.saturating_mul(2)).saturating_add(SignedDuration::from_hours(1)))
     }
 
     /// No key is replaced by schedule sooner than that.

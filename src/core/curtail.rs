@@ -1,5 +1,5 @@
-//! What is taken away, whatever else is to be done: the class has shrunk or shuts the user out, its key is older than the
-//! class lets any become, or the S3AccessUser is being deleted.
+//! What is taken away, whatever else is to be done: the class has shrunk or shuts the user out, its key has outlived what
+//! the class allows and nothing replaces it, or the S3AccessUser is being deleted.
 //!
 //! It comes before the plan and waits for nothing: it needs proof of ownership and what was read of IAM, and no valid
 //! spec, no Secret, no finalizer, no probe. `paused` does not hold it up. Where a part could not be read, the others are
@@ -16,7 +16,7 @@ use super::names::{self, Ownership};
 use super::observed::{AccessKey, ManagedPolicy};
 use super::plan::{Action, WhyDelete, version_to_prune};
 use super::policy::Document;
-use super::rotation::{DEFAULT_OVERLAP, later};
+use super::rotation::later;
 use crate::api::{S3AccessUserSpec, tags};
 
 /// What was read of an IAM user, as far as it could be.
@@ -45,7 +45,7 @@ pub struct Bounds<'a> {
     pub spec: &'a S3AccessUserSpec,
     /// The S3AccessUser is being deleted.
     pub deleting: bool,
-    /// The spec is not carried out after this: it is paused or wrong.
+    /// The spec is not carried out: it is paused or wrong, or something keeps it from that.
     pub hindered: bool,
 }
 
@@ -61,7 +61,9 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     }
     let class = bounds.class;
     let expelled = !class.expulsions(bounds.spec).is_empty();
-    let aged = |key: &AccessKey| deadline(class, bounds.spec, key).is_some_and(|deadline| deadline <= now);
+    // While the spec is carried out, the plan replaces an old key first.
+    let life = class.longest_life(bounds.spec).filter(|_| bounds.hindered);
+    let aged = |key: &AccessKey| life.is_some_and(|life| later(key.created_at, life) <= now);
     let mut actions: Vec<Action> = ours
         .filter(|key| key.active && (expelled || aged(key)))
         .map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false })
@@ -154,14 +156,17 @@ impl Cut<'_> {
     }
 }
 
-/// When a key has to stop working, whatever kept it from being replaced: the class's longest interval, and the longest
-/// that an ordinary rotation takes from there, which ends two overlaps after the swap at the latest.
-fn deadline(class: &Class, spec: &S3AccessUserSpec, key: &AccessKey) -> Option<Timestamp> {
-    let longest = class.max_interval()?;
-    let asked = spec.access_key.rotation.as_ref().and_then(|rotation| rotation.overlap);
-    let overlap = asked.map_or(DEFAULT_OVERLAP, |overlap| overlap.signed()).min(longest);
-    let grace = overlap.saturating_mul(2).saturating_add(SignedDuration::from_hours(1));
-    Some(later(later(key.created_at, longest), grace))
+/// When the first of the user's keys that are ours, or one that is made now, has outlived what the class allows; `None`
+/// where it sets no bound.
+pub fn first_end(
+    life: Option<SignedDuration>,
+    user_tags: &BTreeMap<String, String>,
+    keys: &[AccessKey],
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let (life, adoption) = (life?, Adoption::of(user_tags));
+    let active = keys.iter().filter(|key| key.active && adoption.owns(key)).map(|key| key.created_at);
+    active.chain([now]).min().map(|oldest| later(oldest, life))
 }
 
 #[cfg(test)]

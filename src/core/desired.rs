@@ -316,7 +316,8 @@ fn rotation_of(user: &S3AccessUser, class: &Class) -> Result<Rotation, Refusal> 
     } else {
         overlap.unwrap_or(DEFAULT_OVERLAP).min(longest)
     };
-    Ok(Rotation { interval, overlap, requested: user.annotations().get(annotations::ROTATE).cloned() })
+    let longest_life = class.longest_life(&user.spec);
+    Ok(Rotation { interval, overlap, longest_life, requested: user.annotations().get(annotations::ROTATE).cloned() })
 }
 
 fn check_policy_arn(arn: &str, at: &str, account: &Account) -> Result<(), Refusal> {

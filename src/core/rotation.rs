@@ -20,6 +20,8 @@ pub struct Rotation {
     pub interval: Option<SignedDuration>,
     /// How long the replaced key goes on working.
     pub overlap: SignedDuration,
+    /// How old a key may become that nothing could replace; then it is inactive, until another has replaced it.
+    pub longest_life: Option<SignedDuration>,
     /// The value of the CR's rotate annotation.
     pub requested: Option<String>,
 }
@@ -28,6 +30,11 @@ impl Rotation {
     /// When a key of that age is due, by schedule.
     pub fn due_at(&self, created_at: Timestamp) -> Option<Timestamp> {
         self.interval.map(|interval| later(created_at, interval))
+    }
+
+    /// Whether a key of that age has to be inactive, for nothing has replaced it.
+    pub fn has_outlived(&self, created_at: Timestamp, now: Timestamp) -> bool {
+        self.longest_life.is_some_and(|life| later(created_at, life) <= now)
     }
 }
 
@@ -76,7 +83,7 @@ mod tests {
         let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let due = |hours| {
             let interval = Some(SignedDuration::from_hours(hours));
-            Rotation { interval, overlap: DEFAULT_OVERLAP, requested: None }.due_at(created)
+            Rotation { interval, overlap: DEFAULT_OVERLAP, longest_life: None, requested: None }.due_at(created)
         };
         assert_eq!(due(48), Some("2026-01-03T00:00:00Z".parse().unwrap()));
         assert_eq!(due(i64::MAX / 3600), Some(Timestamp::MAX));

@@ -8,7 +8,7 @@ use crate::scenarios::{End, HOUR, NAME, ROTATION, Scenario, USER, spec, stranger
 use crate::simulation::Simulation;
 
 /// A class that allows what [`grants`] asks for, with other fields.
-fn class(extra: Value) -> Value {
+pub fn class(extra: Value) -> Value {
     let mut class = json!({ "allowedBuckets": ["team-a-*"], "allowedNames": ["*"] });
     for (key, value) in extra.as_object().unwrap() {
         class[key] = value.clone();

@@ -42,6 +42,8 @@ pub struct Cluster {
     pub workloads: BTreeMap<Workload, Running>,
     /// The words of the Events.
     pub events: Vec<String>,
+    /// Somebody's admission webhook keeps finalizers from being written.
+    pub refuses_finalizers: bool,
     /// The operator's writes, Events apart.
     pub writes: usize,
     versions: u64,
@@ -276,6 +278,9 @@ impl Kubernetes for InProcess {
             // The API server writes nothing where nothing changes.
             if live.finalizers() == finalizers {
                 return Ok(live_version(state, &name));
+            }
+            if state.cluster.refuses_finalizers {
+                return Err(403);
             }
             live.metadata.finalizers = Some(finalizers.to_vec());
             live.metadata.resource_version = version;

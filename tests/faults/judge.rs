@@ -155,11 +155,13 @@ impl State {
         }
     }
 
-    /// A key that a Secret holds works until its successor is there.
+    /// A key that a Secret holds works until its successor is there, or it has become older than its class lets it.
     fn judge_revocation(&mut self, user: &User, id: &str, owner: Option<&S3AccessUser>) {
         let Some(key) = user.keys.iter().find(|key| key.id == id) else { return };
         let class = self.cluster.class.as_ref();
-        let wanted = owner.is_some_and(|owner| wants_a_working_key(owner) && !is_expelled(class, owner));
+        let longest = class.and_then(|class| class.class.as_ref()?.spec.rotation.as_ref()?.max_interval);
+        let outlived = longest.is_some_and(|longest| self.now.duration_since(key.created) > longest.signed());
+        let wanted = owner.is_some_and(|owner| wants_a_working_key(owner) && !is_expelled(class, owner)) && !outlived;
         if wanted && self.cluster.secrets.values().any(|secret| holds(secret, key)) {
             self.violate(3, format_args!("key {id} was revoked while a Secret holds it"));
         }

@@ -1,9 +1,15 @@
 //! A tenant who has access and will not let go of it: what its class takes back is gone all the same.
 
-use crate::class_scenarios::{one_bucket, set, settled, shut_out};
-use crate::scenarios::{End, HOUR, Scenario};
-use crate::simulation::Simulation;
+use ground::double::{Page, Request, Response, Status};
+use jiff::SignedDuration;
 use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+
+use crate::class_scenarios::{class, one_bucket, set, settled, shut_out};
+use crate::scenarios::{End, HOUR, ROTATION, SECRET, Scenario, spec, user_name};
+use crate::simulation::Simulation;
 
 fn without_finalizer(simulation: &mut Simulation) {
     simulation.edit(|user| user.metadata.finalizers = None);
@@ -25,6 +31,25 @@ fn bulky(simulation: &mut Simulation) {
 
 fn paused(simulation: &mut Simulation) {
     simulation.annotate("s3access.dev/paused", "true");
+}
+
+fn no_key_works(simulation: &mut Simulation) {
+    let keys = simulation.by_hand(&Request::ListAccessKeys { user_name: user_name(), page: Page::default() });
+    let Response::AccessKeys(keys) = keys else { panic!("no keys: {keys:?}") };
+    assert!(keys.items.iter().all(|key| key.status == Status::Inactive), "{keys:?}");
+}
+
+/// A user of a class that lets no key become older than three hours.
+fn aging(simulation: &mut Simulation) {
+    set(simulation, Some(&class(json!({ "rotation": { "maxInterval": "3h" } }))));
+    simulation.create(&aging_spec(SECRET));
+    simulation.run(HOUR);
+}
+
+fn aging_spec(secret: &str) -> Value {
+    spec(json!({
+        "accessKey": { "rotation": { "interval": "2h", "overlap": "10m" } }, "secret": { "name": secret },
+    }))
 }
 
 /// The tenant does something while the operator is down, and the class becomes another.
@@ -78,6 +103,51 @@ pub const ALL: &[Scenario] = &[
     holds_on!("finalizer-removed-class-shrinks" => End::Refused("NotPermittedByClass"), without_finalizer, one_bucket()),
     holds_on!("finalizer-removed-class-shuts-out" => End::Expelled("NotPermittedByClass"), without_finalizer, shut_out()),
     holds_on!("account-noted-class-shuts-out" => End::Expelled("NotPermittedByClass"), of_another_account, shut_out()),
+    Scenario {
+        name: "finalizer-refused-class-shuts-out",
+        before: |simulation| {
+            settled(simulation);
+            without_finalizer(simulation);
+            simulation.while_down(|outside| {
+                outside.with(|state| {
+                    state.cluster.refuses_finalizers = true;
+                    state.cluster.set_class(Some(&shut_out()));
+                });
+            });
+        },
+        act: |simulation| {
+            simulation.run(HOUR);
+            no_key_works(simulation);
+            simulation.outside.with(|state| state.cluster.refuses_finalizers = false);
+            simulation.run(HOUR);
+        },
+        end: End::Expelled("NotPermittedByClass"),
+    },
+    Scenario {
+        name: "rotation-held-up-for-ever",
+        before: |simulation| {
+            aging(simulation);
+            let theirs = ObjectMeta { name: Some("theirs".to_owned()), ..ObjectMeta::default() };
+            simulation.outside.with(|state| {
+                state.cluster.put_secret(Secret { metadata: theirs, ..Secret::default() });
+            });
+            simulation.respec(&aging_spec("theirs"));
+            simulation.run(HOUR * 3);
+        },
+        act: |simulation| {
+            // From its making on: three hours, two overlaps, one more; and the pauses between looks.
+            simulation.run(SignedDuration::from_mins(20 + 60 + 30) - HOUR);
+            no_key_works(simulation);
+            simulation.outside.with(|state| state.cluster.secrets.remove("theirs"));
+            simulation.respec(&aging_spec(SECRET));
+            simulation.run(HOUR);
+            // From here on, it is at rest for long.
+            set(simulation, Some(&class(json!({}))));
+            simulation.respec(&spec(json!({ "secret": { "name": SECRET } })));
+            simulation.run(ROTATION);
+        },
+        end: End::Replaced,
+    },
     leaves!("bulky-secret-delete", bulky),
     leaves!("account-noted-delete", of_another_account),
     leaves!("paused-delete", paused),

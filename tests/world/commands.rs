@@ -15,7 +15,7 @@ async fn command(scene: &Scene, args: &[&str]) -> Result<String, String> {
 }
 
 /// The standard output; where it fails, with the standard error.
-async fn run(
+pub async fn run(
     scene: &Scene,
     args: &[&str],
     kubeconfig: &Path,

@@ -2,13 +2,19 @@
 //! tenant's leave.
 
 use anyhow::{Context, bail, ensure};
-use ground::double::{Account, Request, Settings, Tag};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use ground::double::{Account, Config, DoubleServer, Request, Settings, Tag};
+use ground::moto::Partition;
+use ground::stand::Stand;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use s3_access_operator::api::FINALIZER;
 use serde_json::{Value, json};
 
 use crate::classes::grants;
-use crate::scene::{Scene, user_name};
+use crate::commands::run;
+use crate::loose::Loose;
+use crate::scene::{Scene, user_name, with};
 
 /// A class of two kinds of buckets, where statements may be written.
 fn wide() -> Value {
@@ -320,4 +326,72 @@ async fn invariant_7_who_is_adopted_keeps_no_policy_that_the_class_does_not_allo
     }
     scene.ready("reports").await;
     assert!(!attached().await);
+}
+
+#[tokio::test]
+async fn an_iam_user_whose_s3accessuser_is_gone_is_told_and_left_until_somebody_collects_it() {
+    // Only who sees the whole cluster can know that a user belongs to nobody.
+    let stand = Stand::attach().unwrap();
+    let double = DoubleServer::start(Config::default()).await.unwrap();
+    let stand = stand.on_double(&double, Partition::Aws).await.unwrap();
+    let mut own = Loose::without_operator("stray", stand).await;
+    let scene = &mut own.scene;
+    scene.double = Some(double);
+    let all = [("S3ACCESS_WATCH_NAMESPACES", ""), ("S3ACCESS_CLASS_SELECTOR", ""), ("S3ACCESS_RESYNC_INTERVAL", "6s")];
+    scene.start(&all).await;
+    let class = scene.class("c", json!({ "allowedBuckets": ["*"] })).await;
+    for name in ["stray", "kept"] {
+        scene.create(name, with(json!({ "className": class }))).await;
+    }
+    let stray = user_name(&scene.ready("stray").await);
+    scene.ready("kept").await;
+    let account = scene.double.as_ref().unwrap().account().id.clone();
+    let label = format!("account=\"{account}\"");
+    let told = async |scene: &Scene, wanted: f64| {
+        scene
+            .see(&format!("{wanted} users without an S3AccessUser to be told"), async || {
+                let found = scene.metric("s3access_orphan_users", &label).await?;
+                ensure!((found - wanted).abs() < 0.5, "{found}");
+                Ok(())
+            })
+            .await;
+    };
+    told(scene, 0.0).await;
+
+    // While nobody looks, the finalizer goes, and the S3AccessUser with it.
+    scene.terminate().await;
+    scene.patch("stray", json!({ "metadata": { "finalizers": null } })).await;
+    scene.delete("stray").await;
+    scene.start(&all).await;
+    told(scene, 1.0).await;
+    let events: Api<Event> = Api::all(scene.client.clone());
+    scene
+        .see("an Event on the class", async || {
+            let notes = events.list(&ListParams::default()).await?.items;
+            let notes = notes
+                .into_iter()
+                .filter(|event| event.regarding.as_ref().is_some_and(|object| object.name.as_ref() == Some(&class)));
+            let notes: Vec<String> = notes.filter_map(|event| event.note).collect();
+            ensure!(notes.iter().any(|note| note.contains(&stray) && note.contains("operate.md")), "{notes:?}");
+            Ok(())
+        })
+        .await;
+    let doctor = async |scene: &Scene| {
+        let env = scene.stand.operator_identity.env();
+        match run(scene, &["doctor"], &scene.stand.kubernetes.kubeconfig, env).await {
+            Ok(found) | Err((found, _)) => found,
+        }
+    };
+    let found = doctor(scene).await;
+    assert!(found.contains("FAIL  users without an S3AccessUser: 1 ") && found.contains(&stray), "{found}");
+    assert_eq!(scene.keys(&stray).await.len(), 1, "nothing is done to it: a restored cluster knows less than it made");
+
+    // As operate.md says: its S3AccessUser is made again, takes it over, and removes it.
+    scene.create("stray", with(json!({ "className": class }))).await;
+    assert_eq!(user_name(&scene.ready("stray").await), stray);
+    scene.delete("stray").await;
+    assert_eq!(scene.named(&stray).await, Vec::<String>::new());
+    told(scene, 0.0).await;
+    let found = doctor(scene).await;
+    assert!(found.contains("ok    users without an S3AccessUser: none"), "{found}");
 }

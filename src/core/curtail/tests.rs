@@ -72,6 +72,11 @@ fn taken(class: &Class, found: &Holdings) -> Vec<Action> {
     curtail(Bounds { class, spec: &user().spec, deleting: false, hindered: false }, &owner(), found, now())
 }
 
+/// The same, where the spec is not carried out.
+fn hindered(class: &Class, found: &Holdings) -> Vec<Action> {
+    curtail(Bounds { class, spec: &user().spec, deleting: false, hindered: true }, &owner(), found, now())
+}
+
 fn detached(arn: &str) -> Action {
     Action::DetachPolicy(arn.to_owned())
 }
@@ -130,13 +135,10 @@ fn invariant_12_who_is_shut_out_keeps_nothing_whatever_could_not_be_read() {
 
 #[test]
 fn invariant_12_a_spec_that_is_not_carried_out_keeps_no_key_without_a_grant() {
-    let hindered = |found: &Holdings, class: &Class| {
-        curtail(Bounds { class, spec: &user().spec, deleting: false, hindered: true }, &owner(), found, now())
-    };
     let strict = class(json!({ "allowedManagedPolicyArns": [] }));
-    assert_eq!(hindered(&holdings(&[OUTSIDE]), &strict), [detached(OWN), detached(SHARED), deactivated("AKIA1")]);
-    assert_eq!(hindered(&holdings(&[OUTSIDE]), &class(json!({}))), [detached(OWN)], "the other policy is left");
-    assert_eq!(hindered(&holdings(&[INSIDE]), &strict), [detached(SHARED)], "its own policy is left");
+    assert_eq!(hindered(&strict, &holdings(&[OUTSIDE])), [detached(OWN), detached(SHARED), deactivated("AKIA1")]);
+    assert_eq!(hindered(&class(json!({})), &holdings(&[OUTSIDE])), [detached(OWN)], "the other policy is left");
+    assert_eq!(hindered(&strict, &holdings(&[INSIDE])), [detached(SHARED)], "its own policy is left");
 }
 
 #[test]
@@ -161,14 +163,27 @@ fn invariant_12_a_boundary_that_the_class_forces_is_set() {
 }
 
 #[test]
-fn invariant_12_a_key_that_nothing_replaced_stops_working_in_the_end() {
+fn invariant_12_a_key_that_nothing_replaces_stops_working_in_the_end() {
     let aging = class(json!({ "rotation": { "maxInterval": "240h" } }));
     let mut found = holdings(&[INSIDE]);
     // 240 hours, twice the overlap of 24, and one.
-    found.keys = Some(vec![key("OLD", "2026-05-19T22:59:59Z"), key("YOUNG", "2026-05-20T00:00:00Z")]);
-    assert_eq!(taken(&aging, &found), [deactivated("OLD")]);
+    let (old, young) = ("2026-05-19T22:59:59Z", "2026-05-20T00:00:00Z");
+    found.keys = Some(vec![key("OLD", old), key("YOUNG", young)]);
+    assert_eq!(hindered(&aging, &found), [deactivated("OLD")]);
+    assert_eq!(taken(&aging, &found), [], "a spec that is carried out has it replaced without a gap");
     found.keys.as_mut().unwrap()[0].active = false;
-    assert_eq!(taken(&aging, &found), []);
+    assert_eq!(hindered(&aging, &found), []);
+
+    let life = aging.longest_life(&user().spec);
+    let first_end = |keys: &[AccessKey], tags: &BTreeMap<String, String>| first_end(life, tags, keys, now());
+    let ends = |created_at: &str| Some(later(created_at.parse().unwrap(), SignedDuration::from_hours(289)));
+    let keys = [key("OLD", old), key("YOUNG", young)];
+    assert_eq!(first_end(&keys, &found.tags), ends(old));
+    assert_eq!(first_end(&found.keys.unwrap(), &found.tags), ends(young), "an inactive one has ended");
+    assert_eq!(first_end(&[], &found.tags), ends("2026-06-01T00:00:00Z"), "one may be made now");
+    found.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-05-19T23:59:59Z".to_owned());
+    assert_eq!(first_end(&keys, &found.tags), ends(young), "a stranger's key is none of ours");
+    assert_eq!(class(json!({})).longest_life(&user().spec), None);
 }
 
 #[test]

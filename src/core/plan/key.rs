@@ -42,6 +42,7 @@ pub(super) fn plan_key(
     if view.plan_adoption(plan) {
         return;
     }
+    view.tell_of_outlived(plan);
     // No key is made or touched while its Secret could not be written.
     if !secret::may_write(desired, observed, now, waits, plan) {
         return;
@@ -71,6 +72,22 @@ impl View<'_> {
             plan.actions.push(Action::TagUser(BTreeMap::from([(tags::ADOPTED_AT.to_owned(), value)])));
         }
         true
+    }
+
+    fn has_outlived(&self, key: &AccessKey) -> bool {
+        self.desired.rotation.has_outlived(key.created_at, self.now)
+    }
+
+    /// Where a key was taken out of use for its age; whatever comes of the rest of the plan says more.
+    fn tell_of_outlived(&self, plan: &mut Plan) {
+        let ours = self.user.keys.iter().filter(|key| self.user.is_ours(key));
+        if let Some(key) = ours.into_iter().find(|key| !key.active && self.has_outlived(key)) {
+            let message = format!(
+                "access key {} is inactive: it is older than the class's rotation.maxInterval allows, and nothing could replace it in time; it is replaced once the rest is Ready",
+                key.id
+            );
+            plan.block(Part::AccessKey, Reason::NotPermittedByClass, message);
+        }
     }
 
     fn listed(&self, id: &str) -> Option<&AccessKey> {
@@ -162,7 +179,8 @@ impl View<'_> {
         let secret = &self.believed(secret, current);
         plan.next_rotation_at = self.desired.rotation.due_at(current.created_at).filter(|_| self.desired.active);
         secret::refresh(self.desired, self.observed, secret, current, plan);
-        if current.active != self.desired.active {
+        // One that was taken out of use for its age waits for the rotation that is due.
+        if current.active != self.desired.active && !(self.desired.active && self.has_outlived(current)) {
             plan.actions.push(Action::SetKeyStatus { id: current.id.clone(), active: self.desired.active });
         }
         if self.desired.active {
@@ -308,7 +326,7 @@ impl View<'_> {
             self.keep_retiring(key, regular, None, plan);
             return;
         }
-        if !may_go {
+        if !may_go && !self.has_outlived(key) {
             let retire_at = regular.deactivate_at;
             plan.retiring = Some(Retiring { id: key.id.clone(), retire_at, last_used: None, extended: false });
             return;
@@ -326,7 +344,7 @@ impl View<'_> {
     }
 
     fn keep_retiring(&self, key: &AccessKey, retirement: Retirement, last_used: Option<Timestamp>, plan: &mut Plan) {
-        let active = self.desired.active && retirement.deactivate_at > self.now;
+        let active = self.desired.active && retirement.deactivate_at > self.now && !self.has_outlived(key);
         if key.active != active {
             plan.actions.push(Action::SetKeyStatus { id: key.id.clone(), active });
         }

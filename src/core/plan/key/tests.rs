@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;
-use crate::core::observed::{Minted, SecretState, UserState};
+use crate::api::{Workload, WorkloadKind};
+use crate::core::observed::{Minted, SecretState, UserState, WorkloadState};
 use crate::core::plan::plan;
 use crate::core::rotation::DEFAULT_OVERLAP;
 use crate::core::sweep::as_wanted;
@@ -60,6 +61,46 @@ fn no_key_is_made_or_touched_whose_secret_cannot_be_rendered() {
         let next = plan(&desired(), &observed, later(made_at(), SignedDuration::from_hours(2_000)), &waits);
         assert_eq!((next.actions, next.parts.secret), (Vec::new(), blocked.clone()));
     }
+}
+
+/// The class lets no key become older than 100 hours, a rotation takes two overlaps, and one hour may go by.
+#[test]
+fn invariant_12_a_key_that_has_outlived_its_class_is_not_put_to_use_again() {
+    let waits = Waits::default();
+    let life = SignedDuration::from_hours(149);
+    let mut desired = desired();
+    desired.rotation.interval = Some(SignedDuration::from_hours(100));
+    desired.rotation.longest_life = Some(life);
+    // OTHER was replaced by the current key, whose age that is.
+    let actions = |age: SignedDuration, older: SignedDuration, active: bool, workload: Option<WorkloadState>| {
+        let mut desired = desired.clone();
+        let mut observed = with_another(-older);
+        if let (UserState::Present(user), SecretState::Ours(secret)) = (&mut observed.user, &mut observed.secret) {
+            user.keys.iter_mut().for_each(|key| key.active = active);
+            (secret.previous, secret.rotated_at) = (Some(AccessKeyId::of_iam(OTHER)), Some(made_at()));
+        }
+        observed.last_used = Some((OTHER.to_owned(), None));
+        if let Some(state) = workload {
+            let reports = Workload { kind: WorkloadKind::Deployment, name: "reports".to_owned() };
+            desired.workloads.insert(reports.clone());
+            observed.workloads.insert(reports, state);
+        }
+        plan(&desired, &observed, later(made_at(), age), &waits)
+    };
+    let (minute, hours) = (SignedDuration::from_mins(1), SignedDuration::from_hours);
+    let used = |id: &str, active| Action::SetKeyStatus { id: id.to_owned(), active };
+    let resumed = actions(life - minute, hours(1_000), false, None).actions;
+    assert!(resumed.contains(&used(CURRENT, true)), "{resumed:?}");
+    let outlived = actions(life, hours(1_000), false, None);
+    assert!(!outlived.actions.contains(&used(CURRENT, true)), "{:?}", outlived.actions);
+    // In its overlap, the replaced key works for as long as it may.
+    assert!(actions(hours(1), life - hours(2), false, None).actions.contains(&used(OTHER, true)));
+    assert!(!actions(hours(1), life, false, None).actions.contains(&used(OTHER, true)));
+    assert!(actions(hours(1), life, true, None).actions.contains(&used(OTHER, false)));
+    // A restart that fails and fails holds it up no longer than that.
+    let failed = || Some(WorkloadState::Failed("503".to_owned()));
+    assert_eq!(actions(hours(30), life - hours(31), true, failed()).actions, []);
+    assert_eq!(actions(hours(30), life - hours(29), true, failed()).actions, [used(OTHER, false)]);
 }
 
 #[test]
