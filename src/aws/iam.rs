@@ -17,8 +17,9 @@ use super::{
     inline_policy, path_tags,
 };
 use crate::api::tags;
+use crate::core::iam::AccessKey;
 use crate::core::iam::AccessKeyId;
-use crate::core::observed::{AccessKey, Minted, PolicyVersion};
+use crate::core::observed::{Minted, PolicyVersion};
 use crate::core::policy::Document;
 use crate::core::provider::Provider;
 

@@ -27,8 +27,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use crate::core::desired::Account;
-use crate::core::observed::{AccessKey, Minted, PolicyVersion};
+use crate::core::iam::AccessKey;
+use crate::core::iam::Account;
+use crate::core::observed::{Minted, PolicyVersion};
 use crate::core::policy::Document;
 
 /// What AWS calls answer.

@@ -22,7 +22,7 @@ use super::transport::{TransportError, Trust};
 use super::turns::{Turn, Turns};
 use super::{Iam, Sts};
 use crate::api::{MANAGER, S3AccessClassSpec};
-use crate::core::desired::Account;
+use crate::core::iam::Account;
 use crate::core::priority::Priority;
 use crate::core::provider::Provider;
 use crate::leadership::Leadership;

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::call::Lane;
 use super::s3::S3Endpoint;
 use super::{AwsError, ErrorKind, Result, Sts};
-use crate::core::desired::Account;
+use crate::core::iam::Account;
 
 /// The SDK's STS client, in the account's lane.
 pub(super) struct SdkSts {

@@ -21,7 +21,7 @@ use super::kept::Kept;
 use super::memory::Memory;
 use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus};
 use crate::core::conditions::Failure;
-use crate::core::desired::Account;
+use crate::core::iam::Account;
 use crate::core::plan::Part;
 use crate::kubernetes::KubernetesError;
 use crate::leadership::Leadership;

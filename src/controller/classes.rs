@@ -27,7 +27,7 @@ use crate::api::{ClassProvider, MANAGER, Ownership, S3AccessClass, S3AccessClass
 use crate::aws::{Session, SessionOptions};
 use crate::core::budget;
 use crate::core::class::{Class, Defaults};
-use crate::core::desired::Account;
+use crate::core::iam::Account;
 use crate::core::iam::{AccessKeyId, secret_half};
 use crate::core::provider::Provider;
 use crate::kubernetes::KubernetesError;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 
 use super::schedule::{backoff, next_turn};
-use crate::core::desired::Account;
+use crate::core::iam::Account;
 use crate::core::rotation::later;
 
 /// A sweep takes its time, and may be tried again.

@@ -16,10 +16,11 @@ use crate::core::class::Class;
 use crate::core::conditions::says_settled;
 use crate::core::curtail::{Holdings, exceeds};
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
+use crate::core::iam::AccessKey;
 use crate::core::iam::AccessKeyId;
 use crate::core::names::{Ownership, workload_annotation};
 use crate::core::observed::{
-    AccessKey, HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState, WorkloadState,
+    HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState, WorkloadState,
     policy_records,
 };
 use crate::core::plan::{SecretRecord, policies_to_read};

@@ -9,7 +9,7 @@ use super::kept::Membership;
 use crate::api::S3AccessUser;
 use crate::aws::Session;
 use crate::core::class::{Class, Defaults};
-use crate::core::desired::Account;
+use crate::core::iam::Account;
 
 /// Where an S3AccessUser lives.
 #[derive(Clone)]

@@ -29,8 +29,10 @@ use super::waiting::{Called, Caller};
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
 use crate::core::curtail::first_end;
-use crate::core::desired::{Account, Desired, Owner, Refusal, is_true};
-use crate::core::observed::{Effect, Observed, SecretState};
+use crate::core::desired::{Desired, Owner, Refusal, is_true};
+use crate::core::iam::Account;
+use crate::core::observed::{Observed, SecretState};
+use crate::core::plan::Effect;
 use crate::core::plan::{Action, Part, Plan, Progress, plan, teardown};
 use crate::traces::TARGET;
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::observed::AccessKey;
+use super::iam::AccessKey;
 use super::rotation::later;
 use crate::api::tags;
 

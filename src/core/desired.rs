@@ -6,19 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::class::Class;
+use super::iam::Account;
 use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document};
 use super::rotation::{DEFAULT_OVERLAP, Rotation};
 use crate::api::{AccessKeyStatus, Adoption, Duration, PolicyType, Reason, S3AccessUser, Workload, annotations, tags};
-
-/// The AWS account that the operator's credentials belong to, by sts:GetCallerIdentity.
-#[derive(Clone, Debug, Hash, PartialEq, Eq)]
-pub struct Account {
-    /// Twelve digits.
-    pub id: String,
-    /// `aws`, `aws-cn`, ...; read from the caller's ARN, never from a setting.
-    pub partition: String,
-}
 
 /// Who owns what, and under which names: all that deletion needs. It can always be told, also of a refused spec.
 #[derive(Clone, Debug, PartialEq)]

@@ -48,6 +48,26 @@ impl PartialEq<String> for AccessKeyId {
     }
 }
 
+/// The AWS account that the operator's credentials belong to, by sts:GetCallerIdentity.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub struct Account {
+    /// Twelve digits.
+    pub id: String,
+    /// `aws`, `aws-cn`, ...; read from the caller's ARN, never from a setting.
+    pub partition: String,
+}
+
+/// An access key as ListAccessKeys shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessKey {
+    /// Its id.
+    pub id: String,
+    /// Active in IAM's sense.
+    pub active: bool,
+    /// IAM's CreateDate.
+    pub created_at: Timestamp,
+}
+
 /// The id of an account in a text that may be anybody's: AWS's twelve digits, or what a compatible system has in its ARNs,
 /// such as `RGW` and 17 digits.
 pub fn account_id(text: &str) -> Option<&str> {

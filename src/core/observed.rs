@@ -1,30 +1,13 @@
-//! What is: everything there is to know before a decision, and how each action changes it.
-//!
-//! [`Observed::record`] is the model of the world that makes `plan` a fixed point: plan, act, record, plan again,
-//! until nothing is left to do. No read is needed in between, and the same function drives the `plan` command and
-//! the model checks.
+//! What is: everything there is to know before a decision.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::adoption::Adoption;
-use super::desired::Owner;
-use super::iam::AccessKeyId;
-use super::plan::{Action, SecretRecord};
+use super::iam::{AccessKey, AccessKeyId};
 use super::policy::Document;
 use crate::api::{Workload, tags};
-
-/// An access key as ListAccessKeys shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessKey {
-    /// Its id.
-    pub id: String,
-    /// Active in IAM's sense.
-    pub active: bool,
-    /// IAM's CreateDate.
-    pub created_at: Timestamp,
-}
 
 /// An IAM user with all that hangs on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -215,32 +198,6 @@ pub struct Observed {
     pub cleared: bool,
 }
 
-/// What an action led to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// It was done.
-    Done,
-    /// CreateUser's answer: the ARN.
-    UserCreated(String),
-    /// CreateAccessKey's answer, less the secret.
-    KeyCreated(Minted),
-    /// Whether AWS accepted the key.
-    Probed(bool),
-    /// When the key was last used.
-    LastUsed(Option<Timestamp>),
-    /// The Secret's new UID and resource version.
-    SecretWritten {
-        /// Its UID.
-        uid: String,
-        /// Its resource version.
-        resource_version: String,
-    },
-    /// The workload, as the attempt to mark it has left it.
-    Workload(WorkloadState),
-    /// DeleteUser said DeleteConflict.
-    DeleteConflict,
-}
-
 #[cfg(test)]
 impl OurSecret {
     /// One that is as it should be, with that key, which was never replaced.
@@ -311,137 +268,6 @@ impl Observed {
         let held = self.held().map(|(_, key)| key.id.clone());
         self.minted.take_if(|minted| held.as_ref().is_some_and(|held| *held == minted.id));
     }
-
-    /// Brings the picture up to date after an action, as IAM and Kubernetes do by their documented effects.
-    pub fn record(&mut self, owner: &Owner, action: &Action, effect: &Effect, now: Timestamp) {
-        match (action, effect) {
-            (Action::AddFinalizer, _) => self.finalizer = true,
-            (Action::RemoveFinalizer, _) => self.finalizer = false,
-            (Action::Announce(_), _) => self.announced_settled = false,
-            (Action::CreateUser { tags, boundary }, Effect::UserCreated(arn)) => {
-                self.user = UserState::Present(Box::new(User {
-                    arn: arn.clone(),
-                    path: owner.path.clone(),
-                    tags: tags.clone(),
-                    boundary: boundary.clone(),
-                    keys: Vec::new(),
-                    attached: BTreeSet::new(),
-                    inline: BTreeMap::new(),
-                    beside: BTreeSet::new(),
-                }));
-            }
-            (Action::CreatePolicy { arn, document }, _) => {
-                let policy =
-                    ManagedPolicy { tags: owner.identity.tags(), document: document.clone(), versions: Vec::new() };
-                self.policies.insert(arn.clone(), PolicyState::Present(policy));
-            }
-            (Action::TagPolicy { arn, tags }, _) => {
-                if let Some(PolicyState::Present(policy)) = self.policies.get_mut(arn) {
-                    policy.tags.extend(tags.clone());
-                }
-            }
-            (Action::DeletePolicyVersion { arn, version }, _) => {
-                if let Some(PolicyState::Present(policy)) = self.policies.get_mut(arn) {
-                    policy.versions.retain(|found| found.id != *version);
-                }
-            }
-            (Action::CreatePolicyVersion { arn, document }, _) => {
-                if let Some(PolicyState::Present(policy)) = self.policies.get_mut(arn) {
-                    policy.document = document.clone();
-                }
-            }
-            (Action::DeletePolicy { arn }, _) => {
-                self.policies.insert(arn.clone(), PolicyState::Missing);
-            }
-            (Action::DeleteUser, Effect::DeleteConflict) => self.leftovers = true,
-            (Action::DeleteUser, _) => self.user = UserState::Deleted,
-            (Action::ClearLeftovers, _) => (self.leftovers, self.cleared) = (false, true),
-            (Action::WriteSecret { key_id, record }, Effect::SecretWritten { uid, resource_version }) => {
-                self.record_secret(owner, key_id, record, uid, resource_version);
-            }
-            (Action::MarkWorkload { workload, .. }, Effect::Workload(state)) => {
-                self.workloads.insert(workload.clone(), state.clone());
-            }
-            (Action::DeleteSecret { name, .. }, _) => {
-                self.renamed.remove(name);
-            }
-            (Action::ProbeKey { id }, Effect::Probed(usable)) => {
-                let probes = self.probes.entry(id.clone()).or_insert(Probes { successes: 0, since: now, last: now });
-                probes.successes = if *usable { probes.successes + 1 } else { 0 };
-                probes.last = now;
-            }
-            (Action::ReadLastUsed { id }, Effect::LastUsed(time)) => self.last_used = Some((id.clone(), *time)),
-            (Action::CreateAccessKey, Effect::KeyCreated(minted)) => {
-                let key = AccessKey { id: minted.id.clone(), active: true, created_at: minted.created_at };
-                // Not tried yet, and to be tried whatever the clocks say of its age.
-                self.probes.insert(minted.id.clone(), Probes { successes: 0, since: now, last: Timestamp::MIN });
-                self.minted = Some(minted.clone());
-                self.with_user(|user| user.keys.push(key));
-            }
-            _ => self.with_user(|user| record_on_user(user, action)),
-        }
-        if let Action::DeleteKey { id, .. } = action {
-            self.probes.remove(id);
-            self.minted.take_if(|minted| minted.id == *id);
-        }
-    }
-
-    fn record_secret(&mut self, owner: &Owner, key_id: &str, record: &SecretRecord, uid: &str, resource_version: &str) {
-        self.minted.take_if(|minted| minted.id == key_id);
-        self.secret = SecretState::Ours(OurSecret {
-            uid: uid.to_owned(),
-            resource_version: resource_version.to_owned(),
-            key: Some(HeldKey {
-                id: AccessKeyId::of_iam(key_id),
-                created_at: record.created_at,
-                account_id: Some(owner.account.id.clone()),
-            }),
-            annotated: true,
-            previous: record.previous.clone(),
-            rotated_at: record.rotated_at,
-            rotate_handled: record.rotate_handled.clone(),
-            revoked: record.revoked.clone(),
-            up_to_date: true,
-        });
-    }
-
-    fn with_user(&mut self, change: impl FnOnce(&mut User)) {
-        if let UserState::Present(user) = &mut self.user {
-            change(user);
-        }
-    }
-}
-
-fn record_on_user(user: &mut User, action: &Action) {
-    match action {
-        Action::MoveUser { path } => {
-            user.arn = user.arn.replacen(&format!(":user{}", user.path), &format!(":user{path}"), 1);
-            user.path.clone_from(path);
-        }
-        Action::TagUser(tags) => user.tags.extend(tags.clone()),
-        Action::UntagUser(keys) => user.tags.retain(|key, _| !keys.contains(key)),
-        Action::PutBoundary(arn) => user.boundary = Some(arn.clone()),
-        Action::DeleteBoundary => user.boundary = None,
-        Action::AttachPolicy(arn) => {
-            user.attached.insert(arn.clone());
-        }
-        Action::DetachPolicy(arn) => {
-            user.attached.remove(arn);
-        }
-        Action::PutInlinePolicy { name, document } => {
-            user.inline.insert(name.clone(), document.clone());
-        }
-        Action::DeleteInlinePolicy { name } => {
-            user.inline.remove(name);
-        }
-        Action::SetKeyStatus { id, active } => {
-            if let Some(key) = user.keys.iter_mut().find(|key| key.id == *id) {
-                key.active = *active;
-            }
-        }
-        Action::DeleteKey { id, .. } => user.keys.retain(|key| key.id != *id),
-        _ => {}
-    }
 }
 
 /// The policies that the operator made, by the tags of their user: `managed:…` or `inline:…`.
@@ -461,6 +287,3 @@ impl User {
         Adoption::of(&self.tags).owns(key)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,7 @@
 //! seen, and the time.
 
 mod action;
+mod effect;
 mod identity;
 mod key;
 mod policies;
@@ -10,6 +11,7 @@ mod teardown;
 mod workloads;
 
 pub use action::{Action, Part, SecretRecord, WhyDelete};
+pub use effect::Effect;
 pub(crate) use policies::version_to_prune;
 pub use teardown::{policies_to_read, teardown};
 

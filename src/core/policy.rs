@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::class::{Class, Effort};
-use super::desired::Account;
+use super::iam::Account;
 use crate::api::{AccessGrant, PolicyPreset, PolicyType, Reason, S3AccessUserSpec};
 
 /// IAM's limit on a managed policy: characters, whitespace not counted (IAM user guide, "IAM and AWS STS quotas").

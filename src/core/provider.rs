@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::api::{S3AccessClass, S3AccessUser};
     use crate::core::class::Class;
-    use crate::core::desired::Account;
+    use crate::core::iam::Account;
     use crate::core::names::Cluster;
 
     fn checked(provider: Provider, extra: Value) -> Result<Desired, Refusal> {

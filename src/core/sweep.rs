@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::desired::{Desired, DesiredPolicy};
-use super::observed::{AccessKey, ManagedPolicy, Observed, PolicyState, User, UserState};
+use super::iam::AccessKey;
+use super::observed::{ManagedPolicy, Observed, PolicyState, User, UserState};
 use super::plan::{Plan, Waits, leaves_alone, plan};
 use super::policy::Document;
 

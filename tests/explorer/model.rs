@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use s3_access_operator::api::tags;
-use s3_access_operator::core::observed::{AccessKey, Effect, Observed, Probes, SecretState, UserState};
+use s3_access_operator::core::iam::AccessKey;
+use s3_access_operator::core::observed::{Observed, Probes, SecretState, UserState};
+use s3_access_operator::core::plan::Effect;
 use s3_access_operator::core::plan::{Action, Plan, WhyDelete, plan, teardown};
 use s3_access_operator::core::rotation::{PROBES, later};
 use stateright::{Model, Property};

@@ -8,7 +8,7 @@ use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
 use s3_access_operator::controller::{Error, Membership, Place, Places};
 use s3_access_operator::core::class::Class;
-use s3_access_operator::core::desired::Account;
+use s3_access_operator::core::iam::Account;
 
 use crate::cluster::NAMESPACE;
 use crate::outside::Outside;

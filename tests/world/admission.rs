@@ -8,7 +8,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::core::class::{Class, Defaults};
-use s3_access_operator::core::desired::Account;
+use s3_access_operator::core::iam::Account;
 use s3_access_operator::core::policy;
 use serde_json::{Value, json};
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use ground::double::{Access, Account, Caller, Context, Credentials, Request, Response, Settings, World};
 use s3_access_operator::api::{AccessGrant, AccessLevel, S3AccessUserSpec};
 use s3_access_operator::core::class::Class;
-use s3_access_operator::core::{desired, policy};
+use s3_access_operator::core::{iam, policy};
 use serde_json::{Value, json};
 
 use crate::consumer::python;
@@ -136,7 +136,7 @@ fn each_level_allows_by_iams_rules_what_the_table_says() {
     for (column, (level, prefixes)) in columns().enumerate() {
         let mut world = World::new(account.clone(), Settings::default());
         let mut call = |request: Request| world.call(now, Caller::root(&account.id), &request).result.unwrap();
-        let by = desired::Account { id: account.id.clone(), partition: account.partition.clone() };
+        let by = iam::Account { id: account.id.clone(), partition: account.partition.clone() };
         let document = policy::compile(&spec(level, prefixes, "team-a"), &by, &Class::none()).unwrap().0.unwrap();
         let (user_name, policy_name) = ("reports".to_owned(), "reports".to_owned());
         call(Request::CreateUser {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::{S3AccessClass, S3AccessUser};
-use crate::core::desired::Account;
+use crate::core::iam::Account;
 use crate::core::names::Cluster;
 use crate::core::observed::PolicyVersion;
 

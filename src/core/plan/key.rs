@@ -8,8 +8,9 @@ use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDele
 use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
 use crate::core::desired::Desired;
+use crate::core::iam::AccessKey;
 use crate::core::iam::{AccessKeyId, past};
-use crate::core::observed::{AccessKey, HeldKey, Observed, OurSecret, Probes, User};
+use crate::core::observed::{HeldKey, Observed, OurSecret, Probes, User};
 use crate::core::rotation::{PROBES, Retirement, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.

@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use super::{Action, Part, Plan, SecretRecord, Waits};
 use crate::api::Reason;
 use crate::core::desired::Desired;
+use crate::core::iam::AccessKey;
 use crate::core::iam::AccessKeyId;
-use crate::core::observed::{AccessKey, Observed, OurSecret, SecretState};
+use crate::core::observed::{Observed, OurSecret, SecretState};
 use crate::core::rotation::later;
 
 /// Returns false, with the condition set, where the Secret of the wanted name is somebody else's, or cannot be rendered.

@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, Plan};
 use crate::core::desired::Desired;
-use crate::core::observed::{AccessKey, Observed, OurSecret, WorkloadState};
+use crate::core::iam::AccessKey;
+use crate::core::observed::{Observed, OurSecret, WorkloadState};
 use crate::core::rotation::{Retirement, later};
 
 /// Before a failed attempt is made again.
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
     use crate::api::{S3AccessUser, Workload};
     use crate::core::class::Class;
-    use crate::core::desired::Account;
+    use crate::core::iam::Account;
     use crate::core::names::Cluster;
 
     fn desired() -> Desired {

@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use s3_access_operator::core::class::Class;
 use s3_access_operator::core::desired::Desired;
+use s3_access_operator::core::iam::AccessKey;
 use s3_access_operator::core::iam::AccessKeyId;
-use s3_access_operator::core::observed::{
-    AccessKey, Effect, HeldKey, Minted, Observed, OurSecret, Probes, SecretState, User, UserState,
-};
+use s3_access_operator::core::observed::{HeldKey, Minted, Observed, OurSecret, Probes, SecretState, User, UserState};
+use s3_access_operator::core::plan::Effect;
 use s3_access_operator::core::plan::{Action, Waits, plan, teardown};
 use serde_json::json;
 

@@ -7,7 +7,7 @@ use ground::repository;
 use kube::CustomResourceExt;
 use s3_access_operator::api::{AccessGrant, AccessLevel, S3AccessUser, S3AccessUserSpec};
 use s3_access_operator::core::class::Class;
-use s3_access_operator::core::desired::Account;
+use s3_access_operator::core::iam::Account;
 use s3_access_operator::core::policy::{self, INLINE_LIMIT, MANAGED_LIMIT};
 
 use super::gaps::{Gap, OF_MOTO, OF_VERSITYGW};

@@ -5,9 +5,11 @@ use serde_json::json;
 use super::*;
 use crate::api::{Reason, S3AccessUser};
 use crate::core::class::Class;
-use crate::core::desired::Account;
+use crate::core::iam::Account;
 use crate::core::names::Cluster;
+use crate::core::observed::PolicyVersion;
 use crate::core::plan::WhyDelete;
+use crate::core::policy::Document;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const ARN: &str = "arn:aws:iam::123456789012:policy/reports";
