@@ -3,31 +3,23 @@
 use kube::ResourceExt;
 use secrecy::SecretString;
 
-use super::context::Context;
+use super::context::Pass;
 use super::error::Error;
 use super::observe::{Held, unreachable, wanted_of};
 use super::report;
-use crate::api::{FINALIZER, S3AccessUser, Workload};
+use crate::api::{FINALIZER, Workload};
 use crate::aws::{ErrorKind, Session};
-use crate::core::desired::Owner;
 use crate::core::iam::AccessKeyId;
 use crate::core::names::workload_annotation;
 use crate::core::observed::{Observed, WorkloadState};
-use crate::core::plan::Effect;
-use crate::core::plan::{Action, SecretRecord, WhyDelete};
+use crate::core::plan::{Action, Effect, SecretRecord, WhyDelete};
 use crate::core::secret_data::Credentials;
 use crate::kubernetes::{KubernetesError, Mark};
 
 /// Carries out one action.
-pub async fn apply(
-    ctx: &Context,
-    session: &Session,
-    user: &S3AccessUser,
-    owner: &Owner,
-    observed: &Observed,
-    held: &mut Held,
-    action: &Action,
-) -> Result<Effect, Error> {
+pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action: &Action) -> Result<Effect, Error> {
+    let Pass { ctx, user, owner, .. } = pass;
+    let session = &pass.resolved.session;
     let iam = &session.iam;
     let name = &owner.user_name;
     match action {
@@ -35,7 +27,7 @@ pub async fn apply(
             let mut finalizers = user.finalizers().to_vec();
             finalizers.push(FINALIZER.to_owned());
             let version = ctx.kubernetes.set_finalizers(user, &finalizers).await?;
-            report::remember(ctx, &owner.identity.uid, version, &user.status.clone().unwrap_or_default());
+            ctx.state.written(pass.uid(), version, &user.status.clone().unwrap_or_default());
         }
         Action::RemoveFinalizer => {
             ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await?;
@@ -59,19 +51,19 @@ pub async fn apply(
         Action::DetachPolicy(arn) => iam.detach_user_policy(name, arn).await?,
         Action::PutInlinePolicy { name: policy, document } => iam.put_user_policy(name, policy, document).await?,
         Action::DeleteInlinePolicy { name: policy } => iam.delete_user_policy(name, policy).await?,
-        Action::CreateAccessKey => return create_access_key(ctx, session, owner, held).await,
+        Action::CreateAccessKey => return create_access_key(pass, held).await,
         Action::SetKeyStatus { id, active } => iam.update_access_key(name, id, *active).await?,
-        Action::DeleteKey { id, why } => delete_key(ctx, session, owner, id, *why).await?,
+        Action::DeleteKey { id, why } => delete_key(pass, id, *why).await?,
         Action::ProbeKey { id } => {
             let usable = session.sts.accepts(id, half_of(held, id)?).await?;
             return Ok(Effect::Probed(usable));
         }
         Action::ReadLastUsed { id } => return Ok(Effect::LastUsed(iam.get_access_key_last_used(id).await?)),
         Action::WriteSecret { key_id, record } => {
-            return write_secret(ctx, session, user, owner, observed, held, (key_id, record)).await;
+            return write_secret(pass, observed, held, (key_id, record)).await;
         }
         Action::MarkWorkload { workload, key_id, restart } => {
-            return mark_workload(ctx, owner, observed, workload, (key_id, *restart)).await;
+            return mark_workload(pass, observed, workload, (key_id, *restart)).await;
         }
         Action::DeleteSecret { name, uid } => {
             ctx.kubernetes.delete_secret(&owner.identity.namespace, name, uid).await?;
@@ -88,20 +80,19 @@ pub async fn apply(
     Ok(Effect::Done)
 }
 
-async fn create_access_key(ctx: &Context, session: &Session, owner: &Owner, held: &mut Held) -> Result<Effect, Error> {
-    let created = session.iam.create_access_key(&owner.user_name).await?;
-    ctx.metrics.key_issued();
+async fn create_access_key(pass: Pass<'_>, held: &mut Held) -> Result<Effect, Error> {
+    let created = pass.resolved.session.iam.create_access_key(&pass.owner.user_name).await?;
+    pass.ctx.metrics.key_issued();
     let minted = created.minted;
-    held.halves.insert(minted.id.clone(), created.secret.clone());
-    ctx.memory
-        .update(&owner.identity.uid, |remembered| remembered.minted = Some(Box::new((minted.clone(), created.secret))));
+    pass.ctx.state.minted(pass.uid(), &minted, &created.secret);
+    held.halves.insert(minted.id.clone(), created.secret);
     Ok(Effect::KeyCreated(minted))
 }
 
-async fn delete_key(ctx: &Context, session: &Session, owner: &Owner, id: &str, why: WhyDelete) -> Result<(), Error> {
-    session.iam.delete_access_key(&owner.user_name, id).await?;
-    ctx.metrics.key_deleted(why);
-    forget_minted(ctx, owner, id);
+async fn delete_key(pass: Pass<'_>, id: &str, why: WhyDelete) -> Result<(), Error> {
+    pass.resolved.session.iam.delete_access_key(&pass.owner.user_name, id).await?;
+    pass.ctx.metrics.key_deleted(why);
+    pass.ctx.state.unminted(pass.uid(), id);
     Ok(())
 }
 
@@ -129,26 +120,24 @@ fn none_if_missing<T: Default>(error: crate::aws::AwsError) -> Result<T, crate::
 }
 
 async fn write_secret(
-    ctx: &Context,
-    session: &Session,
-    user: &S3AccessUser,
-    owner: &Owner,
+    pass: Pass<'_>,
     observed: &Observed,
     held: &mut Held,
     (key_id, record): (&str, &SecretRecord),
 ) -> Result<Effect, Error> {
+    let kubernetes = &pass.ctx.kubernetes;
     let credentials =
         Credentials { access_key_id: AccessKeyId::of_iam(key_id), secret_access_key: half_of(held, key_id)?.clone() };
-    let secret = wanted_of(session, user, owner, held.live.as_ref(), &credentials, record)?;
+    let secret = wanted_of(pass, held.live.as_ref(), &credentials, record)?;
     let written = match observed.our_secret() {
-        None => ctx.kubernetes.create_secret(&secret).await,
-        Some(_) => ctx.kubernetes.replace_secret(&secret).await,
+        None => kubernetes.create_secret(&secret).await,
+        Some(_) => kubernetes.replace_secret(&secret).await,
     };
     let written = match written {
         Ok(written) => written,
-        Err(error) => return Err(abandon_minted(ctx, session, owner, observed, key_id, error).await),
+        Err(error) => return Err(abandon_minted(pass, observed, key_id, error).await),
     };
-    forget_minted(ctx, owner, key_id);
+    pass.ctx.state.unminted(pass.uid(), key_id);
     let effect = Effect::SecretWritten {
         uid: written.uid().unwrap_or_default(),
         resource_version: written.resource_version().unwrap_or_default(),
@@ -157,17 +146,17 @@ async fn write_secret(
     Ok(effect)
 }
 
-/// So many copies of a workload may be outdated by its own controller, which reports on it, before the look ends.
+/// So many copies of a workload may be outdated by its own controller, which reports on it, before the reconcile ends.
 const COPIES: usize = 4;
 
-/// Marks the workload, if it still says of its key what was seen; an attempt that failed is no failure of the look.
+/// Marks the workload, if it still says of its key what was seen; an attempt that failed is no failure of the reconcile.
 async fn mark_workload(
-    ctx: &Context,
-    owner: &Owner,
+    pass: Pass<'_>,
     observed: &Observed,
     workload: &Workload,
     (key_id, restart): (&str, bool),
 ) -> Result<Effect, Error> {
+    let Pass { ctx, owner, .. } = pass;
     let namespace = &owner.identity.namespace;
     let annotation = workload_annotation(&owner.identity.name);
     let mut seen = observed.workloads.get(workload).cloned().unwrap_or(WorkloadState::Missing);
@@ -199,27 +188,14 @@ async fn mark_workload(
 }
 
 /// A new key whose Secret the API server has refused is deleted at once: it may not be asked to take it again soon.
-/// Where the write may have taken effect all the same, the key is kept, and the next look finds it in the Secret or not.
-async fn abandon_minted(
-    ctx: &Context,
-    session: &Session,
-    owner: &Owner,
-    observed: &Observed,
-    key_id: &str,
-    error: KubernetesError,
-) -> Error {
+/// Where the write may have taken effect all the same, the key is kept, and the next reconcile finds it in the Secret or not.
+async fn abandon_minted(pass: Pass<'_>, observed: &Observed, key_id: &str, error: KubernetesError) -> Error {
     let minted = observed.minted.as_ref().is_some_and(|minted| minted.id == key_id);
-    if minted && error.is_refusal() && delete_key(ctx, session, owner, key_id, WhyDelete::Orphan).await.is_err() {
-        // The next look finds it in no Secret.
-        forget_minted(ctx, owner, key_id);
+    if minted && error.is_refusal() && delete_key(pass, key_id, WhyDelete::Orphan).await.is_err() {
+        // The next reconcile finds it in no Secret.
+        pass.ctx.state.unminted(pass.uid(), key_id);
     }
     error.into()
-}
-
-fn forget_minted(ctx: &Context, owner: &Owner, id: &str) {
-    ctx.memory.update(&owner.identity.uid, |remembered| {
-        remembered.minted.take_if(|minted| minted.0.id == id);
-    });
 }
 
 fn half_of<'a>(held: &'a Held, id: &str) -> Result<&'a SecretString, Error> {

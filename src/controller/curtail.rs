@@ -4,14 +4,11 @@ use kube::ResourceExt;
 use tracing::{info, warn};
 
 use super::apply::apply;
-use super::context::Context;
+use super::context::Pass;
 use super::error::Error;
 use super::observe::{Held, Possession, holdings};
-use super::place::Place;
-use crate::api::S3AccessUser;
 use crate::aws::ErrorKind;
 use crate::core::curtail::{self, Bounds};
-use crate::core::desired::Owner;
 use crate::core::observed::Observed;
 use crate::core::plan::Action;
 
@@ -20,27 +17,22 @@ use crate::core::plan::Action;
 ///
 /// # Errors
 /// The first part that could not be read or taken away.
-pub async fn curtail(
-    ctx: &Context,
-    place: &Place,
-    user: &S3AccessUser,
-    owner: &Owner,
-    hindered: bool,
-) -> Result<Option<Possession>, Error> {
+pub async fn curtail(pass: Pass<'_>, hindered: bool) -> Result<Option<Possession>, Error> {
+    let Pass { ctx, resolved, user, owner, .. } = pass;
     let deleting = user.metadata.deletion_timestamp.is_some();
-    let (possession, mut first) = holdings(&place.session, owner, &place.class, deleting).await;
+    let (possession, mut first) = holdings(&resolved.session, owner, &resolved.class, deleting).await;
     let Some(mut possession) = possession else { return first.map_or(Ok(None), Err) };
-    let bounds = Bounds { class: &place.class, spec: &user.spec, deleting, hindered };
+    let bounds = Bounds { class: &resolved.class, spec: &user.spec, deleting, hindered };
     let observed = Observed::nothing();
     for action in curtail::curtail(bounds, owner, &possession.found, ctx.now()) {
         ctx.may_write()?;
         let mut held = Held::default();
-        let mut done = apply(ctx, &place.session, user, owner, &observed, &mut held, &action).await;
+        let mut done = apply(pass, &observed, &mut held, &action).await;
         if let (Err(error), Some(instead)) = (&done, instead_of(&action))
             && is_refusal(error)
         {
             warn!(namespace = user.namespace(), name = user.name_any(), %error, "could not {action}; instead: {instead}");
-            done = apply(ctx, &place.session, user, owner, &observed, &mut held, &instead).await;
+            done = apply(pass, &observed, &mut held, &instead).await;
         }
         match done {
             Ok(_) => {
@@ -60,9 +52,9 @@ pub async fn curtail(
             }
         }
     }
-    let (life, found) = (place.class.longest_life(&user.spec), &possession.found);
+    let (life, found) = (resolved.class.longest_life(&user.spec), &possession.found);
     let outlived_at = found.keys.as_ref().and_then(|keys| curtail::first_end(life, &found.tags, keys, ctx.now()));
-    ctx.memory.update(&owner.identity.uid, |remembered| remembered.outlived_at = outlived_at);
+    ctx.state.outlives(pass.uid(), outlived_at);
     first.map_or(Ok(Some(possession)), Err)
 }
 

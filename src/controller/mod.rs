@@ -1,42 +1,32 @@
-//! The controller: streams in, looks out.
+//! The controller: watches objects, queues them, and reconciles each one.
 
 mod apply;
 mod class;
-mod class_watch;
-mod classes;
-mod conclusion;
 mod context;
-mod coverage;
+mod converge;
 mod curtail;
-mod ending;
+mod drift;
 mod error;
-mod glance;
-mod kept;
-mod memory;
-mod news;
 mod observe;
+mod options;
 mod outcome;
 mod panics;
-mod place;
 mod preview;
-mod quiet;
+mod queue;
 mod reconcile;
 mod report;
 mod run;
-mod schedule;
-mod sweep;
-mod urgency;
-mod vigil;
-mod waiting;
+mod state;
+mod watch;
 
+pub use class::{ClassResolver, OneAccount, ResolvedClass};
 pub use context::{Clock, Context};
-pub use coverage::Coverage;
 pub use error::Error;
-pub use kept::{Membership, Opened};
-pub use memory::Memory;
+pub use options::Options;
 pub use outcome::Outcome;
 pub use panics::log_panics;
-pub use place::{OnePlace, Place, Places};
 pub use preview::{Onlooker, Preview, applied};
 pub use reconcile::reconcile;
-pub use run::{Options, run};
+pub use run::run;
+pub use state::State;
+pub use watch::{Membership, Opened};

@@ -6,9 +6,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use secrecy::SecretString;
 
-use super::context::Context;
+use super::context::Pass;
 use super::error::Error;
-use super::memory::Remembered;
 use crate::api::{S3AccessUser, Workload};
 use crate::aws::{ErrorKind, Session, UserRecord, inline_policy};
 use crate::core::adoption::Adoption;
@@ -16,8 +15,8 @@ use crate::core::class::Class;
 use crate::core::conditions::says_settled;
 use crate::core::curtail::{Holdings, exceeds};
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
-use crate::core::iam::AccessKey;
-use crate::core::iam::AccessKeyId;
+use crate::core::iam::{AccessKey, AccessKeyId};
+use crate::core::known::Known;
 use crate::core::names::{Ownership, workload_annotation};
 use crate::core::observed::{
     HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState, WorkloadState,
@@ -25,6 +24,7 @@ use crate::core::observed::{
 };
 use crate::core::plan::{SecretRecord, policies_to_read};
 use crate::core::policy::Document;
+use crate::core::reads::Reads;
 use crate::core::secret_data::{Credentials, Target};
 use crate::core::sweep::as_wanted;
 use crate::kubernetes::KubernetesError;
@@ -61,8 +61,8 @@ pub struct Seen {
     pub renamed: BTreeMap<String, OurSecret>,
     /// Who is to be restarted for a new key.
     pub workloads: BTreeMap<Workload, WorkloadState>,
-    /// The IAM user, where it has been read already.
-    pub user: Option<UserRecord>,
+    /// The IAM user, where it has been read already; `Some(None)`: IAM says NoSuchEntity.
+    pub user: Option<Option<UserRecord>>,
     /// Its access keys, where they have been listed already.
     pub keys: Option<Vec<AccessKey>>,
 }
@@ -70,7 +70,7 @@ pub struct Seen {
 impl Seen {
     /// What was read to curtail the user, for a deletion to go on with.
     pub fn of(possession: Possession) -> Self {
-        Self { user: Some(possession.record), keys: possession.found.keys, ..Self::nothing() }
+        Self { user: Some(Some(possession.record)), keys: possession.found.keys, ..Self::nothing() }
     }
 
     /// No Secret was read: a deletion needs none.
@@ -90,20 +90,15 @@ impl Seen {
 ///
 /// The workloads come before: what is planned for one rests on a Secret that is no older than its copy, so that a leader
 /// of yesterday, who knows an older key, fails to mark it with that.
-pub async fn secrets(
-    ctx: &Context,
-    session: &Session,
-    user: &S3AccessUser,
-    owner: &Owner,
-    held: &mut Held,
-) -> Result<Seen, Error> {
+pub async fn secrets(pass: Pass<'_>, held: &mut Held) -> Result<Seen, Error> {
+    let Pass { ctx, owner, .. } = pass;
     let namespace = &owner.identity.namespace;
-    let workloads = workloads(ctx, user, owner).await;
+    let workloads = workloads(pass).await;
     let live = ctx.kubernetes.get_secret(namespace, &owner.secret_name).await?;
     let state = match &live {
         None => SecretState::Missing,
         Some(secret) => match controller_of(secret, &owner.identity.uid) {
-            Controller::Ours => SecretState::Ours(ours(ctx, session, user, owner, secret, held).await?),
+            Controller::Ours => SecretState::Ours(ours(pass, secret, held).await?),
             Controller::Other(other) => SecretState::Foreign { other_user: Some(other) },
             Controller::Foreign => SecretState::Foreign { other_user: None },
         },
@@ -117,18 +112,19 @@ pub async fn secrets(
         if let Some(secret) = ctx.kubernetes.get_secret(namespace, &name).await?
             && controller_of(&secret, &owner.identity.uid) == Controller::Ours
         {
-            renamed.insert(name, ours(ctx, session, user, owner, &secret, held).await?);
+            renamed.insert(name, ours(pass, &secret, held).await?);
         }
     }
     let unrenderable = match &state {
         SecretState::Ours(secret) if secret.up_to_date => None,
-        _ => try_to_render(session, user, owner).err().map(|error| error.to_string()),
+        _ => try_to_render(pass).err().map(|error| error.to_string()),
     };
     Ok(Seen { state, unrenderable, renamed, workloads, user: None, keys: None })
 }
 
 /// What cannot be read keeps nothing else from being done.
-async fn workloads(ctx: &Context, user: &S3AccessUser, owner: &Owner) -> BTreeMap<Workload, WorkloadState> {
+async fn workloads(pass: Pass<'_>) -> BTreeMap<Workload, WorkloadState> {
+    let Pass { ctx, user, owner, .. } = pass;
     let mut seen = BTreeMap::new();
     if user.metadata.deletion_timestamp.is_none() {
         let annotation = workload_annotation(&owner.identity.name);
@@ -151,24 +147,18 @@ pub fn unreachable(error: &KubernetesError) -> WorkloadState {
     }
 }
 
-async fn ours(
-    ctx: &Context,
-    session: &Session,
-    user: &S3AccessUser,
-    owner: &Owner,
-    secret: &Secret,
-    held: &mut Held,
-) -> Result<OurSecret, Error> {
+async fn ours(pass: Pass<'_>, secret: &Secret, held: &mut Held) -> Result<OurSecret, Error> {
+    let Pass { ctx, resolved, user, .. } = pass;
     let Recorded { annotated, record, account_id } = recorded(secret, ctx.now());
     let mut key = None;
     let mut up_to_date = false;
     if let Some(found) = find_key(secret, &user.spec.secret) {
         let Credentials { access_key_id, secret_access_key } = &found.credentials;
         // Annotations may have been stripped from a Secret that still works: only AWS can tell.
-        if found.vouched || session.sts.accepts(access_key_id, secret_access_key).await? {
+        if found.vouched || resolved.session.sts.accepts(access_key_id, secret_access_key).await? {
             held.halves.insert(access_key_id.to_string(), secret_access_key.clone());
             key = Some(HeldKey { id: access_key_id.clone(), created_at: record.created_at, account_id });
-            up_to_date = wanted_of(session, user, owner, Some(secret), &found.credentials, &record)
+            up_to_date = wanted_of(pass, Some(secret), &found.credentials, &record)
                 .is_ok_and(|wanted| is_up_to_date(secret, &wanted));
         }
     }
@@ -187,13 +177,13 @@ async fn ours(
 
 /// The Secret as it should be with that key.
 pub fn wanted_of(
-    session: &Session,
-    user: &S3AccessUser,
-    owner: &Owner,
+    pass: Pass<'_>,
     live: Option<&Secret>,
     credentials: &Credentials,
     record: &SecretRecord,
 ) -> Result<Secret, Error> {
+    let Pass { user, owner, .. } = pass;
+    let session = &pass.resolved.session;
     let target = Target {
         region: session.region.clone(),
         endpoint: session.s3_endpoint.clone(),
@@ -208,13 +198,13 @@ pub fn wanted_of(
 ///
 /// # Errors
 /// [`Error::Render`].
-pub fn try_to_render(session: &Session, user: &S3AccessUser, owner: &Owner) -> Result<(), Error> {
+pub fn try_to_render(pass: Pass<'_>) -> Result<(), Error> {
     let example = Credentials { access_key_id: AccessKeyId::of_iam("EXAMPLE"), secret_access_key: "EXAMPLE".into() };
-    wanted_of(session, user, owner, None, &example, &SecretRecord::default()).map(drop)
+    wanted_of(pass, None, &example, &SecretRecord::default()).map(drop)
 }
 
 /// The picture before IAM is asked.
-pub fn before_iam(user: &S3AccessUser, seen: &Seen, remembered: &Remembered) -> Observed {
+pub fn before_iam(user: &S3AccessUser, seen: &Seen, known: &Known) -> Observed {
     let status = user.status.as_ref();
     let mut observed = Observed {
         finalizer: user.is_finalized(),
@@ -224,61 +214,68 @@ pub fn before_iam(user: &S3AccessUser, seen: &Seen, remembered: &Remembered) -> 
         unrenderable: seen.unrenderable.clone(),
         renamed: seen.renamed.clone(),
         workloads: seen.workloads.clone(),
-        minted: remembered.minted.as_ref().map(|minted| minted.0.clone()),
-        probes: remembered.probes.iter().cloned().collect(),
+        minted: known.minted.as_ref().map(|minted| minted.0.clone()),
+        probes: known.probes.iter().cloned().collect(),
         ..Observed::nothing()
     };
     observed.forget_delivered();
     observed
 }
 
-/// How much of IAM is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// What proves that the user is ours, and its access keys; of its policies nothing, which the bulk sweep compares.
-    /// Where the user is not as it should be, everything.
-    Keys,
-    /// Everything, but nothing at all for a CR without our finalizer: nothing was ever done for it, and the "already
-    /// exists" of the first write says more than any read.
-    Usual,
-    /// Everything.
-    Thorough,
+/// The picture at that level: the Secrets as seen, and as much of IAM as it says. The keys that are listed stay in `seen`,
+/// for the case that more has to be read. `None`: that level says too little.
+///
+/// # Errors
+/// Something could not be read.
+pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Known) -> Result<Option<Observed>, Error> {
+    let observed = before_iam(pass.user, seen, known);
+    let name = &pass.owner.user_name;
+    let iam = &pass.resolved.session.iam;
+    match (reads, pass.desired) {
+        (Reads::Nothing { .. }, _) => Ok(None),
+        (Reads::Secret, _) => Ok(Some(observed)),
+        (Reads::Probe, Some(desired)) => {
+            Ok(known.awaited.as_ref().map(|awaited| as_wanted(desired, observed, awaited.keys.clone())))
+        }
+        (Reads::Keys, Some(desired)) => match iam.list_access_keys(name).await {
+            Ok(keys) => {
+                seen.keys = Some(keys.clone());
+                Ok(Some(as_wanted(desired, observed, keys)))
+            }
+            // Somebody has deleted the user.
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        },
+        (Reads::UserAndKeys, Some(desired)) => {
+            let found = iam.get_user(name).await?;
+            let is_as_wanted = found.as_ref().is_some_and(|found| is_as_wanted(desired, found));
+            seen.user = Some(found);
+            if !is_as_wanted {
+                return Ok(None);
+            }
+            let keys = match seen.keys.take() {
+                Some(keys) => keys,
+                None => iam.list_access_keys(name).await?,
+            };
+            let observed = Observed { account_elsewhere: made_elsewhere(pass.user, pass.owner), ..observed };
+            Ok(Some(as_wanted(desired, observed, keys)))
+        }
+        _ => everything(pass, observed, seen).await.map(Some),
+    }
 }
 
-/// Puts the picture together: the Secrets as seen, and IAM.
-pub async fn everything(
-    session: &Session,
-    user: &S3AccessUser,
-    owner: &Owner,
-    desired: Option<&Desired>,
-    seen: Seen,
-    remembered: &Remembered,
-    depth: Depth,
-) -> Result<Observed, Error> {
-    let mut observed = before_iam(user, &seen, remembered);
-    if !observed.finalizer && depth != Depth::Thorough {
-        return Ok(observed);
-    }
+async fn everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen) -> Result<Observed, Error> {
+    let Pass { user, owner, desired, .. } = pass;
+    let session = &pass.resolved.session;
     observed.account_elsewhere = made_elsewhere(user, owner);
-    let iam = &session.iam;
-    let name = &owner.user_name;
-    let found = match seen.user {
-        Some(found) => Some(found),
-        None => iam.get_user(name).await?,
+    let found = match seen.user.take() {
+        Some(found) => found,
+        None => session.iam.get_user(&owner.user_name).await?,
     };
-    if let (Depth::Keys, Some(desired), Some(found)) = (depth, desired, &found)
-        && is_as_wanted(desired, found)
-    {
-        let keys = match seen.keys {
-            Some(keys) => keys,
-            None => iam.list_access_keys(name).await?,
-        };
-        return Ok(as_wanted(desired, observed, keys));
-    }
     let tags = found.as_ref().map(|found| found.tags.clone()).unwrap_or_default();
     observed.user = match found {
         None => UserState::Missing,
-        Some(found) => UserState::Present(Box::new(user_of(session, owner, desired, found, seen.keys).await?)),
+        Some(found) => UserState::Present(Box::new(user_of(pass, found, seen.keys.take()).await?)),
     };
     let wanted = desired.and_then(|desired| desired.policy_of(Some(&tags)));
     for arn in policies_to_read(owner, desired, &tags) {
@@ -366,14 +363,9 @@ fn is_as_wanted(desired: &Desired, found: &UserRecord) -> bool {
         && found.tags == desired.user_tags(None)
 }
 
-async fn user_of(
-    session: &Session,
-    owner: &Owner,
-    desired: Option<&Desired>,
-    record: UserRecord,
-    keys: Option<Vec<AccessKey>>,
-) -> Result<User, Error> {
-    let iam = &session.iam;
+async fn user_of(pass: Pass<'_>, record: UserRecord, keys: Option<Vec<AccessKey>>) -> Result<User, Error> {
+    let Pass { owner, desired, .. } = pass;
+    let iam = &pass.resolved.session.iam;
     let name = &owner.user_name;
     let keys = match keys {
         Some(keys) => keys,

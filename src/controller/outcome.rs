@@ -1,17 +1,37 @@
-//! What a reconcile of an S3AccessUser ends with.
+//! What a reconcile ends with: what it reports, what is known from then on, and when the next one is.
 
 use jiff::Timestamp;
+use kube::ResourceExt;
+use tracing::{debug, warn};
 
-/// What a look ended with.
+use super::context::{Context, Pass};
+use super::error::Error;
+use super::panics::contained;
+use super::report::{self, report};
+use crate::api::{Reason, S3AccessUser};
+use crate::core::conditions::{interrupted, says_settled, status};
+use crate::core::desired::{Owner, Refusal};
+use crate::core::known::{Fingerprint, Settled};
+use crate::core::observed::{Observed, UserState};
+use crate::core::plan::{Action, Part, Parts, Plan, Progress};
+use crate::core::rotation::later;
+use crate::core::schedule::{backoff, backoff_within, longest_pause, next_resync};
+use crate::kubernetes::UserRef;
+
+/// Consecutive transient failures tolerated before a Ready user is reported as not Ready: an API server's hiccup must not
+/// turn ten thousand users not Ready.
+pub const QUIET_FAILURES: u32 = 2;
+
+/// What a reconcile ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All is as it should be; look again at that time.
+    /// All is as it should be; reconcile again at that time.
     Settled(Timestamp),
-    /// Nothing had changed since; look again at that time.
+    /// Nothing had changed since; reconcile again at that time.
     Deferred(Timestamp),
-    /// Something comes by itself; look again at that time.
+    /// Something comes by itself; reconcile again at that time.
     Waiting(Timestamp),
-    /// Something went wrong or stands in the way; look again at that time.
+    /// Something went wrong or stands in the way; reconcile again at that time.
     Failed(Timestamp),
     /// Only a change of the CR brings news.
     Refused(Timestamp),
@@ -32,7 +52,7 @@ impl Outcome {
         }
     }
 
-    /// Looks again by then.
+    /// Reconciles again by then.
     #[must_use]
     pub fn by(self, latest: Option<Timestamp>) -> Self {
         let earlier = |at: Timestamp| latest.map_or(at, |latest| latest.min(at));
@@ -46,7 +66,7 @@ impl Outcome {
         }
     }
 
-    /// When to look again.
+    /// When to reconcile again.
     pub fn due_at(self) -> Option<Timestamp> {
         match self {
             Self::Settled(at) | Self::Deferred(at) | Self::Waiting(at) | Self::Failed(at) | Self::Refused(at) => {
@@ -55,4 +75,189 @@ impl Outcome {
             Self::Deleted => None,
         }
     }
+}
+
+/// Where a plan came to a stop.
+pub struct Stopped {
+    /// What went wrong.
+    pub error: Error,
+    /// In doing what.
+    pub action: Action,
+    /// Of which plan.
+    pub plan: Plan,
+}
+
+/// The plan is carried out, as far as it goes now.
+pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan) -> Outcome {
+    let Pass { ctx, user, owner, desired, .. } = pass;
+    let uid = pass.uid();
+    ctx.state.probed(uid, observed);
+    if plan.actions.contains(&Action::RemoveFinalizer) {
+        return Outcome::Deleted;
+    }
+    let now = ctx.now();
+    let earlier = user.status.clone().unwrap_or_default();
+    let generation = user.metadata.generation;
+    let report_it = match desired {
+        // Where there is no user, what was known of one stays: it may be in another account.
+        Some(desired) if observed.user().is_some() => status(desired, observed, &plan, &earlier, generation, now),
+        _ => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
+    };
+    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+        return retry_later(ctx, uid, &error);
+    }
+    let parts = Part::ALL.map(|part| plan.parts.of(part));
+    // What the class does not allow waits for another spec or class, and so does all that would come after it.
+    let refused = parts.iter().any(|part| matches!(part, Progress::Blocked(Reason::NotPermittedByClass, _)));
+    let waits = parts.iter().any(|part| matches!(part, Progress::Waiting(..)));
+    if refused && !waits && plan.wake_at.is_none() && parts.contains(&&Progress::Pending) {
+        // What was found in IAM may be put right there, and nobody would tell.
+        return match observed.user() {
+            None => Outcome::Refused(next_resync(uid, now, ctx.resync_interval)),
+            Some(_) => Outcome::Failed(pause_blocked(ctx, uid)),
+        };
+    }
+    if parts.iter().any(|part| matches!(part, Progress::Blocked(..)) && !part.rests()) {
+        return Outcome::Failed(pause_blocked(ctx, uid));
+    }
+    if parts.iter().any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending))
+        && desired.is_none_or(|desired| desired.active)
+    {
+        return Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid)));
+    }
+    settle(pass, observed, &plan)
+}
+
+/// All is as it should be: what that rests upon, and when to reconcile again.
+pub fn settle(pass: Pass<'_>, observed: &Observed, plan: &Plan) -> Outcome {
+    let Pass { ctx, resolved, user, .. } = pass;
+    let (uid, now) = (pass.uid(), ctx.now());
+    let resync = next_resync(uid, now, ctx.resync_interval);
+    let due_at = plan.wake_at.map_or(resync, |wake_at| wake_at.min(resync)).max(now);
+    let secret = observed.our_secret().filter(|_| observed.user().is_some());
+    let fingerprint = Fingerprint::of(user, resolved.revision).all;
+    let settled = secret.map(|secret| Settled { fingerprint, secret_version: secret.resource_version.clone(), due_at });
+    ctx.state.settled(uid, settled);
+    if let (Some(secret), UserState::Present(found)) = (secret, &observed.user) {
+        let key = secret.key.as_ref().and_then(|held| found.keys.iter().find(|key| held.id == key.id));
+        if let Some(age) = key.and_then(|key| now.duration_since(key.created_at).try_into().ok()) {
+            ctx.metrics.key_age(age);
+        }
+    }
+    Outcome::Settled(due_at)
+}
+
+/// An action failed: say so on the part that it was about, keep what is known of the others, try again later.
+pub async fn stop(pass: Pass<'_>, observed: &Observed, stopped: Stopped) -> Outcome {
+    let Pass { ctx, user, owner, desired, .. } = pass;
+    let Stopped { error, action, mut plan } = stopped;
+    warn!(namespace = %owner.identity.namespace, name = %owner.identity.name, %error, "could not {action}");
+    // Another reconcile, with nothing to report yet: somebody else was faster, or leads.
+    let yields = match &error {
+        Error::Kubernetes(error) => error.is_conflict(),
+        error => matches!(error, Error::NotLeading(_)),
+    };
+    if yields {
+        return retry_later(ctx, &owner.identity.uid, &error);
+    }
+    error.failure(action.part()).mark(&mut plan.parts);
+    let earlier = user.status.clone().unwrap_or_default();
+    let (generation, now) = (user.metadata.generation, ctx.now());
+    let report_it = match desired {
+        Some(desired) if observed.user().is_some() => status(desired, observed, &plan, &earlier, generation, now),
+        _ => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
+    };
+    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+        return retry_later(ctx, &owner.identity.uid, &error);
+    }
+    Outcome::Failed(pause(ctx, &owner.identity.uid))
+}
+
+/// Something could not even be read.
+pub async fn fail(ctx: &Context, user: &S3AccessUser, owner: Option<&Owner>, error: &Error, part: Part) -> Outcome {
+    warn!(namespace = user.namespace(), name = user.name_any(), %error, "reconcile failed: cannot read the current state");
+    let uid = user.uid().unwrap_or_default();
+    let failure = error.failure(part);
+    let failures = ctx.state.known(&uid).failures;
+    let settled = user.status.as_ref().is_some_and(|status| says_settled(status, user.metadata.generation));
+    if failure.transient && settled && failures < QUIET_FAILURES {
+        return Outcome::Failed(pause(ctx, &uid));
+    }
+    let mut parts = Parts::pending();
+    failure.mark(&mut parts);
+    interrupt(ctx, user, owner, &parts, Outcome::Failed(pause(ctx, &uid))).await
+}
+
+/// The spec cannot be carried out; what was made for an earlier one stays as it is.
+pub async fn refuse(ctx: &Context, user: &S3AccessUser, owner: Option<&Owner>, part: Part, why: Refusal) -> Outcome {
+    let mut parts = Parts::pending();
+    parts.set(part, Progress::Blocked(why.reason, why.message));
+    let resync = next_resync(&user.uid().unwrap_or_default(), ctx.now(), ctx.resync_interval);
+    interrupt(ctx, user, owner, &parts, Outcome::Refused(resync)).await
+}
+
+/// A reconcile that ended in a panic: told on the object, and tried again with growing pauses.
+pub async fn panicked(ctx: &Context, user: &S3AccessUser) -> Outcome {
+    let uid = user.uid().unwrap_or_default();
+    let mut parts = Parts::pending();
+    let message = "the operator failed on this object by a defect of its own (see its log, and please report it); what was made before stays as it is, and it is tried again with growing pauses";
+    parts.set(Part::User, Progress::Blocked(Reason::ReconcilePanicked, message.to_owned()));
+    let failed = Outcome::Failed(pause(ctx, &uid));
+    contained(&ctx.metrics, interrupt(ctx, user, None, &parts, failed)).await.unwrap_or(failed)
+}
+
+/// Ends a reconcile that did not come to a plan: the status keeps what was known, and the conditions say why.
+pub async fn interrupt(
+    ctx: &Context,
+    user: &S3AccessUser,
+    owner: Option<&Owner>,
+    parts: &Parts,
+    outcome: Outcome,
+) -> Outcome {
+    let earlier = user.status.clone().unwrap_or_default();
+    let report_it = interrupted(owner, parts, &earlier, user.metadata.generation, ctx.now());
+    match report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+        Ok(()) => outcome,
+        Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error),
+    }
+}
+
+/// Lets the CR go, and says what may be left in IAM.
+pub async fn abandon(ctx: &Context, user: &S3AccessUser) -> Outcome {
+    let outcome = release(ctx, user).await;
+    if outcome == Outcome::Deleted {
+        report::abandoned(ctx, user).await;
+    }
+    outcome
+}
+
+/// Lets the CR go, for which nothing is to be done in IAM.
+pub async fn release(ctx: &Context, user: &S3AccessUser) -> Outcome {
+    let released = match ctx.may_write() {
+        Ok(()) => ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await.map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    match released {
+        Ok(_) => Outcome::Deleted,
+        Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error),
+    }
+}
+
+/// Nothing to report: the next reconcile may.
+pub fn retry_later(ctx: &Context, uid: &str, error: &Error) -> Outcome {
+    debug!(%error, uid, "trying again");
+    Outcome::Failed(pause(ctx, uid))
+}
+
+/// When to reconcile again where only somebody's action helps: it is not announced where it is taken in IAM.
+pub fn pause_blocked(ctx: &Context, uid: &str) -> Timestamp {
+    let failures = ctx.state.known(uid).failures;
+    let longest = longest_pause(ctx.state.blocked(uid, true));
+    later(ctx.now(), backoff_within(uid, failures.saturating_add(1), longest))
+}
+
+/// When to reconcile again after one more failure.
+pub fn pause(ctx: &Context, uid: &str) -> Timestamp {
+    let failures = ctx.state.known(uid).failures;
+    later(ctx.now(), backoff(uid, failures.saturating_add(1)))
 }

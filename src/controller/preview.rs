@@ -14,21 +14,21 @@ use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::classes::{Classes, KnownClass, Stores};
-use super::context::Context;
-use super::coverage::Coverage;
+use super::class::{ClassResolver, Classes, KnownClass, OneAccount, ResolvedClass, Stores};
+use super::context::{Context, Pass};
 use super::error::Error;
-use super::memory::{Memory, Remembered};
-use super::observe::{self, Depth, Held, try_to_render};
-use super::place::{OnePlace, Place, Places};
+use super::observe::{self, Held, picture, try_to_render};
+use super::state::State;
 use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
 use crate::core::class::Defaults;
+use crate::core::coverage::Coverage;
 use crate::core::desired::{Desired, Owner, is_true};
+use crate::core::known::Known;
 use crate::core::names::Cluster;
 use crate::core::observed::{Minted, Observed, WorkloadState};
-use crate::core::plan::Effect;
-use crate::core::plan::{Action, Part, Parts, Plan, Progress, Retiring, Waits, plan, teardown};
+use crate::core::plan::{Action, Effect, Part, Parts, Plan, Progress, Retiring, Waits, plan, teardown};
+use crate::core::reads::Reads;
 use crate::kubernetes::{KubeClient, KubernetesError, SecretNames};
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
@@ -93,17 +93,18 @@ impl Onlooker {
     /// Something could not be read.
     pub async fn preview(&self, user: &S3AccessUser) -> Result<Preview, Error> {
         let namespace = user.namespace().unwrap_or_default();
-        let place = self.place(user, &namespace).await?;
+        let resolved = self.resolve(user, &namespace).await?;
+        let class = &resolved.class;
         let asked = user;
         let mut user = user.clone();
-        place.class.bound_secret(&mut user);
+        class.bound_secret(&mut user);
         let user = &user;
-        let account = place.session.account().await?;
-        let owner = Owner::of(user, account, &self.cluster, &place.class);
+        let account = resolved.session.account().await?;
+        let owner = Owner::of(user, account, &self.cluster, class);
         let deleting = user.metadata.deletion_timestamp.is_some();
-        let desired = Desired::of(asked, account, &self.cluster, &place.class)
+        let desired = Desired::of(asked, account, &self.cluster, class)
             .map(|desired| Desired { owner: owner.clone(), ..desired });
-        let desired = match desired.and_then(|desired| place.session.provider.check(desired)) {
+        let desired = match desired.and_then(|desired| resolved.session.provider.check(desired)) {
             // Pausing holds no deletion up.
             _ if deleting => None,
             _ if is_true(user, annotations::PAUSED) => {
@@ -112,17 +113,16 @@ impl Onlooker {
             Ok(desired) => Some(desired),
             Err(refusal) => return Ok(refused(owner, refusal.reason, refusal.message)),
         };
-        if !deleting && let Err(error) = try_to_render(&place.session, user, &owner) {
+        let ctx = self.context(&namespace, &resolved).await?;
+        let pass = Pass { ctx: &ctx, resolved: &resolved, user, owner: &owner, desired: desired.as_ref() };
+        if !deleting && let Err(error) = try_to_render(pass) {
             return Ok(refused(owner, Reason::InvalidSpec, error.to_string()));
         }
-        let ctx = self.context(&namespace, &place).await?;
         let mut held = Held::default();
-        let seen = observe::secrets(&ctx, &place.session, user, &owner, &mut held).await?;
-        let nothing = Remembered::default();
-        let observed =
-            observe::everything(&place.session, user, &owner, desired.as_ref(), seen, &nothing, Depth::Thorough)
-                .await?;
-        let imagination = Imagination { session: &place.session, owner: &owner, held: &held, made: 0, wrote: false };
+        let mut seen = observe::secrets(pass, &mut held).await?;
+        let observed = picture(pass, Reads::Everything, &mut seen, &Known::default()).await?;
+        let observed = observed.unwrap_or_else(Observed::nothing);
+        let imagination = Imagination { session: &resolved.session, owner: &owner, held: &held, made: 0, wrote: false };
         let (steps, last) = imagination.follow(&ctx, desired.as_ref(), observed).await?;
         Ok(Preview {
             refusal: None,
@@ -134,9 +134,9 @@ impl Onlooker {
         })
     }
 
-    async fn place(&self, user: &S3AccessUser, namespace: &str) -> Result<Place, Error> {
+    async fn resolve(&self, user: &S3AccessUser, namespace: &str) -> Result<ResolvedClass, Error> {
         if !self.classes {
-            return OnePlace::new(self.session.clone(), self.defaults.clone()).of(user).await;
+            return OneAccount::new(self.session.clone(), self.defaults.clone()).of(user).await;
         }
         let selected = ListParams { label_selector: self.class_selector.clone(), ..ListParams::default() };
         let classes = Api::<KnownClass>::all(self.client.clone()).list(&selected).await;
@@ -168,7 +168,7 @@ impl Onlooker {
     }
 
     /// One that may not write.
-    async fn context(&self, namespace: &str, place: &Place) -> Result<Context, Error> {
+    async fn context(&self, namespace: &str, resolved: &ResolvedClass) -> Result<Context, Error> {
         let ours = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace).list_metadata(&ours).await;
         let secrets = secrets.map_err(|error| KubernetesError::of("list Secrets", namespace, "", &error))?;
@@ -178,10 +178,10 @@ impl Onlooker {
         Ok(Context {
             cluster: self.cluster.clone(),
             kubernetes: Arc::new(KubeClient::new(self.client.clone(), Arc::new(names))),
-            places: Arc::new(OnePlace::new(place.session.clone(), self.defaults.clone())),
+            classes: Arc::new(OneAccount::new(resolved.session.clone(), self.defaults.clone())),
             users: None,
             coverage: Arc::new(Coverage::default()),
-            memory: Arc::new(Memory::default()),
+            state: Arc::new(State::default()),
             metrics: Arc::new(Metrics::default()),
             waits: self.waits,
             resync_interval: SignedDuration::MAX,

@@ -1,64 +1,45 @@
-//! One look at one S3AccessUser: observe, then plan and apply until nothing is left to do, then report.
+//! One reconcile of one S3AccessUser: which account and class it is in, and what is to become of it.
 
 use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use tracing::field::Empty;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, debug, info_span};
 
-use super::apply::apply;
-use super::conclusion::{Stopped, conclude, remember_probes, settle, stop};
-use super::context::Context;
+use super::context::{Context, Pass};
 use super::curtail::curtail;
-use super::ending::{abandon, fail, panicked, refuse, release, retry_later};
 use super::error::Error;
-use super::glance::{depth, glance};
-use super::kept::{Kept, Opened};
-use super::memory::Settled;
-use super::observe::{self, Depth, Held, Possession, Seen};
-use super::outcome::Outcome;
+use super::observe::made_elsewhere;
+use super::outcome::{Outcome, QUIET_FAILURES, abandon, fail, panicked, refuse, release, retry_later};
 use super::panics::contained;
-use super::place::Place;
-use super::quiet::{asked, asked_but_rotation, quiet_until};
+use super::queue::{Item, Slot, newest};
 use super::report::hold;
-use super::schedule::next_turn;
-use super::urgency::newest;
-use super::vigil::{self, Vigil};
-use super::waiting::{Called, Caller};
+use super::watch::{CachedUser, Opened};
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
-use crate::core::curtail::first_end;
 use crate::core::desired::{Desired, Owner, Refusal, is_true};
 use crate::core::iam::Account;
-use crate::core::observed::{Observed, SecretState};
-use crate::core::plan::Effect;
-use crate::core::plan::{Action, Part, Plan, Progress, plan, teardown};
+use crate::core::plan::Part;
+use crate::core::schedule::next_resync;
 use crate::traces::TARGET;
 
-/// Enough for the longest chain of dependent steps; a plan that does not settle by then is looked at afresh.
-const ROUNDS: usize = 16;
-
-/// So many failures in a row to look at a user that is known to be well are nobody's business: an API server's hiccup
-/// must not turn ten thousand users not Ready.
-pub const QUIET_FAILURES: u32 = 2;
-
-/// Looks at a user, in its turn. It never fails: what goes wrong is reported on the user itself, and tried again.
+/// Reconciles a user, in its turn. It never fails: what goes wrong is reported on the user itself, and tried again.
 pub async fn reconcile(ctx: &Context, user: Box<S3AccessUser>) -> Outcome {
     let reference = ObjectRef::new(&user.name_any()).within(&user.namespace().unwrap_or_default());
-    let called = Caller::new(ctx, &user).turn(ctx).await;
-    reconcile_in_turn(ctx, &reference, called, Some(user)).await
+    let slot = Item::new(ctx, &user).slot(ctx).await;
+    reconcile_in_slot(ctx, &reference, slot, Some(user)).await
 }
 
-/// The same, whose turn it is: as the watch has it now, or as it was `given` where no watch keeps it.
-pub async fn reconcile_in_turn(
+/// The same, with a slot: as the watch has it now, or as it was `given` where no watch keeps it.
+pub async fn reconcile_in_slot(
     ctx: &Context,
-    reference: &ObjectRef<Kept>,
-    called: Called,
+    reference: &ObjectRef<CachedUser>,
+    slot: Slot,
     given: Option<Box<S3AccessUser>>,
 ) -> Outcome {
-    let Called { uid, priority, since, turn } = called;
-    ctx.memory.begin(&uid);
+    let Slot { uid, priority, since, turn } = slot;
+    ctx.state.begun(&uid);
     let span = info_span!(
         target: TARGET, "reconcile", namespace = reference.namespace, name = reference.name, uid,
         priority = priority.as_str(), waited = ?since.elapsed(), result = Empty
@@ -66,8 +47,8 @@ pub async fn reconcile_in_turn(
     let outcome = match newest(ctx, reference, &uid, given) {
         Some(found) => {
             let user = found.user.clone();
-            let look = Box::pin(at_priority(priority, look_as_it_is(ctx, found)).instrument(span.clone()));
-            match contained(&ctx.metrics, look).await {
+            let pass = Box::pin(at_priority(priority, as_it_is(ctx, found)).instrument(span.clone()));
+            match contained(&ctx.metrics, pass).await {
                 Some(outcome) => outcome,
                 None => panicked(ctx, &user).await,
             }
@@ -77,35 +58,24 @@ pub async fn reconcile_in_turn(
     span.record("result", outcome.label());
     drop(span);
     drop(turn);
-    ctx.memory.update(&uid, |remembered| match outcome {
-        Outcome::Failed(_) => {
-            remembered.failures = remembered.failures.saturating_add(1);
-            // What was settled before is looked at again, or its status would tell of the failure until the next turn.
-            remembered.settled = None;
-        }
-        _ => remembered.failures = 0,
-    });
-    if !matches!(outcome, Outcome::Failed(_)) {
-        ctx.memory.set_blocked(&uid, false);
-    }
-    ctx.memory.end(&uid);
+    ctx.state.ended(&uid, matches!(outcome, Outcome::Failed(_)));
     if outcome == Outcome::Deleted {
-        ctx.memory.forget(&uid);
+        ctx.state.forget(&uid);
     }
     ctx.metrics.reconcile_ended(priority, outcome.label(), since.elapsed());
     outcome
 }
 
-/// Looks at the user as the watch has it, or as this process knows it to be since.
-async fn look_as_it_is(ctx: &Context, found: Opened) -> Outcome {
-    let newer = newer_copy(ctx, &found.user);
-    look(ctx, newer.as_ref().unwrap_or(&found.user), found.invalid).await
+/// Reconciles the user as the watch has it, or as this process knows it to be since.
+async fn as_it_is(ctx: &Context, found: Opened) -> Outcome {
+    let newer = last_written(ctx, &found.user);
+    begin(ctx, newer.as_ref().unwrap_or(&found.user), found.invalid).await
 }
 
-/// The CR with what this process has written to it since the watch's copy was made.
-fn newer_copy(ctx: &Context, user: &S3AccessUser) -> Option<S3AccessUser> {
+/// Read your writes: the CR with what this process has written to it since the watch's copy was made.
+fn last_written(ctx: &Context, user: &S3AccessUser) -> Option<S3AccessUser> {
     let seen: u64 = user.resource_version()?.parse().ok()?;
-    let (written, status) = *ctx.memory.recall(&user.uid()?)?.reported?;
+    let (written, status) = *ctx.state.known(&user.uid()?).last_written?;
     (written > seen).then(|| {
         let mut newer = user.clone();
         newer.metadata.resource_version = Some(written.to_string());
@@ -124,68 +94,63 @@ enum Obstacle {
     Refusal(Refusal),
 }
 
-async fn look(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> Outcome {
+/// Finds out in which account and class the user is, and what is to become of it.
+async fn begin(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> Outcome {
     let deleting = user.metadata.deletion_timestamp.is_some();
     if deleting && !user.is_finalized() {
         return Outcome::Deleted;
     }
-    let place = match ctx.places.of(user).await {
+    let resolved = match ctx.classes.of(user).await {
         Err(Error::NotOurs) => {
-            return Outcome::Refused(next_turn(&user.uid().unwrap_or_default(), ctx.now(), ctx.resync_interval));
+            return Outcome::Refused(next_resync(&user.uid().unwrap_or_default(), ctx.now(), ctx.resync_interval));
         }
-        place => place,
+        resolved => resolved,
     };
     let (mut user, unheld) = hold(ctx, user).await;
-    let mut place = match place {
-        Ok(place) => place,
+    let mut resolved = match resolved {
+        Ok(resolved) => resolved,
         Err(error) => return without_account(ctx, &user, &error).await,
     };
-    let account = match place.session.account().await {
+    let account = match resolved.session.account().await {
         Ok(account) => account.clone(),
         Err(error) => return without_account(ctx, &user, &error.into()).await,
     };
     let asked = user.clone();
-    place.class.bound_secret(&mut user);
-    let mut owner = Owner::of(&user, &account, &ctx.cluster, &place.class);
-    if let Some(there) = observe::made_elsewhere(&user, &owner).filter(|_| deleting)
+    resolved.class.bound_secret(&mut user);
+    let mut owner = Owner::of(&user, &account, &ctx.cluster, &resolved.class);
+    if let Some(there) = made_elsewhere(&user, &owner).filter(|_| deleting)
         && let Some((session, account)) = session_in(ctx, &there)
     {
-        owner = Owner::of(&user, &account, &ctx.cluster, &place.class);
-        place.session = session;
+        owner = Owner::of(&user, &account, &ctx.cluster, &resolved.class);
+        resolved.session = session;
     }
     let desired = match invalid {
         Some(message) => Err(Refusal { reason: Reason::InvalidSpec, message }),
         // What of the Secret is left out is told, and so are its names.
-        None => Desired::of(&asked, &account, &ctx.cluster, &place.class)
+        None => Desired::of(&asked, &account, &ctx.cluster, &resolved.class)
             .map(|desired| Desired { owner: owner.clone(), ..desired })
-            .and_then(|desired| place.session.provider.check(desired)),
+            .and_then(|desired| resolved.session.provider.check(desired)),
     };
-    let obstacle = match &desired {
-        _ if is_true(&user, annotations::PAUSED) => Some(Obstacle::Paused),
-        Ok(_) => None,
-        Err(refusal) => Some(Obstacle::Refusal(refusal.clone())),
-    };
-    let scene = Scene { ctx, place: &place, user: &user, owner: &owner };
-    let outcome = match (desired, obstacle) {
-        _ if deleting => scene.remove().await,
-        _ if let Some(error) = unheld => scene.unheld(&error).await,
-        (desired, Some(obstacle)) => {
-            let violation = desired.ok().and_then(|desired| desired.violation);
-            scene.hindered(obstacle, violation).await
+    let pass = Pass { ctx, resolved: &resolved, user: &user, owner: &owner, desired: None };
+    let outcome = match desired {
+        _ if deleting => pass.remove().await,
+        _ if let Some(error) = unheld => pass.unheld(&error).await,
+        desired if is_true(&user, annotations::PAUSED) => {
+            pass.hindered(Obstacle::Paused, desired.ok().and_then(|desired| desired.violation)).await
         }
-        (Ok(desired), None) => scene.carry_out(&desired).await,
-        (Err(_), None) => Outcome::Refused(next_turn(&owner.identity.uid, ctx.now(), ctx.resync_interval)),
+        Err(refusal) => pass.hindered(Obstacle::Refusal(refusal), None).await,
+        Ok(desired) => Pass { desired: Some(&desired), ..pass }.carry_out().await,
     };
-    debug!(name = user.name_any(), namespace = user.namespace(), ?outcome, "looked");
+    debug!(name = user.name_any(), namespace = user.namespace(), ?outcome, "reconciled");
     if !matches!(outcome, Outcome::Failed(_)) {
-        ctx.memory.update(&owner.identity.uid, |remembered| remembered.held_against = Some(place.revision));
+        ctx.state.enforced(pass.uid(), resolved.revision);
     }
     outcome
 }
 
 /// The session of an account that some class or the operator has, if its credentials were used before.
 fn session_in(ctx: &Context, account: &str) -> Option<(Arc<Session>, Account)> {
-    ctx.places.sessions().into_iter().find_map(|session| {
+    ctx.classes.sessions().into_iter().find_map(|session| {
         let known = session.known_account().filter(|known| known.id == account)?.clone();
         Some((session, known))
     })
@@ -199,7 +164,7 @@ async fn without_account(ctx: &Context, user: &S3AccessUser, error: &Error) -> O
         return release(ctx, user).await;
     }
     if is_true(user, annotations::PAUSED) && !deleting {
-        return refuse(ctx, user, None, Part::User, Reason::Paused, paused()).await;
+        return refuse(ctx, user, None, Part::User, paused()).await;
     }
     match fail(ctx, user, None, error, Part::User).await {
         Outcome::Failed(_) if may_abandon(ctx, user) => abandon(ctx, user).await,
@@ -209,29 +174,22 @@ async fn without_account(ctx: &Context, user: &S3AccessUser, error: &Error) -> O
 
 /// Whoever keeps the key of an abandoned user keeps its access for ever, so nobody may have that for the asking.
 fn may_abandon(ctx: &Context, user: &S3AccessUser) -> bool {
-    let failures = ctx.memory.recall(&user.uid().unwrap_or_default()).map_or(0, |remembered| remembered.failures);
+    let failures = ctx.state.known(&user.uid().unwrap_or_default()).failures;
     user.metadata.deletion_timestamp.is_some() && is_true(user, annotations::ABANDON) && failures >= QUIET_FAILURES
 }
 
-fn paused() -> String {
-    format!("paused: remove the annotation {} to go on", annotations::PAUSED)
+fn paused() -> Refusal {
+    let message = format!("paused: remove the annotation {} to go on", annotations::PAUSED);
+    Refusal { reason: Reason::Paused, message }
 }
 
-/// Whom a reconcile is about, and where.
-struct Scene<'a> {
-    ctx: &'a Context,
-    place: &'a Place,
-    user: &'a S3AccessUser,
-    owner: &'a Owner,
-}
-
-impl Scene<'_> {
+impl Pass<'_> {
     /// Deletion, which neither `paused` nor a wrong spec holds up; once it has failed again and again, somebody may give it
     /// up.
-    async fn remove(&self) -> Outcome {
-        let Self { ctx, place, user, owner } = *self;
-        let outcome = match curtail(ctx, place, user, owner, false).await {
-            Ok(possession) => pass(ctx, place, user, owner, None, possession).await,
+    async fn remove(self) -> Outcome {
+        let Self { ctx, user, owner, .. } = self;
+        let outcome = match curtail(self, false).await {
+            Ok(possession) => self.converge(possession).await,
             Err(error) => fail(ctx, user, Some(owner), &error, Part::AccessKey).await,
         };
         match outcome {
@@ -241,237 +199,77 @@ impl Scene<'_> {
     }
 
     /// The CR could not be written: nothing is made for it, and what its class takes away is taken all the same.
-    async fn unheld(&self, error: &Error) -> Outcome {
-        let Self { ctx, place, user, owner } = *self;
-        let taken = curtail(ctx, place, user, owner, true).await;
-        retry_later(ctx, &owner.identity.uid, taken.as_ref().err().unwrap_or(error))
+    async fn unheld(self, error: &Error) -> Outcome {
+        let taken = curtail(self, true).await;
+        retry_later(self.ctx, self.uid(), taken.as_ref().err().unwrap_or(error))
     }
 
     /// The spec is carried out; first, what a changed class takes away is.
-    async fn carry_out(&self, desired: &Desired) -> Outcome {
-        let Self { ctx, place, user, owner } = *self;
+    async fn carry_out(self) -> Outcome {
+        let Self { ctx, resolved, user, owner, .. } = self;
         let may_exceed = self.may_exceed();
-        if may_exceed && let Err(error) = curtail(ctx, place, user, owner, false).await {
+        if may_exceed && let Err(error) = curtail(self, false).await {
             return fail(ctx, user, Some(owner), &error, Part::User).await;
         }
         // From here on nothing is beyond the class, whatever becomes of the rest: one whose making fails for ever must not
         // keep the class from being in force.
         if may_exceed || !user.is_finalized() {
-            ctx.memory.update(&owner.identity.uid, |remembered| remembered.held_against = Some(place.revision));
+            ctx.state.enforced(self.uid(), resolved.revision);
         }
-        let outcome = pass(ctx, place, user, owner, Some(desired), None).await;
+        let outcome = self.converge(None).await;
         self.end_outlived(outcome).await
     }
 
+    /// Something was made for it, and nobody has held that against the class as it is now.
+    fn may_exceed(self) -> bool {
+        let Self { ctx, resolved, user, .. } = self;
+        let known = ctx.state.known(self.uid());
+        let held = known.enforced_revision == Some(resolved.revision) || (known.is_new() && resolved.enforced);
+        resolved.class.name().is_some() && user.is_finalized() && !held
+    }
+
     /// Whatever keeps the plan from replacing a key: it ends in time.
-    async fn end_outlived(&self, outcome: Outcome) -> Outcome {
-        let Self { ctx, place, user, owner } = *self;
+    async fn end_outlived(self, outcome: Outcome) -> Outcome {
+        let Self { ctx, resolved, user, .. } = self;
         let stuck = matches!(outcome, Outcome::Failed(_) | Outcome::Waiting(_) | Outcome::Refused(_));
-        if !stuck || !user.is_finalized() || place.class.max_interval().is_none() {
+        if !stuck || !user.is_finalized() || resolved.class.max_interval().is_none() {
             return outcome;
         }
-        let outlived_at = || ctx.memory.recall(&owner.identity.uid).and_then(|remembered| remembered.outlived_at);
+        let outlived_at = || ctx.state.known(self.uid()).outlived_at;
         if outlived_at().is_none_or(|at| at <= ctx.now())
-            && let Err(error) = curtail(ctx, place, user, owner, true).await
+            && let Err(error) = curtail(self, true).await
         {
-            return retry_later(ctx, &owner.identity.uid, &error);
+            return retry_later(ctx, self.uid(), &error);
         }
         outcome.by(outlived_at())
     }
 
-    /// Something was made for it, and nobody has held that against the class as it is now.
-    fn may_exceed(&self) -> bool {
-        let Self { ctx, place, user, owner } = *self;
-        let remembered = ctx.memory.recall(&owner.identity.uid).unwrap_or_default();
-        let held = remembered.held_against == Some(place.revision) || (remembered.is_new() && place.enforced);
-        place.class.name().is_some() && user.is_finalized() && !held
-    }
-
     /// The spec is not carried out, and what was made for an earlier one stays; but only within the class, or a spec that
     /// is paused or wrong would be the way to keep what the class takes back.
-    async fn hindered(&self, obstacle: Obstacle, violation: Option<String>) -> Outcome {
-        let Self { ctx, place, user, owner } = *self;
+    async fn hindered(self, obstacle: Obstacle, violation: Option<String>) -> Outcome {
+        let Self { ctx, resolved, user, owner, .. } = self;
+        let class = &resolved.class;
         let (mut beyond, mut outlived_at) = (None, None);
-        if place.class.name().is_some() && user.is_finalized() {
-            let taken = match curtail(ctx, place, user, owner, true).await {
+        if class.name().is_some() && user.is_finalized() {
+            let taken = match curtail(self, true).await {
                 Ok(possession) => possession.is_some_and(|possession| possession.taken),
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
             };
-            outlived_at = ctx.memory.recall(&owner.identity.uid).and_then(|remembered| remembered.outlived_at);
-            let expulsions = place.class.expulsions(&user.spec);
+            outlived_at = ctx.state.known(self.uid()).outlived_at;
+            let expulsions = class.expulsions(&user.spec);
             let left = ["what was granted before: it is taken back, so correct the spec".to_owned()];
-            beyond = (!expulsions.is_empty()).then(|| place.class.told(&expulsions)).or(violation);
-            beyond = beyond.or_else(|| taken.then(|| place.class.told(&left)));
+            beyond = (!expulsions.is_empty()).then(|| class.told(&expulsions)).or(violation);
+            beyond = beyond.or_else(|| taken.then(|| class.told(&left)));
         }
         let outcome = match obstacle {
             _ if let Some(message) = beyond => {
-                refuse(ctx, user, Some(owner), Part::Policy, Reason::NotPermittedByClass, message).await
+                let beyond = Refusal { reason: Reason::NotPermittedByClass, message };
+                refuse(ctx, user, Some(owner), Part::Policy, beyond).await
             }
-            Obstacle::Paused => refuse(ctx, user, None, Part::User, Reason::Paused, paused()).await,
-            Obstacle::Refusal(Refusal { reason, message }) => {
-                refuse(ctx, user, Some(owner), part_of(reason), reason, message).await
-            }
+            Obstacle::Paused => refuse(ctx, user, None, Part::User, paused()).await,
+            Obstacle::Refusal(refusal) => refuse(ctx, user, Some(owner), part_of(refusal.reason), refusal).await,
         };
         outcome.by(outlived_at)
-    }
-}
-
-/// Observes, then plans and applies to a fixed point.
-async fn pass(
-    ctx: &Context,
-    place: &Place,
-    user: &S3AccessUser,
-    owner: &Owner,
-    desired: Option<&Desired>,
-    mut possession: Option<Possession>,
-) -> Outcome {
-    let session = &place.session;
-    let uid = &owner.identity.uid;
-    let mut held = Held::default();
-    let mut thorough = false;
-    loop {
-        let mut remembered = ctx.memory.recall(uid).unwrap_or_default();
-        if let Some((minted, half)) = remembered.minted.as_deref() {
-            held.halves.insert(minted.id.clone(), half.clone());
-        }
-        let mut seen = match desired {
-            // A deletion needs no Secret: nothing that stands in it holds it up.
-            None => possession.take().map_or_else(Seen::nothing, Seen::of),
-            Some(_) => match observe::secrets(ctx, session, user, owner, &mut held).await {
-                Ok(seen) => seen,
-                Err(error) => return fail(ctx, user, Some(owner), &error, Part::Secret).await,
-            },
-        };
-        if let Some(desired) = desired.filter(|_| !thorough) {
-            if let Some(due_at) = quiet_until(ctx, place, user, desired, &seen, &remembered) {
-                if let (true, SecretState::Ours(secret)) = (remembered.is_new(), &seen.state) {
-                    let settled =
-                        Settled { asked: asked(user, place), secret_version: secret.resource_version.clone(), due_at };
-                    let details = asked_but_rotation(user, place);
-                    ctx.memory.update(uid, |remembered| {
-                        (remembered.settled, remembered.details) = (Some(settled), Some(details));
-                    });
-                }
-                return Outcome::Deferred(due_at);
-            }
-            match glance(ctx, place, user, desired, &mut seen, &remembered).await {
-                Ok(Some((observed, plan))) => return settle(ctx, place, user, &observed, &plan),
-                Ok(None) => {}
-                Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
-            }
-            if let Some((observed, plan)) = vigil::keep(ctx, place, user, desired, &seen, &remembered, &mut held).await
-            {
-                return conclude(ctx, place, user, owner, Some(desired), &observed, plan).await;
-            }
-            remembered = ctx.memory.recall(uid).unwrap_or_default();
-        }
-        let depth = match desired {
-            _ if thorough => Depth::Thorough,
-            Some(desired) => depth(ctx, place, user, desired, &remembered),
-            None => Depth::Usual,
-        };
-        let read_at = ctx.now();
-        ctx.memory.update(uid, |remembered| {
-            // What the sweep has seen meanwhile is cleared up only by a look at everything.
-            remembered.suspect &= depth == Depth::Keys;
-            (remembered.vigil, remembered.details) = (None, None);
-        });
-        let mut observed = match observe::everything(session, user, owner, desired, seen, &remembered, depth).await {
-            Ok(observed) => observed,
-            Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
-        };
-        observed.finalizer |= held.finalizer_added;
-        if let (Some(seen), Some(desired)) = (observed.user(), desired) {
-            let outlived_at = first_end(desired.rotation.longest_life, &seen.tags, &seen.keys, read_at);
-            ctx.memory.update(uid, |remembered| remembered.outlived_at = outlived_at);
-        }
-        if observed.minted.is_none() {
-            ctx.memory.update(uid, |remembered| remembered.minted = None);
-        }
-        match drive(ctx, session, user, owner, desired, &mut observed, &mut held).await {
-            Ok(plan) => {
-                let vigil = desired.and_then(|desired| Vigil::of(ctx, place, user, desired, &observed, &plan, read_at));
-                let synced = [Part::User, Part::Policy].iter().all(|part| *plan.parts.of(*part) == Progress::Synced);
-                let details = desired.filter(|_| synced).map(|_| asked_but_rotation(user, place));
-                ctx.memory.update(uid, |remembered| (remembered.vigil, remembered.details) = (vigil, details));
-                return conclude(ctx, place, user, owner, desired, &observed, plan).await;
-            }
-            // The first write of a CR that was never acted upon may find what a lost answer left: look, then go on.
-            Err(stopped) if stopped.error.is_stale_view() && !thorough => {
-                debug!(error = %stopped.error, "the world is not as it was seen; looking again");
-                thorough = true;
-            }
-            Err(stopped) => {
-                remember_probes(ctx, uid, &observed);
-                return stop(ctx, user, owner, desired, &observed, *stopped).await;
-            }
-        }
-    }
-}
-
-async fn drive(
-    ctx: &Context,
-    session: &Session,
-    user: &S3AccessUser,
-    owner: &Owner,
-    desired: Option<&Desired>,
-    observed: &mut Observed,
-    held: &mut Held,
-) -> Result<Plan, Box<Stopped>> {
-    let settled_before = observed.announced_settled;
-    for _ in 0..ROUNDS {
-        let next = decide(ctx, owner, desired, observed);
-        if next.actions.is_empty() {
-            return Ok(next);
-        }
-        for action in next.actions.clone() {
-            let permitted = match &action {
-                Action::CreateUser { .. } if !held.finalizer_added => confirm(ctx, user).await,
-                action if action.writes() => ctx.may_write(),
-                _ => Ok(()),
-            };
-            let applied = match permitted {
-                Ok(()) => apply(ctx, session, user, owner, observed, held, &action).await,
-                Err(error) => Err(error),
-            };
-            let effect = match applied {
-                Ok(effect) => effect,
-                Err(error) => {
-                    return Err(Box::new(Stopped { error, action, plan: next }));
-                }
-            };
-            if action.writes() {
-                info!(namespace = %owner.identity.namespace, name = %owner.identity.name, "{action}");
-                if settled_before && !matches!(action, Action::Announce(_)) {
-                    ctx.metrics.drift_corrected(action.part().condition().as_str());
-                }
-            }
-            observed.record(owner, &action, &effect, ctx.now());
-            held.finalizer_added |= action == Action::AddFinalizer;
-            if action == Action::RemoveFinalizer {
-                return Ok(next);
-            }
-            // What was planned to follow rested on the deletion.
-            if effect == Effect::DeleteConflict {
-                break;
-            }
-        }
-    }
-    Ok(decide(ctx, owner, desired, observed))
-}
-
-/// Whether the CR is there as it was looked at: another leader may have deleted all that was made for it and let it go, and
-/// nobody would remove what is made for it now. Its finalizers stay as they are; the resource version is what is asked for.
-async fn confirm(ctx: &Context, user: &S3AccessUser) -> Result<(), Error> {
-    ctx.may_write()?;
-    ctx.kubernetes.set_finalizers(user, user.finalizers()).await?;
-    Ok(())
-}
-
-fn decide(ctx: &Context, owner: &Owner, desired: Option<&Desired>, observed: &Observed) -> Plan {
-    match desired {
-        Some(desired) => plan(desired, observed, ctx.now(), &ctx.waits),
-        None => teardown(owner, observed, ctx.now(), &ctx.waits),
     }
 }
 

@@ -29,7 +29,7 @@ pub async fn report(
     }
     ctx.may_write()?;
     let version = ctx.kubernetes.apply_status(&written_since(ctx, user), status).await?;
-    remember(ctx, &user.uid, version, status);
+    ctx.state.written(&user.uid, version, status);
     let verdict = |condition: Option<&Condition>| condition.map(|found| (found.status.clone(), found.reason.clone()));
     for kind in [ConditionType::Ready, ConditionType::WorkloadsRestarted] {
         let (before, after) = (of_kind(earlier, kind), of_kind(status, kind));
@@ -57,17 +57,10 @@ pub async fn report(
     Ok(())
 }
 
-/// What a write of ours has made of the CR.
-pub fn remember(ctx: &Context, uid: &str, version: Option<String>, status: &S3AccessUserStatus) {
-    let version = version.and_then(|version| version.parse().ok());
-    ctx.memory
-        .update(uid, |remembered| remembered.reported = version.map(|version| Box::new((version, status.clone()))));
-}
-
-/// The CR as this look has left it so far.
+/// The CR as this reconcile has left it so far.
 fn written_since(ctx: &Context, user: &UserRef) -> UserRef {
     let seen = user.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
-    let written = ctx.memory.recall(&user.uid).and_then(|remembered| remembered.reported).map(|reported| reported.0);
+    let written = ctx.state.known(&user.uid).last_written.map(|written| written.0);
     UserRef { resource_version: seen.max(written).map(|version| version.to_string()), ..user.clone() }
 }
 
@@ -140,7 +133,7 @@ pub async fn hold(ctx: &Context, user: &S3AccessUser) -> (S3AccessUser, Option<E
         Ok(version) => {
             warn!(namespace, name, "the finalizer {FINALIZER} was taken off; it is put back");
             let status = user.status.clone().unwrap_or_default();
-            remember(ctx, &user.uid().unwrap_or_default(), version.clone(), &status);
+            ctx.state.written(&user.uid().unwrap_or_default(), version.clone(), &status);
             held.metadata.resource_version = version.or(held.metadata.resource_version);
             (held, None)
         }

@@ -1,4 +1,5 @@
-//! The streams: S3AccessUsers and the metadata of their Secrets, one controller for each watched scope.
+//! The wiring: S3AccessUsers and the metadata of their Secrets are watched, queued and reconciled, by one controller for
+//! each watched scope.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::{join_all, ready};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -17,30 +18,22 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
-use super::class::Scope;
-use super::class_watch::Watched;
-use super::classes::Classes;
+use super::class::{ClassResolver, Classes, OneAccount, Watched};
 use super::context::Context;
-use super::coverage::Coverage;
-use super::kept::Kept;
-use super::memory::Memory;
-use super::news::News;
+use super::drift::Sweeper;
+use super::options::Options;
 use super::outcome::Outcome;
 use super::panics::{contained, contained_now};
-use super::place::{OnePlace, Places};
-use super::quiet::undisturbed_until;
-use super::reconcile::reconcile_in_turn;
-use super::sweep::Sweeper;
-use super::urgency::promote;
-use super::waiting::{Caller, WaitingRoom};
-use crate::api::{MANAGED_BY_LABEL, MANAGER};
-use crate::aws::{Session, SessionOptions};
+use super::queue::{Item, WorkQueue, promote};
+use super::reconcile::reconcile_in_slot;
+use super::state::State;
+use super::watch::{CachedUser, ChangeFilter, Scope};
+use crate::api::{MANAGED_BY_LABEL, MANAGER, S3AccessUser};
 use crate::config::UserMetrics;
-use crate::core::class::Defaults;
-use crate::core::names::Cluster;
-use crate::core::plan::Waits;
+use crate::core::coverage::Coverage;
+use crate::core::known::Fingerprint;
+use crate::core::reads::{Current, Facts, Reads, SecretFact, needed};
 use crate::kubernetes::{KubeClient, SecretNames};
-use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
 /// How often the gauges of users are counted anew.
@@ -50,57 +43,25 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 const PAGE: u32 = 8;
 /// The pages of metadata alone, of which an object has a quarter of a megabyte at most.
 const METADATA_PAGE: u32 = 100;
-/// Before an object is looked at again at which the operator failed by a defect of its own.
+/// Before an object is reconciled again at which the operator failed by a defect of its own.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
-
-/// What the controllers are made of.
-pub struct Options {
-    /// Only these namespaces; empty: all.
-    pub namespaces: Vec<String>,
-    /// The operator's own namespace.
-    pub own_namespace: String,
-    /// Whether there are S3AccessClasses.
-    pub classes: bool,
-    /// Only classes with these labels.
-    pub class_selector: Option<String>,
-    /// Whether the operator's own account is closed to S3AccessUsers.
-    pub require_class: bool,
-    /// The cluster.
-    pub cluster: Cluster,
-    /// The operator's own account.
-    pub session: Arc<Session>,
-    /// For what a class does not say of its account.
-    pub session_options: SessionOptions,
-    /// For what a class does not say of its users.
-    pub defaults: Defaults,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// Whether each user has a metric of its own.
-    pub user_metrics: UserMetrics,
-    /// Waits within a reconciliation.
-    pub waits: Waits,
-    /// How often a settled user is looked at again.
-    pub resync_interval: SignedDuration,
-    /// Whether to write.
-    pub leadership: Leadership,
-}
 
 /// Reconciles until told to stop; what is under way is finished.
 pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     let scopes: Vec<Option<String>> =
         if options.namespaces.is_empty() { vec![None] } else { options.namespaces.iter().cloned().map(Some).collect() };
     let watched = options.classes.then(|| Watched::new(&client, &options));
-    let places: Arc<dyn Places> = match &watched {
+    let classes: Arc<dyn ClassResolver> = match &watched {
         Some(watched) => watched.classes.clone(),
-        None => Arc::new(OnePlace::new(options.session.clone(), options.defaults.clone())),
+        None => Arc::new(OneAccount::new(options.session.clone(), options.defaults.clone())),
     };
     let coverage = Arc::new(Coverage::default());
-    let shared = Shared { places: places.clone(), coverage: coverage.clone(), stop: stop.clone() };
+    let shared = Shared { classes: classes.clone(), coverage: coverage.clone(), stop: stop.clone() };
     let (scopes, controllers): (Vec<_>, Vec<_>) =
         scopes.iter().map(|scope| scoped(&client, scope.as_deref(), &options, &shared)).unzip();
     let sweeper = Sweeper {
         cluster: options.cluster.clone(),
-        places,
+        classes,
         scopes: scopes.clone(),
         coverage,
         metrics: options.metrics.clone(),
@@ -128,7 +89,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
 
 /// What all scopes share.
 struct Shared {
-    places: Arc<dyn Places>,
+    classes: Arc<dyn ClassResolver>,
     coverage: Arc<Coverage>,
     stop: CancellationToken,
 }
@@ -146,16 +107,16 @@ fn scoped(
         .default_backoff()
         .inspect_ok(move |event| followed.follow(event))
         .try_filter_map({
-            let mut news = News::new(true, resource_version);
-            move |event| ready(Ok(news.of(event)))
+            let mut changes = ChangeFilter::new(true, resource_version);
+            move |event| ready(Ok(changes.of(event)))
         });
 
-    let memory = Arc::new(Memory::default());
-    let remembers = memory.clone();
+    let state = Arc::new(State::default());
+    let writes = state.clone();
     let listed = CancellationToken::new();
     let tells = listed.clone();
     let (user_store, user_writer) = reflector::store();
-    let users = watcher(scoped_api::<Kept>(client, namespace), watcher::Config::default().page_size(PAGE))
+    let users = watcher(scoped_api::<CachedUser>(client, namespace), watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .reflect(user_writer)
         .inspect_ok(move |event| {
@@ -164,33 +125,33 @@ fn scoped(
             }
             if let watcher::Event::Apply(user) | watcher::Event::InitApply(user) = event {
                 let version = user.resource_version().and_then(|version| version.parse().ok());
-                remembers.watched(user.meta().uid.as_deref().unwrap_or_default(), version.unwrap_or_default());
+                writes.watched(user.meta().uid.as_deref().unwrap_or_default(), version.unwrap_or_default());
             }
         })
         .try_filter_map({
-            let mut news = News::new(false, Kept::asked);
-            move |event| ready(Ok(news.of(event)))
+            let mut changes = ChangeFilter::new(false, CachedUser::change_digest);
+            move |event| ready(Ok(changes.of(event)))
         });
 
     let ctx = Arc::new(Context {
         cluster: options.cluster.clone(),
         kubernetes: Arc::new(KubeClient::new(client.clone(), secret_names)),
-        places: shared.places.clone(),
+        classes: shared.classes.clone(),
         coverage: shared.coverage.clone(),
         users: Some(user_store.clone()),
-        memory: memory.clone(),
+        state: state.clone(),
         metrics: options.metrics.clone(),
         waits: options.waits,
         resync_interval: options.resync_interval,
         clock: Arc::new(Timestamp::now),
         leadership: options.leadership.clone(),
     });
-    let (look_again, mut called) = unbounded_channel();
-    let room = Arc::new(WaitingRoom::new(look_again.clone()));
-    // Each account has turns of its own, so that one that is dead keeps nobody else waiting.
+    let (again, mut due) = unbounded_channel();
+    let queue = Arc::new(WorkQueue::new(again.clone()));
+    // Each account has slots of its own, so that one that is dead keeps nobody else waiting.
     let config = controller::Config::default().concurrency(0);
     let (edited, touched, of_secrets) = (ctx.clone(), ctx.clone(), user_store.clone());
-    let (vanished, left) = (ctx.clone(), room.clone());
+    let (vanished, left) = (ctx.clone(), queue.clone());
     let users = users.inspect_ok(move |user| {
         let _ = contained_now(&edited.metrics, || promote(&edited, user));
     });
@@ -206,14 +167,14 @@ fn scoped(
     let controller = Controller::for_stream(users, user_store.clone())
         .with_config(config)
         .owns_stream(secrets)
-        .reconcile_on(stream::poll_fn(move |cx| called.poll_recv(cx)))
+        .reconcile_on(stream::poll_fn(move |cx| due.poll_recv(cx)))
         .graceful_shutdown_on(shared.stop.clone().cancelled_owned())
-        .run(look, never_fails, Arc::new((ctx, room)))
+        .run(reconcile, never_fails, Arc::new((ctx, queue)))
         .for_each(move |result| {
             match result {
                 Err(controller::Error::ObjectNotFound(reference)) => {
-                    if let Some(called) = left.leave(&reference) {
-                        called.gone(&vanished);
+                    if let Some(slot) = left.take(&reference) {
+                        slot.gone(&vanished);
                     }
                 }
                 Err(error) => tracing::debug!(%error, "a stream had an error"),
@@ -221,7 +182,7 @@ fn scoped(
             }
             ready(())
         });
-    (Scope { users: user_store, listed, memory, look: look_again }, controller)
+    (Scope { users: user_store, listed, state, again: again }, controller)
 }
 
 fn scoped_api<K: Resource<Scope = kube::core::NamespaceResourceScope>>(
@@ -243,32 +204,57 @@ fn resource_version<K: Resource>(object: &K) -> u64 {
     hasher.finish()
 }
 
-/// What a look has at hand.
-type Desk = (Arc<Context>, Arc<WaitingRoom>);
+/// What a reconcile has at hand.
+type Desk = (Arc<Context>, Arc<WorkQueue>);
 
-/// Looks at whoever has a turn, and has everybody else wait for one.
-async fn look(user: Arc<Kept>, desk: Arc<Desk>) -> Result<controller::Action, Infallible> {
+/// Reconciles whoever has a slot, and queues everybody else.
+async fn reconcile(user: Arc<CachedUser>, desk: Arc<Desk>) -> Result<controller::Action, Infallible> {
     // kube ends a stream for a panic, and with it the process.
-    let looked = contained(&desk.0.metrics, look_in_turn(&user, &desk)).await;
-    Ok(looked.unwrap_or_else(|| controller::Action::requeue(AFTER_PANIC)))
+    let done = contained(&desk.0.metrics, reconcile_or_queue(&user, &desk)).await;
+    Ok(done.unwrap_or_else(|| controller::Action::requeue(AFTER_PANIC)))
 }
 
-async fn look_in_turn(user: &Kept, desk: &Desk) -> controller::Action {
-    let (ctx, room) = desk;
+async fn reconcile_or_queue(user: &CachedUser, desk: &Desk) -> controller::Action {
+    let (ctx, queue) = desk;
     let reference = ObjectRef::new(&user.name_any()).within(&user.namespace().unwrap_or_default());
-    let mut called = room.leave(&reference);
-    if let Some(called) = called.take_if(|called| Some(&called.uid) == user.meta().uid.as_ref()) {
-        return action(reconcile_in_turn(ctx, &reference, called, None).await, ctx.now());
+    let mut slot = queue.take(&reference);
+    if let Some(slot) = slot.take_if(|slot| Some(&slot.uid) == user.meta().uid.as_ref()) {
+        return action(reconcile_in_slot(ctx, &reference, slot, None).await, ctx.now());
     }
-    if let Some(predecessor) = called {
+    if let Some(predecessor) = slot {
         predecessor.gone(ctx);
     }
     let user = user.open().user;
-    if let Some(due_at) = undisturbed_until(ctx, &user) {
-        return action(Outcome::Deferred(due_at), ctx.now());
+    if let Some(until) = undisturbed_until(ctx, &user) {
+        return action(Outcome::Deferred(until), ctx.now());
     }
-    room.enter(&reference, || Caller::new(ctx, &user).turn(ctx.clone()));
+    queue.add(&reference, || Item::new(ctx, &user).slot(ctx.clone()));
     controller::Action::await_change()
+}
+
+/// Where the watches show nothing but what the last reconcile has left, and that ended with everything done, the time of
+/// the next one: each Secret that is written comes back as an event, and calls for nothing.
+fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
+    let uid = user.uid()?;
+    let known = ctx.state.known(&uid);
+    let (name, version) = (user.secret_name(), &known.settled.as_ref()?.secret_version);
+    let alone = ctx.kubernetes.secret_names_of(&uid) == [name.as_str()];
+    let current = Current {
+        user,
+        fingerprint: Fingerprint::of(user, ctx.classes.revision(user)?),
+        secret: None,
+        alone,
+        by_status: None,
+        swept: false,
+        window: ctx.waits.consistency_window,
+    };
+    let facts = Facts::of(&known, &current);
+    let changed = !alone || ctx.kubernetes.secret_has_changed(&uid, &name, version);
+    let secret = if changed { SecretFact::Changed } else { facts.secret };
+    match needed(&Facts { secret, ..facts }, ctx.now(), None) {
+        Reads::Nothing { until } => Some(until),
+        _ => None,
+    }
 }
 
 fn action(outcome: Outcome, now: Timestamp) -> controller::Action {
@@ -280,12 +266,12 @@ fn action(outcome: Outcome, now: Timestamp) -> controller::Action {
     }
 }
 
-fn never_fails(_: Arc<Kept>, error: &Infallible, _: Arc<Desk>) -> controller::Action {
+fn never_fails(_: Arc<CachedUser>, error: &Infallible, _: Arc<Desk>) -> controller::Action {
     match *error {}
 }
 
 async fn count_users(
-    stores: Vec<Store<Kept>>,
+    stores: Vec<Store<CachedUser>>,
     classes: Option<Arc<Classes>>,
     metrics: Arc<Metrics>,
     each: UserMetrics,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
-use s3_access_operator::controller::{Error, Membership, Place, Places};
+use s3_access_operator::controller::{ClassResolver, Error, Membership, ResolvedClass};
 use s3_access_operator::core::class::Class;
 use s3_access_operator::core::iam::Account;
 
@@ -25,15 +25,15 @@ impl PlaceByClass {
 }
 
 #[async_trait]
-impl Places for PlaceByClass {
-    async fn of(&self, _: &S3AccessUser) -> Result<Place, Error> {
+impl ClassResolver for PlaceByClass {
+    async fn of(&self, _: &S3AccessUser) -> Result<ResolvedClass, Error> {
         let session = self.session.clone();
         let Some(state) = self.outside.with(|state| state.cluster.class.clone()) else {
-            return Ok(Place { class: Class::none(), session, revision: 0, enforced: true });
+            return Ok(ResolvedClass { class: Class::none(), session, revision: 0, enforced: true });
         };
         let class = state.class.ok_or_else(|| Error::NoClass("there is no S3AccessClass \"tenants\"".to_owned()))?;
         let class = Class::of(&class, NAMESPACE, &BTreeMap::new());
-        Ok(Place { class, session, revision: state.revision, enforced: state.enforced })
+        Ok(ResolvedClass { class, session, revision: state.revision, enforced: state.enforced })
     }
 
     async fn session(&self, _: Membership<'_>) -> Result<Arc<Session>, Error> {
@@ -45,4 +45,8 @@ impl Places for PlaceByClass {
     }
 
     async fn tell(&self, _: &Account, _: &str) {}
+
+    fn revision(&self, _: &S3AccessUser) -> Option<u64> {
+        None
+    }
 }

@@ -12,7 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
-use s3_access_operator::controller::{Context, Coverage, Memory, Outcome, reconcile};
+use s3_access_operator::controller::{Context, Outcome, State, reconcile};
+use s3_access_operator::core::coverage::Coverage;
 use s3_access_operator::core::names::Cluster as ClusterName;
 use s3_access_operator::core::plan::Waits;
 use s3_access_operator::leadership::Leadership;
@@ -42,13 +43,13 @@ pub fn context(
     Context {
         cluster: ClusterName { id: CLUSTER_ID.to_owned(), name: "prod".to_owned() },
         kubernetes,
-        places: Arc::new(PlaceByClass::new(
+        classes: Arc::new(PlaceByClass::new(
             Session::new(cloud.clone(), cloud, "us-east-1".to_owned(), None),
             outside.clone(),
         )),
         coverage: Arc::new(Coverage::default()),
         users: None,
-        memory: Arc::new(Memory::default()),
+        state: Arc::new(State::default()),
         metrics: Arc::new(Metrics::default()),
         waits: Waits::default(),
         resync_interval: RESYNC,
@@ -106,12 +107,12 @@ impl Process {
         if !swept {
             return;
         }
-        let sessions = self.context.places.sessions();
+        let sessions = self.context.classes.sessions();
         let accounts: Vec<_> = sessions.iter().filter_map(|session| session.known_account().cloned()).collect();
         for account in self.context.coverage.take_due(&accounts, now, RESYNC) {
             outside.with(|state| {
                 for (name, user) in &state.cluster.users {
-                    self.context.memory.suspect(&user.uid().unwrap_or_default());
+                    self.context.state.suspect_drift(&user.uid().unwrap_or_default());
                     self.queue.entry(name.clone()).and_modify(|(at, _)| *at = now);
                 }
             });
@@ -125,7 +126,7 @@ impl Process {
             let Some(class) = &mut state.cluster.class else { return };
             let uids = state.cluster.users.values().filter_map(ResourceExt::uid);
             class.enforced |=
-                uids.into_iter().all(|uid| self.context.memory.held_against(&uid) == Some(class.revision));
+                uids.into_iter().all(|uid| self.context.state.enforced_revision(&uid) == Some(class.revision));
         });
     }
 

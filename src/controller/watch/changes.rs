@@ -1,15 +1,15 @@
-//! Of what a watch shows, what is news: of ten thousand objects no more is kept for that than two numbers each.
+//! Of the events of a watch, those that are changes: of ten thousand objects no more is kept for that than two numbers each.
 
 use std::collections::HashMap;
 
 use kube::Resource;
 use kube::runtime::watcher::Event;
 
-/// Tells news from what was seen before, also when a list brings all of it again.
-pub struct News<K> {
+/// Tells changes from what was seen before, also when a list brings all of it again.
+pub struct ChangeFilter<K> {
     /// What of an object matters.
     digest: fn(&K) -> u64,
-    /// Whether an object's end is news.
+    /// Whether an object's end is a change.
     ends: bool,
     /// By UID.
     seen: HashMap<Box<str>, u64>,
@@ -17,13 +17,13 @@ pub struct News<K> {
     listed: HashMap<Box<str>, u64>,
 }
 
-impl<K: Resource> News<K> {
+impl<K: Resource> ChangeFilter<K> {
     /// Objects whose digest has changed; with `ends`, those that are gone, too.
     pub fn new(ends: bool, digest: fn(&K) -> u64) -> Self {
         Self { digest, ends, seen: HashMap::new(), listed: HashMap::new() }
     }
 
-    /// The object, if it is news.
+    /// The object, if it has changed.
     pub fn of(&mut self, event: Event<K>) -> Option<K> {
         let uid = |object: &K| Box::<str>::from(object.meta().uid.as_deref().unwrap_or_default());
         match event {
@@ -33,9 +33,9 @@ impl<K: Resource> News<K> {
             }
             Event::InitApply(object) => {
                 let (uid, digest) = (uid(&object), (self.digest)(&object));
-                let is_news = self.seen.get(&uid) != Some(&digest);
+                let is_change = self.seen.get(&uid) != Some(&digest);
                 self.listed.insert(uid, digest);
-                is_news.then_some(object)
+                is_change.then_some(object)
             }
             Event::InitDone => {
                 self.seen = std::mem::take(&mut self.listed);
@@ -67,12 +67,12 @@ mod tests {
         serde_json::from_value(json!({ "metadata": { "uid": uid, "generation": generation } })).unwrap()
     }
 
-    fn news(ends: bool) -> News<PartialObjectMeta<Secret>> {
-        News::new(ends, |object| u64::try_from(object.metadata.generation.unwrap()).unwrap())
+    fn news(ends: bool) -> ChangeFilter<PartialObjectMeta<Secret>> {
+        ChangeFilter::new(ends, |object| u64::try_from(object.metadata.generation.unwrap()).unwrap())
     }
 
     #[test]
-    fn only_what_has_changed_is_news() {
+    fn only_what_has_changed_is_change() {
         let mut news = news(false);
         assert!(news.of(Event::Apply(object("a", 1))).is_some());
         assert!(news.of(Event::Apply(object("a", 1))).is_none());
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_an_object_is_news_where_it_matters() {
+    fn the_end_of_an_object_is_change_where_it_matters() {
         for ends in [true, false] {
             let mut news = news(ends);
             news.of(Event::Apply(object("a", 1)));

@@ -1,4 +1,4 @@
-//! One look at one S3AccessClass: does its account answer, who is in it, and has everybody been held against it?
+//! One reconcile of one S3AccessClass: does its account answer, who is in it, and has everybody been held against it?
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,18 +8,15 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use tokio::sync::mpsc::UnboundedSender;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::classes::{Classes, KnownClass};
-use super::error::Error;
-use super::kept::Kept;
-use super::memory::Memory;
+use super::registry::{Classes, KnownClass};
 use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus};
+use crate::controller::error::Error;
+use crate::controller::watch::{CachedUser, Scope};
 use crate::core::conditions::Failure;
 use crate::core::iam::Account;
 use crate::core::plan::Part;
@@ -28,27 +25,14 @@ use crate::leadership::Leadership;
 
 /// How often an account is asked whether it is there, and the users are counted.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// Before a class is looked at again at which the operator failed by a defect of its own.
+/// Before a class is reconciled again at which the operator failed by a defect of its own.
 pub const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// While the first list of S3AccessUsers is read.
 const UNTIL_LISTED: Duration = Duration::from_millis(300);
 /// While S3AccessUsers are being held against a changed class.
 const SOON: Duration = Duration::from_secs(3);
 
-/// The S3AccessUsers of one watched scope.
-#[derive(Clone)]
-pub struct Scope {
-    /// As the watch has them.
-    pub users: Store<Kept>,
-    /// Cancelled when the first list of them is in: before, that nobody is there says nothing.
-    pub listed: CancellationToken,
-    /// What is remembered of them.
-    pub memory: Arc<Memory>,
-    /// Has one looked at again.
-    pub look: UnboundedSender<ObjectRef<Kept>>,
-}
-
-/// What every look at a class shares.
+/// What every reconcile of a class shares.
 pub struct ClassContext {
     /// The classes.
     pub classes: Arc<Classes>,
@@ -80,7 +64,7 @@ impl Signature {
     }
 }
 
-/// Looks at a class. What goes wrong is reported on the class itself, and tried again.
+/// Reconciles a class. What goes wrong is reported on the class itself, and tried again.
 pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
     let name = class.name_any();
     if let Err(error) = ctx.hold(class).await {
@@ -98,7 +82,8 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
     };
     let held = members.iter().all(|(scope, user)| {
         let uid = user.uid().unwrap_or_default();
-        scope.memory.held_against(&uid) == Some(ctx.classes.revision_for(class, &user.namespace().unwrap_or_default()))
+        scope.state.enforced_revision(&uid)
+            == Some(ctx.classes.revision_for(class, &user.namespace().unwrap_or_default()))
     });
     if let Err(error) = ctx.write(class, members.len(), account, held).await {
         warn!(class = name, %error, "could not report");
@@ -107,7 +92,7 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
     Action::requeue(if held { INTERVAL } else { SOON })
 }
 
-/// A look that ended in a panic: told on the class.
+/// A reconcile that ended in a panic: told on the class.
 pub async fn panicked(ctx: &ClassContext, class: &KnownClass) -> Action {
     if let Err(error) = ctx.write(class, ctx.members(class).len(), Err(Error::Panicked), false).await {
         warn!(class = class.name_any(), %error, "could not report");
@@ -129,17 +114,17 @@ impl ClassContext {
                 let concerned = user.membership().class_name.is_none_or(|named| *named == name);
                 if concerned {
                     // Nobody listens any more where the process ends.
-                    let _ = scope.look.send(ObjectRef::from_obj(&*user));
+                    let _ = scope.again.send(ObjectRef::from_obj(&*user));
                 }
             }
         }
     }
 
     /// The S3AccessUsers of a class.
-    fn members(&self, class: &S3AccessClass) -> Vec<(&Scope, Arc<Kept>)> {
+    fn members(&self, class: &S3AccessClass) -> Vec<(&Scope, Arc<CachedUser>)> {
         let mut members = Vec::new();
         for scope in &self.scopes {
-            let is_member = |user: &Arc<Kept>| {
+            let is_member = |user: &Arc<CachedUser>| {
                 let found = self.classes.class_of(user.membership()).ok().flatten();
                 found.is_some_and(|found| found.uid() == class.uid())
             };
@@ -148,7 +133,7 @@ impl ClassContext {
         members
     }
 
-    /// Adds the finalizer before anything else, since users of the class are looked at meanwhile.
+    /// Adds the finalizer before anything else, since users of the class are reconciled meanwhile.
     async fn hold(&self, class: &S3AccessClass) -> Result<(), Error> {
         let deleting = class.metadata.deletion_timestamp.is_some();
         if deleting || is_held(class) {

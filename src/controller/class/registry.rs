@@ -20,11 +20,11 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use super::error::Error;
-use super::kept::Membership;
-use super::place::{Place, Places};
+use super::resolve::{ClassResolver, ResolvedClass};
 use crate::api::{ClassProvider, MANAGER, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessUser, limits};
 use crate::aws::{Session, SessionOptions};
+use crate::controller::error::Error;
+use crate::controller::watch::Membership;
 use crate::core::budget;
 use crate::core::class::{Class, Defaults};
 use crate::core::iam::Account;
@@ -157,18 +157,18 @@ pub struct Classes {
 }
 
 #[async_trait]
-impl Places for Classes {
-    async fn of(&self, user: &S3AccessUser) -> Result<Place, Error> {
+impl ClassResolver for Classes {
+    async fn of(&self, user: &S3AccessUser) -> Result<ResolvedClass, Error> {
         self.ready().await;
         let Some(class) = self.class_of(Membership::of(user))? else {
             let class = Class::none().with(self.limits.clone());
-            return Ok(Place { class, session: self.own.clone(), revision: 0, enforced: true });
+            return Ok(ResolvedClass { class, session: self.own.clone(), revision: 0, enforced: true });
         };
         let session = self.session_of(&class).await?;
         self.check_account(&class, session.account().await?)?;
         let namespace = user.namespace().unwrap_or_default();
         let labels = self.labels_of(&namespace);
-        Ok(Place {
+        Ok(ResolvedClass {
             class: Class::of(&class, &namespace, &labels).with(self.limits.clone()),
             session,
             revision: revision(&class, &labels),
@@ -332,7 +332,7 @@ impl Classes {
         }
     }
 
-    /// What [`Place::revision`] is for an S3AccessUser of the class in that namespace.
+    /// What [`ResolvedClass::revision`] is for an S3AccessUser of the class in that namespace.
     pub fn revision_for(&self, class: &S3AccessClass, namespace: &str) -> u64 {
         revision(class, &self.labels_of(namespace))
     }

@@ -1,4 +1,4 @@
-//! The bulk sweep: once an interval each account is read page by page, and whoever differs is looked at at once.
+//! Drift detection in bulk: once an interval each account is read page by page, and whoever differs is reconciled at once.
 //!
 //! A page at most is in memory, and of each S3AccessUser a few words. Nothing is written on what is read here: see
 //! [`crate::core::sweep`].
@@ -13,14 +13,13 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use super::class::Scope;
-use super::coverage::Coverage;
+use super::class::ClassResolver;
 use super::error::Error;
-use super::kept::{Kept, Opened};
 use super::panics::{contained, contained_now};
-use super::place::Places;
+use super::watch::{CachedUser, Opened, Scope};
 use crate::api::{S3AccessUser, annotations, tags};
 use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, Session};
+use crate::core::coverage::Coverage;
 use crate::core::desired::{Desired, DesiredPolicy, is_true};
 use crate::core::iam::Account;
 use crate::core::names::Cluster;
@@ -41,7 +40,7 @@ pub struct Sweeper {
     /// The cluster, for names and ownership.
     pub cluster: Cluster,
     /// Classes and accounts.
-    pub places: Arc<dyn Places>,
+    pub classes: Arc<dyn ClassResolver>,
     /// The S3AccessUsers.
     pub scopes: Vec<Scope>,
     /// What the accounts' sweeps have come to.
@@ -88,7 +87,7 @@ impl Sweeper {
 
     /// The accounts in use that can be read in bulk, as far as they are known; each with one of its sessions.
     fn sessions(&self) -> HashMap<Account, Arc<Session>> {
-        let known = self.places.sessions().into_iter().filter(|session| session.provider.has_all_of_iam());
+        let known = self.classes.sessions().into_iter().filter(|session| session.provider.has_all_of_iam());
         known.filter_map(|session| Some((session.known_account()?.clone(), session))).collect()
     }
 
@@ -101,7 +100,7 @@ impl Sweeper {
                 self.coverage.done(account, now);
                 self.metrics.swept("done");
                 if differing > 0 {
-                    info!(account = id, users, differing, "swept: those that differ are looked at");
+                    info!(account = id, users, differing, "swept: those that differ are reconciled");
                 } else {
                     debug!(account = id, users, "swept");
                 }
@@ -176,14 +175,14 @@ impl Sweeper {
 
     /// What should be; `None` where that is not of this account, or nobody's to say now.
     async fn desired(&self, account: &Account, user: &S3AccessUser) -> Option<Desired> {
-        let place = self.places.of(user).await.ok()?;
-        if place.session.known_account() != Some(account) {
+        let resolved = self.classes.of(user).await.ok()?;
+        if resolved.session.known_account() != Some(account) {
             return None;
         }
         // Whatever one of them holds keeps the others from nothing.
         contained_now(&self.metrics, || {
-            let desired = Desired::of(user, account, &self.cluster, &place.class);
-            desired.and_then(|desired| place.session.provider.check(desired)).ok()
+            let desired = Desired::of(user, account, &self.cluster, &resolved.class);
+            desired.and_then(|desired| resolved.session.provider.check(desired)).ok()
         })?
     }
 
@@ -247,16 +246,16 @@ impl Sweeper {
             account.id
         );
         warn!(account = account.id, count, "{message}");
-        self.places.tell(account, &message).await;
+        self.classes.tell(account, &message).await;
     }
 
-    /// Has somebody looked at who is not looked at anyway.
+    /// Enqueues the user unless it is queued already.
     fn call(&self, member: &Member) -> bool {
         let Some(scope) = self.scopes.get(member.scope) else { return false };
-        let called = scope.memory.suspect(&member.user.uid().unwrap_or_default());
+        let called = scope.state.suspect_drift(&member.user.uid().unwrap_or_default());
         if called {
             // Nobody listens any more where the process ends.
-            let _ = scope.look.send(ObjectRef::from_obj(&*member.user));
+            let _ = scope.again.send(ObjectRef::from_obj(&*member.user));
         }
         called
     }
@@ -281,7 +280,7 @@ struct Roll {
 
 /// One S3AccessUser, and how far it has been found as it should be.
 struct Member {
-    user: Arc<Kept>,
+    user: Arc<CachedUser>,
     scope: usize,
     /// The user agrees; with the ARN of its managed policy, where it has one.
     well: Option<Option<Box<str>>>,

@@ -1,4 +1,4 @@
-//! How an S3AccessUser is kept between looks: packed, since there are ten thousand of them, and opened for a look.
+//! An S3AccessUser in the cache: packed, since there are ten thousand of them, and opened for a reconcile.
 //!
 //! One that does not fit the schema, or is larger than any needs to be, is kept without its content: what is left says
 //! whose it is, so that it can be reported, held against its class, and deleted like any other.
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::api::{ConditionType, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus, annotations, limits};
 
 /// What most of them have in common, which therefore takes no memory in any of them.
-const IN_COMMON: &[u8] = include_bytes!("kept.json");
+const IN_COMMON: &[u8] = include_bytes!("cached.json");
 
 /// Where kubectl keeps the object as it was applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -27,12 +27,12 @@ const SHORT: usize = 512;
 /// An S3AccessUser as it is kept: packed, with what is asked of all of them at hand.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Value")]
-pub struct Kept {
+pub struct CachedUser {
     /// Its names, UID and resource version; nothing else.
     metadata: ObjectMeta,
     packed: Box<[u8]>,
     class_name: Option<Box<str>>,
-    asked: u64,
+    change_digest: u64,
     is_finalized: bool,
     is_ready: bool,
     created_at: Option<Timestamp>,
@@ -69,7 +69,7 @@ impl<'a> Membership<'a> {
     }
 }
 
-impl From<Value> for Kept {
+impl From<Value> for CachedUser {
     /// Packs, without what nobody needs: who wrote which field, and kubectl's copy of the spec.
     fn from(mut object: Value) -> Self {
         if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -90,7 +90,7 @@ impl From<Value> for Kept {
         let mut kept = Self {
             packed: Box::default(),
             class_name: user.spec.class_name.as_deref().map(Into::into),
-            asked: asked_for(&user),
+            change_digest: digest(&user),
             is_finalized: user.is_finalized(),
             is_ready: is_ready(&user),
             created_at: created_at(&user),
@@ -160,7 +160,7 @@ fn names_of(object: &Value) -> S3AccessUser {
     S3AccessUser { metadata: meta, spec, status }
 }
 
-impl Kept {
+impl CachedUser {
     /// The object.
     pub fn open(&self) -> Opened {
         let text = decompress_size_prepended_with_dict(&self.packed, IN_COMMON).map_err(|error| error.to_string());
@@ -183,14 +183,14 @@ impl Kept {
         self.is_ready
     }
 
-    /// What of it is news, in short: our own finalizer and status are not; a deletion is, and that somebody has taken the
+    /// What of it is a change, in short: our own finalizer and status are not; a deletion is, and that somebody has taken the
     /// finalizer off.
-    pub fn asked(&self) -> u64 {
-        self.asked
+    pub fn change_digest(&self) -> u64 {
+        self.change_digest
     }
 }
 
-fn asked_for(user: &S3AccessUser) -> u64 {
+fn digest(user: &S3AccessUser) -> u64 {
     let mut hasher = DefaultHasher::new();
     let meta = &user.metadata;
     let let_go = user.was_acted_upon() && !user.is_finalized();
@@ -208,7 +208,7 @@ fn is_ready(user: &S3AccessUser) -> bool {
 }
 
 /// To kube's stores and queues it is the S3AccessUser.
-impl Resource for Kept {
+impl Resource for CachedUser {
     type DynamicType = ();
     type Scope = <S3AccessUser as Resource>::Scope;
 
@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
 
-    fn kept(object: &Value) -> Kept {
+    fn kept(object: &Value) -> CachedUser {
         serde_json::from_value(object.clone()).unwrap()
     }
 
@@ -354,11 +354,11 @@ mod tests {
     #[test]
     fn a_finalizer_that_was_taken_off_is_news() {
         let mut object = settled();
-        let before = kept(&object).asked();
+        let before = kept(&object).change_digest();
         object["metadata"]["finalizers"] = json!([]);
-        assert_ne!(kept(&object).asked(), before);
+        assert_ne!(kept(&object).change_digest(), before);
         object["status"] = json!({ "userName": "prod.payments.billing" });
-        assert_eq!(kept(&object).asked(), before, "nothing was made for it, so that there was none");
+        assert_eq!(kept(&object).change_digest(), before, "nothing was made for it, so that there was none");
     }
 
     #[test]
@@ -366,7 +366,7 @@ mod tests {
         let asked = |change: fn(&mut Value)| {
             let mut object = settled();
             change(&mut object);
-            kept(&object).asked()
+            kept(&object).change_digest()
         };
         let before = asked(|_| {});
         assert_eq!(asked(|object| object["status"] = json!({})), before);

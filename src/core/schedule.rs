@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::core::rotation::later;
+use super::rotation::later;
 
 /// The first pause after something went wrong.
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(1);
@@ -13,7 +13,7 @@ const PER_BLOCKED: SignedDuration = SignedDuration::from_secs(3);
 
 /// The next turn of this user in the sweep: each has a phase of its own, so that neither a restart nor the passing of
 /// an interval looks at all of them at once.
-pub fn next_turn(uid: &str, now: Timestamp, interval: SignedDuration) -> Timestamp {
+pub fn next_resync(uid: &str, now: Timestamp, interval: SignedDuration) -> Timestamp {
     let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
     let phase = i64::try_from(fnv(uid) % u64::try_from(interval_ms).unwrap_or(1)).unwrap_or(0);
     let wait = (phase - now.as_millisecond()).rem_euclid(interval_ms);
@@ -56,7 +56,7 @@ mod tests {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let interval = SignedDuration::from_hours(10);
         let tenth = SignedDuration::from_hours(1);
-        let soon = (0..1_000).filter(|n| next_turn(&format!("uid-{n}"), now, interval) < later(now, tenth)).count();
+        let soon = (0..1_000).filter(|n| next_resync(&format!("uid-{n}"), now, interval) < later(now, tenth)).count();
         assert!((50..200).contains(&soon), "{soon} of 1000 within a tenth of the interval");
     }
 
@@ -75,9 +75,9 @@ mod tests {
         fn turns_come_once_an_interval(uid in "[0-9a-f-]{36}", seconds in 1_000_000_000_i64..2_000_000_000, interval in 1_i64..100_000) {
             let now = Timestamp::from_second(seconds).unwrap();
             let interval = SignedDuration::from_secs(interval);
-            let first = next_turn(&uid, now, interval);
+            let first = next_resync(&uid, now, interval);
             prop_assert!(first > now && first <= later(now, interval));
-            prop_assert_eq!(next_turn(&uid, first, interval), later(first, interval));
+            prop_assert_eq!(next_resync(&uid, first, interval), later(first, interval));
         }
 
         #[test]

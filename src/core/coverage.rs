@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::schedule::{backoff, next_turn};
-use crate::core::iam::Account;
-use crate::core::rotation::later;
+use super::iam::Account;
+use super::rotation::later;
+use super::schedule::{backoff, next_resync};
 
 /// A sweep takes its time, and may be tried again.
 const SHORTEST_SLACK: SignedDuration = SignedDuration::from_secs(5);
@@ -49,7 +49,7 @@ impl Coverage {
         all.retain(|account, _| accounts.contains(account));
         let mut due = Vec::new();
         for account in accounts {
-            let turn = next_turn(&account.id, now, interval);
+            let turn = next_resync(&account.id, now, interval);
             let fresh = Sweeps { due_at: turn, done_at: None, failures: 0, under_way: false };
             let sweeps = all.entry(account.clone()).or_insert(fresh);
             if sweeps.due_at <= now && !sweeps.under_way {

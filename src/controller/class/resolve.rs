@@ -1,19 +1,19 @@
-//! Where an S3AccessUser lives: in which account, and within which class.
+//! The class that an S3AccessUser is in, resolved: which account, and within what limits.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::error::Error;
-use super::kept::Membership;
 use crate::api::S3AccessUser;
 use crate::aws::Session;
+use crate::controller::error::Error;
+use crate::controller::watch::Membership;
 use crate::core::class::{Class, Defaults};
 use crate::core::iam::Account;
 
-/// Where an S3AccessUser lives.
+/// The class of an S3AccessUser, resolved.
 #[derive(Clone)]
-pub struct Place {
+pub struct ResolvedClass {
     /// Its class, as it applies to the S3AccessUser's namespace.
     pub class: Class,
     /// Its account.
@@ -24,19 +24,19 @@ pub struct Place {
     pub enforced: bool,
 }
 
-/// Finds the place of an S3AccessUser.
+/// Resolves the class of an S3AccessUser.
 #[async_trait]
-pub trait Places: Send + Sync {
-    /// The place, as the class is now.
+pub trait ClassResolver: Send + Sync {
+    /// The class as it is now.
     ///
     /// # Errors
     /// The class is not there, or its credentials are not.
-    async fn of(&self, user: &S3AccessUser) -> Result<Place, Error>;
+    async fn of(&self, user: &S3AccessUser) -> Result<ResolvedClass, Error>;
 
     /// The session of its account, whatever that is; it takes no call to AWS to know it.
     ///
     /// # Errors
-    /// As [`Places::of`].
+    /// As [`ClassResolver::of`].
     async fn session(&self, member: Membership<'_>) -> Result<Arc<Session>, Error>;
 
     /// The sessions of all accounts in use.
@@ -45,25 +45,23 @@ pub trait Places: Send + Sync {
     /// Tells those who look after the account something about it, by an Event on its classes.
     async fn tell(&self, account: &Account, message: &str);
 
-    /// What [`Place::revision`] is now, where that is known without waiting.
-    fn revision(&self, _user: &S3AccessUser) -> Option<u64> {
-        None
-    }
+    /// What [`ResolvedClass::revision`] is now, where that is known without waiting.
+    fn revision(&self, user: &S3AccessUser) -> Option<u64>;
 }
 
 /// One account without a class, for everybody.
-pub struct OnePlace(Place);
+pub struct OneAccount(ResolvedClass);
 
-impl OnePlace {
+impl OneAccount {
     /// In that account, with what the operator's settings say of users.
     pub fn new(session: Arc<Session>, defaults: Defaults) -> Self {
-        Self(Place { class: Class::none().with(defaults), session, revision: 0, enforced: true })
+        Self(ResolvedClass { class: Class::none().with(defaults), session, revision: 0, enforced: true })
     }
 }
 
 #[async_trait]
-impl Places for OnePlace {
-    async fn of(&self, user: &S3AccessUser) -> Result<Place, Error> {
+impl ClassResolver for OneAccount {
+    async fn of(&self, user: &S3AccessUser) -> Result<ResolvedClass, Error> {
         self.session(Membership::of(user)).await.map(|_| self.0.clone())
     }
 

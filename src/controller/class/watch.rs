@@ -15,10 +15,11 @@ use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, cont
 use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::class::{AFTER_PANIC, ClassContext, Scope, panicked, reconcile};
-use super::classes::{Classes, KnownClass, Stores};
-use super::panics::contained;
-use super::run::Options;
+use super::reconcile::{AFTER_PANIC, ClassContext, panicked, reconcile};
+use super::registry::{Classes, KnownClass, Stores};
+use crate::controller::options::Options;
+use crate::controller::panics::contained;
+use crate::controller::watch::Scope;
 use crate::leadership::Leadership;
 
 type Watch<K> = BoxStream<'static, Result<K, watcher::Error>>;
@@ -98,7 +99,7 @@ impl Watched {
         }
     }
 
-    /// Looks at classes until told to stop.
+    /// Reconciles classes until told to stop.
     pub async fn run(self, client: &Client, scopes: Vec<Scope>, leadership: Leadership, stop: CancellationToken) {
         let ctx = Arc::new(ClassContext {
             classes: self.classes,
@@ -118,10 +119,10 @@ impl Watched {
         let controller = Controller::for_stream(self.changes, self.store)
             .watches_stream(self.credentials, using)
             .graceful_shutdown_on(stop.cancelled_owned())
-            .run(look, never_fails, ctx.clone())
+            .run(reconcile_contained, never_fails, ctx.clone())
             .for_each(|result| {
                 if let Err(controller::Error::QueueError(error)) = result {
-                    tracing::warn!(%error, "S3AccessClasses cannot be watched, and until they can nobody is looked at: are the CRDs and the RBAC of this version applied?");
+                    tracing::warn!(%error, "S3AccessClasses cannot be watched, and until they can nothing is reconciled: are the CRDs and the RBAC of this version applied?");
                 }
                 ready(())
             });
@@ -159,12 +160,12 @@ fn call_namespace(ctx: &ClassContext, namespace: &str) {
     }
     for scope in &ctx.scopes {
         for user in scope.users.state().iter().filter(|user| user.namespace().as_deref() == Some(namespace)) {
-            let _ = scope.look.send(ObjectRef::from_obj(&**user));
+            let _ = scope.again.send(ObjectRef::from_obj(&**user));
         }
     }
 }
 
-async fn look(class: Arc<KnownClass>, ctx: Arc<ClassContext>) -> Result<Action, Infallible> {
+async fn reconcile_contained(class: Arc<KnownClass>, ctx: Arc<ClassContext>) -> Result<Action, Infallible> {
     if let Some(action) = contained(&ctx.classes.metrics, reconcile(&ctx, &class)).await {
         return Ok(action);
     }

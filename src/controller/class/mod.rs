@@ -1,0 +1,10 @@
+//! The S3AccessClasses: what the watches have of them, which one an S3AccessUser is in, and the reconcile of each.
+
+mod reconcile;
+mod registry;
+mod resolve;
+mod watch;
+
+pub use registry::{Classes, KnownClass, Stores};
+pub use resolve::{ClassResolver, OneAccount, ResolvedClass};
+pub use watch::Watched;

@@ -1,0 +1,251 @@
+//! The loop of a reconcile: read as little as it may, plan and apply until nothing is left to do, report. Where what was read
+//! does not suffice, more is read.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use tracing::{debug, info};
+
+use super::apply::apply;
+use super::context::Pass;
+use super::error::Error;
+use super::observe::{self, Held, Possession, Seen, picture};
+use super::outcome::{Outcome, Stopped, conclude, fail, settle, stop};
+use crate::core::conditions::status;
+use crate::core::curtail::first_end;
+use crate::core::desired::Desired;
+use crate::core::known::{Awaited, Fingerprint, Known, Settled};
+use crate::core::observed::{Observed, SecretState};
+use crate::core::plan::{Action, Effect, Part, Plan, Progress, plan, teardown};
+use crate::core::reads::{Current, Done, Facts, Reads, done_by_status, needed};
+use crate::core::schedule::next_resync;
+use crate::core::sweep::as_wanted;
+
+/// Enough for the longest chain of dependent steps; a plan that does not settle by then is begun afresh.
+const ROUNDS: usize = 16;
+
+impl Pass<'_> {
+    /// Reads as little as it may, then plans and applies to a fixed point. Where what was read does not suffice, more is
+    /// read.
+    pub async fn converge(self, mut possession: Option<Possession>) -> Outcome {
+        let Self { ctx, user, owner, desired, .. } = self;
+        let mut held = Held::default();
+        let mut beyond = None;
+        loop {
+            let known = ctx.state.known(self.uid());
+            if let Some((minted, half)) = known.minted.as_deref() {
+                held.halves.insert(minted.id.clone(), half.clone());
+            }
+            let mut seen = match desired {
+                // A deletion needs no Secret: nothing that stands in it holds it up.
+                None => possession.take().map_or_else(Seen::nothing, Seen::of),
+                Some(_) => match observe::secrets(self, &mut held).await {
+                    Ok(seen) => seen,
+                    Err(error) => return fail(ctx, user, Some(owner), &error, Part::Secret).await,
+                },
+            };
+            match self.with_secrets(&mut seen, &mut held, beyond).await {
+                Some(outcome) => return outcome,
+                // The first write of a CR that was never acted upon may find what a lost answer left: read all, then go on.
+                None => beyond = Some(Reads::UserAndKeys),
+            }
+        }
+    }
+
+    /// The same, with what the Secrets hold; `None`: the world is not as it was read, and everything is to be read anew.
+    async fn with_secrets(self, seen: &mut Seen, held: &mut Held, beyond: Option<Reads>) -> Option<Outcome> {
+        let Self { ctx, user, owner, .. } = self;
+        let uid = self.uid();
+        let (retried, mut beyond) = (beyond.is_some(), beyond);
+        loop {
+            let known = ctx.state.known(uid);
+            let facts = self.facts(&known, seen, held);
+            let reads = needed(&facts, ctx.now(), beyond);
+            if let Reads::Nothing { until } = reads {
+                self.resume(facts, seen, until);
+                return Some(Outcome::Deferred(until));
+            }
+            let read_at = ctx.now();
+            if reads.begins_anew() {
+                ctx.state.reading(uid, reads);
+            }
+            let mut observed = match picture(self, reads, seen, &known).await {
+                Ok(Some(observed)) => observed,
+                Ok(None) => {
+                    beyond = Some(reads);
+                    continue;
+                }
+                Err(error) => return Some(fail(ctx, user, Some(owner), &error, Part::User).await),
+            };
+            observed.finalizer |= held.finalizer_added;
+            if reads.begins_anew() {
+                self.note(&observed, read_at);
+            }
+            match self.drive(reads, &mut observed, held).await {
+                Ok(next) if reads == Reads::Keys => {
+                    // The status may have been edited: then it is told anew, and not on what a bulk read has shown.
+                    if self.says_nothing_new(&observed, &next) {
+                        return Some(settle(self, &observed, &next));
+                    }
+                }
+                Ok(next) => {
+                    if reads != Reads::Probe {
+                        self.keep(&observed, &next, read_at);
+                    }
+                    return Some(conclude(self, &observed, next).await);
+                }
+                Err(Break::TooLittle) => ctx.state.probed(uid, &observed),
+                Err(Break::Stopped(stopped)) if reads == Reads::Probe => {
+                    debug!(error = %stopped.error, "the new key could not be tried; reading everything");
+                    ctx.state.probed(uid, &observed);
+                }
+                Err(Break::Stopped(stopped)) if stopped.error.is_stale_view() && !retried => {
+                    debug!(error = %stopped.error, "the world is not as it was read; reading everything");
+                    return None;
+                }
+                Err(Break::Stopped(stopped)) => {
+                    ctx.state.probed(uid, &observed);
+                    return Some(stop(self, &observed, *stopped).await);
+                }
+            }
+            beyond = Some(reads);
+        }
+    }
+
+    fn facts(self, known: &Known, seen: &Seen, held: &Held) -> Facts {
+        let Self { ctx, resolved, user, owner, desired, .. } = self;
+        let now = ctx.now();
+        let resync = next_resync(self.uid(), now, ctx.resync_interval);
+        let by_status = desired.filter(|_| resolved.enforced);
+        let current = Current {
+            user,
+            fingerprint: Fingerprint::of(user, resolved.revision),
+            secret: Some(&seen.state),
+            alone: seen.renamed.is_empty(),
+            by_status: by_status.and_then(|desired| done_by_status(user, desired, &seen.state, resync)),
+            swept: ctx.coverage.covers(&owner.account, now, ctx.resync_interval),
+            window: ctx.waits.consistency_window,
+        };
+        let facts = Facts::of(known, &current);
+        Facts { made: facts.made || held.finalizer_added, ..facts }
+    }
+
+    /// After a start, what status and Secret say is known from now on.
+    fn resume(self, facts: Facts, seen: &Seen, due_at: Timestamp) {
+        if let (Done::ByStatus(_), SecretState::Ours(secret)) = (facts.done, &seen.state) {
+            let fingerprint = Fingerprint::of(self.user, self.resolved.revision);
+            let secret_version = secret.resource_version.clone();
+            let settled = Settled { fingerprint: fingerprint.all, secret_version, due_at };
+            self.ctx.state.resumed(self.uid(), settled, fingerprint);
+        }
+    }
+
+    /// What was read says of the keys.
+    fn note(self, observed: &Observed, read_at: Timestamp) {
+        let state = &self.ctx.state;
+        state.observed(self.uid(), observed);
+        if let (Some(user), Some(desired)) = (observed.user(), self.desired) {
+            let life = desired.rotation.longest_life;
+            state.outlives(self.uid(), first_end(life, &user.tags, &user.keys, read_at));
+        }
+    }
+
+    /// What the next reconcile may go by.
+    fn keep(self, observed: &Observed, next: &Plan, read_at: Timestamp) {
+        let Self { ctx, resolved, user, desired, .. } = self;
+        let Some(desired) = desired else { return };
+        let fingerprint = Fingerprint::of(user, resolved.revision);
+        let synced = [Part::User, Part::Policy].iter().all(|part| *next.parts.of(*part) == Progress::Synced);
+        let awaits = matches!(next.parts.key, Progress::Waiting(..)) && self.is_but_awaited(desired, observed, next);
+        let awaited = if awaits { Awaited::of(fingerprint, observed, read_at) } else { None };
+        ctx.state.carried_out(self.uid(), awaited, synced.then_some(fingerprint));
+    }
+
+    /// The same plan follows where user and policies are taken to be as the spec wants them.
+    fn is_but_awaited(self, desired: &Desired, observed: &Observed, next: &Plan) -> bool {
+        let keys = observed.user().map(|user| user.keys.clone());
+        keys.is_some_and(|keys| {
+            let assumed = as_wanted(desired, observed.clone(), keys);
+            let again = plan(desired, &assumed, self.ctx.now(), &self.ctx.waits);
+            again.actions == next.actions && again.parts == next.parts
+        })
+    }
+
+    fn says_nothing_new(self, observed: &Observed, next: &Plan) -> bool {
+        let Self { ctx, user, .. } = self;
+        let earlier = user.status.clone().unwrap_or_default();
+        self.desired.is_some_and(|desired| {
+            status(desired, observed, next, &earlier, user.metadata.generation, ctx.now()) == earlier
+        })
+    }
+
+    /// Plans and applies until nothing is left to do, as far as what was read permits.
+    async fn drive(self, reads: Reads, observed: &mut Observed, held: &mut Held) -> Result<Plan, Break> {
+        let Self { ctx, owner, .. } = self;
+        let settled_before = observed.announced_settled;
+        for _ in 0..ROUNDS {
+            let next = self.decide(observed);
+            if next.actions.is_empty() {
+                return if reads.suffices(&next) { Ok(next) } else { Err(Break::TooLittle) };
+            }
+            for action in next.actions.clone() {
+                if !reads.permits(&action) {
+                    return Err(Break::TooLittle);
+                }
+                let permitted = match &action {
+                    Action::CreateUser { .. } if !held.finalizer_added => self.confirm().await,
+                    action if action.writes() => ctx.may_write(),
+                    _ => Ok(()),
+                };
+                let applied = match permitted {
+                    Ok(()) => apply(self, observed, held, &action).await,
+                    Err(error) => Err(error),
+                };
+                let effect = match applied {
+                    Ok(effect) => effect,
+                    Err(error) => return Err(Break::Stopped(Box::new(Stopped { error, action, plan: next }))),
+                };
+                if action.writes() {
+                    info!(namespace = %owner.identity.namespace, name = %owner.identity.name, "{action}");
+                    if settled_before && !matches!(action, Action::Announce(_)) {
+                        ctx.metrics.drift_corrected(action.part().condition().as_str());
+                    }
+                }
+                observed.record(owner, &action, &effect, ctx.now());
+                held.finalizer_added |= action == Action::AddFinalizer;
+                if action == Action::RemoveFinalizer {
+                    return Ok(next);
+                }
+                // What was planned to follow rested on the deletion.
+                if effect == Effect::DeleteConflict {
+                    break;
+                }
+            }
+        }
+        Ok(self.decide(observed))
+    }
+
+    fn decide(self, observed: &Observed) -> Plan {
+        let Self { ctx, owner, desired, .. } = self;
+        match desired {
+            Some(desired) => plan(desired, observed, ctx.now(), &ctx.waits),
+            None => teardown(owner, observed, ctx.now(), &ctx.waits),
+        }
+    }
+
+    /// Whether the CR is there as it was read: another leader may have deleted all that was made for it and let it go, and
+    /// nobody would remove what is made for it now. Its finalizers stay as they are; the resource version is what is asked
+    /// for.
+    async fn confirm(self) -> Result<(), Error> {
+        self.ctx.may_write()?;
+        self.ctx.kubernetes.set_finalizers(self.user, self.user.finalizers()).await?;
+        Ok(())
+    }
+}
+
+/// Why a plan was not carried out to its end.
+enum Break {
+    /// It asks for more than what was read permits.
+    TooLittle,
+    /// An action failed.
+    Stopped(Box<Stopped>),
+}

@@ -1,0 +1,249 @@
+//! The one decision of what a reconcile reads. Each shortcut for speed is a level here; each rests upon what is known, and
+//! where that does not hold, more is read.
+//!
+//! The Secret is read live before any of them but [`Reads::Nothing`] for an event that is our own write. What is known
+//! may be lost at any time: less of it never lessens the reads.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::conditions::says_settled;
+use super::desired::Desired;
+use super::known::{Fingerprint, Known};
+use super::observed::SecretState;
+use super::plan::{Action, Plan};
+use super::rotation::later;
+use crate::api::S3AccessUser;
+
+/// So many consistency windows may pass before what was read while a key is awaited is read again: the key is awaited for
+/// one, and the reconcile that read it began before the key was made.
+const AWAITED_FOR: i32 = 2;
+
+/// How much a reconcile reads, from least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Nothing more: all is as the last reconcile has left it, and the next one is due then.
+    Nothing {
+        /// When it is due.
+        until: Timestamp,
+    },
+    /// The Secret, and nothing of IAM: nothing was ever made for the CR, and the "already exists" of the first write says
+    /// more than any read. Before the Secret is read, it is the answer to whether a reconcile is needed at all.
+    Secret,
+    /// What a new key does at AWS; the rest is as it was when it was read.
+    Probe,
+    /// The access keys; the bulk read compares user and policies.
+    Keys,
+    /// The user and its access keys; the bulk read compares its policies. Where the user is not exactly as it should be,
+    /// everything.
+    UserAndKeys,
+    /// Everything.
+    Everything,
+}
+
+impl Reads {
+    fn rank(self) -> u8 {
+        match self {
+            Self::Nothing { .. } => 0,
+            Self::Secret => 1,
+            Self::Probe => 2,
+            Self::Keys => 3,
+            Self::UserAndKeys => 4,
+            Self::Everything => 5,
+        }
+    }
+
+    /// Whether it reads what a plan of its own may rest on, so that what was known is put aside.
+    pub fn begins_anew(self) -> bool {
+        matches!(self, Self::Secret | Self::UserAndKeys | Self::Everything)
+    }
+
+    /// Whether the action may rest on what was read: a write needs the proof of ownership, live.
+    pub fn permits(self, action: &Action) -> bool {
+        match self {
+            Self::Nothing { .. } | Self::Keys => false,
+            Self::Probe => matches!(action, Action::ProbeKey { .. }),
+            Self::Secret | Self::UserAndKeys | Self::Everything => true,
+        }
+    }
+
+    /// Whether it may be left at that plan, with nothing more to do.
+    pub fn suffices(self, plan: &Plan) -> bool {
+        plan.actions.iter().all(|action| self.permits(action)) && (self != Self::Keys || plan.rests())
+    }
+}
+
+/// The Secret of the wanted name, as far as the last reconcile knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretFact {
+    /// Not read; the watch has shown no other version than the one that the last reconcile has left.
+    Unread,
+    /// Read: the same version as then.
+    Same,
+    /// Another version, somebody else's, or missing, whether read or by the watch.
+    Changed,
+}
+
+/// When what was done is due again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It is not known to be done.
+    No,
+    /// Status and Secret say so, after a start.
+    ByStatus(Timestamp),
+    /// The last reconcile of this process left it so, with what is asked for now.
+    Settled(Timestamp),
+}
+
+/// All that the decision rests upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The CR is being deleted.
+    pub deleting: bool,
+    /// Something may have been made for it: it carries the finalizer.
+    pub made: bool,
+    /// The Secret.
+    pub secret: SecretFact,
+    /// The Secret is ours, with what the spec and its key make of it, and there is none under an earlier name.
+    pub intact: bool,
+    /// Whether all is done.
+    pub done: Done,
+    /// The status says so for this generation.
+    pub announced: bool,
+    /// User and policies were left as the spec wants them, and nothing but a rotation was asked for since.
+    pub details_known: bool,
+    /// A key is in no Secret yet.
+    pub minted: bool,
+    /// The last reconcile failed.
+    pub failing: bool,
+    /// The bulk read has shown a difference.
+    pub drift_suspected: bool,
+    /// The bulk read compares the account's users within each interval.
+    pub swept: bool,
+    /// Until then, what was read while a key is awaited may serve, with what is asked for and the Secret as they are.
+    pub awaited_until: Option<Timestamp>,
+}
+
+/// What there is now, beside what is known.
+pub struct Current<'a> {
+    /// The CR.
+    pub user: &'a S3AccessUser,
+    /// What it asks for, within its class as that is now.
+    pub fingerprint: Fingerprint,
+    /// The Secret of the wanted name, where it has been read.
+    pub secret: Option<&'a SecretState>,
+    /// There is no Secret of ours under an earlier name.
+    pub alone: bool,
+    /// When the next reconcile is due where status and Secret say that all is done: [`done_by_status`].
+    pub by_status: Option<Timestamp>,
+    /// The bulk read compares the account's users within each interval.
+    pub swept: bool,
+    /// IAM's consistency window.
+    pub window: SignedDuration,
+}
+
+impl Facts {
+    /// What follows from what is known and what there is now.
+    pub fn of(known: &Known, current: &Current<'_>) -> Self {
+        let Current { user, fingerprint, secret, .. } = current;
+        let settled = known.settled.as_ref().filter(|settled| settled.fingerprint == fingerprint.all);
+        let ours = secret.and_then(|secret| match secret {
+            SecretState::Ours(secret) => Some(secret),
+            SecretState::Missing | SecretState::Foreign { .. } => None,
+        });
+        let version = ours.map(|secret| &secret.resource_version);
+        let awaited = known.awaited.as_ref().filter(|awaited| {
+            awaited.fingerprint == fingerprint.all && secret.is_some_and(|secret| awaited.has_same_secret(secret))
+        });
+        Self {
+            deleting: user.metadata.deletion_timestamp.is_some(),
+            made: user.is_finalized(),
+            secret: match (secret, settled) {
+                (None, _) => SecretFact::Unread,
+                (Some(_), Some(settled)) if version == Some(&settled.secret_version) => SecretFact::Same,
+                (Some(_), _) => SecretFact::Changed,
+            },
+            intact: current.alone && ours.is_some_and(|secret| secret.up_to_date),
+            done: match (settled, current.by_status) {
+                (_, Some(until)) if known.is_new() => Done::ByStatus(until),
+                (Some(settled), _) if !known.is_new() => Done::Settled(settled.due_at),
+                _ => Done::No,
+            },
+            announced: user.status.as_ref().is_some_and(|status| says_settled(status, user.metadata.generation)),
+            details_known: known.details == Some(fingerprint.but_rotation),
+            minted: known.minted.is_some(),
+            failing: known.failures > 0,
+            drift_suspected: known.drift_suspected,
+            swept: current.swept,
+            awaited_until: awaited.map(|awaited| later(awaited.read_at, current.window * AWAITED_FOR)),
+        }
+    }
+}
+
+/// Where status and Secret say that all is done: when the key that they tell of is due, or the next resync is, whichever
+/// comes first. After a start they stand in for what is known. That decides nothing but when to reconcile: so a restart asks
+/// IAM nothing. What must not wait is read live: the Secret.
+pub fn done_by_status(
+    user: &S3AccessUser,
+    desired: &Desired,
+    secret: &SecretState,
+    resync: Timestamp,
+) -> Option<Timestamp> {
+    let SecretState::Ours(secret) = secret else { return None };
+    let (status, key) = (user.status.as_ref()?, secret.key.as_ref()?);
+    let settled = desired.active && says_settled(status, user.metadata.generation);
+    let alone = status.access_key_id.as_deref() == Some(&*key.id) && status.retiring_key.is_none();
+    let requested = &desired.rotation.requested;
+    let rotated = requested.is_none() || *requested == secret.rotate_handled;
+    let created_at = key.created_at.filter(|_| settled && alone && rotated)?;
+    Some(desired.rotation.due_at(created_at).map_or(resync, |due_at| due_at.min(resync)))
+}
+
+/// The least that has to be read, beyond what has not sufficed.
+pub fn needed(facts: &Facts, now: Timestamp, beyond: Option<Reads>) -> Reads {
+    let until = match facts.done {
+        Done::No => Timestamp::MIN,
+        Done::ByStatus(until) | Done::Settled(until) => until,
+    };
+    let levels = [
+        (Reads::Nothing { until }, is_done(facts, now)),
+        (Reads::Secret, facts.secret == SecretFact::Unread || (!facts.made && !facts.deleting)),
+        (Reads::Probe, is_awaited(facts, now)),
+        (Reads::Keys, is_settled(facts)),
+        (Reads::UserAndKeys, is_swept(facts) && facts.details_known && !facts.failing),
+    ];
+    let more = |level: Reads| beyond.is_none_or(|beyond| level.rank() > beyond.rank());
+    let least = levels.into_iter().find(|(level, holds)| *holds && more(*level));
+    least.map_or(Reads::Everything, |(level, _)| level)
+}
+
+/// Nothing has changed since all was done, and nothing is due.
+fn is_done(facts: &Facts, now: Timestamp) -> bool {
+    // After a start, no version of the Secret is known: that it is as the status and the spec say has to do.
+    let (same, until) = match facts.done {
+        Done::No => return false,
+        Done::ByStatus(until) => (facts.secret != SecretFact::Unread && facts.intact, until),
+        Done::Settled(until) => {
+            (facts.secret == SecretFact::Unread || (facts.secret == SecretFact::Same && facts.intact), until)
+        }
+    };
+    same && facts.made && !facts.deleting && !facts.drift_suspected && until > now
+}
+
+/// Nothing has changed since a reconcile that ended with everything done, and the bulk read compares the rest.
+fn is_settled(facts: &Facts) -> bool {
+    let settled = matches!(facts.done, Done::Settled(_)) && facts.secret == SecretFact::Same;
+    settled && facts.announced && !facts.minted && is_swept(facts)
+}
+
+/// Nothing is awaited but that AWS accepts the new key, and what was read then is not old.
+fn is_awaited(facts: &Facts, now: Timestamp) -> bool {
+    !facts.deleting && !facts.drift_suspected && facts.awaited_until.is_some_and(|until| now < until)
+}
+
+/// The bulk read compares what a reconcile leaves out.
+fn is_swept(facts: &Facts) -> bool {
+    facts.swept && facts.made && !facts.deleting && !facts.drift_suspected
+}
+
+#[cfg(test)]
+mod tests;

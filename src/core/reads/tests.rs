@@ -1,0 +1,281 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use serde_json::json;
+
+use super::*;
+use crate::core::conditions::conditions;
+use crate::core::known::{Awaited, Settled};
+use crate::core::observed::{HeldKey, OurSecret};
+use crate::core::plan::{Part, Parts, Progress, WhyDelete};
+use crate::core::rotation::DEFAULT_OVERLAP;
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+const BOTH: [bool; 2] = [true, false];
+
+fn at(seconds: i64) -> Timestamp {
+    later(NOW, SignedDuration::from_secs(seconds))
+}
+
+/// Every combination of the facts.
+fn all() -> impl Iterator<Item = Facts> {
+    let times = [at(-1), at(0), at(1)];
+    let dones = [Done::No].into_iter().chain(times.map(Done::ByStatus)).chain(times.map(Done::Settled));
+    let awaited = [None, Some(at(0)), Some(at(1))];
+    let secrets = [SecretFact::Unread, SecretFact::Same, SecretFact::Changed];
+    let bits = 0_u16..1 << 9;
+    dones.flat_map(move |done| {
+        let bits = bits.clone();
+        secrets.into_iter().flat_map(move |secret| {
+            let bits = bits.clone();
+            awaited.into_iter().flat_map(move |awaited_until| {
+                bits.clone().map(move |bits| {
+                    let bit = |number: u16| bits & (1 << number) != 0;
+                    Facts {
+                        deleting: bit(0),
+                        made: bit(1),
+                        secret,
+                        intact: bit(2),
+                        done,
+                        announced: bit(3),
+                        details_known: bit(4),
+                        minted: bit(5),
+                        failing: bit(6),
+                        drift_suspected: bit(7),
+                        swept: bit(8),
+                        awaited_until,
+                    }
+                })
+            })
+        })
+    })
+}
+
+fn least(facts: &Facts) -> Reads {
+    needed(facts, NOW, None)
+}
+
+/// The Secret was read, as it is within a reconcile.
+fn within() -> impl Iterator<Item = Facts> {
+    all().filter(|facts| facts.secret != SecretFact::Unread)
+}
+
+#[test]
+fn losing_freshness_never_lessens_the_reads() {
+    let mut tried = 0;
+    for facts in within() {
+        let lost = [
+            Facts { done: Done::No, ..facts },
+            Facts { secret: SecretFact::Changed, ..facts },
+            Facts { intact: false, ..facts },
+            Facts { announced: false, ..facts },
+            Facts { details_known: false, ..facts },
+            Facts { minted: true, ..facts },
+            Facts { failing: true, ..facts },
+            Facts { drift_suspected: true, ..facts },
+            Facts { swept: false, ..facts },
+            Facts { awaited_until: None, ..facts },
+        ];
+        for less in lost {
+            assert!(least(&less).rank() >= least(&facts).rank(), "{less:?} for {facts:?}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 200_000, "{tried}");
+}
+
+#[test]
+fn a_suspected_drift_has_everything_read() {
+    for facts in within().filter(|facts| facts.drift_suspected && facts.made) {
+        assert_eq!(least(&facts), Reads::Everything, "{facts:?}");
+    }
+}
+
+#[test]
+fn a_deletion_reads_everything() {
+    for facts in within().filter(|facts| facts.deleting) {
+        assert_eq!(least(&facts), Reads::Everything, "{facts:?}");
+    }
+}
+
+#[test]
+fn for_a_cr_that_was_never_acted_upon_iam_is_not_read() {
+    for facts in within().filter(|facts| !facts.made && !facts.deleting && facts.awaited_until.is_none()) {
+        assert_eq!(least(&facts), Reads::Secret, "{facts:?}");
+        assert_eq!(needed(&facts, NOW, Some(Reads::UserAndKeys)), Reads::Everything, "its first write found something");
+    }
+}
+
+#[test]
+fn what_has_not_sufficed_is_followed_by_more_until_everything_is_read() {
+    for facts in within() {
+        let mut reads = least(&facts);
+        let mut steps = 0;
+        while reads != Reads::Everything {
+            let more = needed(&facts, NOW, Some(reads));
+            assert!(more.rank() > reads.rank(), "{reads:?} then {more:?}: {facts:?}");
+            (reads, steps) = (more, steps + 1);
+        }
+        assert!(steps <= 5, "{facts:?}");
+    }
+}
+
+#[test]
+fn invariant_6_after_a_start_a_settled_user_needs_no_more_than_its_secret() {
+    for facts in within().filter(|facts| matches!(facts.done, Done::ByStatus(until) if until > NOW)) {
+        let undisturbed = facts.intact && facts.made && !facts.deleting && !facts.drift_suspected;
+        assert_eq!(matches!(least(&facts), Reads::Nothing { .. }), undisturbed, "{facts:?}");
+    }
+}
+
+#[test]
+fn nothing_is_left_out_once_it_is_due() {
+    for facts in all() {
+        if let Reads::Nothing { until } = least(&facts) {
+            assert!(until > NOW, "{facts:?}");
+            assert!(facts.done == Done::Settled(until) || facts.done == Done::ByStatus(until), "{facts:?}");
+        }
+    }
+}
+
+#[test]
+fn an_event_is_let_pass_only_where_this_process_has_seen_all_done() {
+    for facts in all().filter(|facts| facts.secret == SecretFact::Unread) {
+        let passes = matches!(facts.done, Done::Settled(until) if until > NOW)
+            && facts.made
+            && !facts.deleting
+            && !facts.drift_suspected;
+        assert_eq!(matches!(least(&facts), Reads::Nothing { .. }), passes, "{facts:?}");
+    }
+}
+
+#[test]
+fn user_and_policies_are_left_out_only_where_the_bulk_read_compares_them() {
+    for facts in within().filter(|facts| !facts.swept) {
+        let reads = least(&facts);
+        assert!(!matches!(reads, Reads::Keys | Reads::UserAndKeys), "{reads:?}: {facts:?}");
+    }
+}
+
+#[test]
+fn a_write_needs_the_user_and_its_keys_read_live_unless_nothing_was_ever_made() {
+    let write = Action::DeleteKey { id: "AKIA".to_owned(), why: WhyDelete::Orphan };
+    let probe = Action::ProbeKey { id: "AKIA".to_owned() };
+    let permits = |action: &Action| {
+        [Reads::Nothing { until: NOW }, Reads::Secret, Reads::Probe, Reads::Keys, Reads::UserAndKeys, Reads::Everything]
+            .map(|reads| reads.permits(action))
+    };
+    assert_eq!(permits(&write), [false, true, false, false, true, true]);
+    assert_eq!(permits(&probe), [false, true, true, false, true, true]);
+    for facts in within().filter(|facts| least(facts) == Reads::Secret) {
+        assert!(!facts.made, "{facts:?}");
+    }
+}
+
+#[test]
+fn with_the_keys_alone_there_must_be_nothing_to_do_and_nothing_to_wait_for() {
+    let plan = |actions: Vec<Action>, key: Progress| {
+        let mut parts = Parts::pending();
+        Part::ALL.into_iter().for_each(|part| parts.set(part, Progress::Synced));
+        parts.set(Part::AccessKey, key);
+        Plan { actions, parts, wake_at: None, retiring: None, next_rotation_at: None }
+    };
+    let waits = || Progress::Waiting(crate::api::Reason::WaitingForKey, String::new());
+    let probe = || vec![Action::ProbeKey { id: "AKIA".to_owned() }];
+    assert!(Reads::Keys.suffices(&plan(Vec::new(), Progress::Synced)));
+    assert!(!Reads::Keys.suffices(&plan(Vec::new(), waits())));
+    assert!(!Reads::Keys.suffices(&plan(probe(), Progress::Synced)));
+    assert!(Reads::Probe.suffices(&plan(probe(), waits())));
+    assert!(!Reads::Probe.suffices(&plan(vec![Action::CreateAccessKey], waits())));
+}
+
+fn user(extra: serde_json::Value) -> S3AccessUser {
+    let mut object = json!({ "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessUser",
+        "metadata": { "name": "reports", "namespace": "team-a", "uid": "uid", "generation": 1, "finalizers": ["s3access.dev/iam"] },
+        "spec": { "access": [{ "bucket": "reports", "level": "ReadOnly" }] } });
+    for (field, value) in extra.as_object().unwrap() {
+        object[field] = value.clone();
+    }
+    serde_json::from_value(object).unwrap()
+}
+
+fn annotated(name: &str) -> S3AccessUser {
+    let mut user = user(json!({}));
+    user.metadata.annotations = Some([(name.to_owned(), "now".to_owned())].into());
+    user
+}
+
+fn secret(version: &str) -> SecretState {
+    let key = HeldKey { id: crate::core::iam::AccessKeyId::of_iam("AKIA"), created_at: Some(NOW), account_id: None };
+    SecretState::Ours(OurSecret { resource_version: version.to_owned(), ..OurSecret::intact(Some(key)) })
+}
+
+/// All was done for this user, with Secret `1`, and a key is awaited beside.
+fn known() -> Known {
+    let fingerprint = Fingerprint::of(&user(json!({})), 7);
+    let settled = Settled { fingerprint: fingerprint.all, secret_version: "1".to_owned(), due_at: at(100) };
+    let awaited =
+        Awaited { fingerprint: fingerprint.all, secret_version: Some("1".to_owned()), read_at: NOW, keys: Vec::new() };
+    Known {
+        settled: Some(settled),
+        awaited: Some(Box::new(awaited)),
+        details: Some(fingerprint.but_rotation),
+        enforced_revision: Some(7),
+        ..Known::default()
+    }
+}
+
+fn facts(user: &S3AccessUser, revision: u64, secret: &SecretState) -> Facts {
+    let current = Current {
+        user,
+        fingerprint: Fingerprint::of(user, revision),
+        secret: Some(secret),
+        alone: true,
+        by_status: None,
+        swept: true,
+        window: SignedDuration::from_secs(60),
+    };
+    Facts::of(&known(), &current)
+}
+
+#[test]
+fn what_is_known_holds_for_what_was_asked_for_and_the_secret_as_they_were() {
+    let same = facts(&user(json!({})), 7, &secret("1"));
+    assert_eq!((same.done, same.secret, same.intact), (Done::Settled(at(100)), SecretFact::Same, true));
+    assert_eq!((same.details_known, same.awaited_until), (true, Some(at(120))), "for two windows");
+
+    let rotated = facts(&annotated(crate::api::annotations::ROTATE), 7, &secret("1"));
+    assert_eq!((rotated.done, rotated.awaited_until, rotated.details_known), (Done::No, None, true));
+    for edited in [facts(&annotated("note"), 7, &secret("1")), facts(&user(json!({})), 8, &secret("1"))] {
+        assert_eq!((edited.done, edited.awaited_until, edited.details_known), (Done::No, None, false));
+    }
+    for other in [secret("2"), SecretState::Missing, SecretState::Foreign { other_user: None }] {
+        let changed = facts(&user(json!({})), 7, &other);
+        assert_eq!((changed.secret, changed.awaited_until), (SecretFact::Changed, None), "{other:?}");
+    }
+}
+
+#[test]
+fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
+    let synced = || Progress::Synced;
+    let parts = Parts { user: synced(), policy: synced(), key: synced(), secret: synced() };
+    let conditions = json!(conditions(&parts, &[], Some(1), NOW));
+    let status = |key: &str| json!({ "observedGeneration": 1, "conditions": conditions, "accessKeyId": key });
+    let spec = json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }],
+        "accessKey": { "rotation": { "interval": "72h", "overlap": "24h" } } });
+    let desired = Desired::by_spec(&spec);
+    let done = |user: &S3AccessUser, secret: &SecretState, resync| done_by_status(user, &desired, secret, resync);
+    let well = user(json!({ "spec": spec, "status": status("AKIA") }));
+    let due = later(NOW, DEFAULT_OVERLAP * 3);
+    assert_eq!(done(&well, &secret("1"), Timestamp::MAX), Some(due), "the key is due");
+    assert_eq!(done(&well, &secret("1"), at(5)), Some(at(5)), "the resync comes before");
+    let other = user(json!({ "spec": spec, "status": status("ANOTHER") }));
+    let mut retiring = well.clone();
+    retiring.status.as_mut().unwrap().retiring_key =
+        serde_json::from_value(json!({ "id": "OLD", "retireAt": "2026-01-01T00:00:00Z" })).ok();
+    let mut edited = well.clone();
+    edited.metadata.generation = Some(2);
+    for user in [other, retiring, edited] {
+        assert_eq!(done(&user, &secret("1"), at(5)), None);
+    }
+    assert_eq!(done(&well, &SecretState::Missing, at(5)), None);
+}
