@@ -20,7 +20,7 @@ pub enum Error {
     /// The Secret cannot be rendered as the spec asks.
     #[error("spec.secret: {0}")]
     Render(#[from] RenderError),
-    /// The secret half of a key is not at hand; the next look finds the key in no Secret and replaces it.
+    /// The secret half of a key is not at hand; the next reconcile finds the key in no Secret and replaces it.
     #[error("the secret half of access key {0} is not at hand; it is looked for again")]
     KeyUnknown(String),
     /// The S3AccessUser is in a class of another operator.
@@ -58,7 +58,7 @@ impl From<AwsError> for Error {
 }
 
 impl Error {
-    /// Another look is due at once: the world is not as it was seen.
+    /// Everything is to be read anew at once: the world is not as it was read.
     pub fn is_stale_view(&self) -> bool {
         match self {
             Self::Kubernetes(error) => error.is_conflict(),

@@ -297,7 +297,7 @@ pub fn made_elsewhere(user: &S3AccessUser, owner: &Owner) -> Option<String> {
     (user.was_acted_upon() && *account != owner.account.id).then(|| account.clone())
 }
 
-/// Reads what there is to curtail, part by part: what cannot be read keeps nothing else from being looked at. Answers the
+/// Reads what there is to curtail, part by part: what cannot be read keeps nothing else from being read. Answers the
 /// first error beside what was read.
 pub async fn holdings(
     session: &Session,

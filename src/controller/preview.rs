@@ -1,6 +1,6 @@
 //! What the operator would do about an S3AccessUser: the same plan over the same picture, and nothing is written.
 //!
-//! What an action would lead to is taken from its documented effect, as a look does between two reads; only questions
+//! What an action would lead to is taken from its documented effect, as a reconcile does between two reads; only questions
 //! are asked of AWS.
 
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ use crate::metrics::Metrics;
 /// Enough for every chain of steps, with the waits between them.
 const ROUNDS: usize = 64;
 
-/// With what to look.
+/// What a preview is made with.
 pub struct Onlooker {
     /// The cluster, by the caller's rights.
     pub client: Client,
@@ -87,7 +87,7 @@ impl Preview {
 }
 
 impl Onlooker {
-    /// Looks at the S3AccessUser as it would be in the cluster.
+    /// What would be done about the S3AccessUser, as it would be in the cluster.
     ///
     /// # Errors
     /// Something could not be read.

@@ -30,8 +30,8 @@ struct Sweeps {
 pub struct Coverage(Mutex<HashMap<Account, Sweeps>>);
 
 impl Coverage {
-    /// Whether the details of every settled user of the account are compared at least once an interval, without anybody's
-    /// look: a sweep has ended within the interval, or, after a start, the first one is still to come in its turn.
+    /// Whether the details of every settled user of the account are compared at least once an interval, without a
+    /// reconcile: a sweep has ended within the interval, or, after a start, the first one is still to come in its turn.
     pub fn covers(&self, account: &Account, now: Timestamp, interval: SignedDuration) -> bool {
         let all = self.all();
         let Some(sweeps) = all.get(account) else { return false };

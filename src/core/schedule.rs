@@ -1,4 +1,4 @@
-//! When to look again.
+//! When to reconcile again: resyncs, each in a phase of its own, and the backoff after failures.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,11 +8,11 @@ use super::rotation::later;
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(1);
 /// The longest: what an administrator has put right takes effect within it.
 const LAST_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
-/// For each user that only somebody's action helps: a hundred are looked at as often as one.
+/// For each user that only somebody's action helps: a hundred are reconciled as often as one.
 const PER_BLOCKED: SignedDuration = SignedDuration::from_secs(3);
 
-/// The next turn of this user in the sweep: each has a phase of its own, so that neither a restart nor the passing of
-/// an interval looks at all of them at once.
+/// The next resync of this user: each has a phase of its own, so that neither a restart nor the passing of
+/// an interval reconciles all of them at once.
 pub fn next_resync(uid: &str, now: Timestamp, interval: SignedDuration) -> Timestamp {
     let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
     let phase = i64::try_from(fnv(uid) % u64::try_from(interval_ms).unwrap_or(1)).unwrap_or(0);
@@ -26,7 +26,7 @@ pub fn backoff(uid: &str, failures: u32) -> SignedDuration {
 }
 
 /// The longest pause of those whom only somebody's action helps, while there are so many of them: all together, they are
-/// looked at no more often than once in [`PER_BLOCKED`], so that a thousand do not use up the account's requests.
+/// reconciled no more often than once in [`PER_BLOCKED`], so that a thousand do not use up the account's requests.
 pub fn longest_pause(blocked: usize) -> SignedDuration {
     LAST_BACKOFF.max(PER_BLOCKED.saturating_mul(i32::try_from(blocked).unwrap_or(i32::MAX)))
 }

@@ -42,7 +42,7 @@ pub trait ClassResolver: Send + Sync {
     /// The sessions of all accounts in use.
     fn sessions(&self) -> Vec<Arc<Session>>;
 
-    /// Tells those who look after the account something about it, by an Event on its classes.
+    /// Tells whoever is in charge of the account something about it, by an Event on its classes.
     async fn tell(&self, account: &Account, message: &str);
 
     /// What [`ResolvedClass::revision`] is now, where that is known without waiting.
