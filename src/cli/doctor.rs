@@ -78,7 +78,7 @@ async fn aws(options: &RunOptions) -> Vec<Check> {
             .await
         {
             Ok(session) => session,
-            Err(error) => return vec![Check::new("AWS settings", Err(error), "see README, \"Settings\"")],
+            Err(error) => return vec![Check::new("AWS settings", Err(error), "see operate.md, \"Settings\"")],
         };
     let account = session.account().await;
     let account = account.map(|account| format!("account {}, partition {}", account.id, account.partition));
