@@ -13,10 +13,10 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::sync::OnceCell;
 
 use super::call::{Lane, ThrottledIsForTheLane};
-use super::iam::SdkIam;
 use super::metrics::CountAttempts;
 use super::permission::OnlyTheLeaderWrites;
 use super::s3::S3Endpoint;
+use super::sdk::SdkIam;
 use super::sts::{CompatibleSts, SdkSts};
 use super::transport::{TransportError, Trust};
 use super::turns::{Turn, Turns};
