@@ -29,11 +29,12 @@ use super::waiting::{Called, Caller};
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
 use crate::core::curtail::first_end;
-use crate::core::desired::{Desired, Owner, Refusal, is_true};
+use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::iam::Account;
 use crate::core::observed::{Observed, SecretState};
 use crate::core::plan::Effect;
 use crate::core::plan::{Action, Part, Plan, Progress, plan, teardown};
+use crate::core::refusal::Refusal;
 use crate::traces::TARGET;
 
 /// Enough for the longest chain of dependent steps; a plan that does not settle by then is looked at afresh.

@@ -1,8 +1,8 @@
 //! The bounds of [`crate::api::limits`], asked before any work is done. The schema asks the same at admission; a CR that
 //! an older CRD let in has not met it.
 
-use super::desired::Refusal;
-use crate::api::{Reason, S3AccessClassSpec, S3AccessUserSpec, limits};
+use super::refusal::Refusal;
+use crate::api::{S3AccessClassSpec, S3AccessUserSpec, limits};
 
 /// Holds a spec to its bounds.
 ///
@@ -52,7 +52,9 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
         ("spec.policy.name", policy.and_then(|policy| policy.name.as_deref())),
     ] {
         if let Some(text) = text.filter(|text| text.is_empty() || !text.bytes().all(word)) {
-            return Err(invalid(format!("{field}: {text:?} is no name that IAM takes: letters, digits and +=,.@_-")));
+            return Err(Refusal::invalid_spec(format!(
+                "{field}: {text:?} is no name that IAM takes: letters, digits and +=,.@_-"
+            )));
         }
     }
     let is_path = |path: &str| {
@@ -62,7 +64,9 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
             && path.bytes().all(|byte| word(byte) || byte == b'/')
     };
     if let Some(path) = spec.path.as_deref().filter(|path| !is_path(path)) {
-        return Err(invalid(format!("spec.path: {path:?} is no path that IAM takes, such as /s3access/team-a/")));
+        return Err(Refusal::invalid_spec(format!(
+            "spec.path: {path:?} is no path that IAM takes, such as /s3access/team-a/"
+        )));
     }
     let maps = [
         ("spec.tags", &spec.tags, 128, 256),
@@ -80,13 +84,13 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
     within("spec.secret.template", templates, limits::TEMPLATES, "bytes in all")?;
     for (field, keys) in [("labels", &secret.labels), ("annotations", &secret.annotations)] {
         if let Some(key) = keys.keys().find(|key| !is_qualified_name(key)) {
-            return Err(invalid(format!(
+            return Err(Refusal::invalid_spec(format!(
                 "spec.secret.{field}: {key:?} is no key that Kubernetes takes: write it as [prefix/]name"
             )));
         }
     }
     match secret.labels.iter().find(|(_, value)| !is_label_value(value)) {
-        Some((key, value)) => Err(invalid(format!(
+        Some((key, value)) => Err(Refusal::invalid_spec(format!(
             "spec.secret.labels: {value:?}, the value of {key:?}, is none that Kubernetes takes: letters, digits, - _ and . between letters or digits"
         ))),
         None => Ok(()),
@@ -128,11 +132,7 @@ fn within(field: &str, found: usize, limit: usize, unit: &str) -> Result<(), Ref
     if found <= limit {
         return Ok(());
     }
-    Err(invalid(format!("{field}: {found} {unit}, and at most {limit} are taken: shorten it")))
-}
-
-fn invalid(message: String) -> Refusal {
-    Refusal { reason: Reason::InvalidSpec, message }
+    Err(Refusal::invalid_spec(format!("{field}: {found} {unit}, and at most {limit} are taken: shorten it")))
 }
 
 /// Kubernetes' rule for the keys of labels and annotations (apimachinery, IsQualifiedName).
@@ -163,6 +163,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::Reason;
 
     fn judged(extra: &Value) -> Result<(), Refusal> {
         let mut spec = json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }] });

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::budget;
 use super::class::Class;
 use super::iam::Account;
 use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document};
+use super::refusal::Refusal;
 use super::rotation::{DEFAULT_OVERLAP, Rotation};
 use crate::api::{AccessKeyStatus, Adoption, Duration, PolicyType, Reason, S3AccessUser, Workload, annotations, tags};
 
@@ -134,16 +136,6 @@ pub struct Desired {
     pub class: Class,
 }
 
-/// Why the spec cannot be carried out, in words that say what to change.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Refusal {
-    /// The reason of the Ready condition.
-    pub reason: Reason,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
 impl Desired {
     /// Resolves and checks the spec.
     ///
@@ -151,7 +143,7 @@ impl Desired {
     /// [`Refusal`]: nothing is written for such a spec, and what was made for an earlier one stays as it is.
     pub fn of(user: &S3AccessUser, account: &Account, cluster: &Cluster, class: &Class) -> Result<Self, Refusal> {
         let spec = &user.spec;
-        super::budget::check(spec)?;
+        budget::check(spec)?;
         let owner = Owner::of(user, account, cluster, class);
         let mut violations = class.violations(spec);
         let expelled = !class.expulsions(spec).is_empty();
@@ -276,12 +268,6 @@ impl Desired {
         let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
         let cluster = Cluster { id: "id".to_owned(), name: "prod".to_owned() };
         Self::of(&user, &account, &cluster, &Class::none()).unwrap()
-    }
-}
-
-impl From<policy::PolicyError> for Refusal {
-    fn from(error: policy::PolicyError) -> Self {
-        Self { reason: error.reason, message: error.message }
     }
 }
 

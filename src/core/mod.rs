@@ -19,6 +19,7 @@ pub mod plan;
 pub mod policy;
 pub mod priority;
 pub mod provider;
+pub mod refusal;
 pub mod rotation;
 pub mod secret_data;
 pub mod sweep;
