@@ -13,7 +13,7 @@ use super::quiet::asked;
 use super::report::report;
 use super::schedule::next_turn;
 use crate::api::{Reason, S3AccessUser};
-use crate::core::conditions::{interrupted, status};
+use crate::core::conditions::{Conditions, interrupted, status};
 use crate::core::desired::{Desired, Owner};
 use crate::core::observed::{Observed, UserState};
 use crate::core::plan::{Action, Part, Plan, Progress};
@@ -49,7 +49,9 @@ pub async fn conclude(
     let generation = user.metadata.generation;
     let report_it = match desired {
         // Where there is no user, what was known of one stays: it may be in another account.
-        Some(desired) if observed.user().is_some() => status(desired, observed, &plan, &earlier, generation, now),
+        Some(desired) if observed.user().is_some() => {
+            status(desired, observed, &plan, &Conditions { earlier: &earlier.conditions, generation, now })
+        }
         _ => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
     };
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
@@ -117,7 +119,9 @@ pub async fn stop(
     let earlier = user.status.clone().unwrap_or_default();
     let (generation, now) = (user.metadata.generation, ctx.now());
     let report_it = match desired {
-        Some(desired) if observed.user().is_some() => status(desired, observed, &plan, &earlier, generation, now),
+        Some(desired) if observed.user().is_some() => {
+            status(desired, observed, &plan, &Conditions { earlier: &earlier.conditions, generation, now })
+        }
         _ => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
     };
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::quiet::{asked, asked_but_rotation};
 use crate::api::S3AccessUser;
 use crate::aws::ErrorKind;
-use crate::core::conditions::{says_settled, status};
+use crate::core::conditions::{Conditions, says_settled, status};
 use crate::core::desired::Desired;
 use crate::core::observed::{Observed, SecretState};
 use crate::core::plan::Plan;
@@ -40,10 +40,9 @@ pub async fn glance(
     seen.keys = Some(keys.clone());
     let resting = rest(desired, before_iam(user, seen, remembered), keys, ctx.now(), &ctx.waits);
     let earlier = user.status.clone().unwrap_or_default();
+    let conditions = Conditions { earlier: &earlier.conditions, generation: user.metadata.generation, now: ctx.now() };
     // The status may have been edited: then it is told anew, and not on what a sweep has seen.
-    Ok(resting.filter(|(observed, plan)| {
-        status(desired, observed, plan, &earlier, user.metadata.generation, ctx.now()) == earlier
-    }))
+    Ok(resting.filter(|(observed, plan)| status(desired, observed, plan, &conditions) == earlier))
 }
 
 /// Whether nothing has changed since a look that ended with everything done, and the sweep compares the rest.

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDelete, secret, soon, workloads};
+use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, View, WhyDelete, secret, soon, workloads};
 use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
-use crate::core::desired::Desired;
-use crate::core::iam::AccessKey;
-use crate::core::iam::{AccessKeyId, past};
-use crate::core::observed::{HeldKey, Observed, OurSecret, Probes, User};
+use crate::core::iam::{AccessKey, AccessKeyId, past};
+use crate::core::observed::{HeldKey, OurSecret, Probes};
 use crate::core::rotation::{PROBES, Retirement, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.
@@ -21,39 +19,22 @@ const UNUSABLE_AFTER: i32 = 10;
 /// so a record that somebody edits keeps no replaced key alive for ever.
 const LONGEST_SWAP: SignedDuration = SignedDuration::from_hours(1);
 
-/// Everything that the decisions about the key look at.
-struct View<'a> {
-    desired: &'a Desired,
-    observed: &'a Observed,
-    user: &'a User,
-    now: Timestamp,
-    waits: &'a Waits,
-}
-
 /// Plans the key and the Secret that holds it.
-pub(super) fn plan_key(
-    desired: &Desired,
-    observed: &Observed,
-    user: &User,
-    now: Timestamp,
-    waits: &Waits,
-    plan: &mut Plan,
-) {
-    let view = View { desired, observed, user, now, waits };
+pub(super) fn plan_key(view: &View<'_>, plan: &mut Plan) {
     if view.plan_adoption(plan) {
         return;
     }
     view.tell_of_outlived(plan);
     // No key is made or touched while its Secret could not be written.
-    if !secret::may_write(desired, observed, now, waits, plan) {
+    if !secret::may_write(view, plan) {
         return;
     }
-    match observed.held() {
+    match view.observed.held() {
         Some((secret, key)) => match view.listed(&key.id) {
             Some(listed) => view.plan_current(secret, listed, plan),
             None if view.may_be_lagging(key) => {
                 let message = format!("IAM does not list access key {} yet", key.id);
-                plan.wait(Part::AccessKey, Reason::WaitingForKey, message, soon(now, waits));
+                plan.wait(Part::AccessKey, Reason::WaitingForKey, message, soon(view.now, view.waits));
             }
             None => view.plan_first(plan),
         },
@@ -186,7 +167,7 @@ impl View<'_> {
         }
         if self.desired.active {
             let retiring = self.retiring(secret, current);
-            let may_retire = workloads::restart(self.desired, self.observed, secret, current, retiring, self.now, plan);
+            let may_retire = workloads::restart(self, secret, current, retiring, plan);
             self.plan_retiring(secret, current, may_retire, plan);
         } else {
             self.plan_retiring(secret, current, true, plan);
