@@ -9,6 +9,12 @@ use crate::api::{S3AccessClassSpec, S3AccessUserSpec, limits};
 /// # Errors
 /// [`Refusal`] with the first field that holds too much, and how much it may hold.
 pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
+    check_counts(spec)?;
+    check_names(spec)?;
+    check_entries(spec)
+}
+
+fn check_counts(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
     let policy = spec.policy.as_ref();
     let secret = &spec.secret;
     let counts = [
@@ -30,6 +36,11 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
         let longest = grant.prefixes.iter().map(String::len).max().unwrap_or(0);
         within(&format!("spec.access[{index}].prefixes"), longest, limits::PREFIX, "bytes each")?;
     }
+    Ok(())
+}
+
+fn check_names(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
+    let policy = spec.policy.as_ref();
     let names = [
         ("spec.className", spec.class_name.as_deref(), 253),
         ("spec.userName", spec.user_name.as_deref(), 64),
@@ -41,7 +52,7 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
             spec.managed_policy_arns.iter().map(String::as_str).max_by_key(|arn| arn.len()),
             512,
         ),
-        ("spec.secret.name", secret.name.as_deref(), 253),
+        ("spec.secret.name", spec.secret.name.as_deref(), 253),
     ];
     for (field, text, limit) in names {
         within(field, text.map_or(0, str::len), limit, "bytes")?;
@@ -68,6 +79,11 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
             "spec.path: {path:?} is no path that IAM takes, such as /s3access/team-a/"
         )));
     }
+    Ok(())
+}
+
+fn check_entries(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
+    let secret = &spec.secret;
     let maps = [
         ("spec.tags", &spec.tags, 128, 256),
         ("spec.secret.keys", &secret.keys, 253, 253),

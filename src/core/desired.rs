@@ -97,6 +97,15 @@ pub enum DesiredPolicy {
 }
 
 impl DesiredPolicy {
+    fn holding(document: Document, inline: bool, owner: &Owner) -> Result<Self, Refusal> {
+        policy::check_size(&document, if inline { policy::INLINE_LIMIT } else { policy::MANAGED_LIMIT })?;
+        Ok(if inline {
+            Self::Inline { name: owner.policy_name.clone(), document }
+        } else {
+            Self::Managed { arn: owner.policy_arn(), document }
+        })
+    }
+
     /// The value of [`tags::POLICY`] while this is the policy.
     pub fn record(&self) -> String {
         match self {
@@ -152,17 +161,7 @@ impl Desired {
         let granted = document.is_some() || !violations.is_empty();
         let document = document.filter(|_| !expelled);
         let inline = spec.policy.as_ref().is_some_and(|policy| policy.policy_type == PolicyType::Inline);
-        let policy = match document {
-            None => None,
-            Some(document) if inline => {
-                policy::check_size(&document, policy::INLINE_LIMIT)?;
-                Some(DesiredPolicy::Inline { name: owner.policy_name.clone(), document })
-            }
-            Some(document) => {
-                policy::check_size(&document, policy::MANAGED_LIMIT)?;
-                Some(DesiredPolicy::Managed { arn: owner.policy_arn(), document })
-            }
-        };
+        let policy = document.map(|document| DesiredPolicy::holding(document, inline, &owner)).transpose()?;
         for (index, arn) in spec.managed_policy_arns.iter().enumerate() {
             check_policy_arn(arn, &format!("spec.managedPolicyArns[{index}]"), account)?;
         }

@@ -8,7 +8,7 @@ use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, View, WhyDelet
 use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
 use crate::core::iam::{AccessKey, AccessKeyId, past};
-use crate::core::observed::{HeldKey, OurSecret, Probes};
+use crate::core::observed::{HeldKey, Minted, OurSecret, Probes};
 use crate::core::rotation::{PROBES, Retirement, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.
@@ -188,7 +188,7 @@ impl View<'_> {
         plan.parts.key = Progress::Synced;
         self.prove(current, plan);
         if let Some(minted) = &self.observed.minted {
-            self.plan_swap(secret, current, &minted.id, minted.created_at, plan);
+            self.plan_swap(secret, current, minted, plan);
         } else {
             self.plan_rotation(secret, current, plan);
         }
@@ -258,7 +258,8 @@ impl View<'_> {
 
     /// The new key goes into the Secret once it has been seen to work several times in a row, and is older than the
     /// consistency window: the replicas that answered say nothing of the others, and the old key works meanwhile.
-    fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, id: &str, created_at: Timestamp, plan: &mut Plan) {
+    fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, minted: &Minted, plan: &mut Plan) {
+        let (id, created_at) = (&minted.id, minted.created_at);
         let probes = self.observed.probes.get(id);
         let successes = probes.map_or(0, |probes| probes.successes);
         let message = format!(
@@ -271,7 +272,7 @@ impl View<'_> {
             plan.wake(spread_at);
         } else if successes >= PROBES {
             plan.actions.push(Action::WriteSecret {
-                key_id: id.to_owned(),
+                key_id: id.clone(),
                 record: SecretRecord {
                     created_at: Some(created_at),
                     previous: Some(AccessKeyId::of_iam(&current.id)),
@@ -281,7 +282,7 @@ impl View<'_> {
                 },
             });
         } else if probes.is_some_and(|probes| self.is_unusable(probes)) {
-            plan.actions.push(Action::DeleteKey { id: id.to_owned(), why: WhyDelete::Unusable });
+            plan.actions.push(Action::DeleteKey { id: id.clone(), why: WhyDelete::Unusable });
         } else {
             self.probe(id, plan);
         }
