@@ -83,7 +83,6 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("s3access");
         let metrics = Self {
             reconciles: Family::default(),
             reconcile_duration: Histogram::new(exponential_buckets(0.005, 2.0, 14)),
@@ -106,61 +105,62 @@ impl Default for Metrics {
             started: Gauge::default(),
             registry: Registry::default(),
         };
-        registry.register("reconcile", "Reconciliations, by result", metrics.reconciles.clone());
-        registry.register("reconcile_duration_seconds", "Time of a reconciliation", metrics.reconcile_duration.clone());
-        registry.register(
-            "aws_requests",
-            "Attempts of AWS calls, by operation and error code; else by HTTP status",
-            metrics.aws_requests.clone(),
-        );
-        registry.register(
-            "aws_request_duration_seconds",
-            "Time of an attempt of an AWS call",
-            metrics.aws_duration.clone(),
-        );
-        registry.register("aws_throttled", "AWS calls that were throttled", metrics.aws_throttled.clone());
-        registry.register("keys_issued", "Access keys made", metrics.keys_issued.clone());
-        registry.register("keys_deleted", "Access keys deleted, by reason", metrics.keys_deleted.clone());
-        registry.register(
-            "orphan_keys_deleted",
-            "Access keys deleted because no Secret held them",
-            metrics.orphans_deleted.clone(),
-        );
-        registry.register(
-            "access_key_age_seconds",
-            "Age of the Secrets' access keys, when looked at",
-            metrics.key_age.clone(),
-        );
-        registry.register(
-            "drift_corrected",
-            "Differences put right, by what differed",
-            metrics.drift_corrected.clone(),
-        );
-        registry.register("panics", "Reconciles and sweeps that ended in a panic", metrics.panics.clone());
-        registry.register(
-            "orphan_users",
-            "IAM users with this cluster's tags and without an S3AccessUser, by account",
-            metrics.orphan_users.clone(),
-        );
-        registry.register("sweeps", "Bulk sweeps of accounts, by result", metrics.sweeps.clone());
-        registry.register(
-            "user_ready",
-            "1 while the S3AccessUser is Ready; where each has a metric of its own",
-            metrics.user_ready.clone(),
-        );
-        registry.register("users", "S3AccessUsers, by class and by Ready condition", metrics.users.clone());
-        registry.register(
-            "queue_depth",
-            "S3AccessUsers that wait for a turn or are looked at, by priority",
-            metrics.queue_depth.clone(),
-        );
-        registry.register("leader", "1 while this replica holds the lease", metrics.leader.clone());
-        registry.register("start_time_seconds", "When the process started, Unix time", metrics.started.clone());
-        Self { registry, ..metrics }
+        Self { registry: metrics.registered(), ..metrics }
     }
 }
 
 impl Metrics {
+    fn registered(&self) -> Registry {
+        let mut registry = Registry::with_prefix("s3access");
+        registry.register("reconcile", "Reconciliations, by result", self.reconciles.clone());
+        registry.register("reconcile_duration_seconds", "Time of a reconciliation", self.reconcile_duration.clone());
+        registry.register(
+            "aws_requests",
+            "Attempts of AWS calls, by operation and error code; else by HTTP status",
+            self.aws_requests.clone(),
+        );
+        registry.register(
+            "aws_request_duration_seconds",
+            "Time of an attempt of an AWS call",
+            self.aws_duration.clone(),
+        );
+        registry.register("aws_throttled", "AWS calls that were throttled", self.aws_throttled.clone());
+        registry.register("keys_issued", "Access keys made", self.keys_issued.clone());
+        registry.register("keys_deleted", "Access keys deleted, by reason", self.keys_deleted.clone());
+        registry.register(
+            "orphan_keys_deleted",
+            "Access keys deleted because no Secret held them",
+            self.orphans_deleted.clone(),
+        );
+        registry.register(
+            "access_key_age_seconds",
+            "Age of the Secrets' access keys, when looked at",
+            self.key_age.clone(),
+        );
+        registry.register("drift_corrected", "Differences put right, by what differed", self.drift_corrected.clone());
+        registry.register("panics", "Reconciles and sweeps that ended in a panic", self.panics.clone());
+        registry.register(
+            "orphan_users",
+            "IAM users with this cluster's tags and without an S3AccessUser, by account",
+            self.orphan_users.clone(),
+        );
+        registry.register("sweeps", "Bulk sweeps of accounts, by result", self.sweeps.clone());
+        registry.register(
+            "user_ready",
+            "1 while the S3AccessUser is Ready; where each has a metric of its own",
+            self.user_ready.clone(),
+        );
+        registry.register("users", "S3AccessUsers, by class and by Ready condition", self.users.clone());
+        registry.register(
+            "queue_depth",
+            "S3AccessUsers that wait for a turn or are looked at, by priority",
+            self.queue_depth.clone(),
+        );
+        registry.register("leader", "1 while this replica holds the lease", self.leader.clone());
+        registry.register("start_time_seconds", "When the process started, Unix time", self.started.clone());
+        registry
+    }
+
     /// The text exposition.
     ///
     /// # Errors

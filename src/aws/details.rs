@@ -7,7 +7,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_iam::types::{EntityType, ManagedPolicyDetail, UserDetail as SdkUser};
 
 use super::Result;
-use super::iam::{SdkIam, document, tags_from};
+use super::sdk::{SdkIam, document, tags_from};
 use crate::api::tags;
 use crate::core::sweep::{PolicyDetail, UserDetail};
 

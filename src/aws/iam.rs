@@ -1,34 +1,22 @@
 //! The SDK's IAM client behind the trait.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_iam::config::retry::RetryConfig;
-use aws_sdk_iam::primitives::DateTime;
-use aws_sdk_iam::types::{StatusType, Tag};
+use aws_sdk_iam::types::StatusType;
 use jiff::Timestamp;
-use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
-use super::call::Lane;
+use super::sdk::{SdkIam, document, found, gone, tags_from, tags_to, timestamp, unreadable};
 use super::{
-    AwsError, CreatedKey, DetailsPage, DetailsQuery, ErrorKind, Iam, PolicyRecord, Result, UserRecord, details,
-    inline_policy, path_tags,
+    CreatedKey, DetailsPage, DetailsQuery, ErrorKind, Iam, PolicyRecord, Result, UserRecord, details, inline_policy,
+    leftovers, path_tags,
 };
 use crate::api::tags;
-use crate::core::iam::AccessKey;
-use crate::core::iam::AccessKeyId;
+use crate::core::iam::{AccessKey, AccessKeyId};
 use crate::core::observed::{Minted, PolicyVersion};
 use crate::core::policy::Document;
-use crate::core::provider::Provider;
-
-/// The SDK's IAM client, in the account's lane.
-pub(super) struct SdkIam {
-    pub(super) client: aws_sdk_iam::Client,
-    pub(super) lane: Arc<Lane>,
-    pub(super) provider: Provider,
-}
 
 impl SdkIam {
     async fn set_path(&self, user: &str, path: &str) -> Result<()> {
@@ -131,7 +119,7 @@ impl Iam for SdkIam {
     }
 
     async fn clear_leftovers(&self, user: &str) -> Result<()> {
-        super::leftovers::clear(self, user).await
+        leftovers::clear(self, user).await
     }
 
     async fn list_access_keys(&self, user: &str) -> Result<Vec<AccessKey>> {
@@ -321,52 +309,8 @@ impl Iam for SdkIam {
     }
 }
 
-/// Only a positive NoSuchEntity is "missing"; every other error stays one.
-fn found<T>(answer: Result<T>) -> Result<Option<T>> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// What was to be deleted and is not there is deleted.
-pub(super) fn gone<T>(answer: Result<T>) -> Result<()> {
-    found(answer).map(drop)
-}
-
-fn timestamp(time: &DateTime) -> Option<Timestamp> {
-    Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
-}
-
-pub(super) fn tags_from(tags: &[Tag]) -> BTreeMap<String, String> {
-    tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect()
-}
-
-fn tags_to(operation: &'static str, object: &str, tags: &BTreeMap<String, String>) -> Result<Vec<Tag>> {
-    tags.iter()
-        .map(|(key, value)| Tag::builder().key(key).value(value).build().map_err(|_| unreadable(operation, object)))
-        .collect()
-}
-
-/// IAM returns documents URL-encoded (RFC 3986).
-pub(super) fn document(operation: &'static str, object: &str, encoded: &str) -> Result<Document> {
-    let decoded = percent_decode_str(encoded).decode_utf8_lossy();
-    Document::parse(&decoded).map_err(|_| unreadable(operation, object))
-}
-
 fn path_and_name(arn: &str) -> Option<(&str, &str)> {
     let (_, resource) = arn.split_once(":policy")?;
     let name_at = resource.rfind('/')? + 1;
     Some(resource.split_at(name_at))
-}
-
-fn unreadable(operation: &'static str, object: &str) -> AwsError {
-    AwsError {
-        operation,
-        object: object.to_owned(),
-        kind: ErrorKind::Other,
-        code: "UnreadableAnswer".to_owned(),
-        message: "the request or its answer lacks a required field".to_owned(),
-    }
 }

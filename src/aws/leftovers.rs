@@ -3,7 +3,7 @@
 //!
 //! Listed only after a DeleteConflict: for nearly every user there is none of it.
 
-use super::iam::{SdkIam, gone};
+use super::sdk::{SdkIam, gone};
 use super::{ErrorKind, Result};
 
 pub(super) async fn clear(iam: &SdkIam, user: &str) -> Result<()> {

@@ -10,6 +10,7 @@ mod metrics;
 mod path_tags;
 mod permission;
 mod s3;
+mod sdk;
 mod session;
 mod sts;
 mod transport;

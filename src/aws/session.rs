@@ -13,10 +13,10 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::sync::OnceCell;
 
 use super::call::{Lane, ThrottledIsForTheLane};
-use super::iam::SdkIam;
 use super::metrics::CountAttempts;
 use super::permission::OnlyTheLeaderWrites;
 use super::s3::S3Endpoint;
+use super::sdk::SdkIam;
 use super::sts::{CompatibleSts, SdkSts};
 use super::transport::{TransportError, Trust};
 use super::turns::{Turn, Turns};
@@ -71,6 +71,7 @@ pub enum SettingsError {
 /// Where the services are, and how to speak to them.
 #[derive(Default)]
 struct Endpoints {
+    trust: Trust,
     iam: Option<String>,
     sts: Option<String>,
     s3: Option<String>,
@@ -108,8 +109,9 @@ impl Session {
         if options.provider == Provider::Aws && options.account_id.is_some() {
             return Err(SettingsError::AccountOfAws);
         }
-        let config = loader(&Trust::default(), None).load().await;
-        Self::over(&config, &Trust::default(), Endpoints::default(), options, leadership, metrics)
+        let endpoints = Endpoints::default();
+        let config = loader(&endpoints.trust, None).load().await;
+        Self::over(&config, endpoints, options, leadership, metrics)
     }
 
     /// Takes from the class what it says, and all else from the SDK's own environment. The role is not assumed yet.
@@ -142,13 +144,12 @@ impl Session {
             let assumed = SharedCredentialsProvider::new(provider.build().await);
             config = config.to_builder().credentials_provider(assumed).build();
         }
-        let endpoints = Endpoints { iam: set.iam, sts, s3: set.s3, path_style: class.path_style };
-        Self::over(&config, &trust, endpoints, options, leadership, metrics)
+        let endpoints = Endpoints { trust, iam: set.iam, sts, s3: set.s3, path_style: class.path_style };
+        Self::over(&config, endpoints, options, leadership, metrics)
     }
 
     fn over(
         config: &SdkConfig,
-        trust: &Trust,
         endpoints: Endpoints,
         options: &SessionOptions,
         leadership: Leadership,
@@ -181,7 +182,7 @@ impl Session {
             Provider::Aws => Arc::new(sts),
             Provider::S3Compatible { .. } => {
                 let url = s3_endpoint.as_ref().ok_or(SettingsError::NoS3Endpoint)?;
-                let s3 = S3Endpoint::new(url, &region, trust.connector(CONNECT_TIMEOUT, ATTEMPT_TIMEOUT));
+                let s3 = S3Endpoint::new(url, &region, endpoints.trust.connector(CONNECT_TIMEOUT, ATTEMPT_TIMEOUT));
                 let account = options.account_id.clone().map(|id| Account { id, partition: PARTITION.to_owned() });
                 Arc::new(CompatibleSts { sts, account, s3 })
             }

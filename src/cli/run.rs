@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Config, ResourceExt};
-use kube_lease_manager::LeaseManagerBuilder;
+use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -64,81 +64,30 @@ pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
 
 async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health, vital: &Vital) -> Result<(), Error> {
     let client = client().await?;
-    let cluster = cluster(&client, &options).await?;
-    if options.require_class && !options.classes {
-        return Err(SettingsError::ClassesRequired.into());
-    }
-    let session_options = options.session_options();
     let leadership = if options.leader_election { Leadership::nobody() } else { Leadership::unopposed() };
-    let session = Session::from_environment(&session_options, leadership.clone(), metrics.clone()).await?;
-    let session = Arc::new(session);
-    info!(cluster_id = cluster.id, cluster_name = cluster.name, region = session.region, "starting");
+    let settings = settings(&client, &options, &leadership, &metrics).await?;
     health.set_ready(true);
     let mut terminate = Terminate::new()?;
-    let identity = identity();
-    let lease = if options.leader_election {
-        let (namespace, name, holder) = (options.namespace.clone(), options.lease_name.clone(), identity.clone());
-        let watching = vital.spawn(async move {
-            // A client's connections live where it was made.
-            let client = self::client().await?;
-            let manager = LeaseManagerBuilder::new(client.clone(), &name)
-                .with_namespace(&namespace)
-                .with_duration(LEASE_DURATION)
-                .with_grace(LEASE_GRACE)
-                .with_identity(holder.as_str())
-                .build()
-                .await?;
-            let (leads, renewal) = manager.watch().await;
-            Ok::<_, Error>((leads, renewal, Api::<Lease>::namespaced(client, &namespace)))
-        });
-        let (mut leads, renewal, leases) = watching.await.map_err(|_| Error::Ended("the Lease's manager"))??;
+    let mut lease = None;
+    if options.leader_election {
+        let mut candidate = Candidate::start(&options, vital).await?;
         info!(lease = options.lease_name, "waiting for the Lease");
         tokio::select! {
-            held = leads.wait_for(|leads| *leads) => { held.map_err(|_| Error::LeaseLost)?; }
+            elected = candidate.elected() => elected?,
             () = terminate.received() => return Ok(()),
         }
-        Some((leads, renewal, leases))
-    } else {
-        None
-    };
-    if lease.is_some() {
         // The manager renewed it a moment ago.
         leadership.extend(lease_end(Timestamp::now()));
+        lease = Some(candidate);
     }
     metrics.set_leader(true);
     info!("leading");
     let stop = CancellationToken::new();
-    let (waits, defaults) = (waits(&options), options.defaults());
-    let controllers = controller::run(
-        client,
-        controller::Options {
-            namespaces: options.watch_namespaces,
-            own_namespace: options.namespace.clone(),
-            classes: options.classes,
-            class_selector: options.class_selector,
-            require_class: options.require_class,
-            cluster,
-            session,
-            session_options,
-            defaults,
-            metrics: metrics.clone(),
-            user_metrics: options.user_metrics,
-            waits,
-            resync_interval: options.resync_interval,
-            leadership: leadership.clone(),
-        },
-        stop.clone(),
-    );
+    let controllers = controller::run(client, settings, stop.clone());
     tokio::pin!(controllers);
     let lost = async {
-        match lease.as_ref() {
-            Some((leads, _, leases)) => {
-                let (leases, name, leads) = (leases.clone(), options.lease_name.clone(), leads.clone());
-                let (identity, leadership) = (identity.clone(), leadership.clone());
-                let looking = async move { lease_lost(&leases, &name, &identity, leads, &leadership).await };
-                // Once nobody waits for it, it holds no receiver that would keep the manager from giving the Lease back.
-                let _ = AbortOnDropHandle::new(vital.spawn(looking)).await;
-            }
+        match &lease {
+            Some(lease) => lease.lost(&leadership, vital).await,
             None => std::future::pending().await,
         }
     };
@@ -149,13 +98,94 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health, vital:
             info!("terminating: what is under way is finished first");
             stop.cancel();
             controllers.await;
-            if let Some((leads, renewal, _)) = lease {
-                // Without a receiver the manager gives the Lease back, so that the next replica need not wait for its end.
-                drop(leads);
-                let _ = tokio::time::timeout(REQUEST_TIMEOUT, renewal).await;
+            if let Some(lease) = lease {
+                lease.give_back().await;
             }
             Ok(())
         }
+    }
+}
+
+/// What the controller is told: the settings, and the operator's own account.
+async fn settings(
+    client: &Client,
+    options: &RunOptions,
+    leadership: &Leadership,
+    metrics: &Arc<Metrics>,
+) -> Result<controller::Options, Error> {
+    let cluster = cluster(client, options).await?;
+    if options.require_class && !options.classes {
+        return Err(SettingsError::ClassesRequired.into());
+    }
+    let session_options = options.session_options();
+    let session = Session::from_environment(&session_options, leadership.clone(), metrics.clone()).await?;
+    let session = Arc::new(session);
+    info!(cluster_id = cluster.id, cluster_name = cluster.name, region = session.region, "starting");
+    Ok(controller::Options {
+        namespaces: options.watch_namespaces.clone(),
+        own_namespace: options.namespace.clone(),
+        classes: options.classes,
+        class_selector: options.class_selector.clone(),
+        require_class: options.require_class,
+        cluster,
+        session,
+        session_options,
+        defaults: options.defaults(),
+        metrics: metrics.clone(),
+        user_metrics: options.user_metrics,
+        waits: waits(options),
+        resync_interval: options.resync_interval,
+        leadership: leadership.clone(),
+    })
+}
+
+/// One who competes for the Lease, and holds it once elected.
+struct Candidate {
+    name: String,
+    identity: String,
+    leases: Api<Lease>,
+    leads: watch::Receiver<bool>,
+    renewal: JoinHandle<kube_lease_manager::Result<LeaseManager>>,
+}
+
+impl Candidate {
+    /// Competes from now on.
+    async fn start(options: &RunOptions, vital: &Vital) -> Result<Self, Error> {
+        let (namespace, name, identity) = (options.namespace.clone(), options.lease_name.clone(), identity());
+        let starting = vital.spawn(async move {
+            // A client's connections live where it was made.
+            let client = client().await?;
+            let manager = LeaseManagerBuilder::new(client.clone(), &name)
+                .with_namespace(&namespace)
+                .with_duration(LEASE_DURATION)
+                .with_grace(LEASE_GRACE)
+                .with_identity(identity.as_str())
+                .build()
+                .await?;
+            let (leads, renewal) = manager.watch().await;
+            Ok(Self { name, identity, leases: Api::namespaced(client, &namespace), leads, renewal })
+        });
+        starting.await.map_err(|_| Error::Ended("the Lease's manager"))?
+    }
+
+    /// Returns once it holds the Lease.
+    async fn elected(&mut self) -> Result<(), Error> {
+        self.leads.wait_for(|leads| *leads).await.map(drop).map_err(|_| Error::LeaseLost)
+    }
+
+    /// Returns once the Lease is no longer provably its own.
+    async fn lost(&self, leadership: &Leadership, vital: &Vital) {
+        let (leases, name, identity) = (self.leases.clone(), self.name.clone(), self.identity.clone());
+        let (leads, leadership) = (self.leads.clone(), leadership.clone());
+        let watching = async move { lease_lost(&leases, &name, &identity, leads, &leadership).await };
+        // Once nobody waits for it, it holds no receiver that would keep the manager from giving the Lease back.
+        let _ = AbortOnDropHandle::new(vital.spawn(watching)).await;
+    }
+
+    /// Without a receiver the manager gives the Lease back, so that the next replica need not wait for its end.
+    async fn give_back(self) {
+        drop(self.leads);
+        let _ = tokio::time::timeout(REQUEST_TIMEOUT, self.renewal).await;
     }
 }
 

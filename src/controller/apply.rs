@@ -68,13 +68,7 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
         Action::DeleteSecret { name, uid } => {
             ctx.kubernetes.delete_secret(&owner.identity.namespace, name, uid).await?;
         }
-        Action::DeleteUser => match iam.delete_user(name).await {
-            // Once what stood in the way is said to be gone, a further conflict is worth telling.
-            Err(error) if error.kind == ErrorKind::DeleteConflict && !observed.cleared => {
-                return Ok(Effect::DeleteConflict);
-            }
-            outcome => outcome?,
-        },
+        Action::DeleteUser => return delete_user(pass, observed).await,
         Action::ClearLeftovers => iam.clear_leftovers(name).await?,
     }
     Ok(Effect::Done)
@@ -94,6 +88,14 @@ async fn delete_key(pass: Pass<'_>, id: &str, why: WhyDelete) -> Result<(), Erro
     pass.ctx.metrics.key_deleted(why);
     pass.ctx.state.unminted(pass.uid(), id);
     Ok(())
+}
+
+async fn delete_user(pass: Pass<'_>, observed: &Observed) -> Result<Effect, Error> {
+    match pass.resolved.session.iam.delete_user(&pass.owner.user_name).await {
+        // Once what stood in the way is said to be gone, a further conflict is worth telling.
+        Err(error) if error.kind == ErrorKind::DeleteConflict && !observed.cleared => Ok(Effect::DeleteConflict),
+        outcome => Ok(outcome.map(|()| Effect::Done)?),
+    }
 }
 
 async fn delete_policy(session: &Session, arn: &str) -> Result<(), Error> {

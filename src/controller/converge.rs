@@ -10,7 +10,7 @@ use super::context::Pass;
 use super::error::Error;
 use super::observe::{self, Held, Possession, Seen, picture};
 use super::outcome::{Outcome, Stopped, conclude, fail, settle, stop};
-use crate::core::conditions::status;
+use crate::core::conditions::{Conditions, status};
 use crate::core::curtail::first_end;
 use crate::core::desired::Desired;
 use crate::core::known::{Awaited, Fingerprint, Known, Settled};
@@ -173,9 +173,9 @@ impl Pass<'_> {
     fn says_nothing_new(self, observed: &Observed, next: &Plan) -> bool {
         let Self { ctx, user, .. } = self;
         let earlier = user.status.clone().unwrap_or_default();
-        self.desired.is_some_and(|desired| {
-            status(desired, observed, next, &earlier, user.metadata.generation, ctx.now()) == earlier
-        })
+        let generation = user.metadata.generation;
+        let conditions = Conditions { earlier: &earlier.conditions, generation, now: ctx.now() };
+        self.desired.is_some_and(|desired| status(desired, observed, next, &conditions) == earlier)
     }
 
     /// Plans and applies until nothing is left to do, as far as what was read permits.

@@ -28,7 +28,9 @@ use crate::core::reads::Reads;
 use crate::core::secret_data::{Credentials, Target};
 use crate::core::sweep::as_wanted;
 use crate::kubernetes::KubernetesError;
-use crate::kubernetes::secret::{Controller, Recorded, controller_of, find_key, is_up_to_date, recorded, wanted};
+use crate::kubernetes::secret::{
+    Content, Controller, Recorded, controller_of, find_key, is_up_to_date, recorded, wanted,
+};
 
 /// The Secrets as read, and the secret halves of the keys found: what the pure core must not see.
 #[derive(Default)]
@@ -191,7 +193,8 @@ pub fn wanted_of(
         buckets: user.spec.access.iter().map(|grant| grant.bucket.clone()).collect(),
         user_arn: owner.user_arn(),
     };
-    Ok(wanted(user, &owner.secret_name, live, credentials, record, &owner.account.id, &target)?)
+    let content = Content { credentials, record, account_id: &owner.account.id, target: &target };
+    Ok(wanted(user, &owner.secret_name, live, content)?)
 }
 
 /// Renders the Secret with an example of a key: whatever is wrong with it is so with any.

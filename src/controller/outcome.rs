@@ -9,11 +9,12 @@ use super::error::Error;
 use super::panics::contained;
 use super::report::{self, report};
 use crate::api::{Reason, S3AccessUser};
-use crate::core::conditions::{interrupted, says_settled, status};
-use crate::core::desired::{Owner, Refusal};
+use crate::core::conditions::{Conditions, interrupted, says_settled, status};
+use crate::core::desired::Owner;
 use crate::core::known::{Fingerprint, Settled};
 use crate::core::observed::{Observed, UserState};
 use crate::core::plan::{Action, Part, Parts, Plan, Progress};
+use crate::core::refusal::Refusal;
 use crate::core::rotation::later;
 use crate::core::schedule::{backoff, backoff_within, longest_pause, next_resync};
 use crate::kubernetes::UserRef;
@@ -100,7 +101,9 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan) -> Outcom
     let generation = user.metadata.generation;
     let report_it = match desired {
         // Where there is no user, what was known of one stays: it may be in another account.
-        Some(desired) if observed.user().is_some() => status(desired, observed, &plan, &earlier, generation, now),
+        Some(desired) if observed.user().is_some() => {
+            status(desired, observed, &plan, &Conditions { earlier: &earlier.conditions, generation, now })
+        }
         _ => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
     };
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
@@ -164,7 +167,9 @@ pub async fn stop(pass: Pass<'_>, observed: &Observed, stopped: Stopped) -> Outc
     let earlier = user.status.clone().unwrap_or_default();
     let (generation, now) = (user.metadata.generation, ctx.now());
     let report_it = match desired {
-        Some(desired) if observed.user().is_some() => status(desired, observed, &plan, &earlier, generation, now),
+        Some(desired) if observed.user().is_some() => {
+            status(desired, observed, &plan, &Conditions { earlier: &earlier.conditions, generation, now })
+        }
         _ => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
     };
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {

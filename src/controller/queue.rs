@@ -22,6 +22,7 @@ use crate::api::S3AccessUser;
 use crate::aws::{Turn, at_priority};
 use crate::core::known::Fingerprint;
 use crate::core::priority::{Priority, Situation};
+use crate::core::reads::{Current, Facts, Reads, SecretFact, needed};
 
 /// An item of the queue: no more than it takes to find a slot, since thousands may wait.
 pub struct Item {
@@ -192,6 +193,31 @@ pub fn newest(
     }
     let found = ctx.users.as_ref()?.get(reference)?;
     (found.meta().uid.as_deref() == Some(uid)).then(|| found.open())
+}
+
+/// Where the watches show nothing but what the last reconcile has left, and that ended with everything done, the time of
+/// the next one: each Secret that is written comes back as an event, and calls for nothing.
+pub fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
+    let uid = user.uid()?;
+    let known = ctx.state.known(&uid);
+    let (name, version) = (user.secret_name(), &known.settled.as_ref()?.secret_version);
+    let alone = ctx.kubernetes.secret_names_of(&uid) == [name.as_str()];
+    let current = Current {
+        user,
+        fingerprint: Fingerprint::of(user, ctx.classes.revision(user)?),
+        secret: None,
+        alone,
+        by_status: None,
+        swept: false,
+        window: ctx.waits.consistency_window,
+    };
+    let facts = Facts::of(&known, &current);
+    let changed = !alone || ctx.kubernetes.secret_has_changed(&uid, &name, version);
+    let secret = if changed { SecretFact::Changed } else { facts.secret };
+    match needed(&Facts { secret, ..facts }, ctx.now(), None) {
+        Reads::Nothing { until } => Some(until),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

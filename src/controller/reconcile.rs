@@ -18,9 +18,10 @@ use super::report::hold;
 use super::watch::{CachedUser, Opened};
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
-use crate::core::desired::{Desired, Owner, Refusal, is_true};
+use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::iam::Account;
 use crate::core::plan::Part;
+use crate::core::refusal::Refusal;
 use crate::core::schedule::next_resync;
 use crate::traces::TARGET;
 

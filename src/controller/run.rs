@@ -3,17 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join_all, ready};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
-use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{Controller, WatchStreamExt, controller, watcher};
+use kube::runtime::{Controller, controller};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -24,25 +21,17 @@ use super::drift::Sweeper;
 use super::options::Options;
 use super::outcome::Outcome;
 use super::panics::{contained, contained_now};
-use super::queue::{Item, WorkQueue, promote};
+use super::queue::{Item, WorkQueue, promote, undisturbed_until};
 use super::reconcile::reconcile_in_slot;
 use super::state::State;
-use super::watch::{CachedUser, ChangeFilter, Scope};
-use crate::api::{MANAGED_BY_LABEL, MANAGER, S3AccessUser};
+use super::watch::{self, CachedUser, Scope};
 use crate::config::UserMetrics;
 use crate::core::coverage::Coverage;
-use crate::core::known::Fingerprint;
-use crate::core::reads::{Current, Facts, Reads, SecretFact, needed};
 use crate::kubernetes::{KubeClient, SecretNames};
 use crate::metrics::Metrics;
 
 /// How often the gauges of users are counted anew.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
-/// Objects a page of the initial lists. An object has at most one and a half megabytes in etcd, so that a page takes no more
-/// than a few times 12 MB of memory, whatever stands in it.
-const PAGE: u32 = 8;
-/// The pages of metadata alone, of which an object has a quarter of a megabyte at most.
-const METADATA_PAGE: u32 = 100;
 /// Before an object is reconciled again at which the operator failed by a defect of its own.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
@@ -101,38 +90,10 @@ fn scoped(
     shared: &Shared,
 ) -> (Scope, impl Future<Output = ()> + use<>) {
     let secret_names = Arc::new(SecretNames::default());
-    let followed = secret_names.clone();
-    let owned = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}")).page_size(METADATA_PAGE);
-    let secrets = watcher(scoped_api::<PartialObjectMeta<Secret>>(client, namespace), owned)
-        .default_backoff()
-        .inspect_ok(move |event| followed.follow(event))
-        .try_filter_map({
-            let mut changes = ChangeFilter::new(true, resource_version);
-            move |event| ready(Ok(changes.of(event)))
-        });
-
-    let state = Arc::new(State::default());
-    let writes = state.clone();
-    let listed = CancellationToken::new();
-    let tells = listed.clone();
+    let (state, listed) = (Arc::new(State::default()), CancellationToken::new());
     let (user_store, user_writer) = reflector::store();
-    let users = watcher(scoped_api::<CachedUser>(client, namespace), watcher::Config::default().page_size(PAGE))
-        .default_backoff()
-        .reflect(user_writer)
-        .inspect_ok(move |event| {
-            if matches!(event, watcher::Event::InitDone) {
-                tells.cancel();
-            }
-            if let watcher::Event::Apply(user) | watcher::Event::InitApply(user) = event {
-                let version = user.resource_version().and_then(|version| version.parse().ok());
-                writes.watched(user.meta().uid.as_deref().unwrap_or_default(), version.unwrap_or_default());
-            }
-        })
-        .try_filter_map({
-            let mut changes = ChangeFilter::new(false, CachedUser::change_digest);
-            move |event| ready(Ok(changes.of(event)))
-        });
-
+    let secrets = watch::secrets(scoped_api(client, namespace), secret_names.clone());
+    let users = watch::users(scoped_api(client, namespace), user_writer, state.clone(), listed.clone());
     let ctx = Arc::new(Context {
         cluster: options.cluster.clone(),
         kubernetes: Arc::new(KubeClient::new(client.clone(), secret_names)),
@@ -156,11 +117,7 @@ fn scoped(
         let _ = contained_now(&edited.metrics, || promote(&edited, user));
     });
     let secrets = secrets.inspect_ok(move |secret| {
-        let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
-        let user = owner.and_then(|owner| {
-            of_secrets.get(&ObjectRef::new(&owner.name).within(&secret.namespace().unwrap_or_default()))
-        });
-        if let Some(user) = user {
+        if let Some(user) = watch::owner_of(secret).and_then(|owner| of_secrets.get(&owner)) {
             contained_now(&touched.metrics, || promote(&touched, &user));
         }
     });
@@ -182,7 +139,7 @@ fn scoped(
             }
             ready(())
         });
-    (Scope { users: user_store, listed, state, again: again }, controller)
+    (Scope { users: user_store, listed, state, again }, controller)
 }
 
 fn scoped_api<K: Resource<Scope = kube::core::NamespaceResourceScope>>(
@@ -196,12 +153,6 @@ where
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     }
-}
-
-fn resource_version<K: Resource>(object: &K) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    object.meta().resource_version.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// What a reconcile has at hand.
@@ -230,31 +181,6 @@ async fn reconcile_or_queue(user: &CachedUser, desk: &Desk) -> controller::Actio
     }
     queue.add(&reference, || Item::new(ctx, &user).slot(ctx.clone()));
     controller::Action::await_change()
-}
-
-/// Where the watches show nothing but what the last reconcile has left, and that ended with everything done, the time of
-/// the next one: each Secret that is written comes back as an event, and calls for nothing.
-fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
-    let uid = user.uid()?;
-    let known = ctx.state.known(&uid);
-    let (name, version) = (user.secret_name(), &known.settled.as_ref()?.secret_version);
-    let alone = ctx.kubernetes.secret_names_of(&uid) == [name.as_str()];
-    let current = Current {
-        user,
-        fingerprint: Fingerprint::of(user, ctx.classes.revision(user)?),
-        secret: None,
-        alone,
-        by_status: None,
-        swept: false,
-        window: ctx.waits.consistency_window,
-    };
-    let facts = Facts::of(&known, &current);
-    let changed = !alone || ctx.kubernetes.secret_has_changed(&uid, &name, version);
-    let secret = if changed { SecretFact::Changed } else { facts.secret };
-    match needed(&Facts { secret, ..facts }, ctx.now(), None) {
-        Reads::Nothing { until } => Some(until),
-        _ => None,
-    }
 }
 
 fn action(outcome: Outcome, now: Timestamp) -> controller::Action {

@@ -1,14 +1,20 @@
 //! The bounds of [`crate::api::limits`], asked before any work is done. The schema asks the same at admission; a CR that
 //! an older CRD let in has not met it.
 
-use super::desired::Refusal;
-use crate::api::{Reason, S3AccessClassSpec, S3AccessUserSpec, limits};
+use super::refusal::Refusal;
+use crate::api::{S3AccessClassSpec, S3AccessUserSpec, limits};
 
 /// Holds a spec to its bounds.
 ///
 /// # Errors
 /// [`Refusal`] with the first field that holds too much, and how much it may hold.
 pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
+    check_counts(spec)?;
+    check_names(spec)?;
+    check_entries(spec)
+}
+
+fn check_counts(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
     let policy = spec.policy.as_ref();
     let secret = &spec.secret;
     let counts = [
@@ -30,6 +36,11 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
         let longest = grant.prefixes.iter().map(String::len).max().unwrap_or(0);
         within(&format!("spec.access[{index}].prefixes"), longest, limits::PREFIX, "bytes each")?;
     }
+    Ok(())
+}
+
+fn check_names(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
+    let policy = spec.policy.as_ref();
     let names = [
         ("spec.className", spec.class_name.as_deref(), 253),
         ("spec.userName", spec.user_name.as_deref(), 64),
@@ -41,7 +52,7 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
             spec.managed_policy_arns.iter().map(String::as_str).max_by_key(|arn| arn.len()),
             512,
         ),
-        ("spec.secret.name", secret.name.as_deref(), 253),
+        ("spec.secret.name", spec.secret.name.as_deref(), 253),
     ];
     for (field, text, limit) in names {
         within(field, text.map_or(0, str::len), limit, "bytes")?;
@@ -52,7 +63,9 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
         ("spec.policy.name", policy.and_then(|policy| policy.name.as_deref())),
     ] {
         if let Some(text) = text.filter(|text| text.is_empty() || !text.bytes().all(word)) {
-            return Err(invalid(format!("{field}: {text:?} is no name that IAM takes: letters, digits and +=,.@_-")));
+            return Err(Refusal::invalid_spec(format!(
+                "{field}: {text:?} is no name that IAM takes: letters, digits and +=,.@_-"
+            )));
         }
     }
     let is_path = |path: &str| {
@@ -62,8 +75,15 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
             && path.bytes().all(|byte| word(byte) || byte == b'/')
     };
     if let Some(path) = spec.path.as_deref().filter(|path| !is_path(path)) {
-        return Err(invalid(format!("spec.path: {path:?} is no path that IAM takes, such as /s3access/team-a/")));
+        return Err(Refusal::invalid_spec(format!(
+            "spec.path: {path:?} is no path that IAM takes, such as /s3access/team-a/"
+        )));
     }
+    Ok(())
+}
+
+fn check_entries(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
+    let secret = &spec.secret;
     let maps = [
         ("spec.tags", &spec.tags, 128, 256),
         ("spec.secret.keys", &secret.keys, 253, 253),
@@ -80,13 +100,13 @@ pub fn check(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
     within("spec.secret.template", templates, limits::TEMPLATES, "bytes in all")?;
     for (field, keys) in [("labels", &secret.labels), ("annotations", &secret.annotations)] {
         if let Some(key) = keys.keys().find(|key| !is_qualified_name(key)) {
-            return Err(invalid(format!(
+            return Err(Refusal::invalid_spec(format!(
                 "spec.secret.{field}: {key:?} is no key that Kubernetes takes: write it as [prefix/]name"
             )));
         }
     }
     match secret.labels.iter().find(|(_, value)| !is_label_value(value)) {
-        Some((key, value)) => Err(invalid(format!(
+        Some((key, value)) => Err(Refusal::invalid_spec(format!(
             "spec.secret.labels: {value:?}, the value of {key:?}, is none that Kubernetes takes: letters, digits, - _ and . between letters or digits"
         ))),
         None => Ok(()),
@@ -128,11 +148,7 @@ fn within(field: &str, found: usize, limit: usize, unit: &str) -> Result<(), Ref
     if found <= limit {
         return Ok(());
     }
-    Err(invalid(format!("{field}: {found} {unit}, and at most {limit} are taken: shorten it")))
-}
-
-fn invalid(message: String) -> Refusal {
-    Refusal { reason: Reason::InvalidSpec, message }
+    Err(Refusal::invalid_spec(format!("{field}: {found} {unit}, and at most {limit} are taken: shorten it")))
 }
 
 /// Kubernetes' rule for the keys of labels and annotations (apimachinery, IsQualifiedName).
@@ -163,6 +179,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::Reason;
 
     fn judged(extra: &Value) -> Result<(), Refusal> {
         let mut spec = json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }] });

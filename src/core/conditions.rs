@@ -36,84 +36,81 @@ impl Failure {
     }
 }
 
-/// The conditions for these parts. A condition keeps its transition time unless its status flips.
-pub fn conditions(parts: &Parts, earlier: &[Condition], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
-    let mut verdicts: Vec<(ConditionType, bool, Reason, String)> = Vec::new();
-    let blocked = Part::ALL.into_iter().find_map(|part| match parts.of(part) {
-        Progress::Blocked(reason, message) => Some((*reason, message.clone())),
-        _ => None,
-    });
-    // What is waited for says more than what waits behind it, and a key that is being replaced stands in nobody's way.
-    let mut waits: Vec<(u8, Reason, String)> = Part::ALL
-        .into_iter()
-        .filter_map(|part| match parts.of(part) {
-            Progress::Waiting(Reason::Rotating, message) => Some((2, Reason::Rotating, message.clone())),
-            Progress::Waiting(reason, message) => Some((0, *reason, message.clone())),
-            Progress::Pending => Some((1, Reason::Creating, "an earlier step is not done yet".to_owned())),
-            _ => None,
-        })
-        .collect();
-    waits.sort_by_key(|(rank, ..)| *rank);
-    let waiting = waits.into_iter().next().map(|(_, reason, message)| (reason, message));
-    let synced = (Reason::Synced, "IAM user, policy, access key and Secret are as the spec says".to_owned());
-    let usable = blocked.is_none() && waiting.as_ref().is_none_or(|(reason, _)| *reason == Reason::Rotating);
-    let (reason, message) = blocked.clone().or_else(|| waiting.clone()).unwrap_or_else(|| synced.clone());
-    verdicts.push((ConditionType::Ready, usable, reason, message));
-    let (reason, message) = waiting.clone().filter(|_| blocked.is_none()).unwrap_or_else(|| synced.clone());
-    verdicts.push((ConditionType::Reconciling, waiting.is_some() && blocked.is_none(), reason, message));
-    let (reason, message) = blocked.clone().unwrap_or(synced);
-    verdicts.push((ConditionType::Stalled, blocked.is_some(), reason, message));
-    for part in Part::ALL {
-        let (status, reason, message) = match parts.of(part) {
-            Progress::Synced => (true, Reason::Synced, String::new()),
-            // While a key is being replaced, the one in the Secret works.
-            Progress::Waiting(Reason::Rotating, message) => (true, Reason::Rotating, message.clone()),
-            Progress::Waiting(reason, message) | Progress::Blocked(reason, message) => {
-                (false, *reason, message.clone())
-            }
-            Progress::Pending => (false, Reason::Creating, "an earlier step is not done yet".to_owned()),
-        };
-        verdicts.push((part.condition(), status, reason, message));
-    }
-    verdicts
-        .into_iter()
-        .map(|(kind, status, reason, message)| condition(kind, status, reason, message, earlier, generation, now))
-        .collect()
+/// What conditions are set on: an object that had these before, at that generation, at that time. A condition keeps its
+/// transition time unless its status flips.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions<'a> {
+    /// The conditions that the object had before.
+    pub earlier: &'a [Condition],
+    /// The generation that is told of.
+    pub generation: Option<i64>,
+    /// When it is told.
+    pub now: Timestamp,
 }
 
-fn condition(
-    kind: ConditionType,
-    status: bool,
-    reason: Reason,
-    mut message: String,
-    earlier: &[Condition],
-    generation: Option<i64>,
-    now: Timestamp,
-) -> Condition {
-    let status = if status { "True" } else { "False" };
-    let kept = earlier.iter().find(|found| found.type_ == kind.as_str() && found.status == status);
-    if let Some((end, _)) = message.char_indices().nth(MESSAGE_LIMIT / 4) {
-        message.truncate(end);
+impl Conditions<'_> {
+    /// The condition of that kind. Its message is cut to what Kubernetes takes.
+    pub fn of(&self, kind: ConditionType, holds: bool, reason: Reason, mut message: String) -> Condition {
+        let status = if holds { "True" } else { "False" };
+        let kept = self.earlier.iter().find(|found| found.type_ == kind.as_str() && found.status == status);
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE_LIMIT / 4) {
+            message.truncate(end);
+        }
+        Condition {
+            type_: kind.as_str().into(),
+            status: status.into(),
+            reason: reason.as_str().into(),
+            message,
+            observed_generation: self.generation,
+            last_transition_time: kept.map_or_else(|| time(self.now), |found| found.last_transition_time.clone()),
+        }
     }
-    Condition {
-        type_: kind.as_str().into(),
-        status: status.into(),
-        reason: reason.as_str().into(),
-        message,
-        observed_generation: generation,
-        last_transition_time: kept.map_or_else(|| time(now), |found| found.last_transition_time.clone()),
+
+    /// The conditions for these parts.
+    pub fn of_parts(&self, parts: &Parts) -> Vec<Condition> {
+        let mut verdicts: Vec<(ConditionType, bool, Reason, String)> = Vec::new();
+        let blocked = Part::ALL.into_iter().find_map(|part| match parts.of(part) {
+            Progress::Blocked(reason, message) => Some((*reason, message.clone())),
+            _ => None,
+        });
+        // What is waited for says more than what waits behind it, and a key that is being replaced stands in nobody's way.
+        let mut waits: Vec<(u8, Reason, String)> = Part::ALL
+            .into_iter()
+            .filter_map(|part| match parts.of(part) {
+                Progress::Waiting(Reason::Rotating, message) => Some((2, Reason::Rotating, message.clone())),
+                Progress::Waiting(reason, message) => Some((0, *reason, message.clone())),
+                Progress::Pending => Some((1, Reason::Creating, "an earlier step is not done yet".to_owned())),
+                _ => None,
+            })
+            .collect();
+        waits.sort_by_key(|(rank, ..)| *rank);
+        let waiting = waits.into_iter().next().map(|(_, reason, message)| (reason, message));
+        let synced = (Reason::Synced, "IAM user, policy, access key and Secret are as the spec says".to_owned());
+        let usable = blocked.is_none() && waiting.as_ref().is_none_or(|(reason, _)| *reason == Reason::Rotating);
+        let (reason, message) = blocked.clone().or_else(|| waiting.clone()).unwrap_or_else(|| synced.clone());
+        verdicts.push((ConditionType::Ready, usable, reason, message));
+        let (reason, message) = waiting.clone().filter(|_| blocked.is_none()).unwrap_or_else(|| synced.clone());
+        verdicts.push((ConditionType::Reconciling, waiting.is_some() && blocked.is_none(), reason, message));
+        let (reason, message) = blocked.clone().unwrap_or(synced);
+        verdicts.push((ConditionType::Stalled, blocked.is_some(), reason, message));
+        for part in Part::ALL {
+            let (status, reason, message) = match parts.of(part) {
+                Progress::Synced => (true, Reason::Synced, String::new()),
+                // While a key is being replaced, the one in the Secret works.
+                Progress::Waiting(Reason::Rotating, message) => (true, Reason::Rotating, message.clone()),
+                Progress::Waiting(reason, message) | Progress::Blocked(reason, message) => {
+                    (false, *reason, message.clone())
+                }
+                Progress::Pending => (false, Reason::Creating, "an earlier step is not done yet".to_owned()),
+            };
+            verdicts.push((part.condition(), status, reason, message));
+        }
+        verdicts.into_iter().map(|(kind, status, reason, message)| self.of(kind, status, reason, message)).collect()
     }
 }
 
 /// The whole status of a CR whose spec could be carried out.
-pub fn status(
-    desired: &Desired,
-    observed: &Observed,
-    plan: &Plan,
-    earlier: &S3AccessUserStatus,
-    generation: Option<i64>,
-    now: Timestamp,
-) -> S3AccessUserStatus {
+pub fn status(desired: &Desired, observed: &Observed, plan: &Plan, conditions: &Conditions<'_>) -> S3AccessUserStatus {
     let user = observed.user();
     let key = observed.our_secret().and_then(|secret| secret.key.as_ref());
     let listed = key.and_then(|key| user?.keys.iter().find(|found| key.id == found.id));
@@ -121,12 +118,10 @@ pub fn status(
         Some(DesiredPolicy::Managed { arn, .. }) if observed.policies.contains_key(&arn) => Some(arn),
         _ => None,
     };
-    let mut conditions = conditions(&plan.parts, &earlier.conditions, generation, now);
-    conditions.extend(workloads(desired, observed).map(|(is_done, reason, message)| {
-        condition(ConditionType::WorkloadsRestarted, is_done, reason, message, &earlier.conditions, generation, now)
-    }));
+    let restarted = workloads(desired, observed)
+        .map(|(is_done, reason, message)| conditions.of(ConditionType::WorkloadsRestarted, is_done, reason, message));
     S3AccessUserStatus {
-        conditions,
+        conditions: conditions.of_parts(&plan.parts).into_iter().chain(restarted).collect(),
         user_arn: user.map(|user| user.arn.clone()),
         policy_arn,
         access_key_id: key.map(|key| key.id.to_string()),
@@ -142,7 +137,7 @@ pub fn status(
             }),
         }),
         binding: key.map(|_| BindingReference { name: desired.owner.secret_name.clone() }),
-        ..whose(&desired.owner, generation)
+        ..whose(&desired.owner, conditions.generation)
     }
 }
 
@@ -190,7 +185,7 @@ pub fn interrupted(
     let names = owner.map_or_else(S3AccessUserStatus::default, |owner| whose(owner, generation));
     let made = earlier.user_arn.is_some() || owner.is_none();
     let restarted = |found: &&Condition| found.type_ == ConditionType::WorkloadsRestarted.as_str();
-    let mut conditions = conditions(parts, &earlier.conditions, generation, now);
+    let mut conditions = Conditions { earlier: &earlier.conditions, generation, now }.of_parts(parts);
     conditions.extend(earlier.conditions.iter().find(restarted).cloned());
     S3AccessUserStatus {
         observed_generation: generation,
@@ -234,6 +229,10 @@ mod tests {
     fn synced() -> Parts {
         let synced = || Progress::Synced;
         Parts { user: synced(), policy: synced(), key: synced(), secret: synced() }
+    }
+
+    fn conditions(parts: &Parts, earlier: &[Condition], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+        Conditions { earlier, generation, now }.of_parts(parts)
     }
 
     fn verdicts(parts: &Parts) -> Vec<String> {

@@ -86,17 +86,7 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     let mut granting = found.inline.len();
     let attached = |arn: &String| found.attached.as_ref().is_none_or(|attached| attached.contains(arn));
     for (arn, policy) in found.managed.iter().filter(|(arn, _)| attached(arn)) {
-        let is_ours = policy.as_ref().is_some_and(|policy| owner.identity.ownership(&policy.tags) == Ownership::Ours);
-        match (cut.of(policy.as_ref().map(|policy| &policy.document)), policy) {
-            (Verdict::Keep, _) => {}
-            (Verdict::Narrow(document), Some(policy)) if is_ours => {
-                let prune =
-                    version_to_prune(policy).map(|version| Action::DeletePolicyVersion { arn: arn.clone(), version });
-                actions.extend(prune);
-                actions.push(Action::CreatePolicyVersion { arn: arn.clone(), document });
-            }
-            _ => actions.push(Action::DetachPolicy(arn.clone())),
-        }
+        actions.extend(cut.of_managed(owner, arn, policy.as_ref()));
         granting += 1;
     }
     for arn in found.attached.iter().flatten().filter(|arn| !found.managed.contains_key(*arn)) {
@@ -139,6 +129,21 @@ enum Verdict {
 }
 
 impl Cut<'_> {
+    /// What to do about a managed policy: only one of ours is narrowed.
+    fn of_managed(&self, owner: &Owner, arn: &str, policy: Option<&ManagedPolicy>) -> Vec<Action> {
+        let ours = policy.filter(|policy| owner.identity.ownership(&policy.tags) == Ownership::Ours);
+        let arn = arn.to_owned();
+        match (self.of(policy.map(|policy| &policy.document)), ours) {
+            (Verdict::Keep, _) => Vec::new(),
+            (Verdict::Narrow(document), Some(policy)) => {
+                let prune = version_to_prune(policy);
+                let prune = prune.map(|version| Action::DeletePolicyVersion { arn: arn.clone(), version });
+                prune.into_iter().chain([Action::CreatePolicyVersion { arn: arn.clone(), document }]).collect()
+            }
+            _ => vec![Action::DetachPolicy(arn)],
+        }
+    }
+
     /// One that cannot be read stays unless all is to go: a failed read is tried again, and is no proof of anything.
     fn of(&self, document: Option<&Document>) -> Verdict {
         let Some(document) = document.filter(|_| !self.expelled) else {

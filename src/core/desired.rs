@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::budget;
 use super::class::Class;
 use super::iam::Account;
 use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document};
+use super::refusal::Refusal;
 use super::rotation::{DEFAULT_OVERLAP, Rotation};
 use crate::api::{AccessKeyStatus, Adoption, Duration, PolicyType, Reason, S3AccessUser, Workload, annotations, tags};
 
@@ -95,6 +97,15 @@ pub enum DesiredPolicy {
 }
 
 impl DesiredPolicy {
+    fn holding(document: Document, inline: bool, owner: &Owner) -> Result<Self, Refusal> {
+        policy::check_size(&document, if inline { policy::INLINE_LIMIT } else { policy::MANAGED_LIMIT })?;
+        Ok(if inline {
+            Self::Inline { name: owner.policy_name.clone(), document }
+        } else {
+            Self::Managed { arn: owner.policy_arn(), document }
+        })
+    }
+
     /// The value of [`tags::POLICY`] while this is the policy.
     pub fn record(&self) -> String {
         match self {
@@ -134,16 +145,6 @@ pub struct Desired {
     pub class: Class,
 }
 
-/// Why the spec cannot be carried out, in words that say what to change.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Refusal {
-    /// The reason of the Ready condition.
-    pub reason: Reason,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
 impl Desired {
     /// Resolves and checks the spec.
     ///
@@ -151,7 +152,7 @@ impl Desired {
     /// [`Refusal`]: nothing is written for such a spec, and what was made for an earlier one stays as it is.
     pub fn of(user: &S3AccessUser, account: &Account, cluster: &Cluster, class: &Class) -> Result<Self, Refusal> {
         let spec = &user.spec;
-        super::budget::check(spec)?;
+        budget::check(spec)?;
         let owner = Owner::of(user, account, cluster, class);
         let mut violations = class.violations(spec);
         let expelled = !class.expulsions(spec).is_empty();
@@ -160,17 +161,7 @@ impl Desired {
         let granted = document.is_some() || !violations.is_empty();
         let document = document.filter(|_| !expelled);
         let inline = spec.policy.as_ref().is_some_and(|policy| policy.policy_type == PolicyType::Inline);
-        let policy = match document {
-            None => None,
-            Some(document) if inline => {
-                policy::check_size(&document, policy::INLINE_LIMIT)?;
-                Some(DesiredPolicy::Inline { name: owner.policy_name.clone(), document })
-            }
-            Some(document) => {
-                policy::check_size(&document, policy::MANAGED_LIMIT)?;
-                Some(DesiredPolicy::Managed { arn: owner.policy_arn(), document })
-            }
-        };
+        let policy = document.map(|document| DesiredPolicy::holding(document, inline, &owner)).transpose()?;
         for (index, arn) in spec.managed_policy_arns.iter().enumerate() {
             check_policy_arn(arn, &format!("spec.managedPolicyArns[{index}]"), account)?;
         }
@@ -276,12 +267,6 @@ impl Desired {
         let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
         let cluster = Cluster { id: "id".to_owned(), name: "prod".to_owned() };
         Self::of(&user, &account, &cluster, &Class::none()).unwrap()
-    }
-}
-
-impl From<policy::PolicyError> for Refusal {
-    fn from(error: policy::PolicyError) -> Self {
-        Self { reason: error.reason, message: error.message }
     }
 }
 

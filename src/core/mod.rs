@@ -22,6 +22,7 @@ pub mod policy;
 pub mod priority;
 pub mod provider;
 pub mod reads;
+pub mod refusal;
 pub mod rotation;
 pub mod schedule;
 pub mod secret_data;

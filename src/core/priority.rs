@@ -105,15 +105,17 @@ impl Situation<'_> {
 mod tests {
     use super::*;
     use crate::api::Reason;
-    use crate::core::conditions::conditions;
+    use crate::core::conditions::Conditions;
     use crate::core::plan::{Part, Parts, Progress};
 
     fn status(generation: i64, key: Progress) -> S3AccessUserStatus {
         let synced = || Progress::Synced;
         let mut parts = Parts { user: synced(), policy: synced(), key: synced(), secret: synced() };
         parts.set(Part::AccessKey, key);
-        let made = conditions(&parts, &[], Some(generation), jiff::Timestamp::UNIX_EPOCH);
-        S3AccessUserStatus { observed_generation: Some(generation), conditions: made, ..S3AccessUserStatus::default() }
+        let generation = Some(generation);
+        let made = Conditions { earlier: &[], generation, now: jiff::Timestamp::UNIX_EPOCH };
+        let conditions = made.of_parts(&parts);
+        S3AccessUserStatus { observed_generation: generation, conditions, ..S3AccessUserStatus::default() }
     }
 
     fn settled(status: &S3AccessUserStatus) -> Situation<'_> {

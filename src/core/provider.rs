@@ -1,6 +1,7 @@
 //! What serves IAM: AWS, or a server that speaks a part of it.
 
-use super::desired::{Desired, DesiredPolicy, Refusal};
+use super::desired::{Desired, DesiredPolicy};
+use super::refusal::Refusal;
 use crate::api::{Adoption, Reason};
 
 /// What serves IAM.

@@ -98,6 +98,19 @@ pub fn find_key(secret: &Secret, spec: &SecretSpec) -> Option<FoundKey> {
     })
 }
 
+/// What a Secret is to hold, and to record beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// The access key.
+    pub credentials: &'a Credentials,
+    /// What is recorded of it.
+    pub record: &'a SecretRecord,
+    /// The account that it is of.
+    pub account_id: &'a str,
+    /// What else a consumer needs to know.
+    pub target: &'a Target,
+}
+
 /// The Secret as it should be, on top of what others have put on it.
 ///
 /// # Errors
@@ -106,13 +119,10 @@ pub fn wanted(
     user: &S3AccessUser,
     name: &str,
     live: Option<&Secret>,
-    credentials: &Credentials,
-    record: &SecretRecord,
-    account_id: &str,
-    target: &Target,
+    content: Content<'_>,
 ) -> Result<Secret, RenderError> {
     let spec = &user.spec.secret;
-    let data = secret_data::render(spec, credentials, target)?;
+    let data = secret_data::render(spec, content.credentials, content.target)?;
     let mut secret = live.cloned().unwrap_or_default();
     let meta = &mut secret.metadata;
     meta.managed_fields = None;
@@ -128,20 +138,15 @@ pub fn wanted(
     labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned());
     found_annotations.retain(|name, _| !name.starts_with("s3access.dev/"));
     found_annotations.extend(spec.annotations.clone());
-    found_annotations.extend(own_annotations(user, credentials, record, account_id, &data));
+    found_annotations.extend(own_annotations(user, content, &data));
     secret.type_.get_or_insert_with(|| "Opaque".to_owned());
     secret.string_data = None;
     secret.data = Some(data.iter().map(|(key, value)| (key.to_owned(), ByteString(value.to_vec()))).collect());
     Ok(secret)
 }
 
-fn own_annotations(
-    user: &S3AccessUser,
-    credentials: &Credentials,
-    record: &SecretRecord,
-    account_id: &str,
-    data: &SecretData,
-) -> BTreeMap<String, String> {
+fn own_annotations(user: &S3AccessUser, content: Content<'_>, data: &SecretData) -> BTreeMap<String, String> {
+    let Content { credentials, record, account_id, .. } = content;
     let location = secret_data::locate(data, &credentials.secret_access_key).map(|location| location.to_string());
     let spec = &user.spec.secret;
     let entries = [

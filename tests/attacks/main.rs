@@ -12,6 +12,7 @@
     clippy::print_stdout,
     reason = "a test fails by panicking, and says what was tried"
 )]
+#![allow(clippy::too_many_lines, reason = "lists of what is tried")]
 
 mod cases;
 mod fuzz;

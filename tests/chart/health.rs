@@ -5,7 +5,7 @@ use ground::tools::Tool;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use s3_access_operator::api::Reason;
-use s3_access_operator::core::conditions::conditions;
+use s3_access_operator::core::conditions::Conditions;
 use s3_access_operator::core::plan::{Part, Parts, Progress};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn judge(args: &[&str], objects: &[Value]) -> Vec<String> {
 /// An object with the conditions that the operator writes when its parts stand so.
 fn user(parts: &Parts) -> Value {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    with_conditions("S3AccessUser", &conditions(parts, &[], Some(2), now))
+    with_conditions("S3AccessUser", &Conditions { earlier: &[], generation: Some(2), now }.of_parts(parts))
 }
 
 fn with_conditions(kind: &str, conditions: &[impl Serialize]) -> Value {

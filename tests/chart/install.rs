@@ -111,6 +111,7 @@ async fn the_same_with_the_helm_before_which_needs_an_upgrade_to_take_in_the_cla
     lifecycle(Tool::Helm3, "chart3", &["--take-ownership"]).await;
 }
 
+#[expect(clippy::too_many_lines, reason = "one scene, from its start to its end")]
 async fn lifecycle(which: Tool, name: &str, takeover: &[&str]) {
     let cluster = Cluster::start(name).await;
     let helm = Helm::of(which).await.on(&cluster.access);

@@ -191,6 +191,7 @@ impl World {
     }
 
     /// Carries out a step, as IAM and the API server do.
+    #[expect(clippy::too_many_lines, reason = "one arm an action")]
     pub fn carry_out(&mut self, process: usize, work: &Work, action: &Action) -> Result<Effect, Refused> {
         let owner = work.resource.owner();
         let has_user = self.truth.user().is_some();

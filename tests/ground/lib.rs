@@ -1,5 +1,10 @@
 //! The test ground: a real Kubernetes control plane, moto as AWS, a recording proxy between, and the operator's own
 //! process. Tests and developers' commands stand on it.
+#![allow(
+    clippy::too_many_arguments,
+    clippy::too_many_lines,
+    reason = "a double's calls take what AWS's take, and tables of them are long"
+)]
 
 pub mod authorities;
 pub mod bench;

@@ -37,6 +37,10 @@ impl Scene {
         (text, active)
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a sentence: of whom, as whom, what is gone, what is left, does it work"
+    )]
     pub async fn taken_back(&self, name: &str, user: &str, gone: &[&str], left: &[&str], active: bool) {
         let (_, message) = self.refused(name, "NotPermittedByClass").await;
         assert!(message.contains("S3AccessClass"), "{message}");

@@ -195,6 +195,7 @@ fn secret(name: &str, owner: &S3AccessUser, changes: Value) -> Secret {
 
 /// With the operator's token somebody could make a token of any service account: cluster-admin, in most clusters.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one scene, from its start to its end")]
 async fn the_operators_token_writes_secrets_of_its_users_only() {
     let scene = Scene::without_operator("token").await;
     scene.policy_is_sound("s3access-operator").await;

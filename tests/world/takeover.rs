@@ -51,6 +51,7 @@ impl Scene {
 }
 
 /// Loses the leader in that call; how long the standby took to lead.
+#[expect(clippy::too_many_lines, reason = "one scene, from its start to its end")]
 async fn lost(loss: Loss, stage: &str, rotation: bool) -> Duration {
     let what = if rotation { "rot" } else { "new" };
     let name = format!("{loss:?}-{what}-{stage}").to_lowercase();

@@ -44,7 +44,6 @@ pub(crate) async fn run(partition: Partition, kubeconfig: Option<PathBuf>) -> Re
         "demo.yaml",
         "team-a",
         "reports",
-        "reports-s3",
         &[
             ("PutObject", "team-a-reports", true),
             ("GetObject", "team-a-reports", true),
@@ -61,7 +60,6 @@ pub(crate) async fn run(partition: Partition, kubeconfig: Option<PathBuf>) -> Re
         "walk-through.yaml",
         "default",
         "walk-through",
-        "walk-through-s3",
         &[
             ("PutObject", "team-a-reports", true),
             ("GetObject", "team-b-reports", true),
@@ -107,22 +105,15 @@ impl Place {
 }
 
 /// Applies a sample, proves what its Secret can and cannot do, deletes it, and sees that nothing is left.
-async fn show(
-    stand: &Stand,
-    sample: &str,
-    namespace: &str,
-    name: &str,
-    secret: &str,
-    claims: Claims<'_>,
-) -> Result<()> {
+async fn show(stand: &Stand, sample: &str, namespace: &str, name: &str, claims: Claims<'_>) -> Result<()> {
     let kubernetes = &stand.kubernetes;
     let before = Census::take(&stand.aws).await?;
     let file = repository().join("deploy/samples").join(sample);
     kubernetes.kubectl(&["apply", "-f", &file.display().to_string()]).await?;
-    let user = format!("s3accessuser/{name}");
+    let (user, secret) = (format!("s3accessuser/{name}"), format!("{name}-s3"));
     kubernetes.kubectl(&["wait", "-n", namespace, "--for=condition=Ready", "--timeout=60s", &user]).await?;
     print!("{}", kubernetes.kubectl(&["get", "-n", namespace, &user]).await?);
-    let data = secret_data(stand, namespace, secret).await?;
+    let data = secret_data(stand, namespace, &secret).await?;
     println!("Secret {namespace}/{secret} has: {}", data.keys().cloned().collect::<Vec<_>>().join(", "));
 
     let mut wrong = Vec::new();
@@ -144,7 +135,7 @@ async fn show(
     kubernetes.kubectl(&["delete", "-n", namespace, &user, "--timeout=60s"]).await?;
     eventually("the Secret to go", SOON, async || {
         let left = kubernetes.kubectl(&["get", "secrets", "-n", namespace, "-o", "name"]).await?;
-        if left.contains(secret) { bail!("left: {left}") } else { Ok(()) }
+        if left.contains(&secret) { bail!("left: {left}") } else { Ok(()) }
     })
     .await?;
     let after = Census::take(&stand.aws).await?;

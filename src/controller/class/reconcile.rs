@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
@@ -17,7 +16,7 @@ use super::registry::{Classes, KnownClass};
 use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus};
 use crate::controller::error::Error;
 use crate::controller::watch::{CachedUser, Scope};
-use crate::core::conditions::Failure;
+use crate::core::conditions::{Conditions, Failure};
 use crate::core::iam::Account;
 use crate::core::plan::Part;
 use crate::kubernetes::KubernetesError;
@@ -210,28 +209,16 @@ fn status(
             (false, reason, message)
         }
     };
-    let word = if is_ready { "True" } else { "False" };
-    let kept = earlier.conditions.iter().find(|found| found.status == word);
-    let condition = Condition {
-        type_: ConditionType::Ready.as_str().to_owned(),
-        status: word.to_owned(),
-        reason: reason.as_str().to_owned(),
-        message,
-        observed_generation: class.metadata.generation,
-        last_transition_time: kept.map_or_else(|| Time(now_in_seconds()), |kept| kept.last_transition_time.clone()),
-    };
+    let generation = class.metadata.generation;
+    let conditions = Conditions { earlier: &earlier.conditions, generation, now: Timestamp::now() };
+    let ready = conditions.of(ConditionType::Ready, is_ready, reason, message);
     let account = account.ok();
     S3AccessClassStatus {
         observed_generation: if held { class.metadata.generation } else { earlier.observed_generation },
-        conditions: vec![condition],
+        conditions: vec![ready],
         account_id: account.as_ref().map(|account| account.id.clone()).or_else(|| earlier.account_id.clone()),
         partition: account.map(|account| account.partition).or_else(|| earlier.partition.clone()),
         is_default: if held { Some(class.is_default()) } else { earlier.is_default },
         users: i64::try_from(users).ok(),
     }
-}
-
-/// Kubernetes keeps no fractions.
-fn now_in_seconds() -> Timestamp {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -59,34 +59,13 @@ impl Observed {
                     beside: BTreeSet::new(),
                 }));
             }
-            (Action::CreatePolicy { arn, document }, _) => {
-                let policy =
-                    ManagedPolicy { tags: owner.identity.tags(), document: document.clone(), versions: Vec::new() };
-                self.policies.insert(arn.clone(), PolicyState::Present(policy));
-            }
-            (Action::TagPolicy { arn, tags }, _) => {
-                if let Some(PolicyState::Present(policy)) = self.policies.get_mut(arn) {
-                    policy.tags.extend(tags.clone());
-                }
-            }
-            (Action::DeletePolicyVersion { arn, version }, _) => {
-                if let Some(PolicyState::Present(policy)) = self.policies.get_mut(arn) {
-                    policy.versions.retain(|found| found.id != *version);
-                }
-            }
-            (Action::CreatePolicyVersion { arn, document }, _) => {
-                if let Some(PolicyState::Present(policy)) = self.policies.get_mut(arn) {
-                    policy.document = document.clone();
-                }
-            }
-            (Action::DeletePolicy { arn }, _) => {
-                self.policies.insert(arn.clone(), PolicyState::Missing);
-            }
             (Action::DeleteUser, Effect::DeleteConflict) => self.leftovers = true,
             (Action::DeleteUser, _) => self.user = UserState::Deleted,
             (Action::ClearLeftovers, _) => (self.leftovers, self.cleared) = (false, true),
             (Action::WriteSecret { key_id, record }, Effect::SecretWritten { uid, resource_version }) => {
-                self.record_secret(owner, key_id, record, uid, resource_version);
+                let account_id = Some(owner.account.id.clone());
+                let key = HeldKey { id: AccessKeyId::of_iam(key_id), created_at: record.created_at, account_id };
+                self.record_secret(key, record, uid, resource_version);
             }
             (Action::MarkWorkload { workload, .. }, Effect::Workload(state)) => {
                 self.workloads.insert(workload.clone(), state.clone());
@@ -107,7 +86,10 @@ impl Observed {
                 self.minted = Some(minted.clone());
                 self.with_user(|user| user.keys.push(key));
             }
-            _ => self.with_user(|user| record_on_user(user, action)),
+            _ => {
+                record_on_policies(&mut self.policies, owner, action);
+                self.with_user(|user| record_on_user(user, action));
+            }
         }
         if let Action::DeleteKey { id, .. } = action {
             self.probes.remove(id);
@@ -115,16 +97,12 @@ impl Observed {
         }
     }
 
-    fn record_secret(&mut self, owner: &Owner, key_id: &str, record: &SecretRecord, uid: &str, resource_version: &str) {
-        self.minted.take_if(|minted| minted.id == key_id);
+    fn record_secret(&mut self, key: HeldKey, record: &SecretRecord, uid: &str, resource_version: &str) {
+        self.minted.take_if(|minted| key.id == minted.id);
         self.secret = SecretState::Ours(OurSecret {
             uid: uid.to_owned(),
             resource_version: resource_version.to_owned(),
-            key: Some(HeldKey {
-                id: AccessKeyId::of_iam(key_id),
-                created_at: record.created_at,
-                account_id: Some(owner.account.id.clone()),
-            }),
+            key: Some(key),
             annotated: true,
             previous: record.previous.clone(),
             rotated_at: record.rotated_at,
@@ -138,6 +116,30 @@ impl Observed {
         if let UserState::Present(user) = &mut self.user {
             change(user);
         }
+    }
+}
+
+fn record_on_policies(policies: &mut BTreeMap<String, PolicyState>, owner: &Owner, action: &Action) {
+    let mut change = |arn: &str, change: &dyn Fn(&mut ManagedPolicy)| {
+        if let Some(PolicyState::Present(policy)) = policies.get_mut(arn) {
+            change(policy);
+        }
+    };
+    match action {
+        Action::TagPolicy { arn, tags } => change(arn, &|policy| policy.tags.extend(tags.clone())),
+        Action::DeletePolicyVersion { arn, version } => {
+            change(arn, &|policy| policy.versions.retain(|found| found.id != *version));
+        }
+        Action::CreatePolicyVersion { arn, document } => change(arn, &|policy| policy.document = document.clone()),
+        Action::CreatePolicy { arn, document } => {
+            let policy =
+                ManagedPolicy { tags: owner.identity.tags(), document: document.clone(), versions: Vec::new() };
+            policies.insert(arn.clone(), PolicyState::Present(policy));
+        }
+        Action::DeletePolicy { arn } => {
+            policies.insert(arn.clone(), PolicyState::Missing);
+        }
+        _ => {}
     }
 }
 

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, Waits, WhyDelete, secret, soon, workloads};
+use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, View, WhyDelete, secret, soon, workloads};
 use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
-use crate::core::desired::Desired;
-use crate::core::iam::AccessKey;
-use crate::core::iam::{AccessKeyId, past};
-use crate::core::observed::{HeldKey, Observed, OurSecret, Probes, User};
+use crate::core::iam::{AccessKey, AccessKeyId, past};
+use crate::core::observed::{HeldKey, Minted, OurSecret, Probes};
 use crate::core::rotation::{PROBES, Retirement, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.
@@ -21,39 +19,22 @@ const UNUSABLE_AFTER: i32 = 10;
 /// so a record that somebody edits keeps no replaced key alive for ever.
 const LONGEST_SWAP: SignedDuration = SignedDuration::from_hours(1);
 
-/// Everything that the decisions about the key look at.
-struct View<'a> {
-    desired: &'a Desired,
-    observed: &'a Observed,
-    user: &'a User,
-    now: Timestamp,
-    waits: &'a Waits,
-}
-
 /// Plans the key and the Secret that holds it.
-pub(super) fn plan_key(
-    desired: &Desired,
-    observed: &Observed,
-    user: &User,
-    now: Timestamp,
-    waits: &Waits,
-    plan: &mut Plan,
-) {
-    let view = View { desired, observed, user, now, waits };
+pub(super) fn plan_key(view: &View<'_>, plan: &mut Plan) {
     if view.plan_adoption(plan) {
         return;
     }
     view.tell_of_outlived(plan);
     // No key is made or touched while its Secret could not be written.
-    if !secret::may_write(desired, observed, now, waits, plan) {
+    if !secret::may_write(view, plan) {
         return;
     }
-    match observed.held() {
+    match view.observed.held() {
         Some((secret, key)) => match view.listed(&key.id) {
             Some(listed) => view.plan_current(secret, listed, plan),
             None if view.may_be_lagging(key) => {
                 let message = format!("IAM does not list access key {} yet", key.id);
-                plan.wait(Part::AccessKey, Reason::WaitingForKey, message, soon(now, waits));
+                plan.wait(Part::AccessKey, Reason::WaitingForKey, message, soon(view.now, view.waits));
             }
             None => view.plan_first(plan),
         },
@@ -186,7 +167,7 @@ impl View<'_> {
         }
         if self.desired.active {
             let retiring = self.retiring(secret, current);
-            let may_retire = workloads::restart(self.desired, self.observed, secret, current, retiring, self.now, plan);
+            let may_retire = workloads::restart(self, secret, current, retiring, plan);
             self.plan_retiring(secret, current, may_retire, plan);
         } else {
             self.plan_retiring(secret, current, true, plan);
@@ -207,7 +188,7 @@ impl View<'_> {
         plan.parts.key = Progress::Synced;
         self.prove(current, plan);
         if let Some(minted) = &self.observed.minted {
-            self.plan_swap(secret, current, &minted.id, minted.created_at, plan);
+            self.plan_swap(secret, current, minted, plan);
         } else {
             self.plan_rotation(secret, current, plan);
         }
@@ -277,7 +258,8 @@ impl View<'_> {
 
     /// The new key goes into the Secret once it has been seen to work several times in a row, and is older than the
     /// consistency window: the replicas that answered say nothing of the others, and the old key works meanwhile.
-    fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, id: &str, created_at: Timestamp, plan: &mut Plan) {
+    fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, minted: &Minted, plan: &mut Plan) {
+        let (id, created_at) = (&minted.id, minted.created_at);
         let probes = self.observed.probes.get(id);
         let successes = probes.map_or(0, |probes| probes.successes);
         let message = format!(
@@ -290,7 +272,7 @@ impl View<'_> {
             plan.wake(spread_at);
         } else if successes >= PROBES {
             plan.actions.push(Action::WriteSecret {
-                key_id: id.to_owned(),
+                key_id: id.clone(),
                 record: SecretRecord {
                     created_at: Some(created_at),
                     previous: Some(AccessKeyId::of_iam(&current.id)),
@@ -300,7 +282,7 @@ impl View<'_> {
                 },
             });
         } else if probes.is_some_and(|probes| self.is_unusable(probes)) {
-            plan.actions.push(Action::DeleteKey { id: id.to_owned(), why: WhyDelete::Unusable });
+            plan.actions.push(Action::DeleteKey { id: id.clone(), why: WhyDelete::Unusable });
         } else {
             self.probe(id, plan);
         }

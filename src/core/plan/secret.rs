@@ -1,23 +1,15 @@
 //! The Secret: written only if it is ours, kept as the spec says, and followed when its name changes.
 
-use jiff::Timestamp;
-
-use super::{Action, Part, Plan, SecretRecord, Waits};
+use super::{Action, Part, Plan, SecretRecord, View};
 use crate::api::Reason;
 use crate::core::desired::Desired;
-use crate::core::iam::AccessKey;
-use crate::core::iam::AccessKeyId;
+use crate::core::iam::{AccessKey, AccessKeyId};
 use crate::core::observed::{Observed, OurSecret, SecretState};
 use crate::core::rotation::later;
 
 /// Returns false, with the condition set, where the Secret of the wanted name is somebody else's, or cannot be rendered.
-pub(super) fn may_write(
-    desired: &Desired,
-    observed: &Observed,
-    now: Timestamp,
-    waits: &Waits,
-    plan: &mut Plan,
-) -> bool {
+pub(super) fn may_write(view: &View<'_>, plan: &mut Plan) -> bool {
+    let View { desired, observed, .. } = view;
     if let Some(message) = &observed.unrenderable {
         plan.block(Part::Secret, Reason::InvalidSpec, message.clone());
         return false;
@@ -33,7 +25,7 @@ pub(super) fn may_write(
             Part::Secret,
             Reason::Creating,
             format!("Secret {name} belongs to an earlier S3AccessUser of this name: waiting for Kubernetes to collect it"),
-            later(now, waits.consistency_window),
+            later(view.now, view.waits.consistency_window),
         ),
         Some(other) => plan.block(
             Part::Secret,

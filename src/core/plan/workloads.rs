@@ -5,12 +5,11 @@
 //! cannot be restarted never holds up a key: only the retirement of the replaced one waits, and only while another
 //! attempt may help.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
-use super::{Action, Plan};
-use crate::core::desired::Desired;
+use super::{Action, Plan, View};
 use crate::core::iam::AccessKey;
-use crate::core::observed::{Observed, OurSecret, WorkloadState};
+use crate::core::observed::{OurSecret, WorkloadState};
 use crate::core::rotation::{Retirement, later};
 
 /// Before a failed attempt is made again.
@@ -20,14 +19,13 @@ const DENIED_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
 /// Asks for the restarts that the Secret's key calls for; whether the replaced key, where there is one, may go.
 pub(super) fn restart(
-    desired: &Desired,
-    observed: &Observed,
+    view: &View<'_>,
     secret: &OurSecret,
     current: &AccessKey,
     retiring: Option<&AccessKey>,
-    now: Timestamp,
     plan: &mut Plan,
 ) -> bool {
+    let View { desired, observed, now, .. } = *view;
     let mut done = true;
     for workload in &desired.workloads {
         match observed.workloads.get(workload) {
@@ -67,13 +65,18 @@ mod tests {
 
     use std::collections::BTreeMap;
 
+    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
     use crate::api::{S3AccessUser, Workload};
     use crate::core::class::Class;
+    use crate::core::desired::Desired;
     use crate::core::iam::Account;
     use crate::core::names::Cluster;
+    use crate::core::observed::Observed;
+    use crate::core::plan::Waits;
+    use crate::core::sweep::as_wanted;
 
     fn desired() -> Desired {
         let spec = json!({
@@ -101,12 +104,14 @@ mod tests {
         let key = |id: &str| AccessKey { id: id.to_owned(), active: true, created_at: at(0) };
         let workload: &Workload = desired.workloads.first().unwrap();
         let workloads: BTreeMap<_, _> = state.into_iter().map(|state| (workload.clone(), state)).collect();
-        let observed = Observed { workloads, ..Observed::nothing() };
+        let observed = as_wanted(&desired, Observed { workloads, ..Observed::nothing() }, Vec::new());
         let secret = OurSecret { rotated_at: Some(at(10)), ..OurSecret::intact(None) };
         let mut plan = Plan::new();
         let old = key("old");
         let retiring = overlapping.then_some(&old);
-        let may_go = restart(&desired, &observed, &secret, &key("new"), retiring, at(minute), &mut plan);
+        let (user, waits) = (observed.user().unwrap(), Waits::default());
+        let view = View { desired: &desired, observed: &observed, user, now: at(minute), waits: &waits };
+        let may_go = restart(&view, &secret, &key("new"), retiring, &mut plan);
         let restarts = plan.actions.iter().map(|action| match action {
             Action::MarkWorkload { key_id, restart, .. } if key_id == "new" => *restart,
             other => panic!("{other:?}"),

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::PolicyError;
 use crate::api::{AccessGrant, AccessLevel};
+use crate::core::refusal::Refusal;
 
 const LEVELS: [AccessLevel; 4] =
     [AccessLevel::ReadOnly, AccessLevel::WriteOnly, AccessLevel::ReadWrite, AccessLevel::Admin];
@@ -155,14 +155,14 @@ fn prefix_actions(level: AccessLevel) -> Vec<&'static str> {
 }
 
 /// The CRD's schema says the same; a CR that an older CRD let in has not met it.
-pub(super) fn check(grants: &[AccessGrant]) -> Result<(), PolicyError> {
+pub(super) fn check(grants: &[AccessGrant]) -> Result<(), Refusal> {
     grants.iter().enumerate().try_for_each(|(index, grant)| check_grant(grant, index))
 }
 
-fn check_grant(grant: &AccessGrant, index: usize) -> Result<(), PolicyError> {
+fn check_grant(grant: &AccessGrant, index: usize) -> Result<(), Refusal> {
     let at = format!("spec.access[{index}]");
     if let Some(problem) = bucket_problem(&grant.bucket) {
-        return Err(PolicyError::invalid(format!(
+        return Err(Refusal::invalid_policy(format!(
             "{at}.bucket: {:?} is not a valid S3 bucket name: {problem}",
             grant.bucket
         )));
@@ -173,7 +173,7 @@ fn check_grant(grant: &AccessGrant, index: usize) -> Result<(), PolicyError> {
         .iter()
         .find(|prefix| prefix.is_empty() || prefix.contains(['*', '?', '$']) || prefix.chars().any(char::is_control))
     {
-        return Err(PolicyError::invalid(format!(
+        return Err(Refusal::invalid_policy(format!(
             "{at}.prefixes: {prefix:?} must be plain text, without *, ?, $ and control characters"
         )));
     }

@@ -2,28 +2,32 @@
 
 use serde_json::{Map, Value};
 
-use super::PolicyError;
 use crate::api::{Reason, limits};
+use crate::core::refusal::Refusal;
 
 const ELEMENTS: [&str; 7] = ["Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"];
 /// Checks one statement, filled in. `at` is its place in the spec, for messages.
-pub(super) fn check(statement: &Value, at: &str, partition: &str, account: &str) -> Result<(), PolicyError> {
+pub(super) fn check(statement: &Value, at: &str, partition: &str, account: &str) -> Result<(), Refusal> {
     let Value::Object(statement) = statement else {
-        return Err(PolicyError::invalid(format!("{at}: a statement is an object with Effect, Action and Resource")));
+        return Err(Refusal::invalid_policy(format!(
+            "{at}: a statement is an object with Effect, Action and Resource"
+        )));
     };
     for element in statement.keys() {
         if element == "Principal" || element == "NotPrincipal" {
-            return Err(PolicyError::invalid(format!("{at}.{element}: a user's policy has no principal: remove it")));
+            return Err(Refusal::invalid_policy(format!(
+                "{at}.{element}: a user's policy has no principal: remove it"
+            )));
         }
         if !ELEMENTS.contains(&element.as_str()) {
             let known = ELEMENTS.join(", ");
-            return Err(PolicyError::invalid(format!(
+            return Err(Refusal::invalid_policy(format!(
                 "{at}.{element}: no element of a statement (names are case-sensitive): use {known}"
             )));
         }
     }
     if !matches!(statement.get("Effect").and_then(Value::as_str), Some("Allow" | "Deny")) {
-        return Err(PolicyError::invalid(format!("{at}.Effect: must be Allow or Deny")));
+        return Err(Refusal::invalid_policy(format!("{at}.Effect: must be Allow or Deny")));
     }
     check_sid(statement, at)?;
     check_actions(statement, at)?;
@@ -46,15 +50,15 @@ pub(super) fn fill_in(value: &Value, partition: &str, account: &str) -> Value {
     }
 }
 
-fn check_sid(statement: &Map<String, Value>, at: &str) -> Result<(), PolicyError> {
+fn check_sid(statement: &Map<String, Value>, at: &str) -> Result<(), Refusal> {
     match statement.get("Sid") {
         None => Ok(()),
         Some(Value::String(sid)) if sid.chars().all(|c| c.is_ascii_alphanumeric()) => Ok(()),
-        Some(_) => Err(PolicyError::invalid(format!("{at}.Sid: only letters and digits are allowed"))),
+        Some(_) => Err(Refusal::invalid_policy(format!("{at}.Sid: only letters and digits are allowed"))),
     }
 }
 
-fn check_actions(statement: &Map<String, Value>, at: &str) -> Result<(), PolicyError> {
+fn check_actions(statement: &Map<String, Value>, at: &str) -> Result<(), Refusal> {
     let (element, value) = one_of(statement, at, "Action", "NotAction")?;
     let actions = strings(value, &format!("{at}.{element}"))?;
     for action in &actions {
@@ -66,7 +70,7 @@ fn check_actions(statement: &Map<String, Value>, at: &str) -> Result<(), PolicyE
                     && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '*' || c == '?')
             });
         if !well_formed {
-            return Err(PolicyError::invalid(format!(
+            return Err(Refusal::invalid_policy(format!(
                 "{at}.{element}: {action:?} is not an action such as s3:GetObject"
             )));
         }
@@ -75,12 +79,7 @@ fn check_actions(statement: &Map<String, Value>, at: &str) -> Result<(), PolicyE
     Ok(())
 }
 
-fn check_resources(
-    statement: &Map<String, Value>,
-    at: &str,
-    partition: &str,
-    account: &str,
-) -> Result<(), PolicyError> {
+fn check_resources(statement: &Map<String, Value>, at: &str, partition: &str, account: &str) -> Result<(), Refusal> {
     let (element, value) = one_of(statement, at, "Resource", "NotResource")?;
     for resource in strings(value, &format!("{at}.{element}"))? {
         if resource == "*" {
@@ -89,15 +88,15 @@ fn check_resources(
         bounded(resource, limits::RESOURCE, &format!("{at}.{element}"))?;
         let parts: Vec<&str> = resource.splitn(6, ':').collect();
         let &["arn", found, service, _, _, rest] = parts.as_slice() else {
-            return Err(PolicyError::invalid(format!(
+            return Err(Refusal::invalid_policy(format!(
                 "{at}.{element}: {resource:?} is not an ARN: write it as arn:{partition}:s3:::<bucket>/<key>"
             )));
         };
         if service.is_empty() || rest.is_empty() {
-            return Err(PolicyError::invalid(format!("{at}.{element}: {resource:?} lacks a service or a resource")));
+            return Err(Refusal::invalid_policy(format!("{at}.{element}: {resource:?} lacks a service or a resource")));
         }
         if found != partition {
-            return Err(PolicyError {
+            return Err(Refusal {
                 reason: Reason::PartitionMismatch,
                 message: format!(
                     "{at}.{element}: {resource:?} is of partition {found:?}, and account {account} is of {partition}: write {:?}, or arn:${{partition}}:… to fit every account",
@@ -109,17 +108,17 @@ fn check_resources(
     Ok(())
 }
 
-fn bounded(text: &str, limit: usize, at: &str) -> Result<(), PolicyError> {
+fn bounded(text: &str, limit: usize, at: &str) -> Result<(), Refusal> {
     if text.len() <= limit {
         return Ok(());
     }
     let found = text.len();
-    Err(PolicyError::invalid(format!("{at}: a text of {found} bytes, and at most {limit} are taken: shorten it")))
+    Err(Refusal::invalid_policy(format!("{at}: a text of {found} bytes, and at most {limit} are taken: shorten it")))
 }
 
-fn check_condition(condition: &Value, at: &str) -> Result<(), PolicyError> {
+fn check_condition(condition: &Value, at: &str) -> Result<(), Refusal> {
     let malformed = || {
-        PolicyError::invalid(format!(
+        Refusal::invalid_policy(format!(
             "{at}.Condition: must map operators to keys to values, such as {{\"StringLike\": {{\"s3:prefix\": [\"2026/*\"]}}}}"
         ))
     };
@@ -144,16 +143,16 @@ fn one_of<'a>(
     at: &str,
     element: &'static str,
     negated: &'static str,
-) -> Result<(&'static str, &'a Value), PolicyError> {
+) -> Result<(&'static str, &'a Value), Refusal> {
     match (statement.get(element), statement.get(negated)) {
         (Some(value), None) => Ok((element, value)),
         (None, Some(value)) => Ok((negated, value)),
-        _ => Err(PolicyError::invalid(format!("{at}: exactly one of {element} and {negated} is needed"))),
+        _ => Err(Refusal::invalid_policy(format!("{at}: exactly one of {element} and {negated} is needed"))),
     }
 }
 
-fn strings<'a>(value: &'a Value, at: &str) -> Result<Vec<&'a str>, PolicyError> {
-    let malformed = || PolicyError::invalid(format!("{at}: must be a string or a list of strings, not empty"));
+fn strings<'a>(value: &'a Value, at: &str) -> Result<Vec<&'a str>, Refusal> {
+    let malformed = || Refusal::invalid_policy(format!("{at}: must be a string or a list of strings, not empty"));
     match value {
         Value::String(text) if !text.is_empty() => Ok(vec![text]),
         Value::Array(members) if !members.is_empty() => {
@@ -171,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    fn checked(raw: Value) -> Result<Value, PolicyError> {
+    fn checked(raw: Value) -> Result<Value, Refusal> {
         let filled = fill_in(&raw, "aws-cn", "123456789012");
         check(&filled, "spec.policy.statements[0]", "aws-cn", "123456789012").map(|()| filled)
     }

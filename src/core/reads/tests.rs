@@ -3,14 +3,13 @@
 use serde_json::json;
 
 use super::*;
-use crate::core::conditions::conditions;
+use crate::core::conditions::Conditions;
 use crate::core::known::{Awaited, Settled};
 use crate::core::observed::{HeldKey, OurSecret};
 use crate::core::plan::{Part, Parts, Progress, WhyDelete};
 use crate::core::rotation::DEFAULT_OVERLAP;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-const BOTH: [bool; 2] = [true, false];
 
 fn at(seconds: i64) -> Timestamp {
     later(NOW, SignedDuration::from_secs(seconds))
@@ -258,7 +257,7 @@ fn what_is_known_holds_for_what_was_asked_for_and_the_secret_as_they_were() {
 fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
     let synced = || Progress::Synced;
     let parts = Parts { user: synced(), policy: synced(), key: synced(), secret: synced() };
-    let conditions = json!(conditions(&parts, &[], Some(1), NOW));
+    let conditions = json!(Conditions { earlier: &[], generation: Some(1), now: NOW }.of_parts(&parts));
     let status = |key: &str| json!({ "observedGeneration": 1, "conditions": conditions, "accessKeyId": key });
     let spec = json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }],
         "accessKey": { "rotation": { "interval": "72h", "overlap": "24h" } } });

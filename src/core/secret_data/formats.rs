@@ -16,6 +16,7 @@ const DNS_SUFFIXES: [(&str, &str); 5] = [
 ];
 
 /// Values by the names of the format.
+#[expect(clippy::too_many_lines, reason = "a table of the formats")]
 pub(super) fn entries(
     format: SecretFormat,
     credentials: &Credentials,

@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::*;
 use crate::api::{Workload, WorkloadKind};
-use crate::core::observed::{Minted, SecretState, UserState, WorkloadState};
-use crate::core::plan::plan;
+use crate::core::desired::Desired;
+use crate::core::observed::{Minted, Observed, SecretState, UserState, WorkloadState};
+use crate::core::plan::{Waits, plan};
 use crate::core::rotation::DEFAULT_OVERLAP;
 use crate::core::sweep::as_wanted;
 

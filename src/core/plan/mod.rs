@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::desired::{Desired, Owner};
 use super::names::Ownership;
-use super::observed::{Observed, UserState};
+use super::observed::{Observed, User, UserState};
 use super::rotation::later;
 use crate::api::Reason;
 
@@ -158,6 +158,16 @@ impl Plan {
     }
 }
 
+/// Everything that is known when the key and its Secret are planned.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    desired: &'a Desired,
+    observed: &'a Observed,
+    user: &'a User,
+    now: Timestamp,
+    waits: &'a Waits,
+}
+
 /// Decides for a CR that is not being deleted: an ordered chain over one picture of the world.
 ///
 /// The user comes first, then its policies, then the key and the Secret, so that a key that is Ready can do what the
@@ -212,7 +222,7 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
     if !plan.actions.is_empty() || beyond {
         return plan;
     }
-    key::plan_key(desired, observed, user, now, waits, &mut plan);
+    key::plan_key(&View { desired, observed, user, now, waits }, &mut plan);
     plan
 }
 

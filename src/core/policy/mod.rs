@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::class::{Class, Effort};
 use super::iam::Account;
+use super::refusal::Refusal;
 use crate::api::{AccessGrant, PolicyPreset, PolicyType, Reason, S3AccessUserSpec};
 
 /// IAM's limit on a managed policy: characters, whitespace not counted (IAM user guide, "IAM and AWS STS quotas").
@@ -19,32 +20,16 @@ pub const MANAGED_LIMIT: usize = 6_144;
 /// IAM's limit on all inline policies of a user together, counted in the same way.
 pub const INLINE_LIMIT: usize = 2_048;
 
-/// Why the spec cannot become a policy, in words that say what to change.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct PolicyError {
-    /// InvalidPolicy, PartitionMismatch or PolicyTooLarge.
-    pub reason: Reason,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl PolicyError {
-    fn invalid(message: impl Into<String>) -> Self {
-        Self { reason: Reason::InvalidPolicy, message: message.into() }
-    }
-}
-
 /// The policy of `spec.access` and `spec.policy`, and what of it the class does not allow: that is left out, by field.
 /// No policy where nothing is granted.
 ///
 /// # Errors
-/// [`PolicyError`] where IAM would refuse the policy.
+/// [`Refusal`] where IAM would refuse the policy.
 pub fn compile(
     spec: &S3AccessUserSpec,
     account: &Account,
     class: &Class,
-) -> Result<(Option<Document>, Vec<String>), PolicyError> {
+) -> Result<(Option<Document>, Vec<String>), Refusal> {
     grants::check(&spec.access)?;
     let mut violations = Vec::new();
     let mut granted: Vec<AccessGrant> = Vec::new();
@@ -94,7 +79,7 @@ pub fn compile(
     if let Some(sid) =
         statements.iter().filter_map(|statement| statement["Sid"].as_str()).find(|sid| !sids.insert(*sid))
     {
-        return Err(PolicyError::invalid(format!(
+        return Err(Refusal::invalid_policy(format!(
             "spec.policy.statements: the Sid {sid:?} stands twice in the policy, grants and preset included, and IAM wants each once"
         )));
     }
@@ -124,7 +109,7 @@ fn read_write_no_delete(partition: &str) -> Value {
 ///
 /// # Errors
 /// PolicyTooLarge with both numbers.
-pub fn check_size(document: &Document, limit: usize) -> Result<(), PolicyError> {
+pub fn check_size(document: &Document, limit: usize) -> Result<(), Refusal> {
     let size = document.size();
     if size <= limit {
         return Ok(());
@@ -134,7 +119,7 @@ pub fn check_size(document: &Document, limit: usize) -> Result<(), PolicyError> 
     } else {
         "use fewer grants or wildcards, or split them over several S3AccessUsers"
     };
-    Err(PolicyError {
+    Err(Refusal {
         reason: Reason::PolicyTooLarge,
         message: format!("the policy has {size} characters without whitespace and IAM takes {limit}: {hint}"),
     })
@@ -153,7 +138,7 @@ mod tests {
         S3AccessUserSpec { access: (0..count).map(bucket).collect(), ..S3AccessUserSpec::default() }
     }
 
-    fn compiled(spec: &S3AccessUserSpec, partition: &str) -> Result<Document, PolicyError> {
+    fn compiled(spec: &S3AccessUserSpec, partition: &str) -> Result<Document, Refusal> {
         let account = Account { id: "123456789012".to_owned(), partition: partition.to_owned() };
         compile(spec, &account, &Class::none()).map(|(document, _)| document.unwrap())
     }
