@@ -9,7 +9,7 @@ use aws_sdk_iam::types::{EntityType, ManagedPolicyDetail, UserDetail as SdkUser}
 use super::Result;
 use super::sdk::{SdkIam, document, tags_from};
 use crate::api::tags;
-use crate::core::sweep::{PolicyDetail, UserDetail};
+use crate::core::drift::{PolicyDetail, UserDetail};
 
 const OPERATION: &str = "GetAccountAuthorizationDetails";
 /// The most that IAM takes for MaxItems. It may return fewer (IAM API reference).

@@ -13,12 +13,12 @@ use super::outcome::{Outcome, Stopped, conclude, fail, settle, stop};
 use crate::core::conditions::{Conditions, status};
 use crate::core::curtail::first_end;
 use crate::core::desired::Desired;
-use crate::core::known::{Awaited, Fingerprint, Known, Settled};
+use crate::core::drift::as_wanted;
 use crate::core::observed::{Observed, SecretState};
 use crate::core::plan::{Action, Effect, Part, Plan, Progress, plan, teardown};
+use crate::core::reads::known::{Awaited, Fingerprint, Known, Settled};
 use crate::core::reads::{Current, Done, Facts, Reads, done_by_status, needed};
 use crate::core::schedule::next_resync;
-use crate::core::sweep::as_wanted;
 
 /// Enough for the longest chain of dependent steps; a plan that does not settle by then is begun afresh.
 const ROUNDS: usize = 16;

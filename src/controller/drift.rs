@@ -19,11 +19,11 @@ use super::panics::{contained, contained_now};
 use super::watch::{CachedUser, Opened, Scope};
 use crate::api::{S3AccessUser, annotations, tags};
 use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, Session};
-use crate::core::coverage::Coverage;
 use crate::core::desired::{Desired, DesiredPolicy, is_true};
+use crate::core::drift::Coverage;
+use crate::core::drift::{Verdict, screen_policy, screen_user};
 use crate::core::iam::Account;
 use crate::core::names::Cluster;
-use crate::core::sweep::{Verdict, screen_policy, screen_user};
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 

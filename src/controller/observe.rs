@@ -15,8 +15,8 @@ use crate::core::class::Class;
 use crate::core::conditions::says_settled;
 use crate::core::curtail::{Holdings, exceeds};
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
+use crate::core::drift::as_wanted;
 use crate::core::iam::{AccessKey, AccessKeyId};
-use crate::core::known::Known;
 use crate::core::names::{Ownership, workload_annotation};
 use crate::core::observed::{
     HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState, WorkloadState,
@@ -25,8 +25,8 @@ use crate::core::observed::{
 use crate::core::plan::{SecretRecord, policies_to_read};
 use crate::core::policy::Document;
 use crate::core::reads::Reads;
+use crate::core::reads::known::Known;
 use crate::core::secret_data::{Credentials, Target};
-use crate::core::sweep::as_wanted;
 use crate::kubernetes::KubernetesError;
 use crate::kubernetes::secret::{
     Content, Controller, Recorded, controller_of, find_key, is_up_to_date, recorded, wanted,

@@ -20,8 +20,8 @@ use super::panics::contained;
 use super::watch::{CachedUser, Membership, Opened};
 use crate::api::S3AccessUser;
 use crate::aws::{Turn, at_priority};
-use crate::core::known::Fingerprint;
 use crate::core::priority::{Priority, Situation};
+use crate::core::reads::known::Fingerprint;
 use crate::core::reads::{Current, Facts, Reads, SecretFact, needed};
 
 /// An item of the queue: no more than it takes to find a slot, since thousands may wait.

@@ -26,7 +26,7 @@ use super::reconcile::reconcile_in_slot;
 use super::state::State;
 use super::watch::{self, CachedUser, Scope};
 use crate::config::UserMetrics;
-use crate::core::coverage::Coverage;
+use crate::core::drift::Coverage;
 use crate::kubernetes::{KubeClient, SecretNames};
 use crate::metrics::Metrics;
 

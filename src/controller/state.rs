@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::api::S3AccessUserStatus;
-use crate::core::known::{Awaited, Fingerprint, Known, Settled};
 use crate::core::observed::{Minted, Observed};
 use crate::core::reads::Reads;
+use crate::core::reads::known::{Awaited, Fingerprint, Known, Settled};
 
 /// By UID. A table of boxes, since a third of a table is empty on average.
 type ByUid = HashMap<Box<str>, Box<Known>>;

@@ -11,11 +11,11 @@ use s3_access_operator::aws::{
     AwsError, CreatedKey, DetailsPage, DetailsQuery, ErrorKind, Iam, PolicyRecord, Result, Sts, UserRecord,
     inline_policy,
 };
+use s3_access_operator::core::drift::{PolicyDetail, UserDetail};
 use s3_access_operator::core::iam::AccessKey;
 use s3_access_operator::core::iam::Account;
 use s3_access_operator::core::observed::{Minted, PolicyVersion};
 use s3_access_operator::core::policy::Document;
-use s3_access_operator::core::sweep::{PolicyDetail, UserDetail};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::boundary::{Boundary, aws_error};

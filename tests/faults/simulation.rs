@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
 use s3_access_operator::controller::{Context, Outcome, State, reconcile};
-use s3_access_operator::core::coverage::Coverage;
+use s3_access_operator::core::drift::Coverage;
 use s3_access_operator::core::names::Cluster as ClusterName;
 use s3_access_operator::core::plan::Waits;
 use s3_access_operator::leadership::Leadership;

@@ -72,11 +72,11 @@ mod tests {
     use crate::api::{S3AccessUser, Workload};
     use crate::core::class::Class;
     use crate::core::desired::Desired;
+    use crate::core::drift::as_wanted;
     use crate::core::iam::Account;
     use crate::core::names::Cluster;
     use crate::core::observed::Observed;
     use crate::core::plan::Waits;
-    use crate::core::sweep::as_wanted;
 
     fn desired() -> Desired {
         let spec = json!({

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::*;
 use crate::core::conditions::Conditions;
-use crate::core::known::{Awaited, Settled};
 use crate::core::observed::{HeldKey, OurSecret};
 use crate::core::plan::{Part, Parts, Progress, WhyDelete};
+use crate::core::reads::known::{Awaited, Settled};
 use crate::core::rotation::DEFAULT_OVERLAP;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;

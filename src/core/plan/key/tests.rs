@@ -6,10 +6,10 @@ use serde_json::json;
 use super::*;
 use crate::api::{Workload, WorkloadKind};
 use crate::core::desired::Desired;
+use crate::core::drift::as_wanted;
 use crate::core::observed::{Minted, Observed, SecretState, UserState, WorkloadState};
 use crate::core::plan::{Waits, plan};
 use crate::core::rotation::DEFAULT_OVERLAP;
-use crate::core::sweep::as_wanted;
 
 const CURRENT: &str = "AKIACURRENT";
 const OTHER: &str = "AKIAOTHER";

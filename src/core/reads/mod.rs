@@ -4,15 +4,17 @@
 //! The Secret is read live before any of them but [`Reads::Nothing`] for an event that is our own write. What is known
 //! may be lost at any time: less of it never lessens the reads.
 
+pub mod known;
+
 use jiff::{SignedDuration, Timestamp};
 
-use super::conditions::says_settled;
-use super::desired::Desired;
-use super::known::{Fingerprint, Known};
-use super::observed::SecretState;
-use super::plan::{Action, Plan};
-use super::rotation::later;
 use crate::api::S3AccessUser;
+use crate::core::conditions::says_settled;
+use crate::core::desired::Desired;
+use crate::core::observed::SecretState;
+use crate::core::plan::{Action, Plan};
+use crate::core::rotation::later;
+use known::{Fingerprint, Known};
 
 /// So many consistency windows may pass before what was read while a key is awaited is read again: the key is awaited for
 /// one, and the reconcile that read it began before the key was made.

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use secrecy::SecretString;
 
-use super::iam::AccessKey;
-use super::observed::{Minted, Observed, Probes, SecretState};
 use crate::api::{S3AccessUser, S3AccessUserStatus, annotations};
+use crate::core::iam::AccessKey;
+use crate::core::observed::{Minted, Observed, Probes, SecretState};
 
 /// What is known of one S3AccessUser.
 #[derive(Clone, Debug, Default)]

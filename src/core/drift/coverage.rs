@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::iam::Account;
-use super::rotation::later;
-use super::schedule::{backoff, next_resync};
+use crate::core::iam::Account;
+use crate::core::rotation::later;
+use crate::core::schedule::{backoff, next_resync};
 
 /// A sweep takes its time, and may be tried again.
 const SHORTEST_SLACK: SignedDuration = SignedDuration::from_secs(5);

@@ -6,15 +6,19 @@
 //! but for these, which only a reconcile that reads everything finds: the tags of a managed policy, and versions of it that are not in
 //! force.
 
+mod coverage;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::desired::{Desired, DesiredPolicy};
-use super::iam::AccessKey;
-use super::observed::{ManagedPolicy, Observed, PolicyState, User, UserState};
-use super::plan::{Plan, Waits, leaves_alone, plan};
-use super::policy::Document;
+use crate::core::desired::{Desired, DesiredPolicy};
+use crate::core::iam::AccessKey;
+use crate::core::observed::{ManagedPolicy, Observed, PolicyState, User, UserState};
+use crate::core::plan::{Plan, Waits, leaves_alone, plan};
+use crate::core::policy::Document;
+
+pub use coverage::Coverage;
 
 /// A user as the bulk read shows it.
 #[derive(Clone, Debug, PartialEq)]
