@@ -35,13 +35,12 @@ use super::urgency::promote;
 use super::waiting::{Caller, WaitingRoom};
 use crate::api::{MANAGED_BY_LABEL, MANAGER};
 use crate::aws::{Session, SessionOptions};
-use crate::config::UserMetrics;
 use crate::core::class::Defaults;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::kubernetes::{KubeClient, SecretNames};
 use crate::leadership::Leadership;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, UserMetrics};
 
 /// How often the gauges of users are counted anew.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
