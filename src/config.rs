@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use crate::aws::SessionOptions;
 use crate::core::class::Defaults;
 use crate::core::provider::Provider;
+use crate::metrics::UserMetrics;
 
 /// The part of IAM that the shipped policy lets the operator work in.
 const DEFAULT_PATH: &str = "/s3access/";
@@ -123,31 +124,6 @@ impl From<ProviderOption> for Provider {
     }
 }
 
-/// Whether each user has a metric of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum UserMetrics {
-    /// Up to a thousand users.
-    Auto,
-    /// However many there are.
-    On,
-    /// None.
-    Off,
-}
-
-impl UserMetrics {
-    /// Each user is a time series, and a Prometheus is sized by those.
-    const MOST: usize = 1_000;
-
-    /// Whether so many users have a metric each.
-    pub fn is_on_for(self, users: usize) -> bool {
-        match self {
-            Self::Auto => users <= Self::MOST,
-            Self::On => true,
-            Self::Off => false,
-        }
-    }
-}
-
 /// The form of the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -198,17 +174,4 @@ fn cluster_name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("1 to 20 letters, digits and +=,.@_-".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::UserMetrics;
-
-    #[test]
-    fn a_metric_for_each_of_many_users_has_to_be_asked_for() {
-        let on = |option: UserMetrics| [1_000, 1_001].map(|users| option.is_on_for(users));
-        assert_eq!(on(UserMetrics::Auto), [true, false]);
-        assert_eq!(on(UserMetrics::On), [true, true]);
-        assert_eq!(on(UserMetrics::Off), [false, false]);
-    }
 }

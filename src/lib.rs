@@ -6,15 +6,22 @@
 //! the time; the controller *applies* one action at a time and records its effect in the picture, until nothing is
 //! left to do. The status is a report, written last and only if it says anything new.
 //!
-//! | module | what it is | may import |
+//! | module | what it is | may import, beside its own |
 //! |---|---|---|
-//! | [`api`] | the custom resource, its conditions, every name that is written on an object | types only |
-//! | [`core`] | desired, observed, plan, policy, rotation, names, conditions, secret data | neither client nor clock |
-//! | [`aws`] | the calls used, what their errors mean, one session an account | the SDK |
-//! | [`kubernetes`] | the requests made, what a Secret looks like | kube |
-//! | [`controller`] | streams, observe, apply, report, memory | all of the above |
-//! | [`leadership`] | until when this process may write | types only |
-//! | [`cli`], [`config`], [`server`], [`metrics`], [`telemetry`], [`traces`] | the process around it | |
+//! | [`api`] | the custom resource, its conditions, every name that is written on an object | no module, client or time: types only |
+//! | [`core`] | desired, observed, plan, policy, rotation, names, conditions, secret data | `api`; neither client nor time, which callers hand over |
+//! | [`leadership`] | until when this process may write | no module |
+//! | [`metrics`] | what is counted | `core` |
+//! | [`traces`] | what is told of a reconcile, and where to | `api`; the AWS SDK's HTTP client, tokio |
+//! | [`aws`] | the calls used, what their errors mean, one session an account | `api`, `core`, `leadership`, `metrics`, `traces`; the AWS SDK, tokio, a clock |
+//! | [`kubernetes`] | the requests made, what a Secret looks like | `api`, `core`; kube's client |
+//! | [`controller`] | streams, observe, apply, report, memory | `api`, `core`, `leadership`, `metrics`, `traces`, `aws`, `kubernetes`; kube's client, the AWS SDK's credentials, tokio, a clock |
+//! | [`config`] | the settings | `core`, `metrics`, `aws` |
+//! | [`server`] | the HTTP endpoints | `metrics`; tokio, a clock |
+//! | [`telemetry`] | logs and traces, as the settings have them | `traces`, `config`; tokio |
+//! | [`cli`] | the commands, and the process around the controller | all above; kube's client, tokio, a clock |
+//!
+//! `tests/architecture` holds the source to this table.
 //!
 //! # Invariants
 //! 1. A secret key is only ever in the Secret and in memory.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -55,6 +56,31 @@ struct UsersLabels {
 struct UserLabels {
     namespace: String,
     name: String,
+}
+
+/// Whether each user has a metric of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UserMetrics {
+    /// Up to a thousand users.
+    Auto,
+    /// However many there are.
+    On,
+    /// None.
+    Off,
+}
+
+impl UserMetrics {
+    /// Each user is a time series, and a Prometheus is sized by those.
+    const MOST: usize = 1_000;
+
+    /// Whether so many users have a metric each.
+    pub fn is_on_for(self, users: usize) -> bool {
+        match self {
+            Self::Auto => users <= Self::MOST,
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
 }
 
 /// Every metric of the operator.
@@ -273,5 +299,18 @@ impl Metrics {
     /// When the process started, Unix seconds.
     pub fn set_started(&self, seconds: f64) {
         self.started.set(seconds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UserMetrics;
+
+    #[test]
+    fn a_metric_for_each_of_many_users_has_to_be_asked_for() {
+        let on = |option: UserMetrics| [1_000, 1_001].map(|users| option.is_on_for(users));
+        assert_eq!(on(UserMetrics::Auto), [true, false]);
+        assert_eq!(on(UserMetrics::On), [true, true]);
+        assert_eq!(on(UserMetrics::Off), [false, false]);
     }
 }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use crate::aws::{Session, SessionOptions};
-use crate::config::UserMetrics;
 use crate::core::class::Defaults;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::leadership::Leadership;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, UserMetrics};
 
 /// What the controllers are made of.
 pub struct Options {

@@ -25,10 +25,9 @@ use super::queue::{Item, WorkQueue, promote, undisturbed_until};
 use super::reconcile::reconcile_in_slot;
 use super::state::State;
 use super::watch::{self, CachedUser, Scope};
-use crate::config::UserMetrics;
 use crate::core::drift::Coverage;
 use crate::kubernetes::{KubeClient, SecretNames};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, UserMetrics};
 
 /// How often the gauges of users are counted anew.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
