@@ -1,21 +1,25 @@
 //! S3 access operator: gives workloads their own AWS IAM user, S3 policy and access key.
 //!
-//! # Architecture
-//! A pure core in an effectful shell. For each S3AccessUser, [`controller`] *observes* everything there is to know
-//! into one [`core::observed::Observed`]; [`core::plan`] decides, as a pure function of what is wanted, what is seen and
-//! the time; the controller *applies* one action at a time and records its effect in the picture, until nothing is
-//! left to do. The status is a report, written last and only if it says anything new.
+//! # The way of the data
+//! **watch → queue → read → decide → apply → report.** For each S3AccessUser, [`controller`] watches the object and queues
+//! it; [`core::reads`] decides how little has to be read; what is read becomes one [`core::observed::Observed`];
+//! [`core::plan`] decides, as a pure function of what is desired, what is observed and the time; the controller applies one
+//! action at a time and records its effect in the picture, until nothing is left to do. The status is a report, written last
+//! and only if it says anything new. Before all that, [`core::curtail`] takes away what a class no longer allows.
 //!
+//! `.github/CONTRIBUTING.md` walks through an edit, a rotation and a change by hand in IAM.
+//!
+//! # Map
 //! | module | what it is | may import, beside its own |
 //! |---|---|---|
 //! | [`api`] | the custom resource, its conditions, every name that is written on an object | no module, client or time: types only |
-//! | [`core`] | desired, observed, plan, policy, rotation, names, conditions, secret data | `api`; neither client nor time, which callers hand over |
+//! | [`core`] | desired, observed, reads, plan, curtail, policy, rotation, drift, names, conditions, secret data | `api`; neither client nor time, which callers hand over |
 //! | [`leadership`] | until when this process may write | no module |
 //! | [`metrics`] | what is counted | `core` |
 //! | [`traces`] | what is told of a reconcile, and where to | `api`; the AWS SDK's HTTP client, tokio |
 //! | [`aws`] | the calls used, what their errors mean, one session an account | `api`, `core`, `leadership`, `metrics`, `traces`; the AWS SDK, tokio, a clock |
 //! | [`kubernetes`] | the requests made, what a Secret looks like | `api`, `core`; kube's client |
-//! | [`controller`] | streams, observe, apply, report, memory | `api`, `core`, `leadership`, `metrics`, `traces`, `aws`, `kubernetes`; kube's client, the AWS SDK's credentials, tokio, a clock |
+//! | [`controller`] | watch, queue, read, apply, report; the state between two reconciles | `api`, `core`, `leadership`, `metrics`, `traces`, `aws`, `kubernetes`; kube's client, the AWS SDK's credentials, tokio, a clock |
 //! | [`config`] | the settings | `core`, `metrics`, `aws` |
 //! | [`server`] | the HTTP endpoints | `metrics`; tokio, a clock |
 //! | [`telemetry`] | logs and traces, as the settings have them | `traces`, `config`; tokio |
@@ -40,6 +44,33 @@
 //!     and ends at most that object's reconcile.
 //! 12. What a class or a deletion takes away is gone within one reconcile of its being known, whatever else about the object
 //!     is wrong, paused, unreadable or refused: [`core::curtail`] comes before [`core::plan`] and waits for nothing.
+//!
+//! # What goes through all of it
+//! - **Time**: one clock in [`controller`]; the core is handed `now`. What is recorded in a Secret or a tag is held against IAM's
+//!   own dates before it is believed.
+//! - **Errors**: an error of AWS or Kubernetes says operation, object, code and what to do ([`aws::AwsError`],
+//!   [`kubernetes::KubernetesError`]); it becomes a reason and a message of one condition. A spec that cannot be carried out is a
+//!   [`core::refusal::Refusal`], found before anything is written.
+//! - **Secrecy**: a secret key is a `SecretString` from IAM's answer to the Secret; nothing that is logged or printed holds one.
+//! - **Concurrency**: one reconcile of an object at a time; an account has so many slots and a rate. Whatever a process knows may
+//!   be lost at any time. A write asks the Lease last.
+//!
+//! # Glossary
+//! | word | meaning |
+//! |---|---|
+//! | *action*, *effect* | one step of a plan, and what it led to |
+//! | *curtail* | to take away access that the class does not allow, before and apart from the plan |
+//! | *drift*, *sweep* | a change in IAM by somebody else; the bulk read of an account that finds it |
+//! | *fingerprint* | what is asked for, in short: spec, annotations and the class's revision |
+//! | *known*, *state* | what this process remembers of one object, and of all |
+//! | *lane* | the rate of calls to one account, and who goes first |
+//! | *minted* | a key that IAM has made and that is in no Secret yet |
+//! | *owner*, *desired*, *observed* | who owns what under which names; what should be; what is |
+//! | *part*, *progress* | user, policy, key and Secret, each with a condition of its own; how it stands |
+//! | *pass* | one reconcile of one object, with all that it is about |
+//! | *reads* | how much a reconcile reads: nothing, the Secret, a probe, keys, user and keys, everything |
+//! | *retiring* | the replaced key in its overlap |
+//! | *settled* | everything was done at the end of the last reconcile |
 
 pub mod api;
 pub mod aws;
