@@ -12,7 +12,7 @@
 //! - *recovery*: left alone from here, with a new process that remembers nothing, the world comes to the one right end
 //!   (5), which has one key, in the Secret, and no other (2); and then nothing is planned any more (6).
 //!
-//! Not here: 1 (the core has no secret half of any key), 7 (there are no classes yet), 8 (reads do not fail in the model;
+//! Not here: 1 (the core has no secret half of any key), 7 (its user has no class: that is tried in the attacks and in `core::curtail`), 8 (reads do not fail in the model;
 //! stale ones do occur), 9 (there is one CR).
 //!
 //! [`plan`]: s3_access_operator::core::plan::plan

@@ -77,7 +77,7 @@ impl Scene {
             let ready = await_condition(self.users(), name, |user: Option<&S3AccessUser>| user.is_some_and(is_ready));
             tokio::time::timeout(SOON, ready).await.expect("Ready in time").unwrap();
             times.push(started.elapsed());
-            // What the rate allows at once is there again.
+            // The account's rate lets through in a second what it allows at once: this is that second, and no wait for a state.
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         println!("fairness: {names:?} Ready after {times:?}");

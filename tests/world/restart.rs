@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::scene::{Scene, user_name, with};
 
+const RECONCILES: &str = "s3access_reconcile_total";
 const MARK: &str = "access-key-id.s3access.dev/reports";
 
 fn workload(kind: &str) -> Value {
@@ -144,8 +145,16 @@ async fn rival_17_workloads_restart_once_for_each_key_that_replaces_another() {
     scene.marked(&(Some(third.clone()), Some(third))).await;
     scene.ready("reports").await;
     assert_eq!(scene.set_generation().await, Some(3));
-    let writes = scene.writes().len();
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let (writes, settled) = (scene.writes().len(), scene.metric(RECONCILES, "settled").await.unwrap());
+    // Somebody's annotation has it reconciled once more.
+    scene.patch("reports", json!({ "metadata": { "annotations": { "note": "again" } } })).await;
+    scene
+        .see("one more reconcile", async || {
+            let now = scene.metric(RECONCILES, "settled").await?;
+            ensure!(now > settled, "{now} settled");
+            Ok(())
+        })
+        .await;
     assert_eq!(scene.writes().len(), writes, "invariant 6: {:?}", scene.writes());
 }
 
