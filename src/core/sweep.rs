@@ -1,10 +1,10 @@
 //! What a bulk read of an account proves. It shows of each user all but its access keys, and of each managed policy all
-//! but its tags, so that one call in a sweep stands for the reads of a thousand looks.
+//! but its tags, so that one call in a sweep stands for the reads of a thousand reconciles.
 //!
-//! Nothing is decided on it but whether to look: what differs is read live before anything is written. The judge is the
-//! plan itself, over the picture as the bulk read has it, so that no difference that a look would put right is missed,
-//! but for these, which only an ordinary look finds: the tags of a managed policy, and versions of it that are not in
-//! force.
+//! Nothing is decided on it but whether to reconcile: what differs is read live before anything is written. The judge
+//! is the plan itself, over the picture as the bulk read has it, so that no difference that a reconcile would put
+//! right is missed, but for these, which only an ordinary reconcile finds: the tags of a managed policy, and versions
+//! of it that are not in force.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ pub struct PolicyDetail {
 /// What the bulk read says of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A look would find something to do.
+    /// A reconcile would find something to do.
     Differs,
     /// All is as it should be, provided that the managed policy of that ARN is, too.
     Agrees {

@@ -185,7 +185,7 @@ fn without_iam(desired: &Desired) -> Observed {
     Observed { finalizer: true, announced_settled: true, secret, ..Observed::nothing() }
 }
 
-/// What an ordinary look would do, which reads all of it one by one.
+/// What an ordinary reconcile would do, which reads all of it one by one.
 fn looked(desired: &Desired, found: &InIam) -> Plan {
     let tags = found.user.as_ref().map(|user| user.tags.clone()).unwrap_or_default();
     let user = found.user.clone().map_or(UserState::Missing, |user| {
@@ -213,7 +213,7 @@ fn looked(desired: &Desired, found: &InIam) -> Plan {
     plan(desired, &Observed { user, policies, ..without_iam(desired) }, now(), &Waits::default())
 }
 
-/// Whether the sweep and the list of keys have nobody look.
+/// Whether the sweep and the list of keys ask for no reconcile.
 fn let_be(desired: &Desired, found: &InIam) -> bool {
     let agrees = match found.user.as_ref().map(|user| screen_user(desired, user)) {
         Some(Verdict::Agrees { policy: None }) => true,
@@ -302,7 +302,7 @@ fn a_fresh_key_and_one_that_is_due_are_looked_at() {
 }
 
 proptest! {
-    /// Whatever is done by hand: where a look would have something to do or to tell, one is taken; and where not, none.
+    /// Whatever is done by hand: where a reconcile would have something to do or to tell, one is taken; and where not, none.
     #[test]
     fn the_sweep_has_somebody_look_exactly_where_a_look_would_find_something(
         spec in 0_usize..5, hands in proptest::collection::vec(Hand::any(), 0..4),
