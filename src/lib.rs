@@ -18,7 +18,7 @@
 //! | [`metrics`] | what is counted | `core` |
 //! | [`traces`] | what is told of a reconcile, and where to | `api`; the AWS SDK's HTTP client, tokio |
 //! | [`aws`] | the calls used, what their errors mean, one session an account | `api`, `core`, `leadership`, `metrics`, `traces`; the AWS SDK, tokio, a clock |
-//! | [`kubernetes`] | the requests made, what a Secret looks like | `api`, `core`; kube's client |
+//! | [`kubernetes`] | the requests made, what a Secret holds | `api`, `core`; kube's client |
 //! | [`controller`] | watch, queue, read, apply, report; the state between two reconciles | `api`, `core`, `leadership`, `metrics`, `traces`, `aws`, `kubernetes`; kube's client, the AWS SDK's credentials, tokio, a clock |
 //! | [`config`] | the settings | `core`, `metrics`, `aws` |
 //! | [`server`] | the HTTP endpoints | `metrics`; tokio, a clock |

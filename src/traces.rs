@@ -1,4 +1,4 @@
-//! Traces over OTLP, where the environment names a collector: a span for each look at a user, and in it one for each
+//! Traces over OTLP, where the environment names a collector: a span for each reconcile of a user, and in it one for each
 //! call to AWS.
 //!
 //! The settings are OpenTelemetry's own: `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) turns them on;

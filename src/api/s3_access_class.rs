@@ -321,7 +321,7 @@ pub struct AllowedNamespaces {
 
 /// What was last seen of the class.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-// Before anybody has looked, kstatus would take an object without a status for one that is done.
+// Before the first reconcile, kstatus would take an object without a status for one that is done.
 #[schemars(extend("default" = { "observedGeneration": -1 }))]
 #[serde(rename_all = "camelCase")]
 pub struct S3AccessClassStatus {

@@ -275,7 +275,7 @@ pub enum DeletionPolicy {
 
 /// A report of what was last seen; no decision is taken from it.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-// Before anybody has looked, kstatus would take an object without a status for one that is done.
+// Before the first reconcile, kstatus would take an object without a status for one that is done.
 #[schemars(extend("default" = { "observedGeneration": -1 }))]
 #[serde(rename_all = "camelCase")]
 pub struct S3AccessUserStatus {

@@ -24,7 +24,7 @@ use crate::traces::TARGET;
 
 /// A call that is throttled so often has failed.
 const TRIES: u32 = 6;
-/// The pause before the second try, twice as long before the third, and so on; the pace comes on top of it.
+/// The pause before the second try, twice as long before the third, and so on; the rate comes on top of it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 tokio::task_local! {
@@ -74,7 +74,7 @@ impl Lane {
     }
 
     /// Waits for a turn, then sends. What was throttled had no effect, whatever it was, so it is sent again in another
-    /// turn, when the pace has slowed down.
+    /// turn, when the rate has gone down.
     pub(super) async fn call<O, E, F>(&self, operation: &'static str, object: &str, send: impl Fn() -> F) -> Result<O>
     where
         E: ProvideErrorMetadata + Error + 'static,

@@ -1,6 +1,6 @@
 //! Who may call next, and when: the more urgent first, none faster than AWS takes it.
 //!
-//! One pace is the account's, as configured. Each API has one more, since that is how IAM throttles: a ListAccessKeys
+//! One rate is the account's, as configured. Each API has one more, since that is how IAM throttles: a ListAccessKeys
 //! that is throttled slows no CreateUser down.
 
 use std::collections::HashMap;
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::core::line::Line;
-use crate::core::pace::Pace;
 use crate::core::priority::Priority;
+use crate::core::queue::FairQueue;
+use crate::core::rate::AdaptiveRate;
 
 /// A call that waits.
 pub(super) struct Ticket {
@@ -30,30 +30,35 @@ pub(super) enum Event {
     Throttled(&'static str, Duration),
 }
 
-/// The calls of an account that wait, and its paces. Times are those of any clock that does not go backwards.
+/// The calls of an account that wait, and its rates. Times are those of any clock that does not go backwards.
 pub(super) struct Dispenser {
     per_second: f64,
-    account: Pace,
-    operations: HashMap<&'static str, Pace>,
-    line: Line<Ticket>,
+    account: AdaptiveRate,
+    operations: HashMap<&'static str, AdaptiveRate>,
+    queue: FairQueue<Ticket>,
 }
 
 impl Dispenser {
     /// At most so many calls a second.
     pub(super) fn new(per_second: f64, now: Duration) -> Self {
-        Self { per_second, account: Pace::new(per_second, now), operations: HashMap::new(), line: Line::default() }
+        Self {
+            per_second,
+            account: AdaptiveRate::new(per_second, now),
+            operations: HashMap::new(),
+            queue: FairQueue::default(),
+        }
     }
 
     /// Takes note.
     pub(super) fn note(&mut self, event: Event, now: Duration) {
         match event {
             Event::Waits(ticket) => {
-                self.operations.entry(ticket.operation).or_insert_with(|| Pace::new(self.per_second, now));
-                self.line.push(ticket.priority, ticket);
+                self.operations.entry(ticket.operation).or_insert_with(|| AdaptiveRate::new(self.per_second, now));
+                self.queue.push(ticket.priority, ticket);
             }
             Event::Throttled(operation, sent_at) => {
-                let pace = self.operations.entry(operation).or_insert_with(|| Pace::new(self.per_second, now));
-                pace.throttled(sent_at, now);
+                let rate = self.operations.entry(operation).or_insert_with(|| AdaptiveRate::new(self.per_second, now));
+                rate.throttled(sent_at, now);
             }
         }
     }
@@ -66,28 +71,28 @@ impl Dispenser {
                 let open = Priority::ALL.map(|priority| self.account.wait(now, priority.kept_for_others()).is_zero());
                 let operations = &mut self.operations;
                 let fits = |priority: Priority, ticket: &Ticket| {
-                    let pace = operations.get_mut(ticket.operation);
-                    // A call that nobody waits for any more is let in, to be out of the line.
+                    let rate = operations.get_mut(ticket.operation);
+                    // A call that nobody waits for any more is let in, to be out of the queue.
                     ticket.go.is_closed()
-                        || pace.is_none_or(|pace| pace.wait(now, priority.kept_for_others()).is_zero())
+                        || rate.is_none_or(|rate| rate.wait(now, priority.kept_for_others()).is_zero())
                 };
-                if let Some((_, ticket)) = self.line.next(|priority| open[priority as usize], fits) {
+                if let Some((_, ticket)) = self.queue.next(|priority| open[priority as usize], fits) {
                     if ticket.go.send(()).is_ok() {
                         self.account.take(now);
-                        if let Some(pace) = self.operations.get_mut(ticket.operation) {
-                            pace.take(now);
+                        if let Some(rate) = self.operations.get_mut(ticket.operation) {
+                            rate.take(now);
                         }
                     }
                     continue;
                 }
                 wait = Duration::MAX;
-                for (priority, ticket) in self.line.iter() {
+                for (priority, ticket) in self.queue.iter() {
                     let kept = priority.kept_for_others();
-                    let own = self.operations.get_mut(ticket.operation).map(|pace| pace.wait(now, kept));
+                    let own = self.operations.get_mut(ticket.operation).map(|rate| rate.wait(now, kept));
                     wait = wait.min(self.account.wait(now, kept).max(own.unwrap_or_default()));
                 }
             }
-            return (!self.line.is_empty()).then_some(wait);
+            return (!self.queue.is_empty()).then_some(wait);
         }
     }
 }

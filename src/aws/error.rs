@@ -168,7 +168,7 @@ impl AwsError {
         }
         match error {
             SdkError::ServiceError(service) => {
-                // Compatible servers wrap the code in other elements than the SDK looks into.
+                // Compatible servers wrap the code in other elements than the SDK reads.
                 let code = service.err().code().or_else(|| service.raw().code_in_body()).unwrap_or("Unknown");
                 let kind = ErrorKind::of_code(code, service.raw().status_code());
                 made(kind, code, service.err().message().unwrap_or_default().to_owned())

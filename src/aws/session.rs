@@ -47,7 +47,7 @@ pub struct SessionOptions {
     pub provider: Provider,
     /// The account, where an S3-compatible system has no STS to ask.
     pub account_id: Option<String>,
-    /// How many of its users are looked at side by side.
+    /// How many of its users are reconciled side by side.
     pub looks: usize,
 }
 
@@ -218,7 +218,7 @@ impl Session {
         self.account.get()
     }
 
-    /// A turn to look at the user of that UID, of this account. Those of another, which may be slow or dead, wait
+    /// A turn to reconcile the user of that UID, of this account. Those of another, which may be slow or dead, wait
     /// elsewhere.
     pub async fn turn(&self, uid: &str, priority: Priority) -> Option<Turn> {
         self.turns.take(uid, priority).await

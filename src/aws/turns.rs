@@ -1,12 +1,12 @@
-//! Turns at an account: so many of its users are looked at side by side, the more urgent first.
+//! Turns at an account: so many of its users are reconciled side by side, the more urgent first.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::core::line::Line;
 use crate::core::priority::Priority;
+use crate::core::queue::FairQueue;
 
 /// The turns of an account, and those who wait for one, at a few hundred bytes each.
 pub(super) struct Turns(Arc<Shared>);
@@ -19,7 +19,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     taken: [usize; Priority::ALL.len()],
-    line: Line<Waiting>,
+    queue: FairQueue<Waiting>,
     /// Where each waits, by UID, so that it can move up.
     places: HashMap<Arc<str>, (Priority, u64)>,
 }
@@ -61,7 +61,7 @@ impl Turns {
         {
             let mut state = self.0.state();
             let uid: Arc<str> = uid.into();
-            let number = state.line.push(priority, Waiting { uid: uid.clone(), go });
+            let number = state.queue.push(priority, Waiting { uid: uid.clone(), go });
             state.places.insert(uid, (priority, number));
         }
         self.0.let_in();
@@ -73,7 +73,7 @@ impl Turns {
         {
             let mut state = self.0.state();
             let Some((from, number)) = state.places.get(uid).copied().filter(|(from, _)| to < *from) else { return };
-            let Some(number) = state.line.change(number, from, to) else { return };
+            let Some(number) = state.queue.change(number, from, to) else { return };
             if let Some(place) = state.places.get_mut(uid) {
                 *place = (to, number);
             }
@@ -97,7 +97,7 @@ impl Shared {
 
     fn next(&self) -> Option<(Priority, Waiting)> {
         let mut state = self.state();
-        let State { taken, line, places } = &mut *state;
+        let State { taken, queue, places } = &mut *state;
         loop {
             if taken.iter().sum::<usize>() >= self.places {
                 return None;
@@ -106,7 +106,7 @@ impl Shared {
             let open = |priority: Priority| {
                 taken[priority as usize..].iter().sum::<usize>() < places_of(priority, self.places)
             };
-            let (priority, waiting) = line.next(open, |_, _| true)?;
+            let (priority, waiting) = queue.next(open, |_, _| true)?;
             if places.get(&waiting.uid).is_some_and(|(at, _)| *at == priority) {
                 places.remove(&waiting.uid);
                 if places.is_empty() {
@@ -122,7 +122,7 @@ impl Shared {
 }
 
 /// How many of the places those of that priority may take together with the less urgent. A few are kept, so that who
-/// is more urgent need not wait until a look ends.
+/// is more urgent need not wait until a reconcile ends.
 fn places_of(priority: Priority, places: usize) -> usize {
     match priority {
         Priority::New => places,

@@ -23,10 +23,10 @@ use crate::metrics::Metrics;
 /// AWS refuses a signature that is off by more than 15 minutes (IAM user guide, "Signing AWS API requests"); where clocks
 /// part by this much, something is wrong with them already.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
-/// Not a name that anything could have been given: looked for, never made.
+/// Not a name that anything could have been given: asked for, never made.
 const NOBODY: &str = "s3-access-operator-doctor-looks-for-nobody";
 
-/// What was looked at, and what was found or is to be done.
+/// What was checked, and what was found or is to be done.
 struct Check {
     what: String,
     found: Result<String, String>,
@@ -82,7 +82,7 @@ async fn aws(options: &RunOptions) -> Vec<Check> {
         };
     let account = session.account().await;
     let account = account.map(|account| format!("account {}, partition {}", account.id, account.partition));
-    // AWS asks for the right before it looks for the user.
+    // AWS asks for the right before it reads the user.
     let nobody = session.iam.get_user(NOBODY).await.map(|_| "iam:GetUser is allowed".to_owned());
     vec![
         Check::new("AWS credentials", account, "see README, \"Install\""),

@@ -33,8 +33,8 @@ use crate::telemetry;
 /// How long a Lease is good for without being renewed, and how long before its end it is renewed; seconds.
 const LEASE_DURATION: u64 = 15;
 const LEASE_GRACE: u64 = 5;
-/// How often the Lease is looked at.
-const LEASE_LOOK: Duration = Duration::from_secs(3);
+/// How often the Lease is read.
+const LEASE_READ: Duration = Duration::from_secs(3);
 /// A request to the API server that takes longer has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -193,7 +193,7 @@ impl Candidate {
 /// as long as it is good. The manager alone goes on for ever where the API server does not answer.
 ///
 /// Meanwhile it tells `leadership` until when the Lease is good, so that a process that was stopped writes nothing before
-/// it has looked again.
+/// it has read the Lease again.
 async fn lease_lost(
     leases: &Api<Lease>,
     name: &str,
@@ -205,9 +205,9 @@ async fn lease_lost(
     loop {
         tokio::select! {
             _ = leads.wait_for(|leads| !*leads) => return,
-            () = tokio::time::sleep(LEASE_LOOK) => {}
+            () = tokio::time::sleep(LEASE_READ) => {}
         }
-        if let Ok(Ok(lease)) = tokio::time::timeout(LEASE_LOOK, leases.get(name)).await {
+        if let Ok(Ok(lease)) = tokio::time::timeout(LEASE_READ, leases.get(name)).await {
             let spec = lease.spec.unwrap_or_default();
             if spec.holder_identity.as_deref() != Some(identity) {
                 return;

@@ -174,7 +174,7 @@ fn time(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
-/// The status of a CR that could not be looked at to the end: what was known stays, the conditions say why.
+/// The status of a CR whose reconcile did not come to its end: what was known stays, the conditions say why.
 pub fn interrupted(
     owner: Option<&Owner>,
     parts: &Parts,

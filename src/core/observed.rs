@@ -33,13 +33,13 @@ pub struct User {
 /// The IAM user of that name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UserState {
-    /// Not looked for: the CR has no finalizer, so nothing was ever made for it.
+    /// Not read: the CR has no finalizer, so nothing was ever made for it.
     Unread,
     /// IAM says NoSuchEntity.
     Missing,
     /// It is there.
     Present(Box<User>),
-    /// This pass has deleted it: unlike Missing, that needs no second look.
+    /// This pass has deleted it: unlike Missing, that needs no second read.
     Deleted,
 }
 

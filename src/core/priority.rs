@@ -3,7 +3,7 @@
 
 use crate::api::{ConditionType, S3AccessUserStatus};
 
-/// How urgent a look at a user is, and each call that it makes; the most urgent first.
+/// How urgent a reconcile of a user is, and each call that it makes; the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
     /// A workload waits for a key that works: the user is new, or its Secret was lost or altered.
@@ -44,7 +44,7 @@ impl Priority {
     }
 }
 
-/// What is known of a user before it is looked at, without any read.
+/// What is known of a user before it is reconciled, without any read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Situation<'a> {
     /// The spec's generation.
@@ -57,7 +57,7 @@ pub struct Situation<'a> {
     pub status: Option<&'a S3AccessUserStatus>,
     /// A key was made that is in no Secret yet.
     pub begun: bool,
-    /// How often in a row a look ended short of done.
+    /// How often in a row a reconcile ended short of done.
     pub failures: u32,
     /// Generation or annotations are others than when all was done.
     pub asks_anew: bool,
@@ -66,7 +66,7 @@ pub struct Situation<'a> {
 }
 
 impl Situation<'_> {
-    /// How urgent a look is.
+    /// How urgent a reconcile is.
     pub fn priority(&self) -> Priority {
         let seen = self.status.is_some_and(|status| status.observed_generation == self.generation);
         if self.secret_changed && !self.deleting {

@@ -32,7 +32,7 @@ impl KubernetesError {
         self.code == Some(409)
     }
 
-    /// The API server has looked at the request and will not carry it out. A time-out or a failure of the server says
+    /// The API server has read the request and will not carry it out. A time-out or a failure of the server says
     /// nothing of the kind: the write may be in etcd.
     pub fn is_refusal(&self) -> bool {
         self.code.is_some_and(|code| (400..500).contains(&code) && code != 408 && code != 429)

@@ -1,4 +1,4 @@
-//! Kubernetes, as far as the operator needs it: live reads, writes under preconditions, and what a Secret looks like.
+//! Kubernetes, as far as the operator needs it: live reads, writes under preconditions, and what a Secret holds.
 
 mod client;
 mod error;
@@ -29,7 +29,7 @@ pub struct UserRef {
     pub name: String,
     /// Its UID: a precondition, so that no successor of the same name is written by mistake.
     pub uid: String,
-    /// The copy of it that was looked at.
+    /// The copy of it that is reconciled.
     pub resource_version: Option<String>,
 }
 
@@ -54,7 +54,7 @@ pub struct Mark<'a> {
     pub key_id: &'a str,
     /// On the pod template, too.
     pub restart: bool,
-    /// The copy that was looked at.
+    /// The copy that is reconciled.
     pub resource_version: &'a str,
 }
 
@@ -74,7 +74,7 @@ pub trait Kubernetes: Send + Sync {
     async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()>;
     /// The names of the Secrets that the user controls, as far as the watch has seen them: a hint for live reads.
     fn secret_names_of(&self, uid: &str) -> Vec<String>;
-    /// Whether the watch has seen that Secret of the user go or change since that version: a hint, for the order of looks.
+    /// Whether the watch has seen that Secret of the user go or change since that version: a hint, for the priority of reconciles.
     fn secret_has_changed(&self, _uid: &str, _name: &str, _since: &str) -> bool {
         false
     }
@@ -85,7 +85,7 @@ pub trait Kubernetes: Send + Sync {
     async fn mark_workload(&self, namespace: &str, workload: &Workload, mark: &Mark<'_>) -> Result<Option<String>>;
     /// Sets the finalizers of the very resource version that was read; answers the new one.
     async fn set_finalizers(&self, user: &S3AccessUser, finalizers: &[String]) -> Result<Option<String>>;
-    /// Applies the status to the very resource version that was looked at, so that a leader of yesterday does not speak
+    /// Applies the status to the very resource version that is reconciled, so that a leader of yesterday does not speak
     /// over today's; answers the new one.
     async fn apply_status(&self, user: &UserRef, status: &S3AccessUserStatus) -> Result<Option<String>>;
     /// Publishes an Event about the user.

@@ -1,4 +1,4 @@
-//! The Secret: whose it is, which key it holds, and what it should look like.
+//! The Secret: whose it is, which key it holds, and what it should hold.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! Patterns with `*` and `?`, and whether one lies wholly inside others. That is decided exactly, by walking both as
-//! automata: texts that look alike, such as `team-a*` and `team-a-*`, allow quite different things.
+//! automata: texts that resemble each other, such as `team-a*` and `team-a-*`, allow quite different things.
 
 use std::cell::Cell;
 use std::collections::HashSet;

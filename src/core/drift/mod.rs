@@ -1,10 +1,10 @@
 //! What a bulk read of an account proves. It shows of each user all but its access keys, and of each managed policy all
 //! but its tags, so that one call stands for the reads of a thousand reconciles.
 //!
-//! Nothing is decided on it but whether to reconcile: what differs is read live before anything is written. The judge is the
-//! plan itself, over the picture as the bulk read has it, so that no difference that a reconcile would put right is missed,
-//! but for these, which only a reconcile that reads everything finds: the tags of a managed policy, and versions of it that are not in
-//! force.
+//! Nothing is decided on it but whether to reconcile: what differs is read live before anything is written. The judge is
+//! the plan itself, over the picture as the bulk read has it, so that no difference that a reconcile would put right is
+//! missed, but for these, which only a reconcile that reads everything finds: the tags of a managed policy, and versions of
+//! it that are not in force.
 
 mod coverage;
 

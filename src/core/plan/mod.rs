@@ -125,7 +125,7 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// How each part stands.
     pub parts: Parts,
-    /// When to look again, where something is to come.
+    /// When to reconcile again, where something is to come.
     pub wake_at: Option<Timestamp>,
     /// The replaced key.
     pub retiring: Option<Retiring>,
@@ -143,7 +143,7 @@ impl Plan {
         self.actions.is_empty() && Part::ALL.iter().all(|part| self.parts.of(*part).rests())
     }
 
-    /// Looks again at that time, or earlier if something else is due earlier.
+    /// Reconciles again at that time, or earlier if something else is due earlier.
     fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }

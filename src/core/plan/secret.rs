@@ -19,7 +19,7 @@ pub(super) fn may_write(view: &View<'_>, plan: &mut Plan) -> bool {
     };
     let name = &desired.owner.secret_name;
     match other_user {
-        // Two live objects cannot share a name: its owner is no more. The Secret's end is an event; the look is for
+        // Two live objects cannot share a name: its owner is no more. The Secret's end is an event; the reconcile is for
         // the case that it gets lost.
         Some(other) if *other == desired.owner.identity.name => plan.wait(
             Part::Secret,

@@ -86,7 +86,7 @@ fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {
     plan.actions.push(Action::DeleteUser);
 }
 
-/// The ARNs of the managed policies to look at: those that the user's tags record, and the one that the spec asks for;
+/// The ARNs of the managed policies to read: those that the user's tags record, and the one that the spec asks for;
 /// an inline policy leaves that ARN to others.
 pub fn policies_to_read(owner: &Owner, desired: Option<&Desired>, tags: &BTreeMap<String, String>) -> BTreeSet<String> {
     let recorded = [tags::POLICY, tags::PREVIOUS_POLICY].into_iter().filter_map(|tag| tags.get(tag));

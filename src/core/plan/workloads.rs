@@ -1,7 +1,7 @@
 //! Consumers that read the Secret only when they start: each is restarted once for each key that replaced another.
 //!
 //! Which key a workload was started with is noted on the workload itself, outside its pod template, so that the first
-//! look at one restarts nothing, and a crash between two effects neither forgets a restart nor asks for it twice. What
+//! read of one restarts nothing, and a crash between two effects neither forgets a restart nor asks for it twice. What
 //! cannot be restarted never holds up a key: only the retirement of the replaced one waits, and only while another
 //! attempt may help.
 
@@ -14,7 +14,7 @@ use crate::core::rotation::{Retirement, later};
 
 /// Before a failed attempt is made again.
 const FAILED_PAUSE: SignedDuration = SignedDuration::from_mins(1);
-/// Before a right is looked for again that the operator did not have, unless a replaced key ends earlier.
+/// Before a right is tried again that the operator did not have, unless a replaced key ends earlier.
 const DENIED_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
 /// Asks for the restarts that the Secret's key calls for; whether the replaced key, where there is one, may go.
@@ -31,7 +31,7 @@ pub(super) fn restart(
         match observed.workloads.get(workload) {
             Some(WorkloadState::Present { key: Some(key), .. }) if *key == current.id => {}
             Some(WorkloadState::Present { key, created_at, .. }) => {
-                // One that nobody has looked at before may hold the replaced key if it was there before the swap.
+                // One that was never read before may hold the replaced key if it was there before the swap.
                 let older = secret.rotated_at.is_some_and(|rotated_at| *created_at < rotated_at);
                 let restart = key.is_some() || (retiring.is_some() && older);
                 done = false;

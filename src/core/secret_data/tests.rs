@@ -142,7 +142,7 @@ fn a_secret_that_kubernetes_would_not_take_is_refused() {
     assert_eq!(sized(SIZE_LIMIT + 1), Err(RenderError::TooLarge(SIZE_LIMIT + 1)));
 }
 
-/// A key that cannot be found again would be taken for lost, and replaced, at each look.
+/// A key that cannot be found again would be taken for lost, and replaced, at each reconcile.
 #[test]
 fn invariant_2_a_template_without_the_secret_key_is_refused() {
     assert!(templated("{{ secret_access_key }}").is_ok());

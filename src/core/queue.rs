@@ -1,4 +1,4 @@
-//! A line of those who wait: the more urgent overtake, but nobody waits for ever.
+//! A fair priority queue: the more urgent overtake, but nobody waits for ever.
 
 use std::collections::VecDeque;
 
@@ -10,19 +10,19 @@ pub const OVERTAKERS: u32 = 4;
 
 /// Those who wait, by priority, and within one in the order of arrival.
 #[derive(Debug)]
-pub struct Line<T> {
+pub struct FairQueue<T> {
     waiting: [VecDeque<(u64, T)>; Priority::ALL.len()],
     arrived: u64,
     overtakers: u32,
 }
 
-impl<T> Default for Line<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
         Self { waiting: std::array::from_fn(|_| VecDeque::new()), arrived: 0, overtakers: 0 }
     }
 }
 
-impl<T> Line<T> {
+impl<T> FairQueue<T> {
     /// Takes a place at the end of those of that priority; answers its number.
     pub fn push(&mut self, priority: Priority, who: T) -> u64 {
         self.arrived += 1;
@@ -58,9 +58,9 @@ impl<T> Line<T> {
     ) -> Option<(Priority, T)> {
         let mut first: [Option<(u64, usize)>; Priority::ALL.len()] = Default::default();
         for priority in Priority::ALL {
-            let mut line = self.waiting[priority as usize].iter().enumerate();
+            let mut queue = self.waiting[priority as usize].iter().enumerate();
             first[priority as usize] =
-                line.find(|(_, (_, who))| fits(priority, who)).map(|(at, (number, _))| (*number, at));
+                queue.find(|(_, (_, who))| fits(priority, who)).map(|(at, (number, _))| (*number, at));
         }
         let found = |priority: Priority| first[priority as usize].map(|(number, at)| (number, priority, at));
         let (oldest, by_age, at) = Priority::ALL.into_iter().filter_map(found).min()?;
@@ -74,11 +74,11 @@ impl<T> Line<T> {
     }
 
     fn take(&mut self, priority: Priority, at: usize) -> Option<(Priority, T)> {
-        let line = &mut self.waiting[priority as usize];
-        let (_, who) = line.remove(at)?;
-        if line.is_empty() {
+        let queue = &mut self.waiting[priority as usize];
+        let (_, who) = queue.remove(at)?;
+        if queue.is_empty() {
             // After ten thousand have waited, their places are given back.
-            line.shrink_to(64);
+            queue.shrink_to(64);
         }
         Some((priority, who))
     }
@@ -92,55 +92,55 @@ mod tests {
 
     use super::*;
 
-    fn next(line: &mut Line<u32>) -> Option<u32> {
-        line.next(|_| true, |_, _| true).map(|(_, who)| who)
+    fn next(queue: &mut FairQueue<u32>) -> Option<u32> {
+        queue.next(|_| true, |_, _| true).map(|(_, who)| who)
     }
 
     #[test]
     fn the_urgent_overtake_and_equals_keep_their_order() {
-        let mut line = Line::default();
+        let mut queue = FairQueue::default();
         for (who, priority) in
             [Priority::Background, Priority::Background, Priority::Edited, Priority::New].into_iter().enumerate()
         {
-            line.push(priority, u32::try_from(who).unwrap());
+            queue.push(priority, u32::try_from(who).unwrap());
         }
-        let all: Vec<_> = std::iter::from_fn(|| next(&mut line)).collect();
+        let all: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
         assert_eq!(all, [3, 2, 0, 1]);
-        assert!(line.is_empty());
+        assert!(queue.is_empty());
     }
 
     #[test]
     fn whoever_becomes_urgent_moves_up() {
-        let mut line = Line::default();
-        let numbers: Vec<_> = (0..3).map(|who| line.push(Priority::Background, who)).collect();
-        assert!(line.change(numbers[2], Priority::Background, Priority::Edited).is_some());
-        assert_eq!(next(&mut line), Some(2));
-        assert_eq!(next(&mut line), Some(0));
-        assert!(line.change(numbers[0], Priority::Background, Priority::New).is_none(), "it is in already");
+        let mut queue = FairQueue::default();
+        let numbers: Vec<_> = (0..3).map(|who| queue.push(Priority::Background, who)).collect();
+        assert!(queue.change(numbers[2], Priority::Background, Priority::Edited).is_some());
+        assert_eq!(next(&mut queue), Some(2));
+        assert_eq!(next(&mut queue), Some(0));
+        assert!(queue.change(numbers[0], Priority::Background, Priority::New).is_none(), "it is in already");
     }
 
     #[test]
     fn a_closed_priority_is_let_in_by_age_alone() {
-        let mut line = Line::default();
-        line.push(Priority::Background, 0);
+        let mut queue = FairQueue::default();
+        queue.push(Priority::Background, 0);
         for who in 1..=6 {
-            line.push(Priority::New, who);
+            queue.push(Priority::New, who);
         }
-        let mut only_new = || line.next(|priority| priority == Priority::New, |_, _| true).map(|(_, who)| who);
+        let mut only_new = || queue.next(|priority| priority == Priority::New, |_, _| true).map(|(_, who)| who);
         let let_in: Vec<_> = std::iter::from_fn(&mut only_new).collect();
         assert_eq!(let_in, [1, 2, 3, 4, 0, 5, 6]);
     }
 
     #[test]
     fn whoever_does_not_fit_lets_the_others_pass() {
-        let mut line = Line::default();
+        let mut queue = FairQueue::default();
         for who in 0..4 {
-            line.push(Priority::New, who);
+            queue.push(Priority::New, who);
         }
         let odd: Vec<_> =
-            std::iter::from_fn(|| line.next(|_| true, |_, who| who % 2 == 1)).map(|(_, who)| who).collect();
+            std::iter::from_fn(|| queue.next(|_| true, |_, who| who % 2 == 1)).map(|(_, who)| who).collect();
         assert_eq!(odd, [1, 3]);
-        assert_eq!(line.iter().map(|(_, who)| *who).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(queue.iter().map(|(_, who)| *who).collect::<Vec<_>>(), [0, 2]);
     }
 
     fn priority() -> impl Strategy<Value = Priority> {
@@ -150,27 +150,27 @@ mod tests {
     proptest! {
         #[test]
         fn nobody_waits_for_ever(before in proptest::collection::vec(priority(), 1..20), stream in priority()) {
-            let mut line = Line::default();
+            let mut queue = FairQueue::default();
             for priority in &before {
-                line.push(*priority, true);
+                queue.push(*priority, true);
             }
             // However many arrive meanwhile, those who were there first are in after a bounded number of others.
             let bound = before.len() * (OVERTAKERS as usize + 1);
             let mut left = before.len();
             for _ in 0..bound {
-                line.push(stream, false);
-                left -= usize::from(line.next(|_| true, |_, _| true).unwrap().1);
+                queue.push(stream, false);
+                left -= usize::from(queue.next(|_| true, |_, _| true).unwrap().1);
             }
             prop_assert_eq!(left, 0);
         }
 
         #[test]
         fn nobody_is_lost_or_let_in_twice(all in proptest::collection::vec(priority(), 0..50)) {
-            let mut line = Line::default();
+            let mut queue = FairQueue::default();
             for (who, priority) in all.iter().enumerate() {
-                line.push(*priority, who);
+                queue.push(*priority, who);
             }
-            let mut seen: Vec<_> = std::iter::from_fn(|| line.next(|_| true, |_, _| true)).map(|(_, who)| who).collect();
+            let mut seen: Vec<_> = std::iter::from_fn(|| queue.next(|_| true, |_, _| true)).map(|(_, who)| who).collect();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..all.len()).collect::<Vec<_>>());
         }

@@ -15,9 +15,9 @@ const RECOVERY: f64 = 1_800.0;
 /// Calls a second that are tried even where all are throttled.
 const LEAST: f64 = 0.5;
 
-/// The pace of calls. Times are those of any clock that does not go backwards.
+/// The rate of calls. Times are those of any clock that does not go backwards.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct AdaptiveRate {
     ceiling: f64,
     /// Tokens a second.
     rate: f64,
@@ -32,7 +32,7 @@ pub struct Pace {
     cut_at: Option<Duration>,
 }
 
-impl Pace {
+impl AdaptiveRate {
     /// At most `per_second` calls a second, and as many at once.
     pub fn new(per_second: f64, now: Duration) -> Self {
         let tokens = per_second.max(1.0);
@@ -40,7 +40,7 @@ impl Pace {
     }
 
     /// Calls a second that are let through now.
-    pub fn rate(&mut self, now: Duration) -> f64 {
+    pub fn per_second(&mut self, now: Duration) -> f64 {
         self.advance(now);
         self.rate
     }
@@ -101,22 +101,22 @@ mod tests {
         START + Duration::from_secs_f64(seconds)
     }
 
-    /// What becomes of calls that are sent as fast as the pace allows, for so many seconds, where AWS lets a bucket of
+    /// What becomes of calls that are sent as fast as the rate allows, for so many seconds, where AWS lets a bucket of
     /// `limit` a second through: how many were sent, and how many of them throttled.
     fn against(limit: f64, configured: f64, seconds: f64) -> (u32, u32) {
-        let (mut pace, mut theirs) = (Pace::new(configured, START), Pace::new(limit, START));
+        let (mut rate, mut theirs) = (AdaptiveRate::new(configured, START), AdaptiveRate::new(limit, START));
         let (mut now, mut sent, mut throttled) = (START, 0, 0);
         while now < at(seconds) {
-            let wait = pace.wait(now, 0.0);
+            let wait = rate.wait(now, 0.0);
             if wait > Duration::ZERO {
                 now += wait;
                 continue;
             }
-            pace.take(now);
+            rate.take(now);
             sent += 1;
             if theirs.wait(now, 0.0) > Duration::ZERO {
                 throttled += 1;
-                pace.throttled(now, now + Duration::from_millis(5));
+                rate.throttled(now, now + Duration::from_millis(5));
                 now += Duration::from_millis(5);
             } else {
                 theirs.take(now);
@@ -136,29 +136,29 @@ mod tests {
 
     #[test]
     fn calls_on_their_way_cut_the_rate_once() {
-        let mut pace = Pace::new(100.0, START);
-        (0..20).for_each(|_| pace.take(at(0.1)));
-        (0..20).for_each(|_| pace.throttled(at(0.1), at(0.2)));
-        let rate = pace.rate(at(0.2));
-        assert!((12.0..=14.0).contains(&rate), "{rate} of 20 that were tried");
-        pace.throttled(at(0.3), at(0.3));
-        assert!(pace.rate(at(0.3)) < rate);
+        let mut rate = AdaptiveRate::new(100.0, START);
+        (0..20).for_each(|_| rate.take(at(0.1)));
+        (0..20).for_each(|_| rate.throttled(at(0.1), at(0.2)));
+        let cut = rate.per_second(at(0.2));
+        assert!((12.0..=14.0).contains(&cut), "{cut} of 20 that were tried");
+        rate.throttled(at(0.3), at(0.3));
+        assert!(rate.per_second(at(0.3)) < cut);
     }
 
     #[test]
     fn what_is_kept_for_the_urgent_is_at_hand_at_once() {
-        let mut pace = Pace::new(10.0, START);
+        let mut rate = AdaptiveRate::new(10.0, START);
         let mut now = START;
         // Ten seconds of background.
         while now < at(10.0) {
-            match pace.wait(now, 0.75) {
-                Duration::ZERO => pace.take(now),
+            match rate.wait(now, 0.75) {
+                Duration::ZERO => rate.take(now),
                 wait => now += wait,
             }
         }
         let mut urgent = 0;
-        while pace.wait(now, 0.0).is_zero() {
-            pace.take(now);
+        while rate.wait(now, 0.0).is_zero() {
+            rate.take(now);
             urgent += 1;
         }
         assert!(urgent >= 6, "{urgent}");
@@ -170,44 +170,44 @@ mod tests {
             configured in 1.0_f64..1_000.0,
             steps in proptest::collection::vec((0.0_f64..0.5, 0.0_f64..1.0, proptest::bool::weighted(0.05)), 1..200),
         ) {
-            let mut pace = Pace::new(configured, START);
+            let mut rate = AdaptiveRate::new(configured, START);
             let (mut now, mut sent) = (START, 0.0);
             for (pause, kept, throttled) in steps {
                 now += Duration::from_secs_f64(pause);
-                if pace.wait(now, kept).is_zero() {
-                    pace.take(now);
+                if rate.wait(now, kept).is_zero() {
+                    rate.take(now);
                     sent += 1.0;
                     if throttled {
-                        pace.throttled(now, now);
+                        rate.throttled(now, now);
                     }
                 }
-                prop_assert!(pace.rate(now) <= configured);
+                prop_assert!(rate.per_second(now) <= configured);
                 prop_assert!(sent <= configured.max(1.0) + configured * (now - START).as_secs_f64() + 1e-3);
             }
         }
 
         #[test]
         fn whoever_waits_as_long_as_told_may_go(configured in 1.0_f64..500.0, kept in 0.0_f64..=1.0, cuts in 0_u32..30) {
-            let mut pace = Pace::new(configured, START);
+            let mut rate = AdaptiveRate::new(configured, START);
             for cut in 0..cuts {
-                pace.throttled(at(f64::from(cut)), at(f64::from(cut)));
+                rate.throttled(at(f64::from(cut)), at(f64::from(cut)));
             }
             let now = at(f64::from(cuts));
-            prop_assert!(pace.rate(now) >= LEAST.min(configured), "never none at all");
-            let wait = pace.wait(now, kept);
-            prop_assert!(wait >= pace.wait(now, 0.0), "the urgent wait no longer than others");
+            prop_assert!(rate.per_second(now) >= LEAST.min(configured), "never none at all");
+            let wait = rate.wait(now, kept);
+            prop_assert!(wait >= rate.wait(now, 0.0), "the urgent wait no longer than others");
             // Where the rate has risen meanwhile, so has the share that is kept.
-            let again = pace.wait(now + wait, kept);
+            let again = rate.wait(now + wait, kept);
             prop_assert!(again < Duration::from_millis(500), "{:?}", again);
         }
 
         #[test]
         fn the_configured_rate_comes_back(configured in 1.0_f64..500.0, cuts in 1_u32..30) {
-            let mut pace = Pace::new(configured, START);
+            let mut rate = AdaptiveRate::new(configured, START);
             for cut in 0..cuts {
-                pace.throttled(at(f64::from(cut)), at(f64::from(cut)));
+                rate.throttled(at(f64::from(cut)), at(f64::from(cut)));
             }
-            prop_assert!((pace.rate(at(f64::from(cuts) + RECOVERY)) - configured).abs() < 1e-6);
+            prop_assert!((rate.per_second(at(f64::from(cuts) + RECOVERY)) - configured).abs() < 1e-6);
         }
     }
 }
