@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
@@ -101,7 +102,8 @@ impl RunOptions {
             requests_per_second: self.requests_per_second,
             provider: self.provider.into(),
             account_id: self.account_id.clone(),
-            looks: usize::from(self.concurrency),
+            slots: usize::from(self.concurrency),
+            lanes: Arc::default(),
         }
     }
 }

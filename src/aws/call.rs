@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
@@ -36,9 +36,11 @@ pub async fn at_priority<F: Future>(priority: Priority, future: F) -> F::Output 
     PRIORITY.scope(priority, future).await
 }
 
-/// The account's lane.
+/// The calls of an account. Nobody is kept waiting before the first of them.
 pub(super) struct Lane {
-    events: mpsc::UnboundedSender<Event>,
+    /// Calls a second, by each session in the lane; the lowest holds.
+    limits: Mutex<Vec<NonZeroU32>>,
+    events: OnceLock<mpsc::UnboundedSender<Event>>,
     started: Instant,
     metrics: Arc<Metrics>,
 }
@@ -46,12 +48,43 @@ pub(super) struct Lane {
 impl Lane {
     /// At most so many requests a second, and fewer where AWS throttles; others live in the account too.
     pub(super) fn new(requests_per_second: NonZeroU32, metrics: Arc<Metrics>) -> Self {
-        let (events, noted) = mpsc::unbounded_channel();
-        let started = Instant::now();
-        let dispenser = Dispenser::new(f64::from(requests_per_second.get()), Duration::ZERO);
-        // It ends with the lane.
-        tokio::spawn(dispense(dispenser, noted, started));
-        Self { events, started, metrics }
+        let limits = Mutex::new(vec![requests_per_second]);
+        Self { limits, events: OnceLock::new(), started: Instant::now(), metrics }
+    }
+
+    /// One more session is in the lane.
+    pub(super) fn limit(&self, requests_per_second: NonZeroU32) {
+        self.change_limits(|limits| limits.push(requests_per_second));
+    }
+
+    /// One of its sessions has left the lane.
+    pub(super) fn unlimit(&self, requests_per_second: NonZeroU32) {
+        self.change_limits(|limits| {
+            // The last one's limit stays: what it has begun may still call.
+            if let Some(at) = limits.iter().position(|limit| *limit == requests_per_second).filter(|_| limits.len() > 1)
+            {
+                limits.remove(at);
+            }
+        });
+    }
+
+    fn change_limits(&self, change: impl FnOnce(&mut Vec<NonZeroU32>)) {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut limits);
+        if let Some(events) = self.events.get() {
+            let _ = events.send(Event::Limited(lowest(&limits)));
+        }
+    }
+
+    fn events(&self) -> &mpsc::UnboundedSender<Event> {
+        self.events.get_or_init(|| {
+            let (events, noted) = mpsc::unbounded_channel();
+            let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+            let dispenser = Dispenser::new(lowest(&limits), Duration::ZERO);
+            // It ends with the lane.
+            tokio::spawn(dispense(dispenser, noted, self.started));
+            events
+        })
     }
 
     /// Waits for a turn.
@@ -59,7 +92,7 @@ impl Lane {
         let (go, gone) = oneshot::channel();
         let priority = PRIORITY.try_with(|priority| *priority).unwrap_or(Priority::Background);
         let ticket = Ticket { operation, priority, go };
-        if self.events.send(Event::Waits(ticket)).is_ok() {
+        if self.events().send(Event::Waits(ticket)).is_ok() {
             // Without an answer the process ends, and nobody need be kept waiting.
             let _ = gone.await;
         }
@@ -108,8 +141,13 @@ impl Lane {
 
     fn throttled(&self, operation: &'static str, sent_at: Duration) {
         self.metrics.throttled();
-        let _ = self.events.send(Event::Throttled(operation, sent_at));
+        let _ = self.events().send(Event::Throttled(operation, sent_at));
     }
+}
+
+/// Calls a second.
+fn lowest(limits: &[NonZeroU32]) -> f64 {
+    limits.iter().min().map_or(1.0, |limit| f64::from(limit.get()))
 }
 
 /// Lets calls go until nobody is left who could make one.

@@ -26,6 +26,8 @@ pub(super) struct Ticket {
 pub(super) enum Event {
     /// A call waits.
     Waits(Ticket),
+    /// From now on, at most so many calls a second.
+    Limited(f64),
     /// A call of that operation, sent at that time, was throttled.
     Throttled(&'static str, Duration),
 }
@@ -55,6 +57,11 @@ impl Dispenser {
             Event::Waits(ticket) => {
                 self.operations.entry(ticket.operation).or_insert_with(|| AdaptiveRate::new(self.per_second, now));
                 self.queue.push(ticket.priority, ticket);
+            }
+            Event::Limited(per_second) => {
+                self.per_second = per_second;
+                self.account.limit(per_second, now);
+                self.operations.values_mut().for_each(|rate| rate.limit(per_second, now));
             }
             Event::Throttled(operation, sent_at) => {
                 let rate = self.operations.entry(operation).or_insert_with(|| AdaptiveRate::new(self.per_second, now));
@@ -147,6 +154,21 @@ mod tests {
         assert!(wait < Duration::from_secs(2), "{wait:?}");
         assert_eq!(dispenser.dispense(START + wait), None);
         assert!(has_gone(&mut again));
+    }
+
+    #[test]
+    fn a_lower_limit_holds_from_then_on_and_goes_with_who_set_it() {
+        let mut dispenser = Dispenser::new(100.0, START);
+        let second = Duration::from_secs(1);
+        let mut gone = |per_second, now: Duration| {
+            dispenser.note(Event::Limited(per_second), now);
+            dispenser.dispense(now + second);
+            let mut calls: Vec<_> = (0..200).map(|_| wait(&mut dispenser, "GetUser", Priority::New)).collect();
+            dispenser.dispense(now + second);
+            calls.iter_mut().filter_map(|call| has_gone(call).then_some(())).count()
+        };
+        assert_eq!(gone(10.0, START), 10);
+        assert_eq!(gone(100.0, START + second * 10), 100);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod details;
 mod dispenser;
 mod error;
 mod iam;
+mod lanes;
 mod leftovers;
 mod metrics;
 mod path_tags;
@@ -12,16 +13,17 @@ mod permission;
 mod s3;
 mod sdk;
 mod session;
+mod slots;
 mod sts;
 mod transport;
-mod turns;
 
 pub use call::at_priority;
 pub use details::{DetailsPage, DetailsQuery};
 pub use error::{AwsError, ErrorKind};
+pub use lanes::Lanes;
 pub use session::{Session, SessionOptions, SettingsError};
+pub use slots::Slot;
 pub use transport::TransportError;
-pub use turns::Turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -8,7 +8,7 @@ use aws_sdk_iam::types::Tag;
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
-use super::call::Lane;
+use super::lanes::Way;
 use super::{AwsError, ErrorKind, Result};
 use crate::core::policy::Document;
 use crate::core::provider::Provider;
@@ -16,7 +16,7 @@ use crate::core::provider::Provider;
 /// The SDK's IAM client, in the account's lane.
 pub(super) struct SdkIam {
     pub(super) client: aws_sdk_iam::Client,
-    pub(super) lane: Arc<Lane>,
+    pub(super) lane: Arc<Way>,
     pub(super) provider: Provider,
 }
 

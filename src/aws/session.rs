@@ -12,14 +12,15 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::sync::OnceCell;
 
-use super::call::{Lane, ThrottledIsForTheLane};
+use super::call::ThrottledIsForTheLane;
+use super::lanes::{Lanes, Way};
 use super::metrics::CountAttempts;
 use super::permission::OnlyTheLeaderWrites;
 use super::s3::S3Endpoint;
 use super::sdk::SdkIam;
+use super::slots::Slot;
 use super::sts::{CompatibleSts, SdkSts};
 use super::transport::{TransportError, Trust};
-use super::turns::{Turn, Turns};
 use super::{Iam, Sts};
 use crate::api::{MANAGER, S3AccessClassSpec};
 use crate::core::iam::Account;
@@ -36,11 +37,13 @@ const ATTEMPTS: u32 = 3;
 /// In the ARNs of S3-compatible systems.
 const PARTITION: &str = "aws";
 /// Looks at users of one account at a time, unless told otherwise.
-const LOOKS: usize = 16;
+const SLOTS: usize = 16;
 
 /// How to reach an account.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
+    /// The lanes that all sessions of a process share.
+    pub lanes: Arc<Lanes>,
     /// At most so many requests a second.
     pub requests_per_second: NonZeroU32,
     /// What serves IAM.
@@ -48,7 +51,7 @@ pub struct SessionOptions {
     /// The account, where an S3-compatible system has no STS to ask.
     pub account_id: Option<String>,
     /// How many of its users are reconciled side by side.
-    pub looks: usize,
+    pub slots: usize,
 }
 
 /// Settings that do not go together.
@@ -93,7 +96,9 @@ pub struct Session {
     /// Whether consumers put the bucket into the path of a URL.
     pub path_style: bool,
     account: OnceCell<Account>,
-    turns: Turns,
+    lanes: Arc<Lanes>,
+    way: Arc<Way>,
+    endpoint: Option<String>,
 }
 
 impl Session {
@@ -155,7 +160,8 @@ impl Session {
         leadership: Leadership,
         metrics: Arc<Metrics>,
     ) -> Result<Self, SettingsError> {
-        let lane = Arc::new(Lane::new(options.requests_per_second, metrics.clone()));
+        let way = Arc::new(Way::new(options.requests_per_second, options.slots, metrics.clone()));
+        let endpoint = endpoints.iam.clone().or_else(|| config.endpoint_url().map(ToOwned::to_owned));
         let mut iam = aws_sdk_iam::config::Builder::from(config)
             .interceptor(CountAttempts(metrics.clone()))
             .interceptor(OnlyTheLeaderWrites(leadership))
@@ -176,8 +182,8 @@ impl Session {
             .or_else(|| std::env::var("AWS_ENDPOINT_URL_S3").ok())
             .or_else(|| config.endpoint_url().map(ToOwned::to_owned));
         let path_style = endpoints.path_style.unwrap_or(s3_endpoint.is_some());
-        let iam = SdkIam { client: aws_sdk_iam::Client::from_conf(iam.build()), lane: lane.clone(), provider };
-        let sts = SdkSts { client: aws_sdk_sts::Client::from_conf(sts.build()), lane };
+        let iam = SdkIam { client: aws_sdk_iam::Client::from_conf(iam.build()), lane: way.clone(), provider };
+        let sts = SdkSts { client: aws_sdk_sts::Client::from_conf(sts.build()), lane: way.clone() };
         let sts: Arc<dyn Sts> = match provider {
             Provider::Aws => Arc::new(sts),
             Provider::S3Compatible { .. } => {
@@ -187,8 +193,9 @@ impl Session {
                 Arc::new(CompatibleSts { sts, account, s3 })
             }
         };
-        let turns = Turns::new(options.looks);
-        Ok(Self { provider, path_style, turns, ..Self::new(Arc::new(iam), sts, region, s3_endpoint) })
+        let lanes = options.lanes.clone();
+        let session = Self::new(Arc::new(iam), sts, region, s3_endpoint);
+        Ok(Self { provider, path_style, lanes, way, endpoint, ..session })
     }
 
     /// A session over any implementation of AWS.
@@ -201,7 +208,9 @@ impl Session {
             path_style: s3_endpoint.is_some(),
             s3_endpoint,
             account: OnceCell::new(),
-            turns: Turns::new(LOOKS),
+            lanes: Arc::default(),
+            way: Arc::new(Way::new(NonZeroU32::MAX, SLOTS, Arc::default())),
+            endpoint: None,
         }
     }
 
@@ -210,7 +219,9 @@ impl Session {
     /// # Errors
     /// That of sts:GetCallerIdentity.
     pub async fn account(&self) -> super::Result<&Account> {
-        self.account.get_or_try_init(|| self.sts.caller()).await
+        let account = self.account.get_or_try_init(|| self.sts.caller()).await?;
+        self.way.join(&self.lanes, account, self.endpoint.as_deref());
+        Ok(account)
     }
 
     /// The account, if it has been asked for.
@@ -218,15 +229,15 @@ impl Session {
         self.account.get()
     }
 
-    /// A turn to reconcile the user of that UID, of this account. Those of another, which may be slow or dead, wait
+    /// A slot to reconcile the user of that UID, of this account. Those of another, which may be slow or dead, wait
     /// elsewhere.
-    pub async fn turn(&self, uid: &str, priority: Priority) -> Option<Turn> {
-        self.turns.take(uid, priority).await
+    pub async fn slot(&self, uid: &str, priority: Priority) -> Option<Slot> {
+        self.way.slots().take(uid, priority).await
     }
 
-    /// If the user of that UID waits for a turn, it is as urgent as that from now on.
+    /// If the user of that UID waits for a slot, it is as urgent as that from now on.
     pub fn promote(&self, uid: &str, priority: Priority) {
-        self.turns.promote(uid, priority);
+        self.way.slots().promote(uid, priority);
     }
 }
 
@@ -255,8 +266,13 @@ mod tests {
     #[tokio::test]
     async fn rival_19_the_account_of_aws_is_asked_for_and_not_set() {
         let account_id = Some("123456789012".to_owned());
-        let options =
-            SessionOptions { requests_per_second: NonZeroU32::MIN, provider: Provider::Aws, account_id, looks: 1 };
+        let options = SessionOptions {
+            lanes: Arc::default(),
+            requests_per_second: NonZeroU32::MIN,
+            provider: Provider::Aws,
+            account_id,
+            slots: 1,
+        };
         let refused = Session::from_environment(&options, Leadership::unopposed(), Arc::new(Metrics::default())).await;
         assert!(matches!(refused, Err(SettingsError::AccountOfAws)));
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::call::Lane;
+use super::lanes::Way;
 use super::s3::S3Endpoint;
 use super::{AwsError, ErrorKind, Result, Sts};
 use crate::core::iam::Account;
@@ -14,7 +14,7 @@ use crate::core::iam::Account;
 /// The SDK's STS client, in the account's lane.
 pub(super) struct SdkSts {
     pub(super) client: aws_sdk_sts::Client,
-    pub(super) lane: Arc<Lane>,
+    pub(super) lane: Arc<Way>,
 }
 
 /// An S3-compatible system: its keys are proven where its consumers use them, and it need not have an STS.

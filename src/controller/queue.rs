@@ -19,7 +19,7 @@ use super::context::Context;
 use super::panics::contained;
 use super::watch::{CachedUser, Membership, Opened};
 use crate::api::S3AccessUser;
-use crate::aws::{Turn, at_priority};
+use crate::aws::{self, at_priority};
 use crate::core::priority::{Priority, Situation};
 use crate::core::reads::known::Fingerprint;
 use crate::core::reads::{Current, Facts, Reads, SecretFact, needed};
@@ -43,7 +43,7 @@ pub struct Slot {
     /// Since when it has waited.
     pub since: Instant,
     /// What the account gave; `None` where that is not known, so that there is nothing to wait for.
-    pub turn: Option<Turn>,
+    pub turn: Option<aws::Slot>,
 }
 
 impl Item {
@@ -67,10 +67,10 @@ impl Item {
         let member = Membership { class_name: self.class_name.as_deref(), is_finalized, created_at };
         let session = at_priority(self.priority, ctx.classes.session(member));
         let turn = match contained(&ctx.metrics, session).await {
-            Some(Ok(session)) => session.turn(&self.uid, self.priority).await,
+            Some(Ok(session)) => session.slot(&self.uid, self.priority).await,
             Some(Err(_)) | None => None,
         };
-        let priority = turn.as_ref().map_or(self.priority, Turn::priority);
+        let priority = turn.as_ref().map_or(self.priority, aws::Slot::priority);
         ctx.metrics.reconcile_promoted(self.priority, priority);
         Slot { uid: self.uid, priority, since: self.since, turn }
     }

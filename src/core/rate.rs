@@ -39,6 +39,15 @@ impl AdaptiveRate {
         Self { ceiling: per_second, rate: per_second, slope: 0.0, tokens, at: now, flow: 0.0, cut_at: None }
     }
 
+    /// At most `per_second` calls a second from now on. A rate that was cut stays, and rises to the new limit.
+    pub fn limit(&mut self, per_second: f64, now: Duration) {
+        self.advance(now);
+        let cut = self.rate < self.ceiling;
+        self.ceiling = per_second;
+        self.rate = if cut { self.rate.min(per_second) } else { per_second };
+        self.tokens = self.tokens.min(self.burst());
+    }
+
     /// Calls a second that are let through now.
     pub fn per_second(&mut self, now: Duration) -> f64 {
         self.advance(now);

@@ -310,7 +310,8 @@ impl Classes {
                 .unwrap_or(self.defaults.requests_per_second),
             provider: provider_of(spec),
             account_id: spec.account_id.clone(),
-            looks: self.defaults.looks,
+            slots: self.defaults.slots,
+            lanes: self.defaults.lanes.clone(),
         };
         let session =
             Session::of_class(spec, credentials, &options, self.leadership.clone(), self.metrics.clone()).await;
@@ -453,7 +454,8 @@ mod tests {
             requests_per_second: NonZeroU32::MIN,
             provider: Provider::Aws,
             account_id: None,
-            looks: 1,
+            slots: 1,
+            lanes: Arc::default(),
         };
         let (client, served) = api_server().await;
         let metrics = Arc::new(Metrics::default());

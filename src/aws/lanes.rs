@@ -1,0 +1,142 @@
+//! One lane for each account, however many classes lead to it: what it lets through in a second, and how many of its users
+//! are reconciled side by side.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use super::call::Lane;
+use super::slots::Slots;
+use crate::core::iam::Account;
+use crate::metrics::Metrics;
+
+/// An account, and the endpoint of its IAM: two systems may number their accounts alike.
+type Key = (Account, Option<String>);
+
+/// The lanes of all accounts in use.
+#[derive(Default)]
+pub struct Lanes(Mutex<HashMap<Key, Weak<AccountLane>>>);
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lanes")
+    }
+}
+
+impl Lanes {
+    /// The account's lane: the one that is in use, or this one from now on.
+    fn of(&self, key: Key, own: &Arc<AccountLane>) -> Arc<AccountLane> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, lane| lane.strong_count() > 0);
+        if let Some(lane) = all.get(&key).and_then(Weak::upgrade) {
+            return lane;
+        }
+        all.insert(key, Arc::downgrade(own));
+        own.clone()
+    }
+}
+
+/// What the users of one account share.
+pub(super) struct AccountLane {
+    /// The calls.
+    pub(super) calls: Lane,
+    /// The reconciles.
+    pub(super) slots: Slots,
+}
+
+/// A session's way to its account: a lane of its own until the account is known, and the account's from then on.
+pub(super) struct Way {
+    own: Arc<AccountLane>,
+    rate: NonZeroU32,
+    joined: OnceLock<Joined>,
+}
+
+/// A session in an account's lane; dropping it takes its limit away.
+struct Joined {
+    lane: Arc<AccountLane>,
+    rate: NonZeroU32,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.lane.calls.unlimit(self.rate);
+    }
+}
+
+impl Way {
+    /// At most so many requests a second, and so many reconciles at a time.
+    pub(super) fn new(rate: NonZeroU32, slots: usize, metrics: Arc<Metrics>) -> Self {
+        let own = AccountLane { calls: Lane::new(rate, metrics), slots: Slots::new(slots) };
+        Self { own: Arc::new(own), rate, joined: OnceLock::new() }
+    }
+
+    /// The account is known. Of the limits of its sessions the lowest holds.
+    pub(super) fn join(&self, lanes: &Lanes, account: &Account, endpoint: Option<&str>) {
+        self.joined.get_or_init(|| {
+            let lane = lanes.of((account.clone(), endpoint.map(ToOwned::to_owned)), &self.own);
+            if !Arc::ptr_eq(&lane, &self.own) {
+                lane.calls.limit(self.rate);
+            }
+            Joined { lane, rate: self.rate }
+        });
+    }
+
+    /// The reconciles of the account.
+    pub(super) fn slots(&self) -> &Slots {
+        &self.lane().slots
+    }
+
+    fn lane(&self) -> &AccountLane {
+        self.joined.get().map_or(&self.own, |joined| &joined.lane)
+    }
+}
+
+impl Deref for Way {
+    type Target = Lane;
+
+    fn deref(&self) -> &Lane {
+        &self.lane().calls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way() -> Way {
+        Way::new(NonZeroU32::MIN, 1, Arc::new(Metrics::default()))
+    }
+
+    fn account(id: &str) -> Account {
+        Account { id: id.to_owned(), partition: "aws".to_owned() }
+    }
+
+    fn shares(one: &Way, other: &Way) -> bool {
+        std::ptr::eq(one.lane(), other.lane())
+    }
+
+    #[tokio::test]
+    async fn two_sessions_of_one_account_share_its_lane() {
+        let (lanes, first, second, third, elsewhere) = (Lanes::default(), way(), way(), way(), way());
+        assert!(!shares(&first, &second), "nobody knows yet that it is one account");
+        first.join(&lanes, &account("1"), None);
+        second.join(&lanes, &account("1"), None);
+        third.join(&lanes, &account("2"), None);
+        elsewhere.join(&lanes, &account("1"), Some("https://garage.example"));
+        assert!(shares(&first, &second));
+        assert!(!shares(&first, &third) && !shares(&first, &elsewhere) && !shares(&third, &elsewhere));
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_nobody_uses_is_forgotten() {
+        let lanes = Lanes::default();
+        for id in ["1", "2", "3"] {
+            way().join(&lanes, &account(id), None);
+        }
+        let last = way();
+        last.join(&lanes, &account("4"), None);
+        assert_eq!(lanes.0.lock().unwrap_or_else(PoisonError::into_inner).len(), 1);
+    }
+}
