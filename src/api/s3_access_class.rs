@@ -101,7 +101,8 @@ pub struct S3AccessClassSpec {
     #[schemars(length(max = 65536), regex(pattern = r"^\s*-----BEGIN CERTIFICATE-----"))]
     pub ca_bundle: Option<String>,
 
-    /// At most so many requests a second to this account. Default: the operator's setting.
+    /// At most so many requests a second to this account; of several classes of one account, the lowest holds. Default: the
+    /// operator's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub requests_per_second: Option<u32>,

@@ -15,7 +15,7 @@ use super::{Error, on_one_line, users_in};
 use crate::api::S3AccessUser;
 use crate::aws::Session;
 use crate::config::RunOptions;
-use crate::controller::{Onlooker, Preview, applied};
+use crate::controller::{Planner, Preview, applied};
 use crate::core::plan::Action;
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
@@ -40,7 +40,7 @@ pub(super) async fn run(options: &Options) -> Result<(), Error> {
     let client = Client::try_default().await?;
     let metrics = Arc::new(Metrics::default());
     let session = Session::from_environment(&options.run.session_options(), Leadership::nobody(), metrics).await?;
-    let onlooker = Onlooker {
+    let planner = Planner {
         cluster: cluster(&client, &options.run).await?,
         session: Arc::new(session),
         session_options: options.run.session_options(),
@@ -65,7 +65,7 @@ pub(super) async fn run(options: &Options) -> Result<(), Error> {
             continue;
         }
         let there = live.is_some();
-        let preview = onlooker.preview(&applied(&file, live)).await;
+        let preview = planner.preview(&applied(&file, live)).await;
         let preview =
             preview.map_err(|error| Error::Plan { user: format!("{namespace}/{}", file.name_any()), error })?;
         write!(std::io::stdout(), "{}", told(&preview, there, Timestamp::now()))?;

@@ -25,7 +25,7 @@ pub use error::Error;
 pub use options::Options;
 pub use outcome::Outcome;
 pub use panics::log_panics;
-pub use preview::{Onlooker, Preview, applied};
+pub use preview::{Planner, Preview, applied};
 pub use reconcile::reconcile;
 pub use run::run;
 pub use state::State;

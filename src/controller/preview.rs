@@ -37,7 +37,7 @@ use crate::metrics::Metrics;
 const ROUNDS: usize = 64;
 
 /// What a preview is made with.
-pub struct Onlooker {
+pub struct Planner {
     /// The cluster, by the caller's rights.
     pub client: Client,
     /// What it is called in IAM.
@@ -86,7 +86,7 @@ impl Preview {
     }
 }
 
-impl Onlooker {
+impl Planner {
     /// What would be done about the S3AccessUser, as it would be in the cluster.
     ///
     /// # Errors

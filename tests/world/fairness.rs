@@ -224,3 +224,34 @@ async fn invariant_9_where_aws_throttles_the_operator_slows_down_and_all_become_
     assert!(took < Duration::from_secs(40), "{took:?}");
     assert_eq!((told, labelled), (wasted as f64, wasted as f64), "and the metrics say so");
 }
+
+/// Each has credentials of its own, and they lead to one account: it is asked no more often than for one class.
+#[tokio::test]
+async fn two_classes_of_one_account_share_its_rate() {
+    const RATE: f64 = 5.0;
+    const USERS: usize = 12;
+    let scene = Scene::on_double("lane", Settings::default()).await;
+    let identity = &scene.stand.operator_identity;
+    let key = scene.credentials("key", &identity.access_key_id, &identity.secret_access_key).await;
+    let mut classes = Vec::new();
+    for name in ["one", "two"] {
+        let spec = json!({ "allowedBuckets": ["*"], "requestsPerSecond": 5, "credentialsSecretRef": { "name": key } });
+        let class = scene.class(name, spec).await;
+        scene.class_is(&class, "Synced").await;
+        classes.push(class);
+    }
+    scene.double.as_ref().unwrap().with(|world| world.history_mut().clear());
+    let started = Instant::now();
+    for (number, class) in classes.iter().cycle().take(USERS).enumerate() {
+        scene.create(&format!("user-{number}"), with(json!({ "className": class }))).await;
+    }
+    for number in 0..USERS {
+        scene.ready(&format!("user-{number}")).await;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let calls = scene.double.as_ref().unwrap().with(|world| world.history().calls().count()) as f64;
+    println!("fairness: {calls} calls of two classes in {seconds:.1} s");
+    assert!(calls >= 4.0 * USERS as f64, "{calls}");
+    // A second's calls may go at once; each class by itself would have twice as many.
+    assert!(calls <= RATE * (seconds + 2.0), "{calls} calls in {seconds} s");
+}
