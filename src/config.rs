@@ -30,7 +30,7 @@ pub struct RunOptions {
     /// The operator's own namespace, where its Lease lives
     #[arg(long, env = "S3ACCESS_NAMESPACE", default_value = "s3-access-system")]
     pub namespace: String,
-    /// How often a settled user is looked at again, to find what was changed in IAM
+    /// Interval of drift detection for a Ready user
     #[arg(long, env = "S3ACCESS_RESYNC_INTERVAL", default_value = "10h", value_parser = duration)]
     pub resync_interval: SignedDuration,
     /// How long IAM may take to show what was just written: within it, "not found" is not believed
