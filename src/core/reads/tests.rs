@@ -7,7 +7,7 @@ use crate::core::conditions::Conditions;
 use crate::core::observed::{HeldKey, OurSecret};
 use crate::core::plan::{Part, Parts, Progress, WhyDelete};
 use crate::core::reads::known::{Awaited, Settled};
-use crate::core::rotation::DEFAULT_OVERLAP;
+use crate::core::rotation::{DEFAULT_OVERLAP, Rotation};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -80,6 +80,50 @@ fn losing_freshness_never_lessens_the_reads() {
         }
     }
     assert!(tried > 200_000, "{tried}");
+}
+
+/// Everything speaks for reading nothing.
+fn fresh() -> Facts {
+    Facts {
+        deleting: false,
+        made: true,
+        secret: SecretFact::Same,
+        intact: true,
+        done: Done::Settled(at(1)),
+        announced: true,
+        details_known: true,
+        minted: false,
+        failing: false,
+        drift_suspected: false,
+        swept: true,
+        awaited_until: Some(at(1)),
+    }
+}
+
+#[test]
+fn each_level_needs_each_of_its_facts() {
+    let due = Facts { done: Done::Settled(at(0)), ..fresh() };
+    let settled = Facts { awaited_until: None, ..due };
+    let known = Facts { done: Done::No, ..settled };
+    let levels = [fresh(), due, settled, known].map(|facts| least(&facts));
+    assert_eq!(levels, [Reads::Nothing { until: at(1) }, Reads::Probe, Reads::Keys, Reads::UserAndKeys]);
+
+    assert_ne!(least(&Facts { awaited_until: Some(at(0)), ..due }), Reads::Probe, "it is as old as it may be");
+    for without in [
+        Facts { announced: false, ..settled },
+        Facts { minted: true, ..settled },
+        Facts { secret: SecretFact::Changed, ..settled },
+    ] {
+        assert_eq!(least(&without), Reads::UserAndKeys, "{without:?}");
+    }
+    for without in [
+        Facts { swept: false, ..known },
+        Facts { details_known: false, ..known },
+        Facts { failing: true, ..known },
+        Facts { drift_suspected: true, ..known },
+    ] {
+        assert_eq!(least(&without), Reads::Everything, "{without:?}");
+    }
 }
 
 #[test]
@@ -254,6 +298,31 @@ fn what_is_known_holds_for_what_was_asked_for_and_the_secret_as_they_were() {
 }
 
 #[test]
+fn what_a_process_has_seen_itself_counts_more_than_the_status() {
+    let (user, there) = (user(json!({})), secret("1"));
+    let of = |known: &Known, secret_state: &SecretState| {
+        let current = Current {
+            user: &user,
+            fingerprint: Fingerprint::of(&user, 7),
+            secret: Some(secret_state),
+            alone: true,
+            by_status: Some(at(5)),
+            swept: true,
+            window: SignedDuration::from_secs(60),
+        };
+        Facts::of(known, &current).done
+    };
+    assert_eq!(of(&known(), &there), Done::Settled(at(100)));
+    assert_eq!(of(&Known { settled: None, ..known() }, &there), Done::No);
+    for begun in
+        [Known { drift_suspected: true, ..Known::default() }, Known { enforced_revision: Some(7), ..Known::default() }]
+    {
+        assert_eq!(of(&begun, &there), Done::No, "{begun:?}");
+    }
+    assert_eq!(of(&Known::default(), &there), Done::ByStatus(at(5)));
+}
+
+#[test]
 fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
     let synced = || Progress::Synced;
     let parts = Parts { user: synced(), policy: synced(), key: synced(), secret: synced() };
@@ -277,4 +346,13 @@ fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
         assert_eq!(done(&user, &secret("1"), at(5)), None);
     }
     assert_eq!(done(&well, &SecretState::Missing, at(5)), None);
+    let asked = Some("now".to_owned());
+    let rotation = Rotation { requested: asked.clone(), ..desired.rotation.clone() };
+    let rotated = Desired { rotation, ..desired.clone() };
+    assert_eq!(done_by_status(&well, &rotated, &secret("1"), at(5)), None, "a rotation is asked for");
+    let SecretState::Ours(ours) = secret("1") else { unreachable!("it is ours") };
+    let handled = SecretState::Ours(OurSecret { rotate_handled: asked, ..ours });
+    assert_eq!(done_by_status(&well, &rotated, &handled, at(5)), Some(at(5)));
+    let suspended = Desired { active: false, ..desired.clone() };
+    assert_eq!(done_by_status(&well, &suspended, &secret("1"), at(5)), None);
 }
