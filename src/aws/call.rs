@@ -77,9 +77,13 @@ impl Lane {
     }
 
     fn events(&self) -> &mpsc::UnboundedSender<Event> {
+        if let Some(events) = self.events.get() {
+            return events;
+        }
+        // Held until the events are there, so that no change of the limits falls between.
+        let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         self.events.get_or_init(|| {
             let (events, noted) = mpsc::unbounded_channel();
-            let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
             let dispenser = Dispenser::new(lowest(&limits), Duration::ZERO);
             // It ends with the lane.
             tokio::spawn(dispense(dispenser, noted, self.started));
