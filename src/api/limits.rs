@@ -22,6 +22,8 @@ pub const MANAGED_POLICIES: usize = 20;
 pub const TAGS: usize = 30;
 /// Entries in `secret.keys`, `secret.template`, `secret.labels` and `secret.annotations`.
 pub const SECRET_ENTRIES: usize = 32;
+/// Tags of a class.
+pub const CLASS_TAGS: usize = 10;
 /// Patterns in each list of a class.
 pub const PATTERNS: usize = 64;
 /// Namespaces that a class names.

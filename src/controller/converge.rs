@@ -9,8 +9,7 @@ use super::apply::apply;
 use super::context::Pass;
 use super::error::Error;
 use super::observe::{self, Held, Possession, Seen, picture};
-use super::outcome::{Outcome, Stopped, conclude, fail, settle, stop};
-use crate::core::conditions::{Conditions, status};
+use super::outcome::{Outcome, Stopped, conclude, fail, settle, stop, told};
 use crate::core::curtail::first_end;
 use crate::core::desired::Desired;
 use crate::core::drift::as_wanted;
@@ -171,11 +170,8 @@ impl Pass<'_> {
     }
 
     fn says_nothing_new(self, observed: &Observed, next: &Plan) -> bool {
-        let Self { ctx, user, .. } = self;
-        let earlier = user.status.clone().unwrap_or_default();
-        let generation = user.metadata.generation;
-        let conditions = Conditions { earlier: &earlier.conditions, generation, now: ctx.now() };
-        self.desired.is_some_and(|desired| status(desired, observed, next, &conditions) == earlier)
+        let earlier = self.user.status.clone().unwrap_or_default();
+        told(self, observed, next, &earlier) == earlier
     }
 
     /// Plans and applies until nothing is left to do, as far as what was read permits.

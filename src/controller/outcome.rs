@@ -8,7 +8,7 @@ use super::context::{Context, Pass};
 use super::error::Error;
 use super::panics::contained;
 use super::report::{self, report};
-use crate::api::{Reason, S3AccessUser};
+use crate::api::{Reason, S3AccessUser, S3AccessUserStatus};
 use crate::core::conditions::{Conditions, interrupted, says_settled, status};
 use crate::core::desired::Owner;
 use crate::core::observed::{Observed, UserState};
@@ -90,7 +90,7 @@ pub struct Stopped {
 
 /// The plan is carried out, as far as it goes now.
 pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan) -> Outcome {
-    let Pass { ctx, user, owner, desired, .. } = pass;
+    let Pass { ctx, user, desired, .. } = pass;
     let uid = pass.uid();
     ctx.state.probed(uid, observed);
     if plan.actions.contains(&Action::RemoveFinalizer) {
@@ -98,14 +98,7 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan) -> Outcom
     }
     let now = ctx.now();
     let earlier = user.status.clone().unwrap_or_default();
-    let generation = user.metadata.generation;
-    let report_it = match desired {
-        // Where there is no user, what was known of one stays: it may be in another account.
-        Some(desired) if observed.user().is_some() => {
-            status(desired, observed, &plan, &Conditions { earlier: &earlier.conditions, generation, now })
-        }
-        _ => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
-    };
+    let report_it = told(pass, observed, &plan, &earlier);
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
         return retry_later(ctx, uid, &error);
     }
@@ -131,6 +124,18 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan) -> Outcom
     settle(pass, observed, &plan)
 }
 
+/// What the status says after that plan.
+pub fn told(pass: Pass<'_>, observed: &Observed, plan: &Plan, earlier: &S3AccessUserStatus) -> S3AccessUserStatus {
+    let (generation, now) = (pass.user.metadata.generation, pass.ctx.now());
+    match pass.desired {
+        // Where there is no user, what was known of one stays: it may be in another account.
+        Some(desired) if observed.user().is_some() => {
+            status(desired, observed, plan, &Conditions { earlier: &earlier.conditions, generation, now })
+        }
+        _ => interrupted(Some(pass.owner), &plan.parts, earlier, generation, now),
+    }
+}
+
 /// All is as it should be: what that rests upon, and when to reconcile again.
 pub fn settle(pass: Pass<'_>, observed: &Observed, plan: &Plan) -> Outcome {
     let Pass { ctx, resolved, user, .. } = pass;
@@ -152,7 +157,7 @@ pub fn settle(pass: Pass<'_>, observed: &Observed, plan: &Plan) -> Outcome {
 
 /// An action failed: say so on the part that it was about, keep what is known of the others, try again later.
 pub async fn stop(pass: Pass<'_>, observed: &Observed, stopped: Stopped) -> Outcome {
-    let Pass { ctx, user, owner, desired, .. } = pass;
+    let Pass { ctx, user, owner, .. } = pass;
     let Stopped { error, action, mut plan } = stopped;
     warn!(namespace = %owner.identity.namespace, name = %owner.identity.name, %error, "could not {action}");
     // Another reconcile, with nothing to report yet: somebody else was faster, or leads.
@@ -165,13 +170,7 @@ pub async fn stop(pass: Pass<'_>, observed: &Observed, stopped: Stopped) -> Outc
     }
     error.failure(action.part()).mark(&mut plan.parts);
     let earlier = user.status.clone().unwrap_or_default();
-    let (generation, now) = (user.metadata.generation, ctx.now());
-    let report_it = match desired {
-        Some(desired) if observed.user().is_some() => {
-            status(desired, observed, &plan, &Conditions { earlier: &earlier.conditions, generation, now })
-        }
-        _ => interrupted(Some(owner), &plan.parts, &earlier, generation, now),
-    };
+    let report_it = told(pass, observed, &plan, &earlier);
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
         return retry_later(ctx, &owner.identity.uid, &error);
     }

@@ -122,25 +122,29 @@ pub fn check_class(class: &S3AccessClassSpec) -> Result<(), Refusal> {
     let selector = namespaces.and_then(|namespaces| namespaces.selector.as_ref());
     let expressions = selector.and_then(|selector| selector.match_expressions.as_ref());
     let none = Vec::new();
-    for (field, texts, longest) in [
-        ("spec.allowedBuckets", &class.allowed_buckets, 128),
-        ("spec.allowedKmsKeyArns", &class.allowed_kms_key_arns, 512),
-        ("spec.allowedActions", &class.allowed_actions, limits::ACTION),
-        ("spec.allowedManagedPolicyArns", &class.allowed_managed_policy_arns, 512),
-        ("spec.allowedNames", &class.allowed_names, 128),
-        ("spec.allowedTagKeys", &class.allowed_tag_keys, 128),
-        ("spec.allowedPaths", &class.allowed_paths, 128),
-        ("spec.allowedSecretNames", &class.allowed_secret_names, 253),
-        ("spec.allowedSecretLabels", &class.allowed_secret_labels, 317),
-        ("spec.allowedSecretAnnotations", &class.allowed_secret_annotations, 317),
-        ("spec.allowedResourceAccounts", &class.allowed_resource_accounts, 12),
-        ("spec.allowedNamespaces.names", namespaces.map_or(&none, |namespaces| &namespaces.names), 63),
+    for (field, texts, most, longest) in [
+        ("spec.allowedBuckets", &class.allowed_buckets, limits::PATTERNS, 128),
+        ("spec.allowedKmsKeyArns", &class.allowed_kms_key_arns, limits::PATTERNS, 512),
+        ("spec.allowedActions", &class.allowed_actions, limits::PATTERNS, limits::ACTION),
+        ("spec.allowedManagedPolicyArns", &class.allowed_managed_policy_arns, limits::PATTERNS, 512),
+        ("spec.allowedNames", &class.allowed_names, limits::PATTERNS, 128),
+        ("spec.allowedTagKeys", &class.allowed_tag_keys, limits::PATTERNS, 128),
+        ("spec.allowedPaths", &class.allowed_paths, limits::PATTERNS, 128),
+        ("spec.allowedSecretNames", &class.allowed_secret_names, limits::PATTERNS, 253),
+        ("spec.allowedSecretLabels", &class.allowed_secret_labels, limits::PATTERNS, 317),
+        ("spec.allowedSecretAnnotations", &class.allowed_secret_annotations, limits::PATTERNS, 317),
+        ("spec.allowedResourceAccounts", &class.allowed_resource_accounts, limits::PATTERNS, 12),
+        (
+            "spec.allowedNamespaces.names",
+            namespaces.map_or(&none, |namespaces| &namespaces.names),
+            limits::NAMESPACES,
+            63,
+        ),
     ] {
-        let most = if field == "spec.allowedNamespaces.names" { limits::NAMESPACES } else { limits::PATTERNS };
         within(field, texts.len(), most, "entries")?;
         within(field, texts.iter().map(String::len).max().unwrap_or(0), longest, "bytes each")?;
     }
-    within("spec.tags", class.tags.len(), 10, "entries")?;
+    within("spec.tags", class.tags.len(), limits::CLASS_TAGS, "entries")?;
     within("spec.allowedNamespaces.selector", expressions.map_or(0, Vec::len), limits::PATTERNS, "expressions")
 }
 
@@ -227,5 +231,37 @@ mod tests {
             let refusal = judged(&beyond).unwrap_err();
             assert!(refusal.reason == Reason::InvalidSpec && refusal.message.contains(field), "{refusal}");
         }
+    }
+
+    #[test]
+    fn each_list_of_a_class_is_told_that_holds_too_much() {
+        let judged = |field: &str, value: Value| {
+            let mut spec = json!({ "allowedBuckets": ["a"] });
+            spec[field] = value;
+            check_class(&serde_json::from_value(spec).unwrap())
+        };
+        for field in [
+            "allowedBuckets",
+            "allowedKmsKeyArns",
+            "allowedActions",
+            "allowedManagedPolicyArns",
+            "allowedNames",
+            "allowedTagKeys",
+            "allowedPaths",
+            "allowedSecretNames",
+            "allowedSecretLabels",
+            "allowedSecretAnnotations",
+            "allowedResourceAccounts",
+        ] {
+            assert_eq!(judged(field, json!(vec!["a"; 64])), Ok(()), "{field}");
+            for beyond in [json!(vec!["a"; 65]), json!(["a".repeat(600)])] {
+                assert!(judged(field, beyond).unwrap_err().message.contains(field), "{field}");
+            }
+        }
+        let names = |count: usize| json!({ "names": vec!["a"; count] });
+        assert_eq!(judged("allowedNamespaces", names(256)), Ok(()));
+        assert!(judged("allowedNamespaces", names(257)).is_err());
+        let tags = |count: usize| -> Value { (0..count).map(|n| (format!("k{n}"), json!("v"))).collect() };
+        assert!(judged("tags", tags(10)).is_ok() && judged("tags", tags(11)).is_err());
     }
 }

@@ -27,8 +27,7 @@ use crate::controller::error::Error;
 use crate::controller::watch::Membership;
 use crate::core::budget;
 use crate::core::class::{Class, Defaults};
-use crate::core::iam::Account;
-use crate::core::iam::{AccessKeyId, secret_half};
+use crate::core::iam::{AccessKeyId, Account, secret_half};
 use crate::core::provider::Provider;
 use crate::kubernetes::KubernetesError;
 use crate::leadership::Leadership;
@@ -56,10 +55,7 @@ impl From<Value> for KnownClass {
         } else {
             serde_json::from_value::<S3AccessClass>(object)
                 .map_err(|error| error.to_string().chars().take(512).collect::<String>())
-                .and_then(|class| match budget::check_class(&class.spec) {
-                    Ok(()) => Ok(class),
-                    Err(refusal) => Err(refusal.message),
-                })
+                .and_then(|class| budget::check_class(&class.spec).map(|()| class).map_err(|refusal| refusal.message))
         };
         read.map_or_else(
             |invalid| {
