@@ -102,7 +102,6 @@ impl RunOptions {
             requests_per_second: self.requests_per_second,
             provider: self.provider.into(),
             account_id: self.account_id.clone(),
-            slots: usize::from(self.concurrency),
             lanes: Arc::default(),
         }
     }

@@ -177,11 +177,7 @@ impl Metrics {
             self.user_ready.clone(),
         );
         registry.register("users", "S3AccessUsers, by class and by Ready condition", self.users.clone());
-        registry.register(
-            "queue_depth",
-            "S3AccessUsers that wait for a turn or are looked at, by priority",
-            self.queue_depth.clone(),
-        );
+        registry.register("queue_depth", "Queued and running reconciles, by priority", self.queue_depth.clone());
         registry.register("leader", "1 while this replica holds the lease", self.leader.clone());
         registry.register("start_time_seconds", "When the process started, Unix time", self.started.clone());
         registry
@@ -197,8 +193,8 @@ impl Metrics {
         Ok(text)
     }
 
-    /// A reconciliation of that priority begins, and waits for its turn.
-    pub fn reconcile_started(&self, priority: Priority) {
+    /// A reconcile of that priority is queued.
+    pub fn reconcile_queued(&self, priority: Priority) {
         self.waiting(priority).inc();
     }
 

@@ -1,14 +1,14 @@
-//! One lane for each account, however many classes lead to it: what it lets through in a second, and how many of its users
-//! are reconciled side by side.
+//! One lane for each account, however many classes lead to it: what it lets through in a second. The users of an account
+//! share their slots, too, and are queued by its lane.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::call::Lane;
-use super::slots::Slots;
 use crate::core::iam::Account;
 use crate::metrics::Metrics;
 
@@ -38,12 +38,24 @@ impl Lanes {
     }
 }
 
-/// What the users of one account share.
-pub(super) struct AccountLane {
-    /// The calls.
-    pub(super) calls: Lane,
-    /// The reconciles.
-    pub(super) slots: Slots,
+/// Tells the lanes of a process apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LaneId(u64);
+
+impl LaneId {
+    /// Of those who are in no account.
+    pub const NONE: Self = Self(0);
+
+    fn fresh() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// The calls to one account.
+struct AccountLane {
+    id: LaneId,
+    calls: Lane,
 }
 
 /// A session's way to its account: a lane of its own until the account is known, and the account's from then on.
@@ -66,9 +78,9 @@ impl Drop for Joined {
 }
 
 impl Way {
-    /// At most so many requests a second, and so many reconciles at a time.
-    pub(super) fn new(rate: NonZeroU32, slots: usize, metrics: Arc<Metrics>) -> Self {
-        let own = AccountLane { calls: Lane::new(rate, metrics), slots: Slots::new(slots) };
+    /// At most so many requests a second.
+    pub(super) fn new(rate: NonZeroU32, metrics: Arc<Metrics>) -> Self {
+        let own = AccountLane { id: LaneId::fresh(), calls: Lane::new(rate, metrics) };
         Self { own: Arc::new(own), rate, joined: OnceLock::new() }
     }
 
@@ -83,9 +95,9 @@ impl Way {
         });
     }
 
-    /// The reconciles of the account.
-    pub(super) fn slots(&self) -> &Slots {
-        &self.lane().slots
+    /// The lane.
+    pub(super) fn id(&self) -> LaneId {
+        self.lane().id
     }
 
     fn lane(&self) -> &AccountLane {
@@ -106,7 +118,7 @@ mod tests {
     use super::*;
 
     fn way() -> Way {
-        Way::new(NonZeroU32::MIN, 1, Arc::new(Metrics::default()))
+        Way::new(NonZeroU32::MIN, Arc::new(Metrics::default()))
     }
 
     fn account(id: &str) -> Account {
@@ -114,7 +126,7 @@ mod tests {
     }
 
     fn shares(one: &Way, other: &Way) -> bool {
-        std::ptr::eq(one.lane(), other.lane())
+        one.id() == other.id()
     }
 
     #[tokio::test]

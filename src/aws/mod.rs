@@ -13,16 +13,14 @@ mod permission;
 mod s3;
 mod sdk;
 mod session;
-mod slots;
 mod sts;
 mod transport;
 
 pub use call::at_priority;
 pub use details::{DetailsPage, DetailsQuery};
 pub use error::{AwsError, ErrorKind};
-pub use lanes::Lanes;
+pub use lanes::{LaneId, Lanes};
 pub use session::{Session, SessionOptions, SettingsError};
-pub use slots::Slot;
 pub use transport::TransportError;
 
 use std::collections::{BTreeMap, BTreeSet};

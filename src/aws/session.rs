@@ -13,18 +13,16 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::sync::OnceCell;
 
 use super::call::ThrottledIsForTheLane;
-use super::lanes::{Lanes, Way};
+use super::lanes::{LaneId, Lanes, Way};
 use super::metrics::CountAttempts;
 use super::permission::OnlyTheLeaderWrites;
 use super::s3::S3Endpoint;
 use super::sdk::SdkIam;
-use super::slots::Slot;
 use super::sts::{CompatibleSts, SdkSts};
 use super::transport::{TransportError, Trust};
 use super::{Iam, Sts};
 use crate::api::{MANAGER, S3AccessClassSpec};
 use crate::core::iam::Account;
-use crate::core::priority::Priority;
 use crate::core::provider::Provider;
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
@@ -36,8 +34,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPTS: u32 = 3;
 /// In the ARNs of S3-compatible systems.
 const PARTITION: &str = "aws";
-/// Looks at users of one account at a time, unless told otherwise.
-const SLOTS: usize = 16;
 
 /// How to reach an account.
 #[derive(Clone, Debug)]
@@ -50,8 +46,6 @@ pub struct SessionOptions {
     pub provider: Provider,
     /// The account, where an S3-compatible system has no STS to ask.
     pub account_id: Option<String>,
-    /// How many of its users are reconciled side by side.
-    pub slots: usize,
 }
 
 /// Settings that do not go together.
@@ -160,7 +154,7 @@ impl Session {
         leadership: Leadership,
         metrics: Arc<Metrics>,
     ) -> Result<Self, SettingsError> {
-        let way = Arc::new(Way::new(options.requests_per_second, options.slots, metrics.clone()));
+        let way = Arc::new(Way::new(options.requests_per_second, metrics.clone()));
         let endpoint = endpoints.iam.clone().or_else(|| config.endpoint_url().map(ToOwned::to_owned));
         let mut iam = aws_sdk_iam::config::Builder::from(config)
             .interceptor(CountAttempts(metrics.clone()))
@@ -209,7 +203,7 @@ impl Session {
             s3_endpoint,
             account: OnceCell::new(),
             lanes: Arc::default(),
-            way: Arc::new(Way::new(NonZeroU32::MAX, SLOTS, Arc::default())),
+            way: Arc::new(Way::new(NonZeroU32::MAX, Arc::default())),
             endpoint: None,
         }
     }
@@ -229,15 +223,10 @@ impl Session {
         self.account.get()
     }
 
-    /// A slot to reconcile the user of that UID, of this account. Those of another, which may be slow or dead, wait
-    /// elsewhere.
-    pub async fn slot(&self, uid: &str, priority: Priority) -> Option<Slot> {
-        self.way.slots().take(uid, priority).await
-    }
-
-    /// If the user of that UID waits for a slot, it is as urgent as that from now on.
-    pub fn promote(&self, uid: &str, priority: Priority) {
-        self.way.slots().promote(uid, priority);
+    /// The account's lane, as far as the account is known: its users wait there. Those of another account, which may be slow
+    /// or dead, wait elsewhere.
+    pub fn lane(&self) -> LaneId {
+        self.way.id()
     }
 }
 
@@ -271,7 +260,6 @@ mod tests {
             requests_per_second: NonZeroU32::MIN,
             provider: Provider::Aws,
             account_id,
-            slots: 1,
         };
         let refused = Session::from_environment(&options, Leadership::unopposed(), Arc::new(Metrics::default())).await;
         assert!(matches!(refused, Err(SettingsError::AccountOfAws)));

@@ -132,6 +132,7 @@ async fn settings(
         session_options,
         defaults: options.defaults(),
         metrics: metrics.clone(),
+        slots: usize::from(options.concurrency),
         user_metrics: options.user_metrics,
         waits: waits(options),
         resync_interval: options.resync_interval,

@@ -1,25 +1,64 @@
-//! What every reconcile shares, and what one of them is about.
+//! What the controllers are made of, what every reconcile shares, and what one of them is about.
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::runtime::reflector::Store;
+use kube::Resource;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio_util::sync::CancellationToken;
 
 use super::class::{ClassResolver, ResolvedClass};
 use super::error::Error;
+use super::queue::{Key, WorkQueue};
 use super::state::State;
-use super::watch::CachedUser;
+use super::watch::cached::CachedUser;
 use crate::api::S3AccessUser;
+use crate::aws::{Session, SessionOptions};
+use crate::core::class::Defaults;
 use crate::core::desired::{Desired, Owner};
 use crate::core::drift::Coverage;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::kubernetes::Kubernetes;
 use crate::leadership::Leadership;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, UserMetrics};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the controllers are made of.
+pub struct Options {
+    /// Only these namespaces; empty: all.
+    pub namespaces: Vec<String>,
+    /// The operator's own namespace.
+    pub own_namespace: String,
+    /// Whether there are S3AccessClasses.
+    pub classes: bool,
+    /// Only classes with these labels.
+    pub class_selector: Option<String>,
+    /// Whether the operator's own account is closed to S3AccessUsers.
+    pub require_class: bool,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The operator's own account.
+    pub session: Arc<Session>,
+    /// For what a class does not say of its account.
+    pub session_options: SessionOptions,
+    /// For what a class does not say of its users.
+    pub defaults: Defaults,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// How many users of one account are reconciled side by side.
+    pub slots: usize,
+    /// Whether each user has a metric of its own.
+    pub user_metrics: UserMetrics,
+    /// Waits within a reconcile.
+    pub waits: Waits,
+    /// The interval of drift detection for a Ready user.
+    pub resync_interval: SignedDuration,
+    /// Whether to write.
+    pub leadership: Leadership,
+}
 
 /// What every reconcile shares.
 pub struct Context {
@@ -29,9 +68,6 @@ pub struct Context {
     pub kubernetes: Arc<dyn Kubernetes>,
     /// Classes and accounts.
     pub classes: Arc<dyn ClassResolver>,
-    /// The S3AccessUsers as the watch has them now: who has waited in the queue is reconciled as it is then. `None` takes
-    /// each as it was given.
-    pub users: Option<Store<CachedUser>>,
     /// What this process knows of each S3AccessUser.
     pub state: Arc<State>,
     /// The metrics.
@@ -58,6 +94,40 @@ impl Context {
     /// [`Error::NotLeading`]: another process may have taken over meanwhile.
     pub fn may_write(&self) -> Result<(), Error> {
         Ok(self.leadership.check(self.now())?)
+    }
+}
+
+/// The S3AccessUsers of one watched scope.
+#[derive(Clone)]
+pub struct Scope {
+    /// The namespace; `None`: all.
+    pub namespace: Option<String>,
+    /// The S3AccessUsers as the watch has them.
+    pub users: Store<CachedUser>,
+    /// Cancelled once the initial list is complete; until then an empty cache means nothing.
+    pub listed: CancellationToken,
+    /// What their reconciles share.
+    pub ctx: Arc<Context>,
+    /// Where they are queued.
+    pub queue: Arc<WorkQueue>,
+}
+
+impl Scope {
+    /// Whether that namespace is in it.
+    pub fn watches(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|watched| watched == namespace)
+    }
+
+    /// The user as the watch has it now, which may be newer than what it was queued for. `None`: it is gone.
+    pub fn newest(&self, key: &Key) -> Option<Arc<CachedUser>> {
+        self.users
+            .get(&ObjectRef::new(key.name()).within(key.namespace()))
+            .filter(|found| found.meta().uid.as_deref() == Some(key.uid()))
+    }
+
+    /// Something has happened that concerns the user.
+    pub fn enqueue(&self, user: &CachedUser) {
+        self.queue.add(Key::of(user.meta()));
     }
 }
 

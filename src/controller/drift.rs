@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::class::ClassResolver;
+use super::context::Scope;
 use super::error::Error;
 use super::panics::{contained, contained_now};
-use super::watch::{CachedUser, Opened, Scope};
+use super::watch::cached::{CachedUser, Opened};
 use crate::api::{S3AccessUser, annotations, tags};
 use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, Session};
 use crate::core::desired::{Desired, DesiredPolicy, is_true};
@@ -252,10 +252,9 @@ impl Sweeper {
     /// Enqueues the user unless it is queued already.
     fn call(&self, member: &Member) -> bool {
         let Some(scope) = self.scopes.get(member.scope) else { return false };
-        let called = scope.state.suspect_drift(&member.user.uid().unwrap_or_default());
+        let called = scope.ctx.state.suspect_drift(&member.user.uid().unwrap_or_default());
         if called {
-            // Nobody listens any more where the process ends.
-            let _ = scope.again.send(ObjectRef::from_obj(&*member.user));
+            scope.enqueue(&member.user);
         }
         called
     }

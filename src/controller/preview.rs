@@ -179,7 +179,6 @@ impl Planner {
             cluster: self.cluster.clone(),
             kubernetes: Arc::new(KubeClient::new(self.client.clone(), Arc::new(names))),
             classes: Arc::new(OneAccount::new(resolved.session.clone(), self.defaults.clone())),
-            users: None,
             coverage: Arc::new(Coverage::default()),
             state: Arc::new(State::default()),
             metrics: Arc::new(Metrics::default()),

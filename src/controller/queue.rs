@@ -1,269 +1,149 @@
-//! The work queue: each S3AccessUser at most once, by its priority, until its account has a slot for it.
+//! The work queue: each S3AccessUser at most once, when it is due, by its priority, until its account has a slot for it.
 //!
-//! They wait here and not in kube's runner, which polls all that it has at each wake of one of them: among ten thousand
-//! that is most of the work.
+//! There is no kube `Controller` beneath. It keeps a queue of its own, so that each object would pass two; it polls all that
+//! it runs at each wake of one of them; and it runs what a list shows before the list is in the cache, where the reconcile
+//! finds the object as it was before.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::ops::Deref;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use futures::FutureExt;
-use jiff::Timestamp;
-use kube::runtime::reflector::{self, ObjectRef};
-use kube::{Resource, ResourceExt};
-use tokio::sync::mpsc::UnboundedSender;
+use kube::core::ObjectMeta;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use super::context::Context;
-use super::panics::contained;
-use super::watch::{CachedUser, Membership, Opened};
-use crate::api::S3AccessUser;
-use crate::aws::{self, at_priority};
-use crate::core::priority::{Priority, Situation};
-use crate::core::reads::known::Fingerprint;
-use crate::core::reads::{Current, Facts, Reads, SecretFact, needed};
+use crate::aws::LaneId;
+use crate::core::priority::Priority;
+use crate::core::queue::{self, Admitted, Started};
+use crate::metrics::Metrics;
 
-/// An item of the queue: no more than it takes to find a slot, since thousands may wait.
-pub struct Item {
-    uid: String,
-    class_name: Option<String>,
-    is_finalized: bool,
-    created_at: Option<Timestamp>,
-    priority: Priority,
-    since: Instant,
-}
+/// Woken at a time, so that those who are more urgent are not kept from their slots for long.
+const BATCH: usize = 64;
 
-/// A slot for an item.
-pub struct Slot {
-    /// Of whom, should another S3AccessUser have its name by now.
-    pub uid: String,
-    /// How urgent it has become.
-    pub priority: Priority,
-    /// Since when it has waited.
-    pub since: Instant,
-    /// What the account gave; `None` where that is not known, so that there is nothing to wait for.
-    pub turn: Option<aws::Slot>,
-}
+/// An S3AccessUser. Tenants choose its names, so that they are compared whole; one that was made anew is another.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key(Arc<[Box<str>; 3]>);
 
-impl Item {
-    /// An item, queued now.
-    pub fn new(ctx: &Context, user: &S3AccessUser) -> Self {
-        let priority = priority_of(ctx, user);
-        ctx.metrics.reconcile_started(priority);
-        Self {
-            uid: user.metadata.uid.clone().unwrap_or_default(),
-            class_name: user.spec.class_name.clone(),
-            is_finalized: user.is_finalized(),
-            created_at: Membership::of(user).created_at,
-            priority,
-            since: Instant::now(),
-        }
-    }
-
-    /// Waits for a slot.
-    pub async fn slot(self, ctx: impl Deref<Target = Context>) -> Slot {
-        let Self { is_finalized, created_at, .. } = self;
-        let member = Membership { class_name: self.class_name.as_deref(), is_finalized, created_at };
-        let session = at_priority(self.priority, ctx.classes.session(member));
-        let turn = match contained(&ctx.metrics, session).await {
-            Some(Ok(session)) => session.slot(&self.uid, self.priority).await,
-            Some(Err(_)) | None => None,
-        };
-        let priority = turn.as_ref().map_or(self.priority, aws::Slot::priority);
-        ctx.metrics.reconcile_promoted(self.priority, priority);
-        Slot { uid: self.uid, priority, since: self.since, turn }
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("/"))
     }
 }
 
-impl Slot {
-    /// It is not there any more.
-    pub fn gone(self, ctx: &Context) {
-        ctx.state.forget(&self.uid);
-        ctx.metrics.reconcile_ended(self.priority, "deleted", self.since.elapsed());
+impl Key {
+    /// Of an object as the watch has it.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        let [namespace, name, uid] =
+            [&meta.namespace, &meta.name, &meta.uid].map(|text| text.as_deref().unwrap_or_default());
+        Self::new(namespace, name, uid)
+    }
+
+    /// Of that namespace, name and UID.
+    pub fn new(namespace: &str, name: &str, uid: &str) -> Self {
+        Self(Arc::new([namespace.into(), name.into(), uid.into()]))
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        &self.0[0]
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0[1]
+    }
+
+    /// Its UID.
+    pub fn uid(&self) -> &str {
+        &self.0[2]
     }
 }
 
-/// Namespace and name, whole: tenants choose them, and two that had one digest would have one place.
-type Key = Arc<(Box<str>, Box<str>)>;
-
-/// The slot by namespace and name; `None`: it still waits.
-type ByReference = HashMap<Key, Option<Box<Slot>>>;
-
-/// The items that wait for a slot, and those that have one and are yet to be reconciled.
+/// The queue of all S3AccessUsers that this process watches.
 pub struct WorkQueue {
-    /// By namespace and name, which kube goes by.
-    all: Mutex<ByReference>,
-    /// Has kube run one.
-    call: UnboundedSender<ObjectRef<CachedUser>>,
+    queue: Mutex<queue::WorkQueue<Key, LaneId>>,
+    /// Told of each change that may have something started.
+    changed: Notify,
+    started_at: Instant,
+    metrics: Arc<Metrics>,
 }
 
 impl WorkQueue {
-    /// An empty one, which has those reconciled that are sent to `call`.
-    pub fn new(call: UnboundedSender<ObjectRef<CachedUser>>) -> Self {
-        Self { all: Mutex::default(), call }
+    /// An empty one; of each account, so many are reconciled side by side.
+    pub fn new(slots: usize, metrics: Arc<Metrics>) -> Self {
+        let queue = Mutex::new(queue::WorkQueue::new(slots));
+        Self { queue, changed: Notify::new(), started_at: Instant::now(), metrics }
     }
 
-    /// Queues it, unless it is queued already, and has kube run it once it has a slot. A process that ends waits for
-    /// nobody.
-    pub fn add<F>(self: &Arc<Self>, reference: &ObjectRef<CachedUser>, wait: impl FnOnce() -> F)
-    where
-        F: Future<Output = Slot> + Send + 'static,
-    {
-        let key = key(reference);
-        match self.all().entry(key.clone()) {
-            Entry::Occupied(_) => return,
-            Entry::Vacant(entry) => entry.insert(None),
-        };
-        let queue = self.clone();
-        // An async block would hold the future twice, and there are thousands.
-        tokio::spawn(wait().map(move |called| {
-            let reference = ObjectRef::new(&key.1).within(&key.0);
-            queue.all().insert(key, Some(Box::new(called)));
-            // Nobody listens any more where the process ends.
-            let _ = queue.call.send(reference);
-        }));
+    /// Something has happened to it: it is reconciled, unless it turns out that nothing is to be done.
+    pub fn add(&self, key: Key) {
+        self.queue().add(key, self.now());
+        self.changed.notify_one();
     }
 
-    /// Takes out what has a slot; what still waits stays.
-    pub fn take<K: reflector::Lookup>(&self, reference: &ObjectRef<K>) -> Option<Slot> {
-        let mut all = self.all();
-        let key = key(reference);
-        let called = all.get_mut(&key)?.take()?;
-        all.remove(&key);
-        if all.is_empty() {
-            // After ten thousand have waited, their memory is given back.
-            all.shrink_to_fit();
+    /// There is work to do: it waits for a slot of that lane.
+    pub fn enqueue(&self, key: Key, lane: LaneId, priority: Priority) {
+        match self.queue().enqueue(key, lane, priority, self.now()) {
+            Admitted::Queued => self.metrics.reconcile_queued(priority),
+            Admitted::Promoted(before) => self.metrics.reconcile_promoted(before, priority.min(before)),
+            Admitted::Late => {}
         }
-        Some(*called)
+        self.changed.notify_one();
     }
 
-    fn all(&self) -> MutexGuard<'_, ByReference> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn key<K: reflector::Lookup>(reference: &ObjectRef<K>) -> Key {
-    Arc::new((reference.namespace.as_deref().unwrap_or_default().into(), reference.name.as_str().into()))
-}
-
-/// How urgent a reconcile of the user is, from what is at hand without a read.
-pub fn priority_of(ctx: &Context, user: &S3AccessUser) -> Priority {
-    let uid = user.uid().unwrap_or_default();
-    let known = ctx.state.known(&uid);
-    let settled = known.settled.as_ref();
-    let asks_anew = settled
-        .zip(known.enforced_revision)
-        .is_some_and(|(settled, revision)| settled.fingerprint != Fingerprint::of(user, revision).all);
-    let secret_changed = settled
-        .is_some_and(|settled| ctx.kubernetes.secret_has_changed(&uid, &user.secret_name(), &settled.secret_version));
-    Situation {
-        generation: user.metadata.generation,
-        deleting: user.metadata.deletion_timestamp.is_some(),
-        finalized: user.is_finalized(),
-        status: user.status.as_ref(),
-        begun: known.minted.is_some(),
-        failures: known.failures,
-        asks_anew,
-        secret_changed,
-    }
-    .priority()
-}
-
-/// Something has happened to a user or to its Secret: if it waits already, it may have become urgent meanwhile.
-pub fn promote(ctx: &Context, user: &CachedUser) {
-    let user = user.open().user;
-    let priority = priority_of(ctx, &user);
-    if priority < Priority::Background {
-        let uid = user.uid().unwrap_or_default();
-        ctx.classes.sessions().iter().for_each(|session| session.promote(&uid, priority));
-    }
-}
-
-/// The user as the watch has it now, which may be newer than the copy that was queued; as it was `given` where
-/// no watch keeps them. `None`: it is gone.
-pub fn newest(
-    ctx: &Context,
-    reference: &ObjectRef<CachedUser>,
-    uid: &str,
-    given: Option<Box<S3AccessUser>>,
-) -> Option<Opened> {
-    if let Some(user) = given {
-        return Some(Opened { user, invalid: None });
-    }
-    let found = ctx.users.as_ref()?.get(reference)?;
-    (found.meta().uid.as_deref() == Some(uid)).then(|| found.open())
-}
-
-/// Where the watches show nothing but what the last reconcile has left, and that ended with everything done, the time of
-/// the next one: each Secret that is written comes back as an event, and calls for nothing.
-pub fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
-    let uid = user.uid()?;
-    let known = ctx.state.known(&uid);
-    let (name, version) = (user.secret_name(), &known.settled.as_ref()?.secret_version);
-    let alone = ctx.kubernetes.secret_names_of(&uid) == [name.as_str()];
-    let current = Current {
-        user,
-        fingerprint: Fingerprint::of(user, ctx.classes.revision(user)?),
-        secret: None,
-        alone,
-        by_status: None,
-        swept: false,
-        window: ctx.waits.consistency_window,
-    };
-    let facts = Facts::of(&known, &current);
-    let changed = !alone || ctx.kubernetes.secret_has_changed(&uid, &name, version);
-    let secret = if changed { SecretFact::Changed } else { facts.secret };
-    match needed(&Facts { secret, ..facts }, ctx.now(), None) {
-        Reads::Nothing { until } => Some(until),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use futures::future::{Pending, pending};
-    use tokio::sync::mpsc::unbounded_channel;
-    use tokio::sync::oneshot;
-
-    use super::*;
-
-    fn called(uid: &str) -> Slot {
-        Slot { uid: uid.to_owned(), priority: Priority::New, since: Instant::now(), turn: None }
+    /// There is no work to do for so long; `None`: until something happens to it.
+    pub fn put_off(&self, key: &Key, pause: Option<Duration>) {
+        let until = pause.map(|pause| self.now() + pause);
+        self.queue().put_off(key, until);
+        self.changed.notify_one();
     }
 
-    #[tokio::test]
-    async fn who_waits_is_called_once_and_leaves_once() {
-        let (call, mut calls) = unbounded_channel();
-        let queue = Arc::new(WorkQueue::new(call));
-        let user = ObjectRef::<CachedUser>::new("billing").within("payments");
-        let (go, turn) = oneshot::channel();
-        queue.add(&user, || async { turn.await.unwrap() });
-        queue.add(&user, || -> Pending<Slot> { panic!("it waits already") });
-        assert!(queue.take(&user).is_none(), "it still waits");
-        go.send(called("first")).ok();
-        assert_eq!(calls.recv().await, Some(user.clone()));
-        queue.add(&user, || -> Pending<Slot> { panic!("it has a turn already") });
-        assert_eq!(queue.take(&user).map(|called| called.uid).as_deref(), Some("first"));
-        assert!(queue.take(&user).is_none());
-        queue.add(&user, || async { called("second") });
-        assert_eq!(calls.recv().await, Some(user.clone()));
-        assert_eq!(queue.take(&user).map(|called| called.uid).as_deref(), Some("second"));
-        assert!(calls.is_empty());
+    /// It was reconciled, and is to be again after that pause; `None`: only if something happens to it.
+    pub fn finish(&self, key: &Key, pause: Option<Duration>) {
+        let again = pause.map(|pause| self.now() + pause);
+        self.queue().finish(key, again);
+        self.changed.notify_one();
     }
 
-    #[tokio::test]
-    async fn each_waits_for_itself() {
-        let (call, mut calls) = unbounded_channel();
-        let queue = Arc::new(WorkQueue::new(call));
-        let (here, there) =
-            (ObjectRef::<CachedUser>::new("a").within("here"), ObjectRef::<CachedUser>::new("a").within("there"));
-        queue.add(&here, pending::<Slot>);
-        queue.add(&there, || async { called("there") });
-        assert_eq!(calls.recv().await, Some(there.clone()));
-        assert!(queue.take(&here).is_none());
-        assert!(queue.take(&there.erase()).is_some(), "kube's errors name the kind at run time");
+    /// How long it has waited for its slot.
+    pub fn waited(&self, started: &Started<Key>) -> Duration {
+        self.now().saturating_sub(started.since)
+    }
+
+    /// Hands out what is due and what has a slot, until told to stop.
+    pub async fn run(&self, stop: &CancellationToken, admit: impl Fn(Key), start: impl Fn(Started<Key>)) {
+        loop {
+            let due: Vec<Key> = (0..BATCH).map_while(|_| self.queue().due(self.now())).collect();
+            due.into_iter().for_each(&admit);
+            while let Some(started) = self.next() {
+                start(started);
+            }
+            let next = self.queue().next_due().map(|at| at.saturating_sub(self.now()));
+            let next_is_due = async {
+                match next {
+                    Some(pause) => sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.changed.notified() => {}
+                () = next_is_due => {}
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Started<Key>> {
+        self.queue().start()
+    }
+
+    fn now(&self) -> Duration {
+        self.started_at.elapsed()
+    }
+
+    fn queue(&self) -> MutexGuard<'_, queue::WorkQueue<Key, LaneId>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

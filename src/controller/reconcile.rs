@@ -1,9 +1,9 @@
 //! One reconcile of one S3AccessUser: which account and class it is in, and what is to become of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
 use tracing::field::Empty;
 use tracing::{Instrument, debug, info_span};
 
@@ -13,57 +13,49 @@ use super::error::Error;
 use super::observe::made_elsewhere;
 use super::outcome::{Outcome, QUIET_FAILURES, abandon, fail, panicked, refuse, release, retry_later};
 use super::panics::contained;
-use super::queue::{Item, Slot, newest};
+use super::queue::Key;
 use super::report::hold;
-use super::watch::{CachedUser, Opened};
+use super::watch::cached::Opened;
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
 use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::iam::Account;
 use crate::core::plan::Part;
+use crate::core::priority::Priority;
 use crate::core::refusal::Refusal;
 use crate::core::schedule::next_resync;
 use crate::traces::TARGET;
 
-/// Reconciles a user, in its turn. It never fails: what goes wrong is reported on the user itself, and tried again.
-pub async fn reconcile(ctx: &Context, user: Box<S3AccessUser>) -> Outcome {
-    let reference = ObjectRef::new(&user.name_any()).within(&user.namespace().unwrap_or_default());
-    let slot = Item::new(ctx, &user).slot(ctx).await;
-    reconcile_in_slot(ctx, &reference, slot, Some(user)).await
+/// Which reconcile it is.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// Of whom.
+    pub key: &'a Key,
+    /// How urgent it and its calls are.
+    pub priority: Priority,
+    /// How long it has waited for its slot.
+    pub waited: Duration,
 }
 
-/// The same, with a slot: as the watch has it now, or as it was `given` where no watch keeps it.
-pub async fn reconcile_in_slot(
-    ctx: &Context,
-    reference: &ObjectRef<CachedUser>,
-    slot: Slot,
-    given: Option<Box<S3AccessUser>>,
-) -> Outcome {
-    let Slot { uid, priority, since, turn } = slot;
-    ctx.state.begun(&uid);
+/// Reconciles a user. It never fails: what goes wrong is reported on the user itself, and tried again.
+pub async fn reconcile(ctx: &Context, found: Opened, run: Run<'_>) -> Outcome {
+    let Run { key, priority, waited } = run;
+    ctx.state.begun(key.uid());
     let span = info_span!(
-        target: TARGET, "reconcile", namespace = reference.namespace, name = reference.name, uid,
-        priority = priority.as_str(), waited = ?since.elapsed(), result = Empty
+        target: TARGET, "reconcile", namespace = key.namespace(), name = key.name(), uid = key.uid(),
+        priority = priority.as_str(), ?waited, result = Empty
     );
-    let outcome = match newest(ctx, reference, &uid, given) {
-        Some(found) => {
-            let user = found.user.clone();
-            let pass = Box::pin(at_priority(priority, as_it_is(ctx, found)).instrument(span.clone()));
-            match contained(&ctx.metrics, pass).await {
-                Some(outcome) => outcome,
-                None => panicked(ctx, &user).await,
-            }
-        }
-        None => Outcome::Deleted,
+    let user = found.user.clone();
+    let pass = Box::pin(at_priority(priority, as_it_is(ctx, found)).instrument(span.clone()));
+    let outcome = match contained(&ctx.metrics, pass).await {
+        Some(outcome) => outcome,
+        None => panicked(ctx, &user).await,
     };
     span.record("result", outcome.label());
-    drop(span);
-    drop(turn);
-    ctx.state.ended(&uid, matches!(outcome, Outcome::Failed(_)));
+    ctx.state.ended(key.uid(), matches!(outcome, Outcome::Failed(_)));
     if outcome == Outcome::Deleted {
-        ctx.state.forget(&uid);
+        ctx.state.forget(key.uid());
     }
-    ctx.metrics.reconcile_ended(priority, outcome.label(), since.elapsed());
     outcome
 }
 

@@ -1,74 +1,78 @@
-//! The wiring: S3AccessUsers and the metadata of their Secrets are watched, queued and reconciled, by one controller for
-//! each watched scope.
+//! The wiring: S3AccessUsers and the metadata of their Secrets are watched in each scope, and queued and reconciled together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{join_all, ready};
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::FutureExt;
+use futures::future::{join, join_all};
 use jiff::Timestamp;
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{Controller, controller};
+use kube::runtime::reflector::{self, Store};
 use kube::{Api, Client, Resource, ResourceExt};
-use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
 use super::class::{ClassResolver, Classes, OneAccount, Watched};
-use super::context::Context;
+use super::context::{Context, Options, Scope};
 use super::drift::Sweeper;
-use super::options::Options;
-use super::outcome::Outcome;
-use super::panics::{contained, contained_now};
-use super::queue::{Item, WorkQueue, promote, undisturbed_until};
-use super::reconcile::reconcile_in_slot;
+use super::queue::WorkQueue;
 use super::state::State;
-use super::watch::{self, CachedUser, Scope};
+use super::watch::{self, cached::CachedUser};
+use super::worker::Workers;
 use crate::core::drift::Coverage;
 use crate::kubernetes::{KubeClient, SecretNames};
 use crate::metrics::{Metrics, UserMetrics};
 
 /// How often the gauges of users are counted anew.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
-/// Before an object is reconciled again at which the operator failed by a defect of its own.
-const AFTER_PANIC: Duration = Duration::from_secs(60);
 
 /// Reconciles until told to stop; what is under way is finished.
 pub async fn run(client: Client, options: Options, stop: CancellationToken) {
-    let scopes: Vec<Option<String>> =
+    let namespaces: Vec<Option<String>> =
         if options.namespaces.is_empty() { vec![None] } else { options.namespaces.iter().cloned().map(Some).collect() };
     let watched = options.classes.then(|| Watched::new(&client, &options));
     let classes: Arc<dyn ClassResolver> = match &watched {
         Some(watched) => watched.classes.clone(),
         None => Arc::new(OneAccount::new(options.session.clone(), options.defaults.clone())),
     };
-    let coverage = Arc::new(Coverage::default());
-    let shared = Shared { classes: classes.clone(), coverage: coverage.clone(), stop: stop.clone() };
-    let (scopes, controllers): (Vec<_>, Vec<_>) =
-        scopes.iter().map(|scope| scoped(&client, scope.as_deref(), &options, &shared)).unzip();
+    let shared = Shared {
+        classes: classes.clone(),
+        coverage: Arc::default(),
+        queue: Arc::new(WorkQueue::new(options.slots, options.metrics.clone())),
+    };
+    let (scopes, watches): (Vec<_>, Vec<_>) =
+        namespaces.into_iter().map(|namespace| scoped(&client, namespace, &options, &shared)).unzip();
     let sweeper = Sweeper {
         cluster: options.cluster.clone(),
         classes,
         scopes: scopes.clone(),
-        coverage,
+        coverage: shared.coverage,
         metrics: options.metrics.clone(),
         interval: options.resync_interval,
         leadership: options.leadership.clone(),
         sees_all: options.namespaces.is_empty() && options.class_selector.is_none(),
     };
+    let workers = Workers { queue: shared.queue, scopes: scopes.clone() };
+    let known = watched.as_ref().map(|watched| watched.classes.clone());
+    let working = async {
+        // Before the classes are known, each of the users would wait for them with a task of its own.
+        if let Some(classes) = &known {
+            stop.run_until_cancelled(classes.ready()).await;
+        }
+        workers.run(stop.clone()).await;
+    };
     let stores = scopes.iter().map(|scope| scope.users.clone()).collect();
-    let classes = watched.as_ref().map(|watched| watched.classes.clone());
-    let counting = count_users(stores, classes, options.metrics.clone(), options.user_metrics);
+    let counting = count_users(stores, known.clone(), options.metrics.clone(), options.user_metrics);
     let classes = match watched {
         Some(watched) => {
+            let stop = stop.clone();
             // It ends when told to; what is under way elsewhere is still to be finished.
             watched.run(&client, scopes, options.leadership.clone(), stop).then(|()| std::future::pending()).boxed()
         }
         None => std::future::pending().boxed(),
     };
     tokio::select! {
-        _ = join_all(controllers) => {}
+        () = working => {}
+        _ = join_all(watches) => {}
         () = counting => {}
         () = sweeper.run() => {}
         () = classes => {}
@@ -79,66 +83,35 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
 struct Shared {
     classes: Arc<dyn ClassResolver>,
     coverage: Arc<Coverage>,
-    stop: CancellationToken,
+    queue: Arc<WorkQueue>,
 }
 
+/// A scope, and the watches that keep it.
 fn scoped(
     client: &Client,
-    namespace: Option<&str>,
+    namespace: Option<String>,
     options: &Options,
     shared: &Shared,
-) -> (Scope, impl Future<Output = ()> + use<>) {
-    let secret_names = Arc::new(SecretNames::default());
-    let (state, listed) = (Arc::new(State::default()), CancellationToken::new());
-    let (user_store, user_writer) = reflector::store();
-    let secrets = watch::secrets(scoped_api(client, namespace), secret_names.clone());
-    let users = watch::users(scoped_api(client, namespace), user_writer, state.clone(), listed.clone());
+) -> (Scope, impl Future + use<>) {
+    let names = Arc::new(SecretNames::default());
+    let (users, cache) = reflector::store();
     let ctx = Arc::new(Context {
         cluster: options.cluster.clone(),
-        kubernetes: Arc::new(KubeClient::new(client.clone(), secret_names)),
+        kubernetes: Arc::new(KubeClient::new(client.clone(), names.clone())),
         classes: shared.classes.clone(),
         coverage: shared.coverage.clone(),
-        users: Some(user_store.clone()),
-        state: state.clone(),
+        state: Arc::new(State::default()),
         metrics: options.metrics.clone(),
         waits: options.waits,
         resync_interval: options.resync_interval,
         clock: Arc::new(Timestamp::now),
         leadership: options.leadership.clone(),
     });
-    let (again, mut due) = unbounded_channel();
-    let queue = Arc::new(WorkQueue::new(again.clone()));
-    // Each account has slots of its own, so that one that is dead keeps nobody else waiting.
-    let config = controller::Config::default().concurrency(0);
-    let (edited, touched, of_secrets) = (ctx.clone(), ctx.clone(), user_store.clone());
-    let (vanished, left) = (ctx.clone(), queue.clone());
-    let users = users.inspect_ok(move |user| {
-        let _ = contained_now(&edited.metrics, || promote(&edited, user));
-    });
-    let secrets = secrets.inspect_ok(move |secret| {
-        if let Some(user) = watch::owner_of(secret).and_then(|owner| of_secrets.get(&owner)) {
-            contained_now(&touched.metrics, || promote(&touched, &user));
-        }
-    });
-    let controller = Controller::for_stream(users, user_store.clone())
-        .with_config(config)
-        .owns_stream(secrets)
-        .reconcile_on(stream::poll_fn(move |cx| due.poll_recv(cx)))
-        .graceful_shutdown_on(shared.stop.clone().cancelled_owned())
-        .run(reconcile, never_fails, Arc::new((ctx, queue)))
-        .for_each(move |result| {
-            match result {
-                Err(controller::Error::ObjectNotFound(reference)) => {
-                    if let Some(slot) = left.take(&reference) {
-                        slot.gone(&vanished);
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "a stream had an error"),
-                Ok(_) => {}
-            }
-            ready(())
-        });
-    (Scope { users: user_store, listed, state, again }, controller)
+    let (of_users, of_secrets) = (scoped_api(client, namespace.as_deref()), scoped_api(client, namespace.as_deref()));
+    let queue = shared.queue.clone();
+    let scope = Scope { namespace, users, listed: CancellationToken::new(), ctx, queue };
+    let secrets = watch::secrets(of_secrets, names, scope.queue.clone());
+    (scope.clone(), join(watch::users(of_users, cache, scope), secrets))
 }
 
 fn scoped_api<K: Resource<Scope = kube::core::NamespaceResourceScope>>(
@@ -152,47 +125,6 @@ where
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     }
-}
-
-/// What a reconcile has at hand.
-type Desk = (Arc<Context>, Arc<WorkQueue>);
-
-/// Reconciles whoever has a slot, and queues everybody else.
-async fn reconcile(user: Arc<CachedUser>, desk: Arc<Desk>) -> Result<controller::Action, Infallible> {
-    // kube ends a stream for a panic, and with it the process.
-    let done = contained(&desk.0.metrics, reconcile_or_queue(&user, &desk)).await;
-    Ok(done.unwrap_or_else(|| controller::Action::requeue(AFTER_PANIC)))
-}
-
-async fn reconcile_or_queue(user: &CachedUser, desk: &Desk) -> controller::Action {
-    let (ctx, queue) = desk;
-    let reference = ObjectRef::new(&user.name_any()).within(&user.namespace().unwrap_or_default());
-    let mut slot = queue.take(&reference);
-    if let Some(slot) = slot.take_if(|slot| Some(&slot.uid) == user.meta().uid.as_ref()) {
-        return action(reconcile_in_slot(ctx, &reference, slot, None).await, ctx.now());
-    }
-    if let Some(predecessor) = slot {
-        predecessor.gone(ctx);
-    }
-    let user = user.open().user;
-    if let Some(until) = undisturbed_until(ctx, &user) {
-        return action(Outcome::Deferred(until), ctx.now());
-    }
-    queue.add(&reference, || Item::new(ctx, &user).slot(ctx.clone()));
-    controller::Action::await_change()
-}
-
-fn action(outcome: Outcome, now: Timestamp) -> controller::Action {
-    match outcome.due_at() {
-        Some(due_at) => {
-            controller::Action::requeue(Duration::try_from(due_at.duration_since(now)).unwrap_or(Duration::ZERO))
-        }
-        None => controller::Action::await_change(),
-    }
-}
-
-fn never_fails(_: Arc<CachedUser>, error: &Infallible, _: Arc<Desk>) -> controller::Action {
-    match *error {}
 }
 
 async fn count_users(

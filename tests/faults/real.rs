@@ -17,7 +17,7 @@ use kube::runtime::events::Event;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use s3_access_operator::api::{S3AccessUser, S3AccessUserStatus, Workload, annotations};
-use s3_access_operator::controller::{Context, reconcile};
+use s3_access_operator::controller::{Context, reconcile_now};
 use s3_access_operator::core::observed::WorkloadState;
 use s3_access_operator::kubernetes::{KubeClient, Kubernetes, Mark, Result as KubernetesResult, SecretNames, UserRef};
 use serde_json::{Value, json};
@@ -245,7 +245,7 @@ impl Real {
             }
             let boundary = self.boundary.clone();
             tokio::select! {
-                outcome = reconcile(&self.context, Box::new(user)) => {
+                outcome = reconcile_now(&self.context, Box::new(user)) => {
                     self.seen = seen;
                     self.due = outcome.due_at().unwrap_or(Timestamp::MAX);
                 }

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use s3_access_operator::api::S3AccessUser;
 use s3_access_operator::aws::Session;
-use s3_access_operator::controller::{Context, Outcome, State, reconcile};
+use s3_access_operator::controller::{Context, Outcome, State, reconcile_now};
 use s3_access_operator::core::drift::Coverage;
 use s3_access_operator::core::names::Cluster as ClusterName;
 use s3_access_operator::core::plan::Waits;
@@ -48,7 +48,6 @@ pub fn context(
             outside.clone(),
         )),
         coverage: Arc::new(Coverage::default()),
-        users: None,
         state: Arc::new(State::default()),
         metrics: Arc::new(Metrics::default()),
         waits: Waits::default(),
@@ -140,7 +139,7 @@ impl Process {
         let Some(user) = behind.or(live.clone()) else { return false };
         self.cache.extend(live.map(|live| (name.clone(), live)));
         let context = self.context.clone();
-        self.look = Some((name, seen, Box::pin(async move { reconcile(&context, Box::new(user)).await })));
+        self.look = Some((name, seen, Box::pin(async move { reconcile_now(&context, Box::new(user)).await })));
         true
     }
 

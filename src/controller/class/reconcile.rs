@@ -7,15 +7,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use tracing::{info, warn};
 
 use super::registry::{Classes, KnownClass};
 use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus};
+use crate::controller::context::Scope;
 use crate::controller::error::Error;
-use crate::controller::watch::{CachedUser, Scope};
+use crate::controller::watch::cached::CachedUser;
 use crate::core::conditions::{Conditions, Failure};
 use crate::core::iam::Account;
 use crate::core::plan::Part;
@@ -81,7 +81,7 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
     };
     let held = members.iter().all(|(scope, user)| {
         let uid = user.uid().unwrap_or_default();
-        scope.state.enforced_revision(&uid)
+        scope.ctx.state.enforced_revision(&uid)
             == Some(ctx.classes.revision_for(class, &user.namespace().unwrap_or_default()))
     });
     if let Err(error) = ctx.write(class, members.len(), account, held).await {
@@ -112,8 +112,7 @@ impl ClassContext {
             for user in scope.users.state() {
                 let concerned = user.membership().class_name.is_none_or(|named| *named == name);
                 if concerned {
-                    // Nobody listens any more where the process ends.
-                    let _ = scope.again.send(ObjectRef::from_obj(&*user));
+                    scope.enqueue(&user);
                 }
             }
         }

@@ -24,7 +24,7 @@ use super::resolve::{ClassResolver, ResolvedClass};
 use crate::api::{ClassProvider, MANAGER, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessUser, limits};
 use crate::aws::{Session, SessionOptions};
 use crate::controller::error::Error;
-use crate::controller::watch::Membership;
+use crate::controller::watch::cached::Membership;
 use crate::core::budget;
 use crate::core::class::{Class, Defaults};
 use crate::core::iam::{AccessKeyId, Account, secret_half};
@@ -306,7 +306,6 @@ impl Classes {
                 .unwrap_or(self.defaults.requests_per_second),
             provider: provider_of(spec),
             account_id: spec.account_id.clone(),
-            slots: self.defaults.slots,
             lanes: self.defaults.lanes.clone(),
         };
         let session =
@@ -450,7 +449,6 @@ mod tests {
             requests_per_second: NonZeroU32::MIN,
             provider: Provider::Aws,
             account_id: None,
-            slots: 1,
             lanes: Arc::default(),
         };
         let (client, served) = api_server().await;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::api::S3AccessUser;
 use crate::aws::Session;
 use crate::controller::error::Error;
-use crate::controller::watch::Membership;
+use crate::controller::watch::cached::Membership;
 use crate::core::class::{Class, Defaults};
 use crate::core::iam::Account;
 

@@ -1,4 +1,5 @@
 //! The streams around the classes: the classes themselves, the labels of namespaces, and the Secrets with credentials.
+//! There are few of them, and no account to share, so that kube's own `Controller` queues them.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,9 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::reconcile::{AFTER_PANIC, ClassContext, panicked, reconcile};
 use super::registry::{Classes, KnownClass, Stores};
-use crate::controller::options::Options;
+use crate::controller::context::{Options, Scope};
 use crate::controller::panics::contained;
-use crate::controller::watch::Scope;
 use crate::leadership::Leadership;
 
 type Watch<K> = BoxStream<'static, Result<K, watcher::Error>>;
@@ -160,7 +160,7 @@ fn call_namespace(ctx: &ClassContext, namespace: &str) {
     }
     for scope in &ctx.scopes {
         for user in scope.users.state().iter().filter(|user| user.namespace().as_deref() == Some(namespace)) {
-            let _ = scope.again.send(ObjectRef::from_obj(&**user));
+            scope.enqueue(user);
         }
     }
 }

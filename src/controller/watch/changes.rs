@@ -5,51 +5,64 @@ use std::collections::HashMap;
 use kube::Resource;
 use kube::runtime::watcher::Event;
 
-/// Tells changes from what was seen before, also when a list brings all of it again.
+use crate::controller::queue::Key;
+
+/// Tells changes from what was seen before, also when a list brings all of it again. What a list shows is told when it is
+/// whole: before, the cache has each object as it was.
 pub struct ChangeFilter<K> {
     /// What of an object matters.
     digest: fn(&K) -> u64,
-    /// Whether an object's end is a change.
-    ends: bool,
+    /// Whom it concerns.
+    key: fn(&K) -> Option<Key>,
     /// By UID.
-    seen: HashMap<Box<str>, u64>,
+    seen: Seen,
     /// What a list under way has brought so far.
-    listed: HashMap<Box<str>, u64>,
+    listed: Seen,
+    /// Whom that concerns.
+    changed: Vec<Key>,
 }
 
+type Seen = HashMap<Box<str>, (u64, Option<Key>)>;
+
 impl<K: Resource> ChangeFilter<K> {
-    /// Objects whose digest has changed; with `ends`, those that are gone, too.
-    pub fn new(ends: bool, digest: fn(&K) -> u64) -> Self {
-        Self { digest, ends, seen: HashMap::new(), listed: HashMap::new() }
+    /// Objects whose digest has changed, and those that are gone.
+    pub fn new(digest: fn(&K) -> u64, key: fn(&K) -> Option<Key>) -> Self {
+        Self { digest, key, seen: Seen::new(), listed: Seen::new(), changed: Vec::new() }
     }
 
-    /// The object, if it has changed.
-    pub fn of(&mut self, event: Event<K>) -> Option<K> {
+    /// Whom the event concerns.
+    pub fn of(&mut self, event: &Event<K>) -> Vec<Key> {
         let uid = |object: &K| Box::<str>::from(object.meta().uid.as_deref().unwrap_or_default());
         match event {
-            Event::Init => {
-                self.listed = HashMap::new();
-                None
-            }
+            Event::Init => (self.listed, self.changed) = (Seen::new(), Vec::new()),
             Event::InitApply(object) => {
-                let (uid, digest) = (uid(&object), (self.digest)(&object));
-                let is_change = self.seen.get(&uid) != Some(&digest);
-                self.listed.insert(uid, digest);
-                is_change.then_some(object)
+                let (uid, digest) = (uid(object), (self.digest)(object));
+                // One that is known shares its key.
+                let known = self.seen.get(&uid);
+                let key = known.map_or_else(|| (self.key)(object), |(_, key)| key.clone());
+                if known.is_none_or(|(before, _)| *before != digest) {
+                    self.changed.extend(key.clone());
+                }
+                self.listed.insert(uid, (digest, key));
             }
             Event::InitDone => {
-                self.seen = std::mem::take(&mut self.listed);
-                None
+                let mut before = std::mem::replace(&mut self.seen, std::mem::take(&mut self.listed));
+                before.retain(|uid, _| !self.seen.contains_key(uid));
+                let gone = before.into_values().filter_map(|(_, key)| key);
+                return std::mem::take(&mut self.changed).into_iter().chain(gone).collect();
             }
             Event::Apply(object) => {
-                let digest = (self.digest)(&object);
-                (self.seen.insert(uid(&object), digest) != Some(digest)).then_some(object)
+                let (digest, key) = ((self.digest)(object), (self.key)(object));
+                let before = self.seen.insert(uid(object), (digest, key.clone()));
+                let is_change = before.is_none_or(|(before, _)| before != digest);
+                return key.filter(|_| is_change).into_iter().collect();
             }
             Event::Delete(object) => {
-                self.seen.remove(&uid(&object));
-                self.ends.then_some(object)
+                let before = self.seen.remove(&uid(object));
+                return before.map_or_else(|| (self.key)(object), |(_, key)| key).into_iter().collect();
             }
         }
+        Vec::new()
     }
 }
 
@@ -63,43 +76,60 @@ mod tests {
 
     use super::*;
 
-    fn object(uid: &str, generation: i64) -> PartialObjectMeta<Secret> {
-        serde_json::from_value(json!({ "metadata": { "uid": uid, "generation": generation } })).unwrap()
+    type Object = PartialObjectMeta<Secret>;
+
+    fn object(uid: &str, generation: i64) -> Object {
+        let meta = json!({ "namespace": "team-a", "name": uid, "uid": uid, "generation": generation });
+        serde_json::from_value(json!({ "metadata": meta })).unwrap()
     }
 
-    fn news(ends: bool) -> ChangeFilter<PartialObjectMeta<Secret>> {
-        ChangeFilter::new(ends, |object| u64::try_from(object.metadata.generation.unwrap()).unwrap())
+    fn changes() -> ChangeFilter<Object> {
+        let digest = |object: &Object| u64::try_from(object.metadata.generation.unwrap()).unwrap();
+        ChangeFilter::new(digest, |object| Some(Key::of(&object.metadata)))
     }
 
-    #[test]
-    fn only_what_has_changed_is_change() {
-        let mut news = news(false);
-        assert!(news.of(Event::Apply(object("a", 1))).is_some());
-        assert!(news.of(Event::Apply(object("a", 1))).is_none());
-        assert!(news.of(Event::Apply(object("b", 1))).is_some());
-        assert!(news.of(Event::Apply(object("a", 2))).is_some());
-    }
-
-    #[test]
-    fn a_list_of_what_was_known_is_no_news_and_what_it_lacks_is_forgotten() {
-        let mut news = news(true);
-        news.of(Event::Apply(object("a", 1)));
-        news.of(Event::Apply(object("b", 1)));
-        assert!(news.of(Event::Init).is_none());
-        assert!(news.of(Event::InitApply(object("a", 1))).is_none());
-        assert!(news.of(Event::InitApply(object("c", 1))).is_some());
-        assert!(news.of(Event::InitDone).is_none());
-        assert_eq!(news.seen.len(), 2);
-        assert!(news.of(Event::Apply(object("b", 1))).is_some(), "it is there again");
+    fn told(changes: &mut ChangeFilter<Object>, event: &Event<Object>) -> Vec<String> {
+        changes.of(event).iter().map(|key| key.uid().to_owned()).collect()
     }
 
     #[test]
-    fn the_end_of_an_object_is_change_where_it_matters() {
-        for ends in [true, false] {
-            let mut news = news(ends);
-            news.of(Event::Apply(object("a", 1)));
-            assert_eq!(news.of(Event::Delete(object("a", 1))).is_some(), ends);
-            assert!(news.seen.is_empty());
+    fn only_what_has_changed_is_a_change() {
+        let mut changes = changes();
+        for (uid, generation, is_change) in [("a", 1, true), ("a", 1, false), ("b", 1, true), ("a", 2, true)] {
+            let told = told(&mut changes, &Event::Apply(object(uid, generation)));
+            assert_eq!(!told.is_empty(), is_change, "{uid} {generation}");
         }
+    }
+
+    #[test]
+    fn what_a_list_shows_is_told_when_the_list_is_whole() {
+        let mut changes = changes();
+        changes.of(&Event::Apply(object("a", 1)));
+        changes.of(&Event::Apply(object("b", 1)));
+        changes.of(&Event::Apply(object("d", 1)));
+        for event in [Event::Init, Event::InitApply(object("a", 1)), Event::InitApply(object("b", 2))] {
+            assert_eq!(told(&mut changes, &event), [""; 0], "the cache has them as they were before");
+        }
+        changes.of(&Event::InitApply(object("c", 1)));
+        assert_eq!(told(&mut changes, &Event::InitDone), ["b", "c", "d"], "changed, new, and gone");
+        assert_eq!(changes.seen.len(), 3);
+        assert_eq!(told(&mut changes, &Event::Apply(object("d", 1))), ["d"], "it is there again");
+    }
+
+    #[test]
+    fn a_list_that_begins_anew_is_another_list() {
+        let mut changes = changes();
+        for event in [Event::Init, Event::InitApply(object("a", 1)), Event::Init, Event::InitApply(object("b", 1))] {
+            changes.of(&event);
+        }
+        assert_eq!(told(&mut changes, &Event::InitDone), ["b"]);
+    }
+
+    #[test]
+    fn the_end_of_an_object_is_a_change() {
+        let mut changes = changes();
+        changes.of(&Event::Apply(object("a", 1)));
+        assert_eq!(told(&mut changes, &Event::Delete(object("a", 1))), ["a"]);
+        assert!(changes.seen.is_empty());
     }
 }

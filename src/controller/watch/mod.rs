@@ -1,27 +1,26 @@
 //! The watches on S3AccessUsers and on the metadata of their Secrets: how users are cached, and which events are changes.
 
-mod cached;
+pub mod cached;
 mod changes;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures::future::ready;
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource, ResourceExt};
-use tokio::sync::mpsc::UnboundedSender;
-use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-pub use cached::{CachedUser, Membership, Opened};
 pub use changes::ChangeFilter;
 
-use super::state::State;
+use self::cached::CachedUser;
+use super::context::Scope;
+use super::queue::{Key, WorkQueue};
 use crate::api::{MANAGED_BY_LABEL, MANAGER};
 use crate::kubernetes::SecretNames;
 
@@ -31,59 +30,51 @@ const PAGE: u32 = 8;
 /// The pages of metadata alone, of which an object has a quarter of a megabyte at most.
 const METADATA_PAGE: u32 = 100;
 
-/// The S3AccessUsers of one watched scope.
-#[derive(Clone)]
-pub struct Scope {
-    /// As the watch has them.
-    pub users: Store<CachedUser>,
-    /// Cancelled once the initial list is complete; until then an empty store means nothing.
-    pub listed: CancellationToken,
-    /// What is known of them.
-    pub state: Arc<State>,
-    /// Enqueues one.
-    pub again: UnboundedSender<ObjectRef<CachedUser>>,
+/// Streams the S3AccessUsers into the cache, and queues those that have changed.
+pub async fn users(api: Api<CachedUser>, cache: Writer<CachedUser>, scope: Scope) {
+    let events = watch(api, watcher::Config::default().page_size(PAGE)).default_backoff().reflect(cache);
+    let events = events.inspect_ok(|event| {
+        if matches!(event, Event::InitDone) {
+            scope.listed.cancel();
+        }
+        if let Event::Apply(user) | Event::InitApply(user) = event {
+            let version = user.resource_version().and_then(|version| version.parse().ok());
+            scope.ctx.state.watched(user.meta().uid.as_deref().unwrap_or_default(), version.unwrap_or_default());
+        }
+    });
+    let changes = ChangeFilter::new(CachedUser::change_digest, |user| Some(Key::of(user.meta())));
+    queue_changes("S3AccessUsers", events, changes, &scope.queue).await;
 }
 
-/// The S3AccessUsers that have changed, as they are cached on the way.
-pub fn users(
-    api: Api<CachedUser>,
-    cache: Writer<CachedUser>,
-    state: Arc<State>,
-    listed: CancellationToken,
-) -> impl Stream<Item = Result<CachedUser, watcher::Error>> + use<> {
-    let mut changes = ChangeFilter::new(false, CachedUser::change_digest);
-    watch(api, watcher::Config::default().page_size(PAGE))
-        .default_backoff()
-        .reflect(cache)
-        .inspect_ok(move |event| {
-            if matches!(event, Event::InitDone) {
-                listed.cancel();
-            }
-            if let Event::Apply(user) | Event::InitApply(user) = event {
-                let version = user.resource_version().and_then(|version| version.parse().ok());
-                state.watched(user.meta().uid.as_deref().unwrap_or_default(), version.unwrap_or_default());
-            }
-        })
-        .try_filter_map(move |event| ready(Ok(changes.of(event))))
-}
-
-/// The Secrets that have changed or are gone; their names are followed on the way.
-pub fn secrets(
-    api: Api<PartialObjectMeta<Secret>>,
-    names: Arc<SecretNames>,
-) -> impl Stream<Item = Result<PartialObjectMeta<Secret>, watcher::Error>> + use<> {
+/// Follows the metadata of the Secrets that users control, and queues the user of each that has changed or is gone.
+pub async fn secrets(api: Api<PartialObjectMeta<Secret>>, names: Arc<SecretNames>, queue: Arc<WorkQueue>) {
     let owned = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}")).page_size(METADATA_PAGE);
-    let mut changes = ChangeFilter::new(true, resource_version);
-    watch(api, owned)
-        .default_backoff()
-        .inspect_ok(move |event| names.follow(event))
-        .try_filter_map(move |event| ready(Ok(changes.of(event))))
+    let events = watch(api, owned).default_backoff().inspect_ok(move |event| names.follow(event));
+    queue_changes("Secrets", events, ChangeFilter::new(resource_version, owner_of), &queue).await;
+}
+
+async fn queue_changes<K: Resource>(
+    kind: &str,
+    events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    mut changes: ChangeFilter<K>,
+    queue: &WorkQueue,
+) {
+    let mut events = pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => changes.of(&event).into_iter().for_each(|key| queue.add(key)),
+            // The watch begins again after an error.
+            Err(error) => {
+                warn!(%error, "{kind} cannot be watched for now, and changes of them go unnoticed; trying again");
+            }
+        }
+    }
 }
 
 /// The S3AccessUser that controls a Secret.
-pub fn owner_of(secret: &PartialObjectMeta<Secret>) -> Option<ObjectRef<CachedUser>> {
+fn owner_of(secret: &PartialObjectMeta<Secret>) -> Option<Key> {
     let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true))?;
-    Some(ObjectRef::new(&owner.name).within(&secret.namespace().unwrap_or_default()))
+    Some(Key::new(&secret.namespace().unwrap_or_default(), &owner.name, &owner.uid))
 }
 
 fn resource_version<K: Resource>(object: &K) -> u64 {

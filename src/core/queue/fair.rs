@@ -1,52 +1,57 @@
 //! A fair priority queue: the more urgent overtake, but nobody waits for ever.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
-use super::priority::Priority;
+use crate::core::priority::Priority;
 
 /// So many may overtake whoever has waited longest; then it is let in, however urgent the others are. So at least a
 /// fifth of what there is goes by age alone.
 pub const OVERTAKERS: u32 = 4;
 
 /// Those who wait, by priority, and within one in the order of arrival.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FairQueue<T> {
-    waiting: [VecDeque<(u64, T)>; Priority::ALL.len()],
+    waiting: [BTreeMap<u64, T>; Priority::ALL.len()],
     arrived: u64,
     overtakers: u32,
 }
 
 impl<T> Default for FairQueue<T> {
     fn default() -> Self {
-        Self { waiting: std::array::from_fn(|_| VecDeque::new()), arrived: 0, overtakers: 0 }
+        Self { waiting: std::array::from_fn(|_| BTreeMap::new()), arrived: 0, overtakers: 0 }
     }
 }
 
 impl<T> FairQueue<T> {
-    /// Takes a place at the end of those of that priority; answers its number.
+    /// Waits from now on; answers its number, which is its own for as long as it waits.
     pub fn push(&mut self, priority: Priority, who: T) -> u64 {
         self.arrived += 1;
-        self.waiting[priority as usize].push_back((self.arrived, who));
+        self.waiting[priority as usize].insert(self.arrived, who);
         self.arrived
     }
 
-    /// Moves whoever has that place to the end of those of another priority; the new number, where it still waits.
-    pub fn change(&mut self, number: u64, from: Priority, to: Priority) -> Option<u64> {
-        let at = self.waiting[from as usize].binary_search_by_key(&number, |(number, _)| *number).ok()?;
-        let (_, who) = self.waiting[from as usize].remove(at)?;
-        Some(self.push(to, who))
+    /// Gives whoever has that number another priority; among its new equals, too, it goes by its arrival.
+    pub fn change(&mut self, number: u64, from: Priority, to: Priority) {
+        if let Some(who) = self.remove(number, from) {
+            self.waiting[to as usize].insert(number, who);
+        }
+    }
+
+    /// Whoever has that number waits no longer.
+    pub fn remove(&mut self, number: u64, priority: Priority) -> Option<T> {
+        self.waiting[priority as usize].remove(&number)
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.waiting.iter().all(VecDeque::is_empty)
+        self.waiting.iter().all(BTreeMap::is_empty)
     }
 
     /// Everybody, the most urgent first.
     pub fn iter(&self) -> impl Iterator<Item = (Priority, &T)> {
         Priority::ALL
             .into_iter()
-            .flat_map(|priority| self.waiting[priority as usize].iter().map(move |(_, who)| (priority, who)))
+            .flat_map(|priority| self.waiting[priority as usize].values().map(move |who| (priority, who)))
     }
 
     /// Lets the next one in. A priority that is not `open` waits for a place that is not kept for the more urgent, and
@@ -56,31 +61,20 @@ impl<T> FairQueue<T> {
         open: impl Fn(Priority) -> bool,
         mut fits: impl FnMut(Priority, &T) -> bool,
     ) -> Option<(Priority, T)> {
-        let mut first: [Option<(u64, usize)>; Priority::ALL.len()] = Default::default();
+        let mut first: [Option<u64>; Priority::ALL.len()] = Default::default();
         for priority in Priority::ALL {
-            let mut queue = self.waiting[priority as usize].iter().enumerate();
-            first[priority as usize] =
-                queue.find(|(_, (_, who))| fits(priority, who)).map(|(at, (number, _))| (*number, at));
+            let mut queue = self.waiting[priority as usize].iter();
+            first[priority as usize] = queue.find(|(_, who)| fits(priority, who)).map(|(number, _)| *number);
         }
-        let found = |priority: Priority| first[priority as usize].map(|(number, at)| (number, priority, at));
-        let (oldest, by_age, at) = Priority::ALL.into_iter().filter_map(found).min()?;
+        let found = |priority: Priority| first[priority as usize].map(|number| (number, priority));
+        let (oldest, by_age) = Priority::ALL.into_iter().filter_map(found).min()?;
         if self.overtakers >= OVERTAKERS {
             self.overtakers = 0;
-            return self.take(by_age, at);
+            return Some((by_age, self.remove(oldest, by_age)?));
         }
-        let (number, priority, at) = Priority::ALL.into_iter().filter(|priority| open(*priority)).find_map(found)?;
+        let (number, priority) = Priority::ALL.into_iter().filter(|priority| open(*priority)).find_map(found)?;
         self.overtakers = if number == oldest { 0 } else { self.overtakers + 1 };
-        self.take(priority, at)
-    }
-
-    fn take(&mut self, priority: Priority, at: usize) -> Option<(Priority, T)> {
-        let queue = &mut self.waiting[priority as usize];
-        let (_, who) = queue.remove(at)?;
-        if queue.is_empty() {
-            // After ten thousand have waited, their places are given back.
-            queue.shrink_to(64);
-        }
-        Some((priority, who))
+        Some((priority, self.remove(number, priority)?))
     }
 }
 
@@ -113,10 +107,21 @@ mod tests {
     fn whoever_becomes_urgent_moves_up() {
         let mut queue = FairQueue::default();
         let numbers: Vec<_> = (0..3).map(|who| queue.push(Priority::Background, who)).collect();
-        assert!(queue.change(numbers[2], Priority::Background, Priority::Edited).is_some());
+        queue.change(numbers[2], Priority::Background, Priority::Edited);
         assert_eq!(next(&mut queue), Some(2));
         assert_eq!(next(&mut queue), Some(0));
-        assert!(queue.change(numbers[0], Priority::Background, Priority::New).is_none(), "it is in already");
+        queue.change(numbers[0], Priority::Background, Priority::New);
+        assert_eq!(next(&mut queue), Some(1), "who is in already changes nothing");
+        assert_eq!(next(&mut queue), None);
+    }
+
+    #[test]
+    fn whoever_moves_up_keeps_its_age() {
+        let mut queue = FairQueue::default();
+        let old = queue.push(Priority::Background, 0);
+        queue.push(Priority::Edited, 1);
+        queue.change(old, Priority::Background, Priority::Edited);
+        assert_eq!([next(&mut queue), next(&mut queue)], [Some(0), Some(1)]);
     }
 
     #[test]
