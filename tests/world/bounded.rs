@@ -48,13 +48,7 @@ async fn the_operator_does_all_its_work_under_the_bounded_policy() {
     scene.patch("plain", json!({ "spec": { "access": [{ "bucket": "team-a-reports", "level": "ReadWrite" }] } })).await;
     scene.ready("plain").await;
     scene.patch("reports", json!({ "metadata": { "annotations": { "s3access.dev/rotate": "now" } } })).await;
-    scene
-        .see("another key", async || {
-            let held = crate::scene::data(&scene.secrets().get("reports-s3").await?);
-            anyhow::ensure!(held["AWS_ACCESS_KEY_ID"] != first, "still {first}");
-            Ok(())
-        })
-        .await;
+    scene.secret_holds_another_key("reports-s3", &first).await;
     for name in ["reports", "plain"] {
         scene.delete(name).await;
     }

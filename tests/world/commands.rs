@@ -55,13 +55,7 @@ async fn people_see_their_users_and_rotate_them() {
     assert!(!one.contains(&secret["AWS_SECRET_ACCESS_KEY"]), "the secret key is shown");
 
     command(&scene, &["rotate", "-n", &namespace, "reports"]).await.unwrap();
-    let after = scene
-        .see("another key", async || {
-            let key = scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"].clone();
-            ensure!(key != before, "still {before}");
-            Ok(key)
-        })
-        .await;
+    let after = scene.secret_holds_another_key("reports-s3", &before).await;
     scene
         .see("the status to show it", async || {
             let shown = command(&scene, &["status", "-n", &namespace]).await.map_err(anyhow::Error::msg)?;

@@ -101,12 +101,7 @@ impl Scene {
     }
 
     async fn waiting(&self, at_least: f64) -> f64 {
-        self.see("many to wait", async || {
-            let depth = self.metric(DEPTH, "").await?;
-            ensure!(depth >= at_least, "{depth} wait");
-            Ok(depth)
-        })
-        .await
+        self.metric_reaches(DEPTH, "", at_least).await
     }
 }
 

@@ -201,13 +201,7 @@ async fn invariant_9_a_key_id_that_breaks_a_header_is_no_key() {
         "stringData": { "AWS_ACCESS_KEY_ID": "AKIA\nX", "AWS_SECRET_ACCESS_KEY": "x" },
     });
     scene.secrets().patch("reports-s3", &PatchParams::default(), &Patch::Merge(&altered)).await.unwrap();
-    scene
-        .see("another key in place of the one that was overwritten", async || {
-            let held = scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"].clone();
-            ensure!(held != old && !held.contains('\n'), "the Secret holds {held:?}");
-            Ok(())
-        })
-        .await;
+    scene.secret_holds_another_key("reports-s3", &old).await;
     scene.only_key(&user, "reports-s3").await;
     scene.goes_on(&class).await;
 }
@@ -290,13 +284,7 @@ async fn invariant_9_a_name_with_anothers_hash_keeps_nobody_waiting() {
     scene.create("billing", spec()).await;
     scene.namespace = "tenant-x".to_owned();
     scene.create("d4ncncui6lgmpxukit0gdo3vjbcsnfmp", spec()).await;
-    scene
-        .see("all to wait", async || {
-            let depth = scene.metric("s3access_queue_depth", "").await?;
-            ensure!(depth >= 3.0, "{depth} wait");
-            Ok(())
-        })
-        .await;
+    scene.metric_reaches("s3access_queue_depth", "", 3.0).await;
     scene.proxy.set_dark(false);
     scene.ready("d4ncncui6lgmpxukit0gdo3vjbcsnfmp").await;
     scene.namespace = "payments".to_owned();

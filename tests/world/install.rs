@@ -30,7 +30,7 @@ async fn rival_18_applying_the_base_again_upgrades_the_crd_and_harms_no_user() {
     assert_eq!(kubectl(&["get", "crd", CRD, "-o", columns]).await.split(' ').count(), last + 1);
     assert_eq!(scene.only_key(&user, "reports-s3").await, key);
     scene
-        .see("the user to be looked at as before", async || {
+        .see("the user to be reconciled as before", async || {
             let found = scene.users().get("reports").await?;
             ensure!(found.metadata.deletion_timestamp.is_none(), "it is being deleted");
             Ok(())

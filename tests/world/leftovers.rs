@@ -2,8 +2,6 @@
 
 use anyhow::{bail, ensure};
 use ground::double::{Request, Response, Settings, Tag};
-use k8s_openapi::api::events::v1::Event;
-use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
 
@@ -29,14 +27,7 @@ impl Scene {
     async fn abandon(&self, name: &str, arn: &str) {
         self.patch(name, json!({ "metadata": { "annotations": { "s3access.dev/abandon": "true" } } })).await;
         self.gone(name).await;
-        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
-        self.see("the Event that names what is left", async || {
-            let notes: Vec<_> =
-                events.list(&Default::default()).await?.items.into_iter().filter_map(|e| e.note).collect();
-            ensure!(notes.iter().any(|note| note.contains(arn)), "{notes:?}");
-            Ok(())
-        })
-        .await;
+        self.event_says(name, &[arn]).await;
     }
 }
 

@@ -1,7 +1,5 @@
 //! At rest, nothing is written.
 
-use anyhow::ensure;
-
 use crate::scene::{Scene, spec, user_name};
 
 /// As many as thirty minutes have at one every ten seconds; here, they come without the pauses.
@@ -16,13 +14,7 @@ async fn invariant_6_180_resyncs_write_nothing() {
     scene.ready("reports").await;
     let (writes, before) = (scene.writes(), scene.metric(RECONCILES, "settled").await.unwrap());
     scene.proxy.forget();
-    scene
-        .see("180 resyncs", async || {
-            let done = scene.metric(RECONCILES, "settled").await? - before;
-            ensure!(done >= RESYNCS, "{done} so far");
-            Ok(())
-        })
-        .await;
+    scene.metric_reaches(RECONCILES, "settled", before + RESYNCS).await;
     assert_eq!(scene.writes(), writes, "no write to Kubernetes");
     let calls = scene.proxy.counts();
     assert!(calls.values().sum::<usize>() > 180, "IAM was really asked: {calls:?}");
@@ -41,12 +33,7 @@ async fn invariant_6_a_restart_asks_iam_nothing() {
     let writes = scene.writes();
     scene.proxy.forget();
     scene.start(&[]).await;
-    scene
-        .see("the first look", async || {
-            ensure!(scene.metric(RECONCILES, "deferred").await? >= 1.0, "not yet");
-            Ok(())
-        })
-        .await;
+    scene.metric_reaches(RECONCILES, "deferred", 1.0).await;
     let mut calls = scene.proxy.counts();
     calls.remove("GetCallerIdentity");
     assert!(calls.is_empty(), "{calls:?}");

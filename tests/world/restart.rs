@@ -1,11 +1,10 @@
 //! Workloads that are restarted for a new key, on a real API server.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use ground::repository;
 use ground::stand::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -136,25 +135,14 @@ async fn rival_17_workloads_restart_once_for_each_key_that_replaces_another() {
 
     // A lost key counts as much as one that was replaced.
     scene.secrets().delete("reports-s3", &kube::api::DeleteParams::default()).await.unwrap();
-    let third = scene
-        .see("another key", async || {
-            let held = scene.secrets().get_opt("reports-s3").await?.context("no Secret yet")?;
-            Ok(crate::scene::data(&held)["AWS_ACCESS_KEY_ID"].clone())
-        })
-        .await;
+    let third = scene.secret_holds_another_key("reports-s3", &second).await;
     scene.marked(&(Some(third.clone()), Some(third))).await;
     scene.ready("reports").await;
     assert_eq!(scene.set_generation().await, Some(3));
     let (writes, settled) = (scene.writes().len(), scene.metric(RECONCILES, "settled").await.unwrap());
     // Somebody's annotation has it reconciled once more.
     scene.patch("reports", json!({ "metadata": { "annotations": { "note": "again" } } })).await;
-    scene
-        .see("one more reconcile", async || {
-            let now = scene.metric(RECONCILES, "settled").await?;
-            ensure!(now > settled, "{now} settled");
-            Ok(())
-        })
-        .await;
+    scene.metric_reaches(RECONCILES, "settled", settled + 1.0).await;
     assert_eq!(scene.writes().len(), writes, "invariant 6: {:?}", scene.writes());
 }
 
@@ -172,15 +160,7 @@ async fn what_may_not_be_restarted_is_told_and_holds_up_no_key() {
     let second = scene.rotated_for("1", &user, &first).await;
     assert_ne!(first, second);
     assert_eq!(scene.marks().await, (None, None));
-    let events: Api<Event> = Api::namespaced(scene.client.clone(), &scene.namespace);
-    scene
-        .see("an Event about it", async || {
-            let all = events.list(&ListParams::default()).await?.items;
-            let notes: Vec<_> = all.iter().filter_map(|event| event.note.as_ref()).collect();
-            ensure!(notes.iter().any(|note| note.contains("deploy/optional/rollout-restart.yaml")), "{notes:?}");
-            Ok(())
-        })
-        .await;
+    scene.event_says("reports", &["deploy/optional/rollout-restart.yaml"]).await;
 
     // Once the right is there, any edit has it looked for.
     scene.allow_restarts().await;

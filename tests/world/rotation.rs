@@ -55,16 +55,6 @@ impl Compatible {
 }
 
 impl Scene {
-    /// The key in the Secret, once it is another one.
-    async fn replaced(&self, old: &str) -> String {
-        self.see("another key in the Secret", async || {
-            let held = self.secret("reports-s3").await["AWS_ACCESS_KEY_ID"].clone();
-            ensure!(held != old, "still {old}");
-            Ok(held)
-        })
-        .await
-    }
-
     async fn status_of(&self, user: &str, key: &str) -> Option<StatusType> {
         let keys = self.keys(user).await;
         keys.into_iter().find(|found| found.access_key_id() == Some(key)).and_then(|found| found.status)
@@ -117,7 +107,7 @@ impl Scene {
         let mut all = vec![key.clone()];
         for value in ["1", "2"] {
             self.patch("reports", rotate(value)).await;
-            let new = self.replaced(&key).await;
+            let new = self.secret_holds_another_key("reports-s3", &key).await;
             let old = std::mem::replace(&mut key, new);
             assert_eq!(self.status_of(&user, &old).await, Some(StatusType::Active), "the overlap has begun");
             consumer.uses(&key, 50).await;
@@ -185,7 +175,7 @@ async fn invariant_3_without_its_overlap_a_rotation_does_fail_requests() {
     // The kubelet has not got to it yet.
     consumer.follow(false);
     scene.patch("reports", rotate("1")).await;
-    let new = scene.replaced(&old).await;
+    let new = scene.secret_holds_another_key("reports-s3", &old).await;
     assert!(consumer.uses(&old, 20).await.failures.is_empty(), "the old key works through the overlap");
     scene.iam.delete_access_key().user_name(&user).access_key_id(&old).send().await.unwrap();
     consumer.see("failures", |report| report.failures.contains_key("InvalidAccessKeyId")).await;
@@ -235,7 +225,7 @@ async fn rival_13_the_schedule_is_computed_from_create_date_through_edits_and_fa
     // Due since two seconds by the edited interval, which is counted from the key and not from the edit.
     let edited = SystemTime::now();
     scene.patch("reports", json!({ "spec": rotating("10s", "2s") })).await;
-    let second = scene.replaced(&first).await;
+    let second = scene.secret_holds_another_key("reports-s3", &first).await;
     let made = scene.created_at(&user, &second).await.unwrap();
     assert!(made < edited + Duration::from_secs(8), "the interval was counted from the edit");
 
@@ -243,7 +233,7 @@ async fn rival_13_the_schedule_is_computed_from_create_date_through_edits_and_fa
     scene.kill9().await;
     scene.aged(&user, &second, 6).await;
     scene.start(&[]).await;
-    let third = scene.replaced(&second).await;
+    let third = scene.secret_holds_another_key("reports-s3", &second).await;
     let interval = scene.created_at(&user, &third).await.unwrap().duration_since(made).unwrap();
     assert!(interval >= Duration::from_secs(9), "too early: {interval:?}");
     assert!(interval < Duration::from_secs(15), "the interval was counted from the restart: {interval:?}");
@@ -294,7 +284,7 @@ async fn a_failover_ends_with_one_key(stage: Stage) {
                 })
                 .await;
         }
-        Stage::InTheOverlap => drop(scene.replaced(&old).await),
+        Stage::InTheOverlap => drop(scene.secret_holds_another_key("reports-s3", &old).await),
     }
     scene.kill9().await;
     let swapped = scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"] != old;
@@ -358,7 +348,7 @@ async fn suspended_in_the_overlap_both_keys_are_inactive_and_come_back() {
     let user = user_name(&scene.ready("reports").await);
     let first = scene.only_key(&user, "reports-s3").await;
     scene.patch("reports", rotate("1")).await;
-    let second = scene.replaced(&first).await;
+    let second = scene.secret_holds_another_key("reports-s3", &first).await;
     scene.ready("reports").await;
     scene.patch("reports", json!({ "spec": { "suspend": true } })).await;
     scene.refused("reports", "Suspended").await;

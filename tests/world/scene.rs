@@ -13,7 +13,8 @@ use ground::proxy::Proxy;
 use ground::stand::{OPERATOR_NAMESPACE, OPERATOR_USER, Stand, shipped};
 use ground::wait::eventually;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use s3_access_operator::api::{S3AccessClass, S3AccessUser};
 use serde_json::{Value, json};
@@ -231,11 +232,50 @@ impl Scene {
             let user = self.users().get(name).await?;
             let conditions = user.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
             let found = conditions.iter().find(|condition| condition.type_ == kind).context("no such condition")?;
-            ensure!(found.observed_generation == user.metadata.generation, "not looked at yet: {found:?}");
+            ensure!(found.observed_generation == user.metadata.generation, "not reconciled yet: {found:?}");
             ensure!(found.status == status && found.reason == reason, "{found:?}");
             Ok(user)
         })
         .await
+    }
+
+    /// The Secret's key, once it is another one.
+    pub async fn secret_holds_another_key(&self, secret: &str, old: &str) -> String {
+        self.see(&format!("{secret} to hold another key than {old}"), async || {
+            let held = data(&self.secrets().get(secret).await?)["AWS_ACCESS_KEY_ID"].clone();
+            ensure!(held != old && !held.contains('\n'), "it holds {held:?}");
+            Ok(held)
+        })
+        .await
+    }
+
+    /// The operator's metric, once it is no less than that.
+    pub async fn metric_reaches(&self, name: &str, label: &str, wanted: f64) -> f64 {
+        self.see(&format!("{name} {label} to reach {wanted}"), async || {
+            let now = self.metric(name, label).await?;
+            ensure!(now >= wanted, "it is {now}");
+            Ok(now)
+        })
+        .await
+    }
+
+    /// An Event about an object of that name says so, once there is one.
+    pub async fn event_says(&self, name: &str, parts: &[&str]) {
+        let events: Api<Event> = Api::all(self.client.clone());
+        self.see(&format!("an Event on {name} that says {parts:?}"), async || {
+            let all = events.list(&ListParams::default()).await?.items.into_iter();
+            let about = all.filter(|event| {
+                let object = event.regarding.as_ref();
+                object.is_some_and(|object| {
+                    let here = object.namespace.as_ref().is_none_or(|namespace| *namespace == self.namespace);
+                    here && object.name.as_deref() == Some(name)
+                })
+            });
+            let notes: Vec<String> = about.filter_map(|event| event.note).collect();
+            ensure!(notes.iter().any(|note| parts.iter().all(|part| note.contains(part))), "{notes:?}");
+            Ok(())
+        })
+        .await;
     }
 
     /// Waits until `probe` finds what it wants; on failure the operator's log is shown.

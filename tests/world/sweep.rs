@@ -20,12 +20,7 @@ impl Scene {
 
     async fn see_sweeps(&self, result: &str, more: f64) {
         let before = self.swept(result).await;
-        self.see(&format!("{more} more sweeps that are {result}"), async || {
-            let now = self.metric(SWEEPS, result).await?;
-            ensure!(now >= before + more, "{now} after {before}");
-            Ok(())
-        })
-        .await;
+        self.metric_reaches(SWEEPS, result, before + more).await;
     }
 
     /// What somebody does in the account by hand, and what it looks like when it has been put right.
@@ -161,18 +156,18 @@ async fn a_sweep_costs_one_call_a_thousand_users_and_one_list_of_keys_a_user_wha
     scene.see_sweeps("done", 2.0).await;
     let writes = scene.writes();
     scene.proxy.forget();
-    let (sweeps, looks) = (scene.swept("done").await, scene.metric(RECONCILES, "settled").await.unwrap());
+    let (sweeps, reconciles) = (scene.swept("done").await, scene.metric(RECONCILES, "settled").await.unwrap());
     scene.see_sweeps("done", 3.0).await;
     let calls = scene.proxy.counts();
-    let (sweeps, looks) =
-        (scene.swept("done").await - sweeps, scene.metric(RECONCILES, "settled").await.unwrap() - looks);
+    let (sweeps, reconciles) =
+        (scene.swept("done").await - sweeps, scene.metric(RECONCILES, "settled").await.unwrap() - reconciles);
     let only: Vec<&str> = calls.keys().map(String::as_str).collect();
     assert_eq!(only, [BULK, "ListAccessKeys"], "{calls:?}");
-    // Both are counted while they go on: one sweep may be under way, and so may looks.
+    // Both are counted while they go on: one sweep may be under way, and so may reconciles.
     let pages = calls[BULK] as f64;
     assert!((2.0 * (sweeps - 1.0)..=2.0 * (sweeps + 1.0)).contains(&pages), "{pages} pages in {sweeps} sweeps");
     let listed = calls["ListAccessKeys"] as f64;
-    assert!((listed - looks).abs() <= OURS as f64, "{listed} lists of keys in {looks} looks");
+    assert!((listed - reconciles).abs() <= OURS as f64, "{listed} lists of keys in {reconciles} reconciles");
     let ours = OURS as f64;
     assert!(
         (ours * (sweeps - 1.0)..=ours * (sweeps + 1.0)).contains(&listed),
@@ -222,12 +217,7 @@ async fn invariant_6_neither_a_restart_nor_a_change_of_a_class_brings_a_sweep_be
     scene.terminate().await;
     scene.proxy.forget();
     scene.start(&[]).await;
-    scene
-        .see("the first looks", async || {
-            ensure!(scene.metric(RECONCILES, "deferred").await? >= 2.0, "not yet");
-            Ok(())
-        })
-        .await;
+    scene.metric_reaches(RECONCILES, "deferred", 2.0).await;
     scene.patch_class(&class, json!({ "spec": { "requestsPerSecond": 900 } })).await;
     scene.class_is(&class, "Synced").await;
     assert_eq!(scene.proxy.counts().get(BULK), None, "{:?}", scene.proxy.counts());

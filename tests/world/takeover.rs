@@ -71,7 +71,7 @@ async fn lost(loss: Loss, stage: &str, rotation: bool) -> Duration {
     ];
     let kubeconfig = kubeconfig.display().to_string();
     scene.start(&[shared.as_slice(), &[("KUBECONFIG", &kubeconfig)]].concat()).await;
-    // The account is asked for once, before the first look.
+    // The account is asked for once, before the first reconcile.
     scene.create("earlier", spec()).await;
     scene.ready("earlier").await;
     let spec = with(json!({ "accessKey": { "rotation": { "interval": "2160h", "overlap": "4s" } } }));

@@ -59,25 +59,25 @@ fn attribute<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn a_look_is_a_trace_with_each_call_to_aws_and_no_secret() {
+async fn a_reconcile_is_a_trace_with_each_call_to_aws_and_no_secret() {
     let (collector, address) = Collector::start().await;
     let mut scene = Scene::without_operator("traces").await;
     scene.start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &address), ("OTEL_BSP_SCHEDULE_DELAY", "200")]).await;
     scene.create("reports", spec()).await;
     scene.ready("reports").await;
     scene
-        .see("the trace of the look that made the key", async || {
+        .see("the trace of the reconcile that made the key", async || {
             let spans = collector.spans.lock().unwrap();
             let key = spans.iter().find(|span| span.name == "CreateAccessKey");
             ensure!(key.is_some(), "{:?}", spans.iter().map(|span| span.name.clone()).collect::<Vec<_>>());
             let key = key.unwrap();
-            let look = spans.iter().find(|span| span.span_id == key.parent_span_id);
-            ensure!(look.is_some(), "the look has not ended yet");
-            let look = look.unwrap();
-            assert_eq!((look.name.as_str(), &look.trace_id), ("reconcile", &key.trace_id));
-            assert_eq!(attribute(look, "name"), Some("reports"));
-            assert_eq!(attribute(look, "priority"), Some("new"));
-            let children = spans.iter().filter(|span| span.parent_span_id == look.span_id);
+            let reconcile = spans.iter().find(|span| span.span_id == key.parent_span_id);
+            ensure!(reconcile.is_some(), "the reconcile has not ended yet");
+            let reconcile = reconcile.unwrap();
+            assert_eq!((reconcile.name.as_str(), &reconcile.trace_id), ("reconcile", &key.trace_id));
+            assert_eq!(attribute(reconcile, "name"), Some("reports"));
+            assert_eq!(attribute(reconcile, "priority"), Some("new"));
+            let children = spans.iter().filter(|span| span.parent_span_id == reconcile.span_id);
             let children: Vec<_> = children.map(|span| span.name.as_str()).collect();
             for operation in ["CreateUser", "CreatePolicy", "AttachUserPolicy", "CreateAccessKey", "GetCallerIdentity"]
             {

@@ -5,9 +5,7 @@ use anyhow::{Context, bail, ensure};
 use ground::double::{Account, Config, DoubleServer, Request, Settings, Tag};
 use ground::moto::Partition;
 use ground::stand::Stand;
-use k8s_openapi::api::events::v1::Event;
-use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use s3_access_operator::api::FINALIZER;
 use serde_json::{Value, json};
 
@@ -364,18 +362,7 @@ async fn an_iam_user_whose_s3accessuser_is_gone_is_told_and_left_until_somebody_
     scene.delete("stray").await;
     scene.start(&all).await;
     told(scene, 1.0).await;
-    let events: Api<Event> = Api::all(scene.client.clone());
-    scene
-        .see("an Event on the class", async || {
-            let notes = events.list(&ListParams::default()).await?.items;
-            let notes = notes
-                .into_iter()
-                .filter(|event| event.regarding.as_ref().is_some_and(|object| object.name.as_ref() == Some(&class)));
-            let notes: Vec<String> = notes.filter_map(|event| event.note).collect();
-            ensure!(notes.iter().any(|note| note.contains(&stray) && note.contains("operate.md")), "{notes:?}");
-            Ok(())
-        })
-        .await;
+    scene.event_says(&class, &[&stray, "operate.md"]).await;
     let doctor = async |scene: &Scene| {
         let env = scene.stand.operator_identity.env();
         match run(scene, &["doctor"], &scene.stand.kubernetes.kubeconfig, env).await {
