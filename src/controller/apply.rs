@@ -7,7 +7,7 @@ use super::context::Pass;
 use super::error::Error;
 use super::observe::{Held, unreachable, wanted_of};
 use super::report;
-use crate::api::{FINALIZER, Workload};
+use crate::api::Workload;
 use crate::aws::{ErrorKind, Session};
 use crate::core::iam::AccessKeyId;
 use crate::core::names::workload_annotation;
@@ -24,10 +24,7 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
     let name = &owner.user_name;
     match action {
         Action::AddFinalizer => {
-            let mut finalizers = user.finalizers().to_vec();
-            finalizers.push(FINALIZER.to_owned());
-            let version = ctx.kubernetes.set_finalizers(user, &finalizers).await?;
-            ctx.state.written(pass.uid(), version, &user.status.clone().unwrap_or_default());
+            report::add_finalizer(ctx, user).await?;
         }
         Action::RemoveFinalizer => {
             ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await?;

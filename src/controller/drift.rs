@@ -180,10 +180,7 @@ impl Sweeper {
             return None;
         }
         // Whatever one of them holds keeps the others from nothing.
-        contained_now(&self.metrics, || {
-            let desired = Desired::of(user, account, &self.cluster, &resolved.class);
-            desired.and_then(|desired| resolved.session.provider.check(desired)).ok()
-        })?
+        contained_now(&self.metrics, || resolved.desired(user, account, &self.cluster).ok())?
     }
 
     async fn screen(&self, account: &Account, roll: &mut Roll, page: &DetailsPage) {

@@ -102,9 +102,8 @@ impl Planner {
         let account = resolved.session.account().await?;
         let owner = Owner::of(user, account, &self.cluster, class);
         let deleting = user.metadata.deletion_timestamp.is_some();
-        let desired = Desired::of(asked, account, &self.cluster, class)
-            .map(|desired| Desired { owner: owner.clone(), ..desired });
-        let desired = match desired.and_then(|desired| resolved.session.provider.check(desired)) {
+        let desired = resolved.desired(asked, account, &self.cluster);
+        let desired = match desired.map(|desired| Desired { owner: owner.clone(), ..desired }) {
             // Pausing holds no deletion up.
             _ if deleting => None,
             _ if is_true(user, annotations::PAUSED) => {

@@ -120,9 +120,9 @@ async fn begin(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> O
     let desired = match invalid {
         Some(message) => Err(Refusal { reason: Reason::InvalidSpec, message }),
         // What of the Secret is left out is told, and so are its names.
-        None => Desired::of(&asked, &account, &ctx.cluster, &resolved.class)
-            .map(|desired| Desired { owner: owner.clone(), ..desired })
-            .and_then(|desired| resolved.session.provider.check(desired)),
+        None => {
+            resolved.desired(&asked, &account, &ctx.cluster).map(|desired| Desired { owner: owner.clone(), ..desired })
+        }
     };
     let pass = Pass { ctx, resolved: &resolved, user: &user, owner: &owner, desired: None };
     let outcome = match desired {

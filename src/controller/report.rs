@@ -114,6 +114,16 @@ fn note(message: &str) -> String {
     message.char_indices().take_while(|(at, _)| *at < NOTE_LIMIT).map(|(_, c)| c).collect()
 }
 
+/// Adds the finalizer; the resource version that came of it.
+pub async fn add_finalizer(ctx: &Context, user: &S3AccessUser) -> Result<Option<String>, Error> {
+    ctx.may_write()?;
+    let all: Vec<String> = user.finalizers().iter().cloned().chain([FINALIZER.to_owned()]).collect();
+    let version = ctx.kubernetes.set_finalizers(user, &all).await?;
+    let status = user.status.clone().unwrap_or_default();
+    ctx.state.written(&user.uid().unwrap_or_default(), version.clone(), &status);
+    Ok(version)
+}
+
 /// Puts the finalizer back where something was made for the CR: whoever took it off would have it forgotten in IAM. With
 /// the error where the API server does not take it.
 pub async fn hold(ctx: &Context, user: &S3AccessUser) -> (S3AccessUser, Option<Error>) {
@@ -122,18 +132,11 @@ pub async fn hold(ctx: &Context, user: &S3AccessUser) -> (S3AccessUser, Option<E
     if user.is_finalized() || deleting || !user.was_acted_upon() {
         return (held, None);
     }
-    let all: Vec<String> = user.finalizers().iter().cloned().chain([FINALIZER.to_owned()]).collect();
-    held.metadata.finalizers = Some(all.clone());
-    let written = match ctx.may_write() {
-        Ok(()) => ctx.kubernetes.set_finalizers(user, &all).await.map_err(Error::from),
-        Err(error) => Err(error),
-    };
+    held.finalizers_mut().push(FINALIZER.to_owned());
     let (namespace, name) = (user.namespace(), user.name_any());
-    match written {
+    match add_finalizer(ctx, user).await {
         Ok(version) => {
             warn!(namespace, name, "the finalizer {FINALIZER} was taken off; it is put back");
-            let status = user.status.clone().unwrap_or_default();
-            ctx.state.written(&user.uid().unwrap_or_default(), version.clone(), &status);
             held.metadata.resource_version = version.or(held.metadata.resource_version);
             (held, None)
         }

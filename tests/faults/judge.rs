@@ -92,7 +92,7 @@ impl State {
             }
             // CreateAccessKey has no token: after one whose answer was lost, another one makes a second key.
             Operation::CreateAccessKey if !self.blind.insert(whose) => {
-                self.violate(2, format_args!("a second key for {} without a look at the first", request.target()));
+                self.violate(2, format_args!("a second key for {} without a read of the first", request.target()));
             }
             _ => {}
         }

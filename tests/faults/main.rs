@@ -24,6 +24,7 @@
 
 mod boundary;
 mod class_scenarios;
+mod classes;
 mod cloud;
 mod cluster;
 mod ending_scenarios;
@@ -31,7 +32,6 @@ mod hostile_objects;
 mod judge;
 mod mistakes;
 mod outside;
-mod places;
 mod real;
 mod restarts;
 mod scenarios;

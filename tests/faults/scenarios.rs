@@ -171,7 +171,7 @@ macro_rules! update {
     };
 }
 
-/// Something that is done by hand to a settled user, and put right when the operator looks next.
+/// Something that is done by hand to a settled user, and put right at the next reconcile.
 macro_rules! by_hand {
     ($name:literal, $end:ident, $hand:expr) => {
         Scenario {

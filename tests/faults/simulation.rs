@@ -1,4 +1,4 @@
-//! Operator processes over the world outside: looked at, crashed, restarted, interleaved, on a clock that nobody waits for.
+//! Operator processes over the world outside: run, crashed, restarted, interleaved, on a clock that nobody waits for.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,17 +20,17 @@ use s3_access_operator::leadership::Leadership;
 use s3_access_operator::metrics::Metrics;
 
 use crate::boundary::{Boundary, Fault, Plan};
+use crate::classes::OneClass;
 use crate::cloud::Cloud;
 use crate::cluster::InProcess;
 use crate::outside::{CLUSTER_ID, Outside};
-use crate::places::PlaceByClass;
 
-/// How often a settled user is looked at again.
+/// How often a settled user is reconciled again.
 pub const RESYNC: SignedDuration = SignedDuration::from_hours(10);
 /// A leader that is frozen no longer than this in all still has its Lease.
 const HICCUP: SignedDuration = SignedDuration::from_secs(10);
-/// A process that looks more often than this in one run is in a hot loop.
-const LOOKS: usize = 3_000;
+/// A process that reconciles more often than this in one run is in a hot loop.
+const RECONCILES: usize = 3_000;
 
 /// What every process is made of.
 pub fn context(
@@ -43,7 +43,7 @@ pub fn context(
     Context {
         cluster: ClusterName { id: CLUSTER_ID.to_owned(), name: "prod".to_owned() },
         kubernetes,
-        classes: Arc::new(PlaceByClass::new(
+        classes: Arc::new(OneClass::new(
             Session::new(cloud.clone(), cloud, "us-east-1".to_owned(), None),
             outside.clone(),
         )),
@@ -57,16 +57,16 @@ pub fn context(
     }
 }
 
-type Look = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+type Reconcile = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// One operator process.
 struct Process {
     boundary: Boundary,
     context: Arc<Context>,
-    /// When each CR is looked at next, and what it looked like when that was decided.
+    /// When each CR is reconciled next, and what it was like when that was decided.
     queue: BTreeMap<String, (Timestamp, u64)>,
-    /// The look under way.
-    look: Option<(String, u64, Look)>,
+    /// The reconcile under way.
+    running: Option<(String, u64, Reconcile)>,
     /// The watch's copies of the CRs.
     cache: BTreeMap<String, S3AccessUser>,
 }
@@ -76,7 +76,7 @@ impl Process {
         boundary.restart();
         let kubernetes = Arc::new(InProcess { outside: outside.clone(), boundary: boundary.clone() });
         let context = Arc::new(context(outside, &boundary, kubernetes));
-        Self { boundary, context, queue: BTreeMap::new(), look: None, cache: BTreeMap::new() }
+        Self { boundary, context, queue: BTreeMap::new(), running: None, cache: BTreeMap::new() }
     }
 
     /// Queues what the streams would: CRs whose spec, annotations or deletion changed, or one of whose Secrets did.
@@ -99,7 +99,7 @@ impl Process {
         });
     }
 
-    /// The bulk sweep, where there is one: once an interval it sees a difference everywhere, so that everybody is looked at
+    /// The bulk sweep, where there is one: once an interval it sees a difference everywhere, so that everybody is reconciled
     /// whole.
     fn sweep(&mut self, outside: &Outside) {
         let (now, swept) = outside.with(|state| (state.now, state.swept));
@@ -119,7 +119,7 @@ impl Process {
         }
     }
 
-    /// What the look at the class does: says in its status that everybody has been held against it.
+    /// What the reconcile of the class does: says in its status that everybody has been held against it.
     fn report_class(&self, outside: &Outside) {
         outside.with(|state| {
             let Some(class) = &mut state.cluster.class else { return };
@@ -129,7 +129,7 @@ impl Process {
         });
     }
 
-    /// Begins the look that is due longest, if there is one.
+    /// Begins the reconcile that is due longest, if there is one.
     fn begin(&mut self, outside: &Outside, stale: bool) -> bool {
         let now = outside.now();
         let due = self.queue.iter().filter(|(_, (at, _))| *at <= now).min_by_key(|(_, (at, _))| *at);
@@ -139,14 +139,14 @@ impl Process {
         let Some(user) = behind.or(live.clone()) else { return false };
         self.cache.extend(live.map(|live| (name.clone(), live)));
         let context = self.context.clone();
-        self.look = Some((name, seen, Box::pin(async move { reconcile_now(&context, Box::new(user)).await })));
+        self.running = Some((name, seen, Box::pin(async move { reconcile_now(&context, Box::new(user)).await })));
         true
     }
 
-    /// Goes on with the look: to its end, or to the next effect where effects are stepped through.
+    /// Goes on with the reconcile: to its end, or to the next effect where effects are stepped through.
     fn poll(&mut self, outside: &Outside) {
-        let Some((name, seen, mut look)) = self.look.take() else { return };
-        match look.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
+        let Some((name, seen, mut reconcile)) = self.running.take() else { return };
+        match reconcile.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => {
                 self.report_class(outside);
                 if let Some(due_at) = outcome.due_at() {
@@ -154,12 +154,12 @@ impl Process {
                     let due_at = due_at.checked_sub(outside.with(|state| state.skew)).unwrap_or(due_at);
                     self.queue.insert(name, (due_at.max(outside.now()), seen));
                 } else {
-                    // A deleted CR is looked at again only if it is there again.
+                    // A deleted CR is reconciled again only if it is there again.
                     self.queue.insert(name, (Timestamp::MAX, seen));
                 }
             }
             Poll::Pending if self.boundary.has_crashed() => *self = Self::start(outside, self.boundary.clone()),
-            Poll::Pending => self.look = Some((name, seen, look)),
+            Poll::Pending => self.running = Some((name, seen, reconcile)),
         }
     }
 }
@@ -175,7 +175,7 @@ pub struct Simulation {
     frozen: SignedDuration,
     /// How long they may be.
     patience: SignedDuration,
-    pub looks: usize,
+    pub reconciles: usize,
 }
 
 impl Simulation {
@@ -183,7 +183,15 @@ impl Simulation {
     pub fn new(outside: Outside) -> Self {
         let boundary = Boundary::default();
         let processes = vec![Process::start(&outside, boundary.clone())];
-        Self { outside, boundary, processes, random: None, frozen: SignedDuration::ZERO, patience: HICCUP, looks: 0 }
+        Self {
+            outside,
+            boundary,
+            processes,
+            random: None,
+            frozen: SignedDuration::ZERO,
+            patience: HICCUP,
+            reconciles: 0,
+        }
     }
 
     /// A world with two operators, both of which take themselves for the leader, interleaved effect by effect.
@@ -230,7 +238,7 @@ impl Simulation {
     /// Lets the operator work for a while.
     pub fn run(&mut self, time: SignedDuration) {
         let end = self.outside.now() + time;
-        let enough = self.looks + LOOKS * self.processes.len() * if self.random.is_some() { 40 } else { 1 };
+        let enough = self.reconciles + RECONCILES * self.processes.len() * if self.random.is_some() { 40 } else { 1 };
         loop {
             for process in &mut self.processes {
                 process.watch(&self.outside);
@@ -243,8 +251,8 @@ impl Simulation {
                     None => break,
                 }
             }
-            self.looks += 1;
-            assert!(self.looks < enough, "a hot loop: {} looks by {}", self.looks, self.outside.now());
+            self.reconciles += 1;
+            assert!(self.reconciles < enough, "a hot loop: {} reconciles by {}", self.reconciles, self.outside.now());
         }
         self.outside.set_now(end);
     }
@@ -254,7 +262,7 @@ impl Simulation {
         let outside = self.outside.clone();
         let Some(random) = &mut self.random else {
             let process = &mut self.processes[0];
-            let goes_on = process.look.is_some() || process.begin(&outside, false);
+            let goes_on = process.running.is_some() || process.begin(&outside, false);
             process.poll(&outside);
             return goes_on;
         };
@@ -268,7 +276,7 @@ impl Simulation {
         let order = [first, 1 - first];
         for index in order {
             let process = &mut self.processes[index];
-            if process.look.is_some() || process.begin(&outside, stale) {
+            if process.running.is_some() || process.begin(&outside, stale) {
                 process.poll(&outside);
                 return true;
             }
@@ -278,7 +286,7 @@ impl Simulation {
 }
 
 #[test]
-fn invariant_6_a_restart_asks_iam_nothing_also_where_the_first_look_fails() {
+fn invariant_6_a_restart_asks_iam_nothing_also_where_the_first_reconcile_fails() {
     let mut simulation = Simulation::new(Outside::new(Settings::default(), "2026-01-01T00:00:00Z".parse().unwrap()));
     simulation.created();
     simulation.restart();

@@ -155,7 +155,7 @@ impl Reference {
             });
             let mut simulation = Simulation::new(before);
             (self.scenario.act)(&mut simulation);
-            // The end is looked at by one who sees all.
+            // The end is reconciled by one who sees all.
             simulation.run(SignedDuration::from_mins(10));
             simulation.outside.with(|state| {
                 *state.aws.account_mut(ACCOUNT).unwrap().settings_mut() = Settings::default();

@@ -135,7 +135,7 @@ pub const ALL: &[Scenario] = &[
             simulation.run(HOUR * 3);
         },
         act: |simulation| {
-            // From its making on: three hours, two overlaps, one more; and the pauses between looks.
+            // From its making on: three hours, two overlaps, one more; and the pauses between reconciles.
             simulation.run(SignedDuration::from_mins(20 + 60 + 30) - HOUR);
             no_key_works(simulation);
             simulation.outside.with(|state| state.cluster.secrets.remove("theirs"));

@@ -1,10 +1,9 @@
 //! The S3AccessClasses as the cluster has them, and a session for each.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -35,7 +34,8 @@ use crate::metrics::Metrics;
 
 /// An S3AccessClass as the watch has it. One that does not fit the schema is kept with its names alone: it harms no other,
 /// and nobody is let into it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = S3AccessClass)]
 #[serde(from = "Value")]
 pub struct KnownClass {
     object: S3AccessClass,
@@ -83,33 +83,9 @@ impl Deref for KnownClass {
     }
 }
 
-/// To kube's stores and queues it is the S3AccessClass.
-impl Resource for KnownClass {
-    type DynamicType = ();
-    type Scope = <S3AccessClass as Resource>::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        S3AccessClass::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        S3AccessClass::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        S3AccessClass::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        S3AccessClass::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.object.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.object.metadata
+impl DerefMut for KnownClass {
+    fn deref_mut(&mut self) -> &mut S3AccessClass {
+        &mut self.object
     }
 }
 

@@ -9,7 +9,10 @@ use crate::aws::Session;
 use crate::controller::error::Error;
 use crate::controller::watch::cached::Membership;
 use crate::core::class::{Class, Defaults};
+use crate::core::desired::Desired;
 use crate::core::iam::Account;
+use crate::core::names::Cluster;
+use crate::core::refusal::Refusal;
 
 /// The class of an S3AccessUser, resolved.
 #[derive(Clone)]
@@ -22,6 +25,16 @@ pub struct ResolvedClass {
     pub revision: u64,
     /// Every S3AccessUser of the class has been held against it as it is now, if not by this process.
     pub enforced: bool,
+}
+
+impl ResolvedClass {
+    /// What the CR asks for, as far as its class and the account's provider allow.
+    ///
+    /// # Errors
+    /// [`Refusal`]: why it cannot be carried out.
+    pub fn desired(&self, user: &S3AccessUser, account: &Account, cluster: &Cluster) -> Result<Desired, Refusal> {
+        Desired::of(user, account, cluster, &self.class).and_then(|desired| self.session.provider.check(desired))
+    }
 }
 
 /// Resolves the class of an S3AccessUser.

@@ -3,7 +3,6 @@
 //! One that does not fit the schema, or is larger than any needs to be, is kept without its content: what is left says
 //! whose it is, so that it can be reported, held against its class, and deleted like any other.
 
-use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
@@ -25,7 +24,8 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const SHORT: usize = 512;
 
 /// An S3AccessUser as it is kept: packed, with what is asked of all of them at hand.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = S3AccessUser)]
 #[serde(from = "Value")]
 pub struct CachedUser {
     /// Its names, UID and resource version; nothing else.
@@ -205,36 +205,6 @@ fn created_at(user: &S3AccessUser) -> Option<Timestamp> {
 fn is_ready(user: &S3AccessUser) -> bool {
     let mut conditions = user.status.iter().flat_map(|status| &status.conditions);
     conditions.any(|condition| condition.type_ == ConditionType::Ready.as_str() && condition.status == "True")
-}
-
-/// To kube's stores and queues it is the S3AccessUser.
-impl Resource for CachedUser {
-    type DynamicType = ();
-    type Scope = <S3AccessUser as Resource>::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        S3AccessUser::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        S3AccessUser::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        S3AccessUser::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        S3AccessUser::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Where users live: in the one account, under the class that the cluster has at that moment, if it has classes.
+//! The class resolver: one account, and the class that the cluster has at that moment, if it has one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use s3_access_operator::core::iam::Account;
 use crate::cluster::NAMESPACE;
 use crate::outside::Outside;
 
-pub struct PlaceByClass {
+pub struct OneClass {
     session: Arc<Session>,
     outside: Outside,
 }
 
-impl PlaceByClass {
+impl OneClass {
     pub fn new(session: Session, outside: Outside) -> Self {
         Self { session: Arc::new(session), outside }
     }
 }
 
 #[async_trait]
-impl ClassResolver for PlaceByClass {
+impl ClassResolver for OneClass {
     async fn of(&self, _: &S3AccessUser) -> Result<ResolvedClass, Error> {
         let session = self.session.clone();
         let Some(state) = self.outside.with(|state| state.cluster.class.clone()) else {
