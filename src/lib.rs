@@ -52,8 +52,9 @@
 //!   [`kubernetes::KubernetesError`]); it becomes a reason and a message of one condition. A spec that cannot be carried out is a
 //!   [`core::refusal::Refusal`], found before anything is written.
 //! - **Secrecy**: a secret key is a `SecretString` from IAM's answer to the Secret; nothing that is logged or printed holds one.
-//! - **Concurrency**: one reconcile of an object at a time; an account has so many slots and a rate. Whatever a process knows may
-//!   be lost at any time. A write asks the Lease last.
+//! - **Concurrency**: one reconcile of an object at a time; an account has so many slots and a rate. The work queue is
+//!   [`core::queue`], a pure structure that is model-checked; the controller only carries it out. Whatever a process knows may be
+//!   lost at any time. A write asks the Lease last.
 //!
 //! # Glossary
 //! | word | meaning |
@@ -63,7 +64,7 @@
 //! | *drift*, *sweep* | a change in IAM by somebody else; the bulk read of an account that finds it |
 //! | *fingerprint* | what is asked for, in short: spec, annotations and the class's revision |
 //! | *known*, *state* | what this process remembers of one object, and of all |
-//! | *lane* | the rate of calls to one account, and who goes first |
+//! | *lane* | what the users of one account share: the rate of calls, the slots of reconciles, and who goes first |
 //! | *minted* | a key that IAM has made and that is in no Secret yet |
 //! | *owner*, *desired*, *observed* | who owns what under which names; what should be; what is |
 //! | *part*, *progress* | user, policy, key and Secret, each with a condition of its own; how it stands |
@@ -71,6 +72,7 @@
 //! | *reads* | how much a reconcile reads: nothing, the Secret, a probe, keys, user and keys, everything |
 //! | *retiring* | the replaced key in its overlap |
 //! | *settled* | everything was done at the end of the last reconcile |
+//! | *work queue* | each object at most once: delayed until it is due, admitted to a lane if there is work, queued, running |
 
 pub mod api;
 pub mod aws;
