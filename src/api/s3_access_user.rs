@@ -143,6 +143,8 @@ impl S3AccessUser {
 #[x_kube(
     // The naming rules of general purpose buckets, Amazon S3 user guide "Bucket naming rules".
     validation = Rule::new("!self.bucket.contains('..') && !self.bucket.matches('^[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+$')").message("bucket: not a valid S3 bucket name: adjacent periods and IP addresses are not allowed"),
+    // IAM API reference, CreatePolicy: a document holds no character beyond U+00FF.
+    validation = Rule::new("!has(self.prefixes) || self.prefixes.all(prefix, prefix.matches('^[^\\\\x{100}-\\\\x{10ffff}]*$'))").message("prefixes: IAM takes no character beyond U+00FF in a policy: grant a prefix above it or the whole bucket, or write a statement in spec.policy with ? in place of each such character"),
     validation = Rule::new("!self.bucket.startsWith('xn--') && !self.bucket.startsWith('sthree-') && !self.bucket.startsWith('amzn-s3-demo-') && !self.bucket.endsWith('-s3alias') && !self.bucket.endsWith('--ol-s3') && !self.bucket.endsWith('.mrap') && !self.bucket.endsWith('--x-s3') && !self.bucket.endsWith('--table-s3')").message("bucket: not a valid S3 bucket name: it has a prefix or suffix that S3 reserves")
 )]
 pub struct AccessGrant {

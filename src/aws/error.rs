@@ -27,6 +27,8 @@ pub enum ErrorKind {
     NoCredentials,
     /// AWS does not accept the credentials that signed the request.
     InvalidCredentials,
+    /// The request was signed too long ago, or in the future: a clock is wrong.
+    Clock,
     /// Too many requests.
     Throttled,
     /// IAM asks to come again later.
@@ -35,6 +37,8 @@ pub enum ErrorKind {
     Unreachable,
     /// MalformedPolicyDocument.
     MalformedPolicy,
+    /// What the request says is not allowed: it will never be taken as it is.
+    Invalid,
     /// The server does not know the call: it is not AWS.
     Unsupported,
     /// It was not sent: this process may not lead any more.
@@ -48,18 +52,26 @@ impl ErrorKind {
     /// of throttling codes.
     pub fn of_code(code: &str, status: Option<u16>) -> Self {
         let known = CODES.iter().find(|(_, codes)| codes.contains(&code)).map(|(kind, _)| *kind);
-        let other = if status.is_some_and(|status| status >= 500) { Self::TryLater } else { Self::Other };
-        known.unwrap_or(other)
+        known.unwrap_or(match status {
+            Some(429) => Self::Throttled,
+            Some(500..) => Self::TryLater,
+            _ => Self::Other,
+        })
     }
 }
 
-/// The error codes that mean something to the operator.
+/// The error codes that mean something to the operator: those of IAM's and STS's API references, and the SDK's lists of what is
+/// throttled and what passes.
 const CODES: &[(ErrorKind, &[&str])] = &[
     (ErrorKind::NotFound, &["NoSuchEntity", "NoSuchEntityException"]),
     (ErrorKind::AlreadyExists, &["EntityAlreadyExists", "EntityAlreadyExistsException"]),
     (ErrorKind::DeleteConflict, &["DeleteConflict", "DeleteConflictException"]),
-    (ErrorKind::LimitExceeded, &["LimitExceeded"]),
-    (ErrorKind::AccessDenied, &["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"]),
+    (ErrorKind::LimitExceeded, &["LimitExceeded", "ReportSizeLimitExceeded"]),
+    (
+        ErrorKind::AccessDenied,
+        &["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized", "OptInRequired"],
+    ),
+    (ErrorKind::Clock, &["RequestExpired", "RequestTimeTooSkewed"]),
     (
         ErrorKind::InvalidCredentials,
         &[
@@ -72,6 +84,8 @@ const CODES: &[(ErrorKind, &[&str])] = &[
             "IncompleteSignature",
             "AuthFailure",
             "MissingAuthenticationToken",
+            "InvalidToken",
+            "TokenRefreshRequired",
         ],
     ),
     (
@@ -83,6 +97,14 @@ const CODES: &[(ErrorKind, &[&str])] = &[
             "LimitExceededException",
             "SlowDown",
             "TooManyRequestsException",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "BandwidthLimitExceeded",
+            "EC2ThrottledException",
+            "PriorRequestNotComplete",
+            "ProvisionedThroughputExceededException",
+            "TransactionInProgressException",
         ],
     ),
     (
@@ -97,9 +119,14 @@ const CODES: &[(ErrorKind, &[&str])] = &[
             "ServiceUnavailable",
             "InternalFailure",
             "RequestTimeout",
+            "RequestTimeoutException",
         ],
     ),
     (ErrorKind::MalformedPolicy, &["MalformedPolicyDocument", "MalformedPolicyDocumentException"]),
+    (
+        ErrorKind::Invalid,
+        &["ValidationError", "ValidationException", "InvalidInput", "InvalidInputException", "InvalidParameterValue"],
+    ),
     (ErrorKind::Unsupported, &["InvalidAction", "NotImplemented", "MethodNotAllowed", "UnknownOperationException"]),
 ];
 
@@ -192,11 +219,12 @@ impl AwsError {
         match self.kind {
             ErrorKind::AccessDenied => Reason::AccessDenied,
             ErrorKind::NoCredentials => Reason::NoCredentials,
-            ErrorKind::InvalidCredentials => Reason::InvalidCredentials,
+            ErrorKind::InvalidCredentials | ErrorKind::Clock => Reason::InvalidCredentials,
             ErrorKind::Throttled | ErrorKind::TryLater => Reason::Throttled,
             ErrorKind::Unreachable => Reason::Unreachable,
             ErrorKind::LimitExceeded => Reason::QuotaExceeded,
             ErrorKind::MalformedPolicy => Reason::InvalidPolicy,
+            ErrorKind::Invalid => Reason::InvalidSpec,
             ErrorKind::DeleteConflict => Reason::DeleteBlocked,
             // Read again, it will have come or gone.
             ErrorKind::NotFound | ErrorKind::AlreadyExists | ErrorKind::NotLeading => Reason::Creating,
@@ -217,13 +245,33 @@ impl AwsError {
         )
     }
 
+    fn field(&self) -> Option<&'static str> {
+        let named = FIELDS.iter().find(|(names, _)| names.iter().any(|name| self.message.contains(name)));
+        named.map(|(_, help)| *help)
+    }
+
+    /// To GetAccessKeyLastUsed, AWS answers so for a key that is gone, whoever asks: a missing permission has a colon after
+    /// "perform", and says because of what.
+    pub(super) fn is_of_a_key_that_is_gone(&self) -> bool {
+        let denied = self.kind == ErrorKind::AccessDenied && self.message.contains("on resource: access key ");
+        denied && !self.message.contains("perform:") && !self.message.contains("because")
+    }
+
+    /// It names something that is not there, as in "Policy … does not exist or is not attachable", and that is not what the
+    /// call was about.
+    pub fn lacks(&self, arn: &str) -> bool {
+        self.kind == ErrorKind::NotFound && self.message.contains(arn)
+    }
+
     fn help(&self) -> Option<&'static str> {
         match self.kind {
             ErrorKind::AccessDenied => Some("grant the operator the permissions of deploy/iam/operator-policy"),
             ErrorKind::NoCredentials => Some(
                 "give the operator AWS credentials: a role for its service account, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             ),
-            ErrorKind::InvalidCredentials => Some("replace the operator's AWS credentials, and check its clock"),
+            ErrorKind::InvalidCredentials => Some("replace the operator's AWS credentials"),
+            ErrorKind::Clock => Some("set the clock of the node that the operator runs on"),
+            ErrorKind::Invalid => self.field(),
             ErrorKind::Unreachable => Some("check the network and AWS_ENDPOINT_URL; it is tried again"),
             ErrorKind::Throttled | ErrorKind::TryLater => Some("it is tried again more slowly"),
             ErrorKind::Unsupported => Some(
@@ -234,6 +282,17 @@ impl AwsError {
         }
     }
 }
+
+/// What AWS calls a parameter that it did not take, and what to correct then. It names the parameter as in "Value at
+/// 'tags' failed to satisfy constraint", or in words.
+const FIELDS: [(&[&str], &str); 6] = [
+    (&["'tags", "'tagKeys", "Duplicate tag keys"], "correct spec.tags"),
+    (&["'path'", "value for path"], "correct spec.path"),
+    (&["'userName'", "value for userName"], "correct spec.userName"),
+    (&["'policyName'"], "correct spec.policy.name"),
+    (&["'permissionsBoundary'"], "correct spec.permissionsBoundaryArn, or the class's"),
+    (&["'policyArn'", "ARN "], "correct spec.managedPolicyArns, or spec.permissionsBoundaryArn"),
+];
 
 /// The HTTP status of a raw answer.
 pub(super) trait StatusOf {
@@ -290,6 +349,7 @@ mod tests {
         assert_eq!(ErrorKind::of_code("Throttling", Some(400)), ErrorKind::Throttled);
         assert_eq!(ErrorKind::of_code("EntityTemporarilyUnmodifiable", Some(409)), ErrorKind::TryLater);
         assert_eq!(ErrorKind::of_code("Whatever", Some(503)), ErrorKind::TryLater);
+        assert_eq!(ErrorKind::of_code("Whatever", Some(429)), ErrorKind::Throttled);
         assert_eq!(ErrorKind::of_code("Whatever", Some(400)), ErrorKind::Other);
     }
 

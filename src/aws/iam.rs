@@ -168,6 +168,7 @@ impl Iam for SdkIam {
         let request = self.client.get_access_key_last_used().access_key_id(id);
         let answer = match self.lane.call("GetAccessKeyLastUsed", id, || request.clone().send()).await {
             Err(error) if error.kind == ErrorKind::Unsupported && !self.provider.has_all_of_iam() => None,
+            Err(error) if error.is_of_a_key_that_is_gone() => None,
             answer => found(answer)?,
         };
         let used = answer.and_then(|answer| answer.access_key_last_used).and_then(|used| used.last_used_date);

@@ -71,7 +71,14 @@ async fn clear_credentials(SdkIam { client, lane, .. }: &SdkIam, user: &str) -> 
 fn tolerate<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Other | ErrorKind::TryLater) => Ok(None),
+        Err(error)
+            if matches!(
+                error.kind,
+                ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::Other | ErrorKind::TryLater
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

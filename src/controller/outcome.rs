@@ -9,10 +9,10 @@ use super::error::Error;
 use super::panics::contained;
 use super::report::{self, report};
 use crate::api::{Reason, S3AccessUser, S3AccessUserStatus};
-use crate::core::conditions::{Conditions, interrupted, says_settled, status};
+use crate::core::conditions::{Conditions, Failure, interrupted, says_settled, status};
 use crate::core::desired::Owner;
 use crate::core::observed::{Observed, UserState};
-use crate::core::plan::{Action, Part, Parts, Plan, Progress};
+use crate::core::plan::{Action, Part, Parts, Plan, Progress, named_policy};
 use crate::core::reads::known::{Fingerprint, Settled};
 use crate::core::refusal::Refusal;
 use crate::core::rotation::later;
@@ -168,13 +168,23 @@ pub async fn stop(pass: Pass<'_>, observed: &Observed, stopped: Stopped) -> Outc
     if yields {
         return retry_later(ctx, &owner.identity.uid, &error);
     }
-    error.failure(action.part()).mark(&mut plan.parts);
     let earlier = user.status.clone().unwrap_or_default();
+    let failure = missing_policy(pass, &earlier, &action, &error).unwrap_or_else(|| error.failure(action.part()));
+    failure.mark(&mut plan.parts);
     let report_it = told(pass, observed, &plan, &earlier);
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
         return retry_later(ctx, &owner.identity.uid, &error);
     }
     Outcome::Failed(pause(ctx, &owner.identity.uid))
+}
+
+/// IAM does not know a policy that the action names, and has had its time to hear of it.
+fn missing_policy(pass: Pass<'_>, earlier: &S3AccessUserStatus, action: &Action, error: &Error) -> Option<Failure> {
+    let (Error::Aws(error), Some(desired)) = (error, pass.desired) else { return None };
+    let named = named_policy(desired, action).filter(|(_, arn)| error.lacks(arn))?;
+    let conditions =
+        Conditions { earlier: &earlier.conditions, generation: pass.user.metadata.generation, now: pass.ctx.now() };
+    Failure::of_missing_policy(named, action.part(), &conditions, pass.ctx.waits.consistency_window)
 }
 
 /// Something could not even be read.

@@ -1,6 +1,8 @@
 //! The bounds of [`crate::api::limits`], asked before any work is done. The schema asks the same at admission; a CR that
 //! an older CRD let in has not met it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::refusal::Refusal;
 use crate::api::{S3AccessClassSpec, S3AccessUserSpec, limits};
 
@@ -82,6 +84,26 @@ fn check_names(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// IAM's rule for tags (IAM user guide, "Rules for tagging in IAM and AWS STS"). User tags whose keys differ by case alone are
+/// one.
+fn check_tags(tags: &BTreeMap<String, String>, field: &str) -> Result<(), Refusal> {
+    let fits = |c: char| c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c);
+    let mut keys = BTreeSet::new();
+    for (key, value) in tags {
+        if let Some(c) = key.chars().chain(value.chars()).find(|c| !fits(*c)) {
+            return Err(Refusal::invalid_spec(format!(
+                "{field}: {key:?}={value:?} holds {c:?}, and IAM takes letters, digits, spaces and _.:/=+-@"
+            )));
+        }
+        if key.is_empty() || !keys.insert(key.to_lowercase()) {
+            return Err(Refusal::invalid_spec(format!(
+                "{field}: the key {key:?} is empty, or stands twice: IAM's tag keys of a user are the same in either case"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn check_entries(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
     let secret = &spec.secret;
     let maps = [
@@ -96,6 +118,7 @@ fn check_entries(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
         let longest = entries.values().map(String::len).max().unwrap_or(0);
         within(&format!("a value of {field}"), longest, longest_value, "bytes")?;
     }
+    check_tags(&spec.tags, "spec.tags")?;
     let templates = secret.template.values().map(String::len).sum();
     within("spec.secret.template", templates, limits::TEMPLATES, "bytes in all")?;
     for (field, keys) in [("labels", &secret.labels), ("annotations", &secret.annotations)] {
@@ -145,6 +168,7 @@ pub fn check_class(class: &S3AccessClassSpec) -> Result<(), Refusal> {
         within(field, texts.iter().map(String::len).max().unwrap_or(0), longest, "bytes each")?;
     }
     within("spec.tags", class.tags.len(), limits::CLASS_TAGS, "entries")?;
+    check_tags(&class.tags, "spec.tags")?;
     within("spec.allowedNamespaces.selector", expressions.map_or(0, Vec::len), limits::PATTERNS, "expressions")
 }
 

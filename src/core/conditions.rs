@@ -1,6 +1,6 @@
 //! The report: conditions and status fields, from how the parts stand.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::desired::{Desired, DesiredPolicy, Owner};
@@ -25,6 +25,23 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// IAM has no policy of an ARN that the spec or the class names in that field. For a consistency window after the part
+    /// came to be not synced it may be on its way; then nobody makes it, and only somebody's action helps.
+    pub fn of_missing_policy(
+        (field, arn): (&str, &str),
+        part: Part,
+        conditions: &Conditions<'_>,
+        window: SignedDuration,
+    ) -> Option<Self> {
+        let kind = part.condition();
+        let since = conditions.earlier.iter().find(|found| found.type_ == kind.as_str() && found.status == "False")?;
+        let waited = conditions.now.duration_since(since.last_transition_time.0);
+        let message = format!(
+            "IAM has no policy {arn}, or it cannot be attached ({field}): correct the ARN, or create the policy; it is tried again"
+        );
+        (waited >= window).then_some(Self { part, reason: Reason::InvalidPolicy, message, transient: false })
+    }
+
     /// Marks the part.
     pub fn mark(self, parts: &mut Parts) {
         let progress = if self.transient {

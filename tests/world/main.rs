@@ -25,6 +25,7 @@ mod levels;
 mod lifecycle;
 mod loose;
 mod races;
+mod recorded;
 mod rest;
 mod restart;
 mod restore;

@@ -150,7 +150,8 @@ impl Class {
 
     /// The tags for a spec.
     pub fn tags(&self, asked: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let allowed = asked.iter().filter(|(key, _)| self.allows_tag(key));
+        let of_class = |key: &str| self.spec.tags.keys().any(|own| own.to_lowercase() == key.to_lowercase());
+        let allowed = asked.iter().filter(|(key, _)| self.allows_tag(key) && !of_class(key));
         let mut tags: BTreeMap<String, String> = allowed.map(|(key, value)| (key.clone(), value.clone())).collect();
         tags.extend(self.spec.tags.clone());
         tags

@@ -161,7 +161,21 @@ pub(crate) fn version_to_prune(policy: &ManagedPolicy) -> Option<String> {
         return None;
     }
     let prunable = policy.versions.iter().filter(|version| !version.is_default);
-    prunable.min_by_key(|version| version.created_at).map(|version| version.id.clone())
+    // IAM's dates are of whole seconds, and its list begins with the newest: of those of one second the lowest number is the
+    // oldest.
+    let number = |id: &str| id.trim_start_matches('v').parse::<u32>().unwrap_or_default();
+    prunable.min_by_key(|version| (version.created_at, number(&version.id))).map(|version| version.id.clone())
+}
+
+/// The policy of somebody else that the action names, and the field that has its ARN.
+pub fn named_policy<'a>(desired: &Desired, action: &'a Action) -> Option<(&'static str, &'a str)> {
+    match action {
+        Action::AttachPolicy(arn) if desired.attached.contains(arn) => Some(("spec.managedPolicyArns", arn)),
+        Action::CreateUser { boundary: Some(arn), .. } | Action::PutBoundary(arn) => {
+            Some(("spec.permissionsBoundaryArn, or the class's permissionsBoundaryArn", arn))
+        }
+        _ => None,
+    }
 }
 
 fn attach(user: &User, arn: &str, plan: &mut Plan) {

@@ -177,7 +177,7 @@ fn check_grant(grant: &AccessGrant, index: usize) -> Result<(), Refusal> {
             "{at}.prefixes: {prefix:?} must be plain text, without *, ?, $ and control characters"
         )));
     }
-    Ok(())
+    grant.prefixes.iter().try_for_each(|prefix| super::check_characters(prefix, &format!("{at}.prefixes {prefix:?}")))
 }
 
 /// The naming rules of general purpose buckets (Amazon S3 user guide, "Bucket naming rules").

@@ -87,6 +87,17 @@ pub fn compile(
     Ok((document, violations))
 }
 
+/// Of what IAM takes in a document: tab, line feed, carriage return, and U+0020 to U+00FF (IAM API reference, CreatePolicy).
+/// Control characters are refused elsewhere.
+pub(super) fn check_characters(text: &str, at: &str) -> Result<(), Refusal> {
+    match text.chars().find(|c| *c > '\u{ff}') {
+        Some(c) => Err(Refusal::invalid_policy(format!(
+            "{at}: IAM takes no {c:?} in a policy, and no other character beyond U+00FF: grant a prefix above it or the whole bucket, or write a statement in spec.policy with ? in place of each such character"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The actions of the console walk-through, in its order.
 const PRESET: [&str; 5] = ["s3:PutObject", "s3:GetObject", "s3:CreateBucket", "s3:ListAllMyBuckets", "s3:ListBucket"];
 

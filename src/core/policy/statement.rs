@@ -30,6 +30,7 @@ pub(super) fn check(statement: &Value, at: &str, partition: &str, account: &str)
         return Err(Refusal::invalid_policy(format!("{at}.Effect: must be Allow or Deny")));
     }
     check_sid(statement, at)?;
+    super::check_characters(&Value::Object(statement.clone()).to_string(), at)?;
     check_actions(statement, at)?;
     check_resources(statement, at, partition, account)?;
     if let Some(condition) = statement.get("Condition") {

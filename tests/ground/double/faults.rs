@@ -28,6 +28,8 @@ pub enum FaultKind {
     LostAfterEffect,
     /// The call has no effect and is answered with an error.
     Error(Code),
+    /// The call has no effect and is answered with an error in these words, such as AWS was recorded to use.
+    Answer(Code, &'static str),
     /// The call has its effect and is answered with an error, as a `ServiceFailure` may be.
     ErrorAfterEffect(Code),
     /// The answer takes longer.

@@ -109,7 +109,7 @@ impl Iam {
         self.throttle(now, operation)?;
         self.check_permission(now, caller, request)?;
         match operation.kind() {
-            Kind::Read => self.read(now, request),
+            Kind::Read => self.read(now, caller, request),
             Kind::Write => {
                 let before = self.state.clone();
                 let answer = self.write(now, request).inspect_err(|_| self.state = before.clone())?;
@@ -141,7 +141,7 @@ impl Iam {
         })
     }
 
-    fn read(&mut self, now: Timestamp, request: &Request) -> Result<Response, ApiError> {
+    fn read(&mut self, now: Timestamp, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
         let view = self.view(now, self.settings.reads);
         let window = self.window(request)?;
         let reorder = self.settings.reorder_documents;
@@ -150,7 +150,16 @@ impl Iam {
             Request::ListUsers { path_prefix, .. } => Ok(view.list_users(path_prefix.as_deref(), &window)),
             Request::ListUserTags { user_name, .. } => view.list_user_tags(user_name, &window),
             Request::ListAccessKeys { user_name, .. } => view.list_access_keys(user_name, &window),
-            Request::GetAccessKeyLastUsed { access_key_id } => self.access_key_last_used(now, &view, access_key_id),
+            Request::GetAccessKeyLastUsed { access_key_id } => {
+                let used = self.access_key_last_used(now, &view, access_key_id);
+                // To whoever may ask, AWS answers so for a key that is not the account's (recorded).
+                used.ok_or_else(|| {
+                    let who = self.state.arn_of(caller);
+                    Code::AccessDenied.error(format!(
+                        "User: {who} is not authorized to perform iam:GetAccessKeyLastUsed on resource: access key {access_key_id}"
+                    ))
+                })
+            }
             Request::GetPolicy { policy_arn } => Ok(Response::Policy(view.policy(policy_arn)?.clone())),
             Request::GetPolicyVersion { policy_arn, version_id } => {
                 view.get_policy_version(policy_arn, version_id, reorder)

@@ -106,23 +106,14 @@ impl Iam {
         Ok(Response::Done)
     }
 
-    /// A key that is not the account's is answered with AccessDenied, not NoSuchEntity: the call's model has no
-    /// error of its own.
-    pub(super) fn access_key_last_used(
-        &mut self,
-        now: Timestamp,
-        view: &State,
-        id: &str,
-    ) -> Result<Response, ApiError> {
-        let Some((user, _)) = view.key(id) else {
-            return Err(Code::AccessDenied
-                .error(format!("Not authorized to perform: iam:GetAccessKeyLastUsed on resource: access key {id}")));
-        };
+    /// The last use of a key; `None` where it is not the account's.
+    pub(super) fn access_key_last_used(&mut self, now: Timestamp, view: &State, id: &str) -> Option<Response> {
+        let (user, _) = view.key(id)?;
         let last_used = self.usage.get_mut(id).and_then(|usage| {
             usage.settle(now);
             usage.shown.clone()
         });
-        Ok(Response::AccessKeyLastUsed { user_name: user.name.clone(), last_used })
+        Some(Response::AccessKeyLastUsed { user_name: user.name.clone(), last_used })
     }
 
     /// Notes that a key was used, for GetAccessKeyLastUsed.

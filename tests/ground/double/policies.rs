@@ -100,7 +100,9 @@ impl State {
         let versions = policy
             .versions
             .iter()
-            .map(|(number, version)| (format!("{number:010}"), policy.view(*number, version, None)));
+            // The newest first (recorded).
+            .rev()
+            .map(|(number, version)| (format!("{:010}", u32::MAX - number), policy.view(*number, version, None)));
         Ok(Response::PolicyVersions(window.take(versions)))
     }
 

@@ -168,6 +168,7 @@ impl World {
         let (caller, result) = match fault {
             Some(FaultKind::LostBeforeEffect) => (self.name_of(&identity), Err(CallError::LostBeforeEffect)),
             Some(FaultKind::Error(code)) => (self.name_of(&identity), Err(CallError::Api(injected(code)))),
+            Some(FaultKind::Answer(code, words)) => (self.name_of(&identity), Err(CallError::Api(code.error(words)))),
             _ => {
                 let (caller, result) = self.carry_out(now, &identity, request);
                 (caller, result.map_err(CallError::Api))
