@@ -122,12 +122,18 @@ const CODES: &[(ErrorKind, &[&str])] = &[
             "RequestTimeoutException",
         ],
     ),
-    (ErrorKind::MalformedPolicy, &["MalformedPolicyDocument", "MalformedPolicyDocumentException"]),
+    (
+        ErrorKind::MalformedPolicy,
+        &["MalformedPolicyDocument", "MalformedPolicyDocumentException", "PolicyNotAttachable"],
+    ),
     (
         ErrorKind::Invalid,
         &["ValidationError", "ValidationException", "InvalidInput", "InvalidInputException", "InvalidParameterValue"],
     ),
-    (ErrorKind::Unsupported, &["InvalidAction", "NotImplemented", "MethodNotAllowed", "UnknownOperationException"]),
+    (
+        ErrorKind::Unsupported,
+        &["InvalidAction", "NotImplemented", "MethodNotAllowed", "NotSupportedService", "UnknownOperationException"],
+    ),
 ];
 
 /// An answer in one word out of a closed set, for a metric's label: a known error code, else the HTTP status.
@@ -351,6 +357,89 @@ mod tests {
         assert_eq!(ErrorKind::of_code("Whatever", Some(503)), ErrorKind::TryLater);
         assert_eq!(ErrorKind::of_code("Whatever", Some(429)), ErrorKind::Throttled);
         assert_eq!(ErrorKind::of_code("Whatever", Some(400)), ErrorKind::Other);
+    }
+
+    /// AWS SDK for Rust, aws-runtime, `retries::classifiers`: THROTTLING_ERRORS but `LimitExceededException`'s short form, which is
+    /// IAM's quota, and TRANSIENT_ERRORS.
+    #[test]
+    fn what_the_sdk_takes_for_throttled_or_passing_is_tried_again() {
+        for code in [
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "RequestThrottledException",
+            "TooManyRequestsException",
+            "ProvisionedThroughputExceededException",
+            "TransactionInProgressException",
+            "RequestLimitExceeded",
+            "BandwidthLimitExceeded",
+            "LimitExceededException",
+            "RequestThrottled",
+            "SlowDown",
+            "PriorRequestNotComplete",
+            "EC2ThrottledException",
+        ] {
+            assert_eq!(ErrorKind::of_code(code, Some(400)), ErrorKind::Throttled, "{code}");
+        }
+        for code in ["RequestTimeout", "RequestTimeoutException"] {
+            assert_eq!(ErrorKind::of_code(code, Some(400)), ErrorKind::TryLater, "{code}");
+        }
+    }
+
+    fn error(kind: ErrorKind, code: &str, message: &str) -> AwsError {
+        let (operation, object) = ("CreateUser", "reports".to_owned());
+        AwsError { operation, object, kind, code: code.to_owned(), message: message.to_owned() }
+    }
+
+    #[test]
+    fn what_only_somebodys_action_helps_says_which() {
+        for (code, help) in [
+            ("RequestExpired", "clock"),
+            ("RequestTimeTooSkewed", "clock"),
+            ("InvalidToken", "replace the operator's AWS credentials"),
+            ("TokenRefreshRequired", "replace the operator's AWS credentials"),
+            ("NotAuthorized", "grant the operator"),
+            ("OptInRequired", "grant the operator"),
+        ] {
+            let error = error(ErrorKind::of_code(code, Some(403)), code, "");
+            assert!(error.to_string().contains(help) && !error.is_transient(), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_aws_finds_invalid_names_the_field() {
+        for (message, field) in [
+            ("1 validation error detected: Value at 'tags' failed to satisfy constraint", "spec.tags"),
+            ("Duplicate tag keys found. Please note that Tag keys are case insensitive.", "spec.tags"),
+            ("The specified value for path is invalid. It must begin and end with /", "spec.path"),
+            ("The specified value for userName is invalid. It must contain only alphanumeric", "spec.userName"),
+            ("1 validation error detected: Value at 'policyName' failed to satisfy", "spec.policy.name"),
+            ("ARN arn:aws:iam::1:policy is not valid.", "spec.managedPolicyArns"),
+        ] {
+            let error = error(ErrorKind::of_code("ValidationError", Some(400)), "ValidationError", message);
+            assert!(error.reason() == Reason::InvalidSpec && error.to_string().contains(field), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_gone_is_told_from_a_missing_permission() {
+        let who = "User: arn:aws:iam::123456789012:user/operator is not authorized to perform";
+        for (message, gone) in [
+            (format!("{who} iam:GetAccessKeyLastUsed on resource: access key AKIA1"), true),
+            (
+                format!(
+                    "{who}: iam:GetAccessKeyLastUsed on resource: user u because no identity-based policy allows it"
+                ),
+                false,
+            ),
+            (format!("{who}: iam:GetAccessKeyLastUsed on resource: access key AKIA1"), false),
+        ] {
+            assert_eq!(
+                error(ErrorKind::AccessDenied, "AccessDenied", &message).is_of_a_key_that_is_gone(),
+                gone,
+                "{message}"
+            );
+        }
     }
 
     #[test]

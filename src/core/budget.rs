@@ -249,6 +249,9 @@ mod tests {
                 json!({ "secret": { "annotations": { "a.b/c": "any ‹text›" } } }),
                 json!({ "secret": { "annotations": { "-a/c": "x" } } }),
             ),
+            ("tags", json!({ "tags": { "Kostenstelle": "Größe 1/2" } }), json!({ "tags": { "a": "x|y" } })),
+            ("tags", json!({ "tags": { "Team": "a", "Teams": "b" } }), json!({ "tags": { "Team": "a", "team": "b" } })),
+            ("tags", json!({ "tags": { "a": "" } }), json!({ "tags": { "a": "tab\there" } })),
             ("userName", json!({ "userName": "u".repeat(64) }), json!({ "userName": "u".repeat(65) })),
         ] {
             assert_eq!(judged(&most), Ok(()), "{field}");

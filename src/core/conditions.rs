@@ -264,6 +264,24 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_that_is_missing_is_on_its_way_for_a_window_and_then_it_is_not_there() {
+        let (now, window) = (NOW.parse::<Timestamp>().unwrap(), SignedDuration::from_secs(60));
+        let mut parts = synced();
+        parts.set(Part::Policy, Progress::Waiting(Reason::Creating, "not found".to_owned()));
+        let missing = |earlier: &[Condition], seconds| {
+            let now = now + SignedDuration::from_secs(seconds);
+            let conditions = Conditions { earlier, generation: Some(1), now };
+            Failure::of_missing_policy(("spec.field", "arn:none"), Part::Policy, &conditions, window)
+        };
+        assert_eq!(missing(&conditions(&synced(), &[], Some(1), now), 3_600), None, "it is missed for the first time");
+        let waiting = conditions(&parts, &[], Some(1), now);
+        assert_eq!(missing(&waiting, 59), None);
+        let failure = missing(&waiting, 60).unwrap();
+        assert_eq!((failure.part, failure.reason, failure.transient), (Part::Policy, Reason::InvalidPolicy, false));
+        assert!(failure.message.contains("spec.field") && failure.message.contains("arn:none"), "{}", failure.message);
+    }
+
+    #[test]
     fn all_synced_is_ready() {
         let all = verdicts(&synced());
         assert_eq!(all[..3], ["Ready=True Synced", "Reconciling=False Synced", "Stalled=False Synced"]);

@@ -1,8 +1,14 @@
 //! What AWS was recorded to answer, and what the operator makes of it.
 
+use std::collections::BTreeSet;
+
+use ground::cache;
 use ground::double::{Code, Fault, FaultKind, Operation, Request, Settings, When};
+use ground::stand::shipped;
 use kube::api::PostParams;
+use s3_access_operator::aws::ErrorKind;
 use serde_json::json;
+use tokio::process::Command;
 
 use crate::scene::{Scene, spec, user_name, with};
 
@@ -23,7 +29,7 @@ async fn a_policy_that_does_not_exist_is_told_with_its_field_and_its_arn_and_tak
     let mut scene = Scene::on_double_without_operator("nopolicy", Settings::default()).await;
     scene.start(&[QUICK]).await;
     let account = scene.double.as_ref().unwrap().account().id.clone();
-    let arn = |name: &str| format!("arn:aws:iam::{account}:policy/{name}");
+    let arn = |name: &str| format!("arn:aws:iam::{account}:policy/s3access/{name}");
     for (name, field, spec) in [
         ("attached", "spec.managedPolicyArns", json!({ "managedPolicyArns": [arn("attached")] })),
         ("bounded", "spec.permissionsBoundaryArn", json!({ "permissionsBoundaryArn": arn("bounded") })),
@@ -34,7 +40,7 @@ async fn a_policy_that_does_not_exist_is_told_with_its_field_and_its_arn_and_tak
         scene.condition(name, "Stalled", "True", "InvalidPolicy").await;
         scene.by_hand(&Request::CreatePolicy {
             policy_name: name.to_owned(),
-            path: None,
+            path: Some("/s3access/".to_owned()),
             policy_document: DOCUMENT.to_owned(),
             description: None,
             tags: Vec::new(),
@@ -81,6 +87,34 @@ async fn what_aws_finds_invalid_names_the_field_of_the_spec() {
     scene.aws_answers([]);
     scene.ready("reports").await;
 }
+
+/// What IAM's and STS's service models, as botocore has them, declare for the calls that the operator may make.
+#[tokio::test]
+async fn every_error_that_the_service_models_declare_for_our_calls_means_something() {
+    let policies = ["operator-policy.aws", "operator-policy.leftovers.aws", "operator-policy.migration.aws"];
+    let allowed: String = policies.iter().map(|file| shipped(file).unwrap()).collect();
+    let python = cache::python().await.unwrap().join("python");
+    let declared = Command::new(python).args(["-c", DECLARED]).output().await.unwrap();
+    let declared = String::from_utf8(declared.stdout).unwrap();
+    let ours = |line: &&str| {
+        let operation = line.split(' ').next().unwrap();
+        allowed.contains(&format!("\"iam:{operation}\"")) || operation == "GetCallerIdentity"
+    };
+    let codes: BTreeSet<_> = declared.lines().filter(ours).map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert!(codes.len() >= 10 && codes.contains("PolicyNotAttachable"), "{codes:?}");
+    let unknown: Vec<_> = codes.iter().filter(|code| ErrorKind::of_code(code, Some(400)) == ErrorKind::Other).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// Prints operation and error code.
+const DECLARED: &str = "
+import botocore.session
+for service in ['iam', 'sts']:
+    model = botocore.session.get_session().get_service_model(service)
+    for name in model.operation_names:
+        for shape in model.operation_model(name).error_shapes:
+            print(name, shape.metadata.get('error', {}).get('code', shape.name))
+";
 
 /// IAM's pattern of a document ends at U+00FF.
 #[tokio::test]

@@ -30,6 +30,8 @@ fn invariant_7_statements_stay_inside_the_buckets() {
         json!("arn:aws:s3:::team-a.x"),
         json!(["arn:aws:s3:::team-a.x/*", "arn:aws:s3:::team-a.y/${aws:username}/*"]),
         json!("arn:aws:s3:::team-a.*"),
+        // In place of characters that IAM takes in no policy.
+        json!("arn:aws:s3:::team-a.x/??/*"),
         json!("arn:aws:s3:::team-a.${aws:username}"),
     ] {
         assert_eq!(class.judge(&allow(json!("s3:*"), resource.clone()), &Effort::default()), Ok(()), "{resource}");
@@ -267,4 +269,15 @@ fn what_others_act_upon_is_bounded_in_secrets() {
     closed.bound_secret(&mut user);
     assert_eq!((user.secret_name().as_str(), user.spec.secret.labels.len()), ("team-a-x", 0));
     assert!(user.spec.secret.annotations.is_empty());
+}
+
+#[test]
+fn a_tag_of_the_class_is_its_own_in_either_case() {
+    let class = class(json!({ "tags": { "team": "a" }, "allowedTagKeys": ["*"] }));
+    let asked = BTreeMap::from(["Team", "cost"].map(|key| (key.to_owned(), "tenant".to_owned())));
+    let tags = class.tags(&asked);
+    assert_eq!(
+        tags,
+        BTreeMap::from([("team", "a"), ("cost", "tenant")].map(|(key, value)| (key.to_owned(), value.to_owned())))
+    );
 }

@@ -228,3 +228,23 @@ pub(super) fn deletion(owner: &Owner, observed: &Observed, arn: &str) -> Option<
 fn is_own(policy: Option<&DesiredPolicy>, arn: &str) -> bool {
     matches!(policy, Some(DesiredPolicy::Managed { arn: own, .. }) if own == arn)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::observed::PolicyVersion;
+
+    #[test]
+    fn of_versions_of_one_second_the_lowest_number_goes() {
+        let second = jiff::Timestamp::UNIX_EPOCH;
+        // IAM lists the newest first.
+        let versions = [11, 10, 9, 3, 2].map(|number| PolicyVersion {
+            id: format!("v{number}"),
+            is_default: number == 2,
+            created_at: second,
+        });
+        let policy =
+            ManagedPolicy { document: Document::new(Vec::new()), versions: versions.to_vec(), tags: BTreeMap::new() };
+        assert_eq!(version_to_prune(&policy).as_deref(), Some("v3"));
+    }
+}

@@ -369,5 +369,11 @@ mod tests {
         for prefix in ["*", "a?", "${aws:username}", ""] {
             assert!(check(&[grant("team-a", AccessLevel::ReadOnly, &[prefix])]).is_err(), "{prefix:?}");
         }
+        assert_eq!(check(&[grant("team-a", AccessLevel::ReadOnly, &["Übersicht/\u{ff}/"])]), Ok(()));
+        let error = check(&[grant("team-a", AccessLevel::ReadOnly, &["a/", "报表/"])]).unwrap_err();
+        assert!(
+            error.message.starts_with("spec.access[0].prefixes \"报表/\"") && error.message.contains("U+00FF"),
+            "{error}"
+        );
     }
 }

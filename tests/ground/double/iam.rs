@@ -154,7 +154,7 @@ impl Iam {
                 let used = self.access_key_last_used(now, &view, access_key_id);
                 // To whoever may ask, AWS answers so for a key that is not the account's (recorded).
                 used.ok_or_else(|| {
-                    let who = self.state.arn_of(caller);
+                    let who = self.arn_of(caller);
                     Code::AccessDenied.error(format!(
                         "User: {who} is not authorized to perform iam:GetAccessKeyLastUsed on resource: access key {access_key_id}"
                     ))
