@@ -11,11 +11,10 @@ use super::error::Error;
 use super::observe::{self, Held, Possession, Seen, picture};
 use super::outcome::{Outcome, Stopped, conclude, fail, settle, stop, told};
 use crate::core::curtail::first_end;
-use crate::core::desired::Desired;
-use crate::core::drift::as_wanted;
-use crate::core::observed::{Observed, SecretState};
-use crate::core::plan::{Action, Effect, Part, Plan, Progress, plan, teardown};
-use crate::core::reads::known::{Awaited, Fingerprint, Known, Settled};
+use crate::core::observed::Observed;
+use crate::core::plan::{Action, Effect, Part, Plan, plan, teardown};
+use crate::core::reads::known::{Fingerprint, Known, Settled};
+use crate::core::reads::next::Basis;
 use crate::core::reads::{Current, Done, Facts, Reads, done_by_status, needed};
 use crate::core::schedule::next_resync;
 
@@ -130,10 +129,8 @@ impl Pass<'_> {
 
     /// After a start, what status and Secret say is known from now on.
     fn resume(self, facts: Facts, seen: &Seen, due_at: Timestamp) {
-        if let (Done::ByStatus(_), SecretState::Ours(secret)) = (facts.done, &seen.state) {
-            let fingerprint = Fingerprint::of(self.user, self.resolved.revision);
-            let secret_version = secret.resource_version.clone();
-            let settled = Settled { fingerprint: fingerprint.all, secret_version, due_at };
+        let fingerprint = Fingerprint::of(self.user, self.resolved.revision);
+        if let (Done::ByStatus(_), Some(settled)) = (facts.done, Settled::by_status(fingerprint, &seen.state, due_at)) {
             self.ctx.state.resumed(self.uid(), settled, fingerprint);
         }
     }
@@ -153,20 +150,8 @@ impl Pass<'_> {
         let Self { ctx, resolved, user, desired, .. } = self;
         let Some(desired) = desired else { return };
         let fingerprint = Fingerprint::of(user, resolved.revision);
-        let synced = [Part::User, Part::Policy].iter().all(|part| *next.parts.of(*part) == Progress::Synced);
-        let awaits = matches!(next.parts.key, Progress::Waiting(..)) && self.is_but_awaited(desired, observed, next);
-        let awaited = if awaits { Awaited::of(fingerprint, observed, read_at) } else { None };
-        ctx.state.carried_out(self.uid(), awaited, synced.then_some(fingerprint));
-    }
-
-    /// The same plan follows where user and policies are taken to be as the spec wants them.
-    fn is_but_awaited(self, desired: &Desired, observed: &Observed, next: &Plan) -> bool {
-        let keys = observed.user().map(|user| user.keys.clone());
-        keys.is_some_and(|keys| {
-            let assumed = as_wanted(desired, observed.clone(), keys);
-            let again = plan(desired, &assumed, self.ctx.now(), &self.ctx.waits);
-            again.actions == next.actions && again.parts == next.parts
-        })
+        let basis = Basis { desired, fingerprint, read_at, now: ctx.now(), waits: &ctx.waits };
+        ctx.state.carried_out(self.uid(), basis.kept(observed, next));
     }
 
     fn says_nothing_new(self, observed: &Observed, next: &Plan) -> bool {

@@ -12,10 +12,8 @@ use crate::api::{S3AccessUser, Workload};
 use crate::aws::{ErrorKind, Session, UserRecord, inline_policy};
 use crate::core::adoption::Adoption;
 use crate::core::class::Class;
-use crate::core::conditions::says_settled;
 use crate::core::curtail::{Holdings, exceeds};
-use crate::core::desired::{Desired, DesiredPolicy, Owner};
-use crate::core::drift::as_wanted;
+use crate::core::desired::{DesiredPolicy, Owner};
 use crate::core::iam::{AccessKey, AccessKeyId};
 use crate::core::names::{Ownership, workload_annotation};
 use crate::core::observed::{
@@ -26,6 +24,7 @@ use crate::core::plan::{SecretRecord, policies_to_read};
 use crate::core::policy::Document;
 use crate::core::reads::Reads;
 use crate::core::reads::known::Known;
+use crate::core::reads::picture::{Itself, picture as of_level, unread};
 use crate::core::secret_data::{Credentials, Target};
 use crate::kubernetes::KubernetesError;
 use crate::kubernetes::secret::{
@@ -208,63 +207,53 @@ pub fn try_to_render(pass: Pass<'_>) -> Result<(), Error> {
 
 /// The picture before IAM is asked.
 pub fn before_iam(user: &S3AccessUser, seen: &Seen, known: &Known) -> Observed {
-    let status = user.status.as_ref();
     let mut observed = Observed {
-        finalizer: user.is_finalized(),
-        announced_settled: status.is_some_and(|status| says_settled(status, user.metadata.generation)),
-        retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
         secret: seen.state.clone(),
         unrenderable: seen.unrenderable.clone(),
         renamed: seen.renamed.clone(),
         workloads: seen.workloads.clone(),
-        minted: known.minted.as_ref().map(|minted| minted.0.clone()),
-        probes: known.probes.iter().cloned().collect(),
-        ..Observed::nothing()
+        ..unread(user, known)
     };
     observed.forget_delivered();
     observed
 }
 
-/// The picture at that level: the Secrets as seen, and as much of IAM as it says. The keys that are listed stay in `seen`,
-/// for the case that more has to be read. `None`: that level says too little.
+/// The picture at that level: the Secrets as seen, and as much of IAM as it says. What is read stays in `seen`, for the case
+/// that more has to be read. `None`: that level says too little.
 ///
 /// # Errors
 /// Something could not be read.
 pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Known) -> Result<Option<Observed>, Error> {
     let observed = before_iam(pass.user, seen, known);
+    let Some(desired) = pass.desired.filter(|_| reads != Reads::Everything) else {
+        return everything(pass, observed, seen).await.map(Some);
+    };
     let name = &pass.owner.user_name;
     let iam = &pass.resolved.session.iam;
-    match (reads, pass.desired) {
-        (Reads::Nothing { .. }, _) => Ok(None),
-        (Reads::Secret, _) => Ok(Some(observed)),
-        (Reads::Probe, Some(desired)) => {
-            Ok(known.awaited.as_ref().map(|awaited| as_wanted(desired, observed, awaited.keys.clone())))
-        }
-        (Reads::Keys, Some(desired)) => match iam.list_access_keys(name).await {
+    let keys = match reads {
+        Reads::Keys => match iam.list_access_keys(name).await {
             Ok(keys) => {
                 seen.keys = Some(keys.clone());
-                Ok(Some(as_wanted(desired, observed, keys)))
+                Some(keys)
             }
             // Somebody has deleted the user.
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) if error.kind == ErrorKind::NotFound => None,
+            Err(error) => return Err(error.into()),
         },
-        (Reads::UserAndKeys, Some(desired)) => {
+        Reads::UserAndKeys => {
             let found = iam.get_user(name).await?;
-            let is_as_wanted = found.as_ref().is_some_and(|found| is_as_wanted(desired, found));
+            let is_as_wanted = found.as_ref().is_some_and(|found| itself(found).is_as_wanted(desired));
             seen.user = Some(found);
-            if !is_as_wanted {
-                return Ok(None);
+            match seen.keys.take_if(|_| is_as_wanted) {
+                None if is_as_wanted => Some(iam.list_access_keys(name).await?),
+                keys => keys,
             }
-            let keys = match seen.keys.take() {
-                Some(keys) => keys,
-                None => iam.list_access_keys(name).await?,
-            };
-            let observed = Observed { account_elsewhere: made_elsewhere(pass.user, pass.owner), ..observed };
-            Ok(Some(as_wanted(desired, observed, keys)))
         }
-        _ => everything(pass, observed, seen).await.map(Some),
-    }
+        _ => None,
+    };
+    let elsewhere = if reads == Reads::UserAndKeys { made_elsewhere(pass.user, pass.owner) } else { None };
+    let observed = Observed { account_elsewhere: elsewhere, ..observed };
+    Ok(of_level(reads, desired, observed, keys, known))
 }
 
 async fn everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen) -> Result<Observed, Error> {
@@ -358,12 +347,8 @@ pub async fn holdings(
     (Some(Possession { record, found, taken: false }), first)
 }
 
-fn is_as_wanted(desired: &Desired, found: &UserRecord) -> bool {
-    let owner = &desired.owner;
-    found.arn == owner.user_arn()
-        && found.path == owner.path
-        && found.boundary == desired.boundary
-        && found.tags == desired.user_tags(None)
+fn itself(found: &UserRecord) -> Itself<'_> {
+    Itself { arn: &found.arn, path: &found.path, tags: &found.tags, boundary: found.boundary.as_ref() }
 }
 
 async fn user_of(pass: Pass<'_>, record: UserRecord, keys: Option<Vec<AccessKey>>) -> Result<User, Error> {

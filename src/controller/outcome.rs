@@ -11,9 +11,10 @@ use super::report::{self, report};
 use crate::api::{Reason, S3AccessUser, S3AccessUserStatus};
 use crate::core::conditions::{Conditions, Failure, interrupted, says_settled, status};
 use crate::core::desired::Owner;
-use crate::core::observed::{Observed, UserState};
+use crate::core::observed::Observed;
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, named_policy};
 use crate::core::reads::known::{Fingerprint, Settled};
+use crate::core::reads::next::{End, due_at};
 use crate::core::refusal::Refusal;
 use crate::core::rotation::later;
 use crate::core::schedule::{backoff, backoff_within, longest_pause, next_resync};
@@ -102,26 +103,12 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan) -> Outcom
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
         return retry_later(ctx, uid, &error);
     }
-    let parts = Part::ALL.map(|part| plan.parts.of(part));
-    // What the class does not allow waits for another spec or class, and so does all that would come after it.
-    let refused = parts.iter().any(|part| matches!(part, Progress::Blocked(Reason::NotPermittedByClass, _)));
-    let waits = parts.iter().any(|part| matches!(part, Progress::Waiting(..)));
-    if refused && !waits && plan.wake_at.is_none() && parts.contains(&&Progress::Pending) {
-        // What was found in IAM may be put right there, and nobody would tell.
-        return match observed.user() {
-            None => Outcome::Refused(next_resync(uid, now, ctx.resync_interval)),
-            Some(_) => Outcome::Failed(pause_blocked(ctx, uid)),
-        };
+    match End::of(desired, observed, &plan) {
+        End::Refused => Outcome::Refused(next_resync(uid, now, ctx.resync_interval)),
+        End::Blocked => Outcome::Failed(pause_blocked(ctx, uid)),
+        End::Waiting => Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid))),
+        End::Settled => settle(pass, observed, &plan),
     }
-    if parts.iter().any(|part| matches!(part, Progress::Blocked(..)) && !part.rests()) {
-        return Outcome::Failed(pause_blocked(ctx, uid));
-    }
-    if parts.iter().any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending))
-        && desired.is_none_or(|desired| desired.active)
-    {
-        return Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid)));
-    }
-    settle(pass, observed, &plan)
 }
 
 /// What the status says after that plan.
@@ -141,12 +128,9 @@ pub fn settle(pass: Pass<'_>, observed: &Observed, plan: &Plan) -> Outcome {
     let Pass { ctx, resolved, user, .. } = pass;
     let (uid, now) = (pass.uid(), ctx.now());
     let resync = next_resync(uid, now, ctx.resync_interval);
-    let due_at = plan.wake_at.map_or(resync, |wake_at| wake_at.min(resync)).max(now);
-    let secret = observed.our_secret().filter(|_| observed.user().is_some());
-    let fingerprint = Fingerprint::of(user, resolved.revision).all;
-    let settled = secret.map(|secret| Settled { fingerprint, secret_version: secret.resource_version.clone(), due_at });
-    ctx.state.settled(uid, settled);
-    if let (Some(secret), UserState::Present(found)) = (secret, &observed.user) {
+    let due_at = due_at(plan, resync, now);
+    ctx.state.settled(uid, Settled::of(Fingerprint::of(user, resolved.revision), observed, due_at));
+    if let (Some(secret), Some(found)) = (observed.our_secret(), observed.user()) {
         let key = secret.key.as_ref().and_then(|held| found.keys.iter().find(|key| held.id == key.id));
         if let Some(age) = key.and_then(|key| now.duration_since(key.created_at).try_into().ok()) {
             ctx.metrics.key_age(age);

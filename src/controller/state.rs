@@ -1,5 +1,5 @@
-//! The one state that a process keeps of its S3AccessUsers between two reconciles, with a name for each way in which it
-//! changes.
+//! The one state that a process keeps of its S3AccessUsers between two reconciles: behind a lock, by UID. How it changes is
+//! said in [`crate::core::reads::known`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use crate::api::S3AccessUserStatus;
 use crate::core::observed::{Minted, Observed};
 use crate::core::reads::Reads;
-use crate::core::reads::known::{Awaited, Fingerprint, Known, Settled};
+use crate::core::reads::known::{Fingerprint, Kept, Known, Settled};
 
 /// By UID. A table of boxes, since a third of a table is empty on average.
 type ByUid = HashMap<Box<str>, Box<Known>>;
@@ -33,15 +33,7 @@ impl State {
 
     /// A reconcile ends, well or not.
     pub fn ended(&self, uid: &str, failed: bool) {
-        self.change(uid, |known| {
-            if failed {
-                known.failures = known.failures.saturating_add(1);
-                // What was settled before is reconciled again, or its status would tell of the failure until the next resync.
-                known.settled = None;
-            } else {
-                known.failures = 0;
-            }
-        });
+        self.change(uid, |known| known.ended(failed));
         if !failed {
             self.blocked(uid, false);
         }
@@ -62,33 +54,27 @@ impl State {
     /// A write of ours has made that version and status of the CR.
     pub fn written(&self, uid: &str, version: Option<String>, status: &S3AccessUserStatus) {
         let version = version.and_then(|version| version.parse().ok());
-        self.change(uid, |known| known.last_written = version.map(|version| Box::new((version, status.clone()))));
+        self.change(uid, |known| known.written(version, status));
     }
 
     /// IAM has made a key, which is in no Secret yet.
     pub fn minted(&self, uid: &str, minted: &Minted, half: &SecretString) {
-        self.change(uid, |known| known.minted = Some(Box::new((minted.clone(), half.clone()))));
+        self.change(uid, |known| known.minted(minted, half));
     }
 
     /// The key is in the Secret, or deleted.
     pub fn unminted(&self, uid: &str, id: &str) {
-        self.change(uid, |known| drop(known.minted.take_if(|minted| minted.0.id == id)));
+        self.change(uid, |known| known.unminted(id));
     }
 
     /// IAM and the Secret are about to be read, at that level.
     pub fn reading(&self, uid: &str, reads: Reads) {
-        self.change(uid, |known| {
-            // A suspicion is cleared up only by reading everything.
-            known.drift_suspected &= reads != Reads::Everything;
-            (known.awaited, known.details) = (None, None);
-        });
+        self.change(uid, |known| known.reading(reads));
     }
 
     /// What was read shows whether the new key is delivered.
     pub fn observed(&self, uid: &str, observed: &Observed) {
-        if observed.minted.is_none() {
-            self.change(uid, |known| known.minted = None);
-        }
+        self.change(uid, |known| known.observed(observed));
     }
 
     /// The oldest key will have outlived what its class allows at that time; `None` where it is not known.
@@ -98,38 +84,27 @@ impl State {
 
     /// What new keys have shown so far is not asked again.
     pub fn probed(&self, uid: &str, observed: &Observed) {
-        self.change(uid, |known| known.probes = observed.probes.clone().into_iter().collect());
+        self.change(uid, |known| known.probed(observed));
     }
 
-    /// The plan is carried out as far as it goes: what may serve the next reconcile, while a key is awaited, and where user
-    /// and policies are as the spec wants them.
-    pub fn carried_out(&self, uid: &str, awaited: Option<Box<Awaited>>, details: Option<Fingerprint>) {
-        self.change(uid, |known| {
-            known.awaited = awaited;
-            known.details = details.map(|fingerprint| fingerprint.but_rotation);
-        });
+    /// The plan is carried out as far as it goes.
+    pub fn carried_out(&self, uid: &str, kept: Kept) {
+        self.change(uid, |known| known.carried_out(kept));
     }
 
     /// All is done.
     pub fn settled(&self, uid: &str, settled: Option<Settled>) {
-        self.change(uid, |known| {
-            known.awaited = None;
-            if settled.is_some() {
-                known.settled = settled;
-            }
-        });
+        self.change(uid, |known| known.settled(settled));
     }
 
     /// After a start, status and Secret say that all is done.
     pub fn resumed(&self, uid: &str, settled: Settled, details: Fingerprint) {
-        self.change(uid, |known| {
-            (known.settled, known.details) = (Some(settled), Some(details.but_rotation));
-        });
+        self.change(uid, |known| known.resumed(settled, details));
     }
 
     /// The CR was held against that revision of its class, to the end.
     pub fn enforced(&self, uid: &str, revision: u64) {
-        self.change(uid, |known| known.enforced_revision = Some(revision));
+        self.change(uid, |known| known.enforced(revision));
     }
 
     /// The revision of the class that the CR was last held against, to the end.
@@ -143,8 +118,7 @@ impl State {
         let mut users = self.users();
         let is_known = users.contains_key(uid);
         let known = users.entry(uid.into()).or_default();
-        known.drift_suspected = true;
-        known.settled.is_some() || !is_known
+        known.suspect_drift() || !is_known
     }
 
     /// Whether only somebody's action helps the user. Answers how many there are of those.
@@ -175,7 +149,7 @@ impl State {
 
     fn drop_written(&self, uid: &str, watched: u64) {
         if let Some(known) = self.users().get_mut(uid) {
-            known.last_written.take_if(|written| written.0 <= watched);
+            known.watched(watched);
         }
     }
 

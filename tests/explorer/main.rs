@@ -1,20 +1,30 @@
-//! An exhaustive explorer of the pure core: every order of looks, steps, faults, edits and time, within stated bounds.
+//! An exhaustive explorer of the pure core: every order of reconciles, steps, faults, edits, events and time, within stated
+//! bounds.
 //!
 //! The fault suite tries what it is told to, on the operator's own code; this tries *everything* on a small model of the
-//! world around [`plan`] and [`teardown`]: one or two operator processes, each with a picture of the world that may be
-//! old, the steps that it has planned by that picture, and what it remembers; IAM with its quota of two keys, a Secret
-//! and a CR with their versions; and somebody who edits, deletes, suspends and asks for rotations. Budgets bound how
-//! much of each may happen, which makes the number of states finite; all of them are visited.
+//! world around [`needed`], [`plan`] and [`teardown`]: one or two operator processes, each with what it knows of the CR
+//! (the operator's own [`Known`], changed in the operator's own ways), the copy of the CR that its watch has brought, a
+//! picture of the world that may be old, and the steps that it has planned by that picture; IAM with its quota of two keys,
+//! a Secret and a CR with their versions and the status; the sweep; and somebody who edits, deletes, suspends and asks for
+//! rotations. Budgets bound how much of each may happen, which makes the number of states finite; all of them are visited.
+//!
+//! A reconcile reads as the controller's does: as little as [`needed`] says, the rest as it was left and as the spec wants
+//! it; and more where that does not suffice. So memory that is stale, lost or another process's, a watch that is late, a
+//! status that was told before, and a drift that a sweep has shown, perhaps of yesterday's inventory, come in all orders.
 //!
 //! In every state:
 //! - no step so far was against invariant 3 (a key in the Secret is not revoked, nor replaced by one that was not seen
-//!   to work), 4 (no step on a user or a Secret without proof) or 10 (keys first in a deletion);
-//! - *recovery*: left alone from here, with a new process that remembers nothing, the world comes to the one right end
-//!   (5), which has one key, in the Secret, and no other (2); and then nothing is planned any more (6).
+//!   to work), 4 (no step on a user or a Secret without proof, nor upon what was not read) or 10 (keys first in a deletion);
+//! - *recovery*: left alone from here with any of the processes and what it knows, or with a new one that remembers nothing,
+//!   the world comes to the one right end (5), which has one key, in the Secret, and no other (2), and a status that says so;
+//!   and then nothing is written any more (6). What the watches show is put right within the hour; what only IAM shows within
+//!   one interval of drift detection, by the next sweep or the next resync; and what a sweep has shown, without another one.
 //!
-//! Not here: 1 (the core has no secret half of any key), 7 (its user has no class: that is tried in the attacks and in `core::curtail`), 8 (reads do not fail in the model;
-//! stale ones do occur), 9 (there is one CR).
+//! Not here: 1 (the model's keys have no secret half), 7 (its user has no class: that is tried in the attacks and in
+//! `core::curtail`), 8 (reads do not fail in the model; stale ones do occur), 9 (there is one CR).
 //!
+//! [`Known`]: s3_access_operator::core::reads::known::Known
+//! [`needed`]: s3_access_operator::core::reads::needed
 //! [`plan`]: s3_access_operator::core::plan::plan
 //! [`teardown`]: s3_access_operator::core::plan::teardown
 #![allow(
@@ -25,16 +35,24 @@
     reason = "a test fails by panicking, and says how much it tried"
 )]
 
+mod hands;
 mod model;
+mod process;
+mod reconcile;
+mod recovery;
+mod resource;
 mod world;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use model::{Explorer, Mistake, describe};
+use model::{Explorer, LEVELS, Mistake, describe};
 use stateright::{Checker, Model};
 use world::Budget;
 
-const NOTHING: Budget = Budget { faults: 0, hands: 0, ticks: 0 };
+const NOTHING: Budget = Budget { faults: 0, hands: 0, ticks: 0, intervals: 0, sweeps: 0 };
+const HAND: Budget = Budget { hands: 1, ..NOTHING };
+const SWEEP: Budget = Budget { hands: 1, sweeps: 1, ..NOTHING };
 
 /// Visits all states, and says how many there were.
 fn explore(name: &str, explorer: Explorer) {
@@ -55,45 +73,72 @@ fn explore(name: &str, explorer: Explorer) {
 
 #[test]
 fn one_process_with_faults_creates_rotates_and_deletes() {
-    explore("create, two faults", Explorer::creating(1, Budget { faults: 2, ticks: 3, ..NOTHING }));
-    explore("create, one fault, one edit", Explorer::creating(1, Budget { faults: 1, hands: 1, ticks: 2 }));
-    explore("rotate, two faults", Explorer::rotating(1, Budget { faults: 2, ticks: 4, ..NOTHING }));
-    explore("rotate, one fault, one edit", Explorer::rotating(1, Budget { faults: 1, hands: 1, ticks: 2 }));
-    explore("delete, two faults", Explorer::deleting(1, Budget { faults: 2, ticks: 2, ..NOTHING }));
+    explore("create, one fault", Explorer::creating(1, Budget { faults: 1, ticks: 2, ..NOTHING }));
+    explore("rotate, one fault", Explorer::rotating(1, Budget { faults: 1, ticks: 3, ..NOTHING }));
+    explore("delete, two faults", Explorer::deleting(1, Budget { faults: 2, ticks: 2, ..NOTHING }).late());
 }
 
 #[test]
 fn settled_users_are_edited_by_hand() {
-    explore("settled, two edits", Explorer::settled(1, Budget { hands: 2, ticks: 2, ..NOTHING }));
-    explore("settled, one edit, one fault", Explorer::settled(1, Budget { faults: 1, hands: 1, ticks: 2 }));
+    explore("settled, one edit, with time", Explorer::settled(1, Budget { ticks: 2, ..HAND }));
+    explore("settled, one edit, one fault, late", Explorer::settled(1, Budget { faults: 1, ..HAND }).late());
+    explore("swept, one edit, one fault", Explorer::settled(1, Budget { faults: 1, ..SWEEP }).swept());
+}
+
+#[test]
+fn what_a_shortcut_leaves_out_is_found_by_the_sweep_or_the_resync() {
+    explore("swept, one edit, an interval", Explorer::settled(1, Budget { intervals: 1, ..SWEEP }).swept().late());
+    explore("not swept, one edit, an interval", Explorer::settled(1, Budget { intervals: 1, ..HAND }).late());
+    explore("rotate, swept, one edit", Explorer::rotating(1, Budget { ticks: 1, ..SWEEP }).swept());
 }
 
 #[test]
 fn two_processes_create_rotate_and_delete_at_once() {
-    explore("two leaders create", Explorer::creating(2, Budget { ticks: 2, ..NOTHING }));
+    explore("two leaders create", Explorer::creating(2, NOTHING));
     explore("two leaders delete", Explorer::deleting(2, Budget { ticks: 1, ..NOTHING }));
-    explore("two leaders heal", Explorer::settled(2, Budget { hands: 1, ..NOTHING }));
+    explore("two leaders heal", Explorer::settled(2, HAND));
 }
 
 #[test]
 #[ignore = "takes minutes: cargo xtask faults"]
 fn deeper() {
-    explore("rotate, one fault, one edit", Explorer::rotating(1, Budget { faults: 1, hands: 1, ticks: 3 }));
-    explore("create, three faults", Explorer::creating(1, Budget { faults: 3, ticks: 4, ..NOTHING }));
-    explore("rotate, three faults", Explorer::rotating(1, Budget { faults: 3, ticks: 5, ..NOTHING }));
-    explore("two leaders create, one fault", Explorer::creating(2, Budget { faults: 1, ticks: 2, ..NOTHING }));
-    explore("two leaders rotate", Explorer::rotating(2, Budget { ticks: 4, ..NOTHING }));
-    explore("two leaders heal, with time", Explorer::settled(2, Budget { hands: 1, ticks: 1, ..NOTHING }));
+    explore("create, two faults", Explorer::creating(1, Budget { faults: 2, ticks: 3, ..NOTHING }));
+    explore("rotate, two faults", Explorer::rotating(1, Budget { faults: 2, ticks: 3, ..NOTHING }));
+    explore("create, one edit, late", Explorer::creating(1, Budget { ticks: 1, ..HAND }).late());
+    explore("settled, two edits", Explorer::settled(1, Budget { hands: 2, ..NOTHING }));
+    explore("swept, two edits", Explorer::settled(1, Budget { hands: 2, sweeps: 1, intervals: 1, ..NOTHING }).swept());
+    explore("two leaders create", Explorer::creating(2, Budget { ticks: 1, ..NOTHING }));
+    explore("two leaders heal, late, swept", Explorer::settled(2, SWEEP).swept().late());
+}
+
+#[test]
+fn every_level_of_the_reads_is_taken() {
+    let budget = Budget { hands: 1, ticks: 2, intervals: 1, ..NOTHING };
+    let explorer = Explorer::rotating(1, budget).swept();
+    let taken = explorer.taken.clone();
+    explorer.checker().threads(2).target_state_count(2_000).spawn_bfs().join();
+    let creating = Explorer { taken: taken.clone(), ..Explorer::creating(1, NOTHING) };
+    creating.checker().spawn_bfs().join();
+    assert_eq!(taken.load(Ordering::Relaxed), (1 << LEVELS) - 1, "a level is missing");
 }
 
 #[test]
 fn a_process_that_makes_a_known_mistake_is_found_out() {
+    let later = Budget { intervals: 1, ..SWEEP };
     for (mistake, explorer) in [
         (Mistake::DeletesBeforeTheSwap, Explorer::rotating(1, Budget { ticks: 4, ..NOTHING })),
         (Mistake::SwapsWithoutAProbe, Explorer::rotating(1, Budget { ticks: 4, ..NOTHING })),
-        (Mistake::IgnoresTheUid, Explorer::settled(1, Budget { hands: 1, ticks: 2, ..NOTHING })),
+        (Mistake::IgnoresTheUid, Explorer::settled(1, HAND)),
         (Mistake::KeepsOrphans, Explorer::creating(1, Budget { faults: 1, ticks: 2, ..NOTHING })),
         (Mistake::DeletesTheUserFirst, Explorer::deleting(1, Budget { ticks: 1, ..NOTHING })),
+        (Mistake::SettledWithoutTheSecret, Explorer::settled(1, HAND)),
+        (Mistake::IgnoresSuspicion, Explorer::settled(1, later).swept()),
+        (Mistake::ForgetsSuspicionAtTheEnd, Explorer::settled(1, later).swept()),
+        (Mistake::TrustsAnAbsentSweep, Explorer::settled(1, HAND)),
+        (Mistake::RestsWhileDeleting, Explorer::settled(1, HAND)),
+        (Mistake::AwaitsForEver, Explorer::rotating(1, Budget { ticks: 2, ..HAND })),
+        (Mistake::KeepsToTheKeysOfTheSecret, Explorer::settled(1, later).swept()),
+        (Mistake::WritesByAssumption, Explorer::settled(1, later).swept()),
     ] {
         let checker = Explorer { mistake: Some(mistake), known: Arc::default(), ..explorer }
             .checker()

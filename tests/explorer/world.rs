@@ -1,19 +1,18 @@
 //! The world around the core, and what each step does to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
 
 use jiff::{SignedDuration, Timestamp};
-use s3_access_operator::api::{S3AccessUser, annotations};
-use s3_access_operator::core::class::Class;
-use s3_access_operator::core::desired::{Desired, Owner};
-use s3_access_operator::core::iam::Account;
-use s3_access_operator::core::names::{Cluster, Ownership};
-use s3_access_operator::core::observed::{Minted, Observed, PolicyState, Probes, SecretState, UserState};
+use s3_access_operator::core::names::Ownership;
+use s3_access_operator::core::observed::{Minted, Observed, PolicyState, SecretState, UserState};
 use s3_access_operator::core::plan::Effect;
 use s3_access_operator::core::plan::{Action, Waits};
 use s3_access_operator::core::rotation::PROBES;
-use serde_json::json;
+
+use crate::process::{Process, Work};
+use crate::resource::{Report, Resource};
 
 /// Short ones, so that few ticks cross them.
 pub const WAITS: Waits = Waits {
@@ -23,7 +22,7 @@ pub const WAITS: Waits = Waits {
 };
 
 /// How much may still happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
     /// Crashes, lost answers and refusals.
     pub faults: u8,
@@ -31,77 +30,17 @@ pub struct Budget {
     pub hands: u8,
     /// Ticks of the clock.
     pub ticks: u8,
-}
-
-/// The CR, as the API server has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resource {
-    pub uid: u8,
-    pub version: u8,
-    pub deleted_at: Option<Timestamp>,
-    pub suspended: bool,
-    pub rotation: Option<u8>,
-}
-
-impl Resource {
-    fn object(&self) -> S3AccessUser {
-        let spec = json!({
-            "userName": "reports",
-            "access": [{ "bucket": "reports", "level": "ReadOnly" }],
-            "accessKey": { "rotation": { "interval": "720h", "overlap": "6s" } },
-            "suspend": self.suspended,
-        });
-        let mut user = S3AccessUser::new("reports", serde_json::from_value(spec).unwrap());
-        user.metadata.namespace = Some("team-a".to_owned());
-        user.metadata.uid = Some(format!("uid-{}", self.uid));
-        user.metadata.deletion_timestamp = self.deleted_at.map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
-        let requested = self.rotation.map(|number| (annotations::ROTATE.to_owned(), number.to_string()));
-        user.metadata.annotations = Some(requested.into_iter().collect());
-        user
-    }
-
-    /// What it wants; `None` while it is being deleted.
-    pub fn desired(&self) -> Option<Desired> {
-        self.deleted_at.is_none().then(|| Desired::of(&self.object(), &account(), &cluster(), &Class::none()).unwrap())
-    }
-
-    pub fn owner(&self) -> Owner {
-        Owner::of(&self.object(), &account(), &cluster(), &Class::none())
-    }
-}
-
-fn account() -> Account {
-    Account { id: "123456789012".to_owned(), partition: "aws".to_owned() }
-}
-
-fn cluster() -> Cluster {
-    Cluster { id: "cluster".to_owned(), name: "prod".to_owned() }
-}
-
-/// What a process is doing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Work {
-    /// The CR as the process has it.
-    pub resource: Resource,
-    /// Its picture of the rest.
-    pub view: Observed,
-    /// What it has planned.
-    pub rest: VecDeque<Action>,
-}
-
-/// An operator process.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Process {
-    pub minted: Option<Minted>,
-    pub probes: BTreeMap<String, Probes>,
-    pub work: Option<Work>,
+    /// Intervals of drift detection that pass at once.
+    pub intervals: u8,
+    /// Bulk reads of the account.
+    pub sweeps: u8,
 }
 
 /// A state of everything.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct World {
     pub now: Timestamp,
-    /// What there is in IAM and in the Secret, and the finalizer.
+    /// What there is in IAM and in the Secret.
     pub truth: Observed,
     /// The CR; none once it is gone.
     pub resource: Option<Resource>,
@@ -115,13 +54,39 @@ pub struct World {
 
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        format!("{self:?}").hash(state);
+        hash(self, state);
     }
+}
+
+/// A secret half has no equality, and its text does not show it: no two of a model's states differ by one alone.
+impl PartialEq for World {
+    fn eq(&self, other: &Self) -> bool {
+        format!("{self:?}") == format!("{other:?}")
+    }
+}
+
+/// Hashes the text of it, at once: piece by piece takes many times as long.
+pub fn hash<H: Hasher>(what: &impl fmt::Debug, state: &mut H) {
+    thread_local! {
+        static TEXT: RefCell<String> = RefCell::default();
+    }
+    TEXT.with_borrow_mut(|text| {
+        text.clear();
+        write!(text, "{what:?}").unwrap();
+        state.write(text.as_bytes());
+    });
 }
 
 /// Why a step was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused;
+pub enum Refused {
+    /// Kubernetes has another version.
+    Conflict,
+    /// IAM has one of that name.
+    Exists,
+    /// Anything else.
+    Other,
+}
 
 impl World {
     fn fresh(&mut self) -> u8 {
@@ -135,7 +100,7 @@ impl World {
 
     /// Looks at a step that will take place.
     fn judge(&mut self, process: usize, work: &Work, action: &Action) {
-        let owner = work.resource.owner();
+        let owner = &work.resource.read().owner;
         let held = self.truth.our_secret().and_then(|secret| secret.key.clone());
         let live = self.resource.clone();
         let wanted = live.as_ref().is_some_and(|live| live.deleted_at.is_none() && !live.suspended)
@@ -154,8 +119,9 @@ impl World {
             }
             Action::WriteSecret { key_id, .. } if wanted && same_object => {
                 let replaces = held.filter(|held| held.id != *key_id && working(&held.id, self));
-                let seen = self.processes[process].probes.get(key_id).map_or(0, |probes| probes.successes);
-                let seen = seen.max(work.view.probes.get(key_id).map_or(0, |probes| probes.successes));
+                let known = &self.processes[process].known;
+                let known = known.probes.iter().find(|(id, _)| id == key_id).map_or(0, |(_, probes)| probes.successes);
+                let seen = known.max(work.view.probes.get(key_id).map_or(0, |probes| probes.successes));
                 if replaces.is_some() && seen < PROBES {
                     self.violate(3, "a key was replaced by one that was not seen to work");
                 }
@@ -188,28 +154,35 @@ impl World {
         if on_user && same_object && !adopts && ownership.is_some_and(|ownership| ownership != Ownership::Ours) {
             self.violate(4, "a step on a user that is not ours");
         }
+        if action.writes() && !work.reads.begins_anew() {
+            self.violate(4, "a write, and the proof that it rests upon was not read");
+        }
     }
 
     /// Carries out a step, as IAM and the API server do.
     #[expect(clippy::too_many_lines, reason = "one arm an action")]
     pub fn carry_out(&mut self, process: usize, work: &Work, action: &Action) -> Result<Effect, Refused> {
-        let owner = work.resource.owner();
+        let read = work.resource.read();
+        let owner = &read.owner;
         let has_user = self.truth.user().is_some();
         let same_object = self.resource.as_ref().is_some_and(|live| live.uid == work.resource.uid);
         let effect = match action {
             Action::AddFinalizer | Action::RemoveFinalizer => {
-                let same = self.resource.as_ref().is_some_and(|live| live.version == work.resource.version);
-                if !same || !same_object {
-                    return Err(Refused);
+                if !self.is_as_read(work) {
+                    return Err(Refused::Conflict);
                 }
                 Effect::Done
             }
-            Action::CreateUser { .. } if has_user => return Err(Refused),
+            // Before a user is made, the CR has to be there as it was read.
+            Action::CreateUser { .. } if !work.finalizer_added && !self.is_as_read(work) => {
+                return Err(Refused::Conflict);
+            }
+            Action::CreateUser { .. } if has_user => return Err(Refused::Exists),
             Action::CreateUser { .. } => Effect::UserCreated(owner.user_arn()),
             Action::CreatePolicy { arn, .. }
                 if matches!(self.truth.policies.get(arn), Some(PolicyState::Present(_))) =>
             {
-                return Err(Refused);
+                return Err(Refused::Exists);
             }
             Action::CreatePolicy { .. } | Action::DeletePolicy { .. } | Action::TagPolicy { .. } => Effect::Done,
             Action::ProbeKey { id } => {
@@ -222,14 +195,23 @@ impl World {
                 let live = self.truth.our_secret().map(|secret| secret.resource_version.clone());
                 let foreign = matches!(self.truth.secret, SecretState::Foreign { .. });
                 if known != live || foreign || !same_object {
-                    return Err(Refused);
+                    return Err(Refused::Conflict);
                 }
                 Effect::SecretWritten { uid: "secret".to_owned(), resource_version: self.fresh().to_string() }
             }
             Action::DeleteSecret { .. } => Effect::Done,
-            _ if !has_user => return Err(Refused),
+            Action::Announce(_) => {
+                let report = Report {
+                    settled: false,
+                    generation: Some(work.resource.generation.into()),
+                    ..work.resource.report.clone()
+                };
+                self.report(process, work, report)?;
+                Effect::Done
+            }
+            _ if !has_user => return Err(Refused::Other),
             Action::CreateAccessKey if self.truth.user().is_some_and(|user| user.keys.len() >= 2) => {
-                return Err(Refused);
+                return Err(Refused::Other);
             }
             Action::CreateAccessKey => {
                 let id = format!("K{}", self.fresh());
@@ -245,7 +227,7 @@ impl World {
         };
         self.judge(process, work, action);
         if effect != Effect::DeleteConflict {
-            self.truth.record(&owner, action, &effect, self.now);
+            self.truth.record(owner, action, &effect, self.now);
             // What only a process knows.
             (self.truth.minted, self.truth.last_used) = (None, None);
             self.truth.probes.clear();
@@ -254,14 +236,39 @@ impl World {
             }
         }
         if matches!(action, Action::AddFinalizer | Action::RemoveFinalizer) {
+            self.truth.finalizer = false;
             let version = self.fresh();
             let live = self.resource.as_mut().unwrap();
-            live.version = version;
-            if *action == Action::RemoveFinalizer && live.deleted_at.is_some() {
+            (live.version, live.finalizer) = (version, *action == Action::AddFinalizer);
+            if !live.finalizer && live.deleted_at.is_some() {
                 self.resource = None;
                 self.truth.secret = SecretState::Missing;
             }
         }
         Ok(effect)
+    }
+
+    /// The CR is there, in the version that the process has.
+    fn is_as_read(&self, work: &Work) -> bool {
+        let Resource { uid, version, .. } = work.resource;
+        self.resource.as_ref().is_some_and(|live| live.uid == uid && live.version == version)
+    }
+
+    /// Writes the status, on the version that the process has or has written since.
+    pub fn report(&mut self, process: usize, work: &Work, report: Report) -> Result<(), Refused> {
+        if report == work.resource.report {
+            return Ok(());
+        }
+        let uid = work.resource.uid;
+        let written = self.processes[process].known_of(uid).last_written.map_or(0, |written| written.0);
+        let version = written.max(work.resource.version.into());
+        let fresh = self.made + 1;
+        match &mut self.resource {
+            Some(live) if live.uid == uid && u64::from(live.version) == version => {
+                (live.report, live.version, self.made) = (report, fresh, fresh);
+                Ok(())
+            }
+            _ => Err(Refused::Conflict),
+        }
     }
 }

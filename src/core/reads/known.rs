@@ -1,5 +1,5 @@
-//! What one process knows of an S3AccessUser between two reconciles. All of it may be lost at any time: a minted key that
-//! is forgotten is found in IAM, in no Secret, and deleted.
+//! What one process knows of an S3AccessUser between two reconciles, with a name for each way in which it changes. All of it
+//! may be lost at any time: a minted key that is forgotten is found in IAM, in no Secret, and deleted.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use secrecy::SecretString;
 
+use super::Reads;
 use crate::api::{S3AccessUser, S3AccessUserStatus, annotations};
 use crate::core::iam::AccessKey;
 use crate::core::observed::{Minted, Observed, Probes, SecretState};
@@ -41,6 +42,87 @@ impl Known {
     pub fn is_new(&self) -> bool {
         self.enforced_revision.is_none() && self.minted.is_none() && !self.drift_suspected
     }
+
+    /// A reconcile ends, well or not.
+    pub fn ended(&mut self, failed: bool) {
+        if failed {
+            self.failures = self.failures.saturating_add(1);
+            // What was settled before is reconciled again, or its status would tell of the failure until the next resync.
+            self.settled = None;
+        } else {
+            self.failures = 0;
+        }
+    }
+
+    /// A write of ours has made that version and status of the CR.
+    pub fn written(&mut self, version: Option<u64>, status: &S3AccessUserStatus) {
+        self.last_written = version.map(|version| Box::new((version, status.clone())));
+    }
+
+    /// The watch has that version of the CR, and so has whoever goes by it: our own word of it need not be kept.
+    pub fn watched(&mut self, version: u64) {
+        self.last_written.take_if(|written| written.0 <= version);
+    }
+
+    /// IAM has made a key, which is in no Secret yet.
+    pub fn minted(&mut self, minted: &Minted, half: &SecretString) {
+        self.minted = Some(Box::new((minted.clone(), half.clone())));
+    }
+
+    /// The key is in the Secret, or deleted.
+    pub fn unminted(&mut self, id: &str) {
+        self.minted.take_if(|minted| minted.0.id == id);
+    }
+
+    /// IAM and the Secret are about to be read, at that level.
+    pub fn reading(&mut self, reads: Reads) {
+        // A suspicion is cleared up only by reading everything.
+        self.drift_suspected &= reads != Reads::Everything;
+        (self.awaited, self.details) = (None, None);
+    }
+
+    /// What was read shows whether the new key is delivered.
+    pub fn observed(&mut self, observed: &Observed) {
+        if observed.minted.is_none() {
+            self.minted = None;
+        }
+    }
+
+    /// What new keys have shown so far is not asked again.
+    pub fn probed(&mut self, observed: &Observed) {
+        self.probes = observed.probes.clone().into_iter().collect();
+    }
+
+    /// The plan is carried out as far as it goes.
+    pub fn carried_out(&mut self, kept: Kept) {
+        self.awaited = kept.awaited;
+        self.details = kept.details.map(|fingerprint| fingerprint.but_rotation);
+    }
+
+    /// All is done.
+    pub fn settled(&mut self, settled: Option<Settled>) {
+        self.awaited = None;
+        if settled.is_some() {
+            self.settled = settled;
+        }
+    }
+
+    /// After a start, status and Secret say that all is done.
+    pub fn resumed(&mut self, settled: Settled, details: Fingerprint) {
+        (self.settled, self.details) = (Some(settled), Some(details.but_rotation));
+    }
+
+    /// The CR was held against that revision of its class, to the end.
+    pub fn enforced(&mut self, revision: u64) {
+        self.enforced_revision = Some(revision);
+    }
+
+    /// The bulk read shows a difference: the next reconcile reads everything. Answers whether none would come before the
+    /// next resync.
+    pub fn suspect_drift(&mut self) -> bool {
+        self.drift_suspected = true;
+        self.settled.is_some()
+    }
 }
 
 /// A reconcile that ended with everything done: until something changes or falls due, none is needed.
@@ -68,6 +150,20 @@ pub struct Awaited {
     pub keys: Vec<AccessKey>,
 }
 
+impl Settled {
+    /// The same, of a reconcile that has left that; `None` where there is no user or no Secret to go by.
+    pub fn of(fingerprint: Fingerprint, observed: &Observed, due_at: Timestamp) -> Option<Self> {
+        let secret = observed.our_secret().filter(|_| observed.user().is_some())?;
+        Some(Self { fingerprint: fingerprint.all, secret_version: secret.resource_version.clone(), due_at })
+    }
+
+    /// The same, of a reconcile that went by status and Secret.
+    pub fn by_status(fingerprint: Fingerprint, secret: &SecretState, due_at: Timestamp) -> Option<Self> {
+        let SecretState::Ours(secret) = secret else { return None };
+        Some(Self { fingerprint: fingerprint.all, secret_version: secret.resource_version.clone(), due_at })
+    }
+}
+
 impl Awaited {
     /// The same, of a reconcile that read everything at that time.
     pub fn of(fingerprint: Fingerprint, observed: &Observed, read_at: Timestamp) -> Option<Box<Self>> {
@@ -84,6 +180,15 @@ impl Awaited {
             SecretState::Foreign { .. } => false,
         }
     }
+}
+
+/// What the next reconcile may go by, where this one did not end with everything done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// What was read, where nothing but AWS's acceptance of the new key is left to wait for.
+    pub awaited: Option<Box<Awaited>>,
+    /// What was asked for, where user and policies are as the spec wants them.
+    pub details: Option<Fingerprint>,
 }
 
 /// What is asked for, in short: the CR's spec and annotations, and the revision of its class.

@@ -5,6 +5,8 @@
 //! may be lost at any time: less of it never lessens the reads.
 
 pub mod known;
+pub mod next;
+pub mod picture;
 
 use jiff::{SignedDuration, Timestamp};
 
