@@ -19,6 +19,7 @@ use crate::core::desired::{Desired, Owner};
 use crate::core::drift::Coverage;
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
+use crate::core::reads::known::Fingerprint;
 use crate::kubernetes::Kubernetes;
 use crate::leadership::Leadership;
 use crate::metrics::{Metrics, UserMetrics};
@@ -147,6 +148,11 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// What is asked for, in short.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.user, self.resolved.revision)
+    }
+
     /// The CR's UID.
     pub fn uid(&self) -> &str {
         &self.owner.identity.uid

@@ -13,7 +13,7 @@ use super::outcome::{Outcome, Stopped, conclude, fail, settle, stop, told};
 use crate::core::curtail::first_end;
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Effect, Part, Plan, plan, teardown};
-use crate::core::reads::known::{Fingerprint, Known, Settled};
+use crate::core::reads::known::{Known, Settled};
 use crate::core::reads::next::Basis;
 use crate::core::reads::{Current, Done, Facts, Reads, done_by_status, needed};
 use crate::core::schedule::next_resync;
@@ -116,7 +116,7 @@ impl Pass<'_> {
         let by_status = desired.filter(|_| resolved.enforced);
         let current = Current {
             user,
-            fingerprint: Fingerprint::of(user, resolved.revision),
+            fingerprint: self.fingerprint(),
             secret: Some(&seen.state),
             alone: seen.renamed.is_empty(),
             by_status: by_status.and_then(|desired| done_by_status(user, desired, &seen.state, resync)),
@@ -129,7 +129,7 @@ impl Pass<'_> {
 
     /// After a start, what status and Secret say is known from now on.
     fn resume(self, facts: Facts, seen: &Seen, due_at: Timestamp) {
-        let fingerprint = Fingerprint::of(self.user, self.resolved.revision);
+        let fingerprint = self.fingerprint();
         if let (Done::ByStatus(_), Some(settled)) = (facts.done, Settled::by_status(fingerprint, &seen.state, due_at)) {
             self.ctx.state.resumed(self.uid(), settled, fingerprint);
         }
@@ -147,9 +147,9 @@ impl Pass<'_> {
 
     /// What the next reconcile may go by.
     fn keep(self, observed: &Observed, next: &Plan, read_at: Timestamp) {
-        let Self { ctx, resolved, user, desired, .. } = self;
+        let Self { ctx, desired, .. } = self;
         let Some(desired) = desired else { return };
-        let fingerprint = Fingerprint::of(user, resolved.revision);
+        let fingerprint = self.fingerprint();
         let basis = Basis { desired, fingerprint, read_at, now: ctx.now(), waits: &ctx.waits };
         ctx.state.carried_out(self.uid(), basis.kept(observed, next));
     }

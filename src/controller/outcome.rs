@@ -13,7 +13,7 @@ use crate::core::conditions::{Conditions, Failure, interrupted, says_settled, st
 use crate::core::desired::Owner;
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, named_policy};
-use crate::core::reads::known::{Fingerprint, Settled};
+use crate::core::reads::known::Settled;
 use crate::core::reads::next::{End, due_at};
 use crate::core::refusal::Refusal;
 use crate::core::rotation::later;
@@ -125,11 +125,11 @@ pub fn told(pass: Pass<'_>, observed: &Observed, plan: &Plan, earlier: &S3Access
 
 /// All is as it should be: what that rests upon, and when to reconcile again.
 pub fn settle(pass: Pass<'_>, observed: &Observed, plan: &Plan) -> Outcome {
-    let Pass { ctx, resolved, user, .. } = pass;
+    let ctx = pass.ctx;
     let (uid, now) = (pass.uid(), ctx.now());
     let resync = next_resync(uid, now, ctx.resync_interval);
     let due_at = due_at(plan, resync, now);
-    ctx.state.settled(uid, Settled::of(Fingerprint::of(user, resolved.revision), observed, due_at));
+    ctx.state.settled(uid, Settled::of(pass.fingerprint(), observed, due_at));
     if let (Some(secret), Some(found)) = (observed.our_secret(), observed.user()) {
         let key = secret.key.as_ref().and_then(|held| found.keys.iter().find(|key| held.id == key.id));
         if let Some(age) = key.and_then(|key| now.duration_since(key.created_at).try_into().ok()) {
