@@ -34,8 +34,7 @@ pub enum Mistake {
     IgnoresSuspicion,
     ForgetsSuspicionAtTheEnd,
     TrustsAnAbsentSweep,
-    RestsWhileDeleting,
-    AwaitsForEver,
+    TrustsAnyStatus,
     KeepsToTheKeysOfTheSecret,
     WritesByAssumption,
 }
