@@ -102,9 +102,9 @@ fn two_processes_create_rotate_and_delete_at_once() {
 #[test]
 #[ignore = "takes minutes: cargo xtask faults"]
 fn deeper() {
-    explore("settled, two edits", Explorer::settled(1, Budget { hands: 2, ..NOTHING }));
-    explore("create, one edit, late", Explorer::creating(1, HAND).late());
-    explore("swept, two edits", Explorer::settled(1, Budget { hands: 2, sweeps: 1, ..NOTHING }).swept());
+    explore("settled, two edits", Explorer::settled(1, Budget { hands: 2, ticks: 1, ..NOTHING }));
+    explore("create, one edit, late", Explorer::creating(1, Budget { ticks: 1, ..HAND }).late());
+    explore("swept, two edits", Explorer::settled(1, Budget { hands: 2, sweeps: 1, intervals: 1, ..NOTHING }).swept());
     explore("create, two faults", Explorer::creating(1, Budget { faults: 2, ticks: 2, ..NOTHING }));
     explore("rotate, two faults", Explorer::rotating(1, Budget { faults: 2, ticks: 3, ..NOTHING }));
     explore("two leaders create", Explorer::creating(2, Budget { ticks: 1, ..NOTHING }));
