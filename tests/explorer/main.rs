@@ -47,7 +47,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use model::{Explorer, LEVELS, Mistake, describe};
-use stateright::{Checker, Model};
+use stateright::{Checker, HasDiscoveries, Model};
 use world::Budget;
 
 const NOTHING: Budget = Budget { faults: 0, hands: 0, ticks: 0, intervals: 0, sweeps: 0 };
@@ -102,13 +102,13 @@ fn two_processes_create_rotate_and_delete_at_once() {
 #[test]
 #[ignore = "takes minutes: cargo xtask faults"]
 fn deeper() {
-    explore("create, two faults", Explorer::creating(1, Budget { faults: 2, ticks: 3, ..NOTHING }));
-    explore("rotate, two faults", Explorer::rotating(1, Budget { faults: 2, ticks: 3, ..NOTHING }));
+    explore("settled, two edits", Explorer::settled(1, Budget { hands: 2, ticks: 1, ..NOTHING }));
     explore("create, one edit, late", Explorer::creating(1, Budget { ticks: 1, ..HAND }).late());
-    explore("settled, two edits", Explorer::settled(1, Budget { hands: 2, ..NOTHING }));
     explore("swept, two edits", Explorer::settled(1, Budget { hands: 2, sweeps: 1, intervals: 1, ..NOTHING }).swept());
+    explore("create, two faults", Explorer::creating(1, Budget { faults: 2, ticks: 2, ..NOTHING }));
+    explore("rotate, two faults", Explorer::rotating(1, Budget { faults: 2, ticks: 3, ..NOTHING }));
     explore("two leaders create", Explorer::creating(2, Budget { ticks: 1, ..NOTHING }));
-    explore("two leaders heal, late, swept", Explorer::settled(2, SWEEP).swept().late());
+    explore("two leaders heal, late", Explorer::settled(2, HAND).late());
 }
 
 #[test]
@@ -125,6 +125,7 @@ fn every_level_of_the_reads_is_taken() {
 #[test]
 fn a_process_that_makes_a_known_mistake_is_found_out() {
     let later = Budget { intervals: 1, ..SWEEP };
+    let mut missed = Vec::new();
     for (mistake, explorer) in [
         (Mistake::DeletesBeforeTheSwap, Explorer::rotating(1, Budget { ticks: 4, ..NOTHING })),
         (Mistake::SwapsWithoutAProbe, Explorer::rotating(1, Budget { ticks: 4, ..NOTHING })),
@@ -133,20 +134,21 @@ fn a_process_that_makes_a_known_mistake_is_found_out() {
         (Mistake::DeletesTheUserFirst, Explorer::deleting(1, Budget { ticks: 1, ..NOTHING })),
         (Mistake::SettledWithoutTheSecret, Explorer::settled(1, HAND)),
         (Mistake::IgnoresSuspicion, Explorer::settled(1, later).swept()),
-        (Mistake::ForgetsSuspicionAtTheEnd, Explorer::settled(1, later).swept()),
+        (Mistake::ForgetsSuspicionAtTheEnd, Explorer::rotating(1, SWEEP).swept()),
         (Mistake::TrustsAnAbsentSweep, Explorer::settled(1, HAND)),
-        (Mistake::RestsWhileDeleting, Explorer::settled(1, HAND)),
-        (Mistake::AwaitsForEver, Explorer::rotating(1, Budget { ticks: 2, ..HAND })),
+        (Mistake::TrustsAnyStatus, Explorer::rotating(1, Budget { faults: 1, ..NOTHING })),
         (Mistake::KeepsToTheKeysOfTheSecret, Explorer::settled(1, later).swept()),
         (Mistake::WritesByAssumption, Explorer::settled(1, later).swept()),
     ] {
         let checker = Explorer { mistake: Some(mistake), known: Arc::default(), ..explorer }
             .checker()
             .threads(2)
+            .finish_when(HasDiscoveries::Any)
             .spawn_bfs()
             .join();
         let found: Vec<_> = checker.discoveries().into_keys().collect();
         println!("{mistake:?}: {found:?} after {} states", checker.unique_state_count());
-        assert!(!found.is_empty(), "{mistake:?} was not found out");
+        missed.extend(found.is_empty().then_some(mistake));
     }
+    assert!(missed.is_empty(), "not found out: {missed:?}");
 }

@@ -70,7 +70,8 @@ impl Explorer {
     fn current<'a>(&self, read: &'a Read, seen: &'a Observed, now: Option<Timestamp>) -> Current<'a> {
         let by_status = now.zip(read.desired.as_ref()).and_then(|(now, desired)| {
             let resync = next_resync(&read.owner.identity.uid, now, RESYNC);
-            done_by_status(&read.user, desired, &seen.secret, resync)
+            let any = (self.mistake == Some(Mistake::TrustsAnyStatus)).then_some(resync);
+            any.or_else(|| done_by_status(&read.user, desired, &seen.secret, resync))
         });
         Current {
             user: &read.user,
@@ -88,10 +89,6 @@ impl Explorer {
             Some(Mistake::SettledWithoutTheSecret) => Facts { secret: SecretFact::Same, intact: true, ..facts },
             Some(Mistake::IgnoresSuspicion) => Facts { drift_suspected: false, ..facts },
             Some(Mistake::TrustsAnAbsentSweep) => Facts { swept: true, ..facts },
-            Some(Mistake::RestsWhileDeleting) => Facts { deleting: false, ..facts },
-            Some(Mistake::AwaitsForEver) => {
-                Facts { awaited_until: facts.awaited_until.map(|_| Timestamp::MAX), ..facts }
-            }
             _ => facts,
         }
     }

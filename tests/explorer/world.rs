@@ -90,7 +90,10 @@ pub enum Refused {
 
 impl World {
     fn fresh(&mut self) -> u8 {
-        self.made += 1;
+        if self.made == u8::MAX {
+            self.violate(6, "writes without end");
+        }
+        self.made = self.made.saturating_add(1);
         self.made
     }
 
@@ -262,13 +265,13 @@ impl World {
         let uid = work.resource.uid;
         let written = self.processes[process].known_of(uid).last_written.map_or(0, |written| written.0);
         let version = written.max(work.resource.version.into());
-        let fresh = self.made + 1;
-        match &mut self.resource {
-            Some(live) if live.uid == uid && u64::from(live.version) == version => {
-                (live.report, live.version, self.made) = (report, fresh, fresh);
-                Ok(())
-            }
-            _ => Err(Refused::Conflict),
+        if !self.resource.as_ref().is_some_and(|live| live.uid == uid && u64::from(live.version) == version) {
+            return Err(Refused::Conflict);
         }
+        let fresh = self.fresh();
+        if let Some(live) = &mut self.resource {
+            (live.report, live.version) = (report, fresh);
+        }
+        Ok(())
     }
 }
