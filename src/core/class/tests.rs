@@ -176,6 +176,33 @@ fn the_class_sets_what_the_spec_leaves_open() {
 }
 
 #[test]
+fn the_operators_settings_say_what_the_class_leaves_open() {
+    let defaults = Defaults { path: "/k8s/".to_owned(), min_interval: SignedDuration::from_hours(2) };
+    let path = |class: Class| class.with(defaults.clone()).path(None);
+    assert_eq!(path(Class::none()), "/k8s/");
+    assert_eq!(path(class(json!({}))), "/k8s/");
+    assert_eq!(path(class(json!({ "path": "/own/" }))), "/own/");
+    assert_eq!(path(class(json!({ "provider": "s3-compatible" }))), "/", "others than AWS may have no paths");
+    let bound = class(json!({})).with(defaults);
+    let violations = |interval: &str| {
+        let rotation = json!({ "interval": interval, "overlap": "0s" });
+        bound.violations(&spec(json!({ "accessKey": { "rotation": rotation } }))).len()
+    };
+    assert_eq!((violations("119m"), violations("2h")), (1, 0));
+}
+
+#[test]
+fn invariant_7_grants_reach_the_buckets_of_the_accounts_that_the_class_names() {
+    let accounts = |extra: Value| class(extra).resource_accounts().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let (own, other) = ("123456789012", "210987654321");
+    assert_eq!(accounts(json!({ "accountId": own })), [own]);
+    let both = json!({ "accountId": own, "allowedResourceAccounts": [other] });
+    assert_eq!(accounts(both), [own, other]);
+    assert!(accounts(json!({})).is_empty(), "any");
+    assert!(accounts(json!({ "accountId": own, "provider": "s3-compatible" })).is_empty());
+}
+
+#[test]
 fn namespaces_are_admitted_by_name_or_label() {
     let user = spec(json!({}));
     let expelled = |allowed: Value| !class(json!({ "allowedNamespaces": allowed })).expulsions(&user).is_empty();
