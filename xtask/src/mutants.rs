@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use ground::{cache, repository};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::cargo;
@@ -19,8 +19,6 @@ use crate::cargo;
 /// What `src/api` and `src/core` import, and their unit tests; the compiler says so where one is missing.
 const DEPENDENCIES: &str = "hex jiff k8s-openapi kube minijinja percent-encoding schemars secrecy serde serde_json sha2 \
                             thiserror zeroize insta proptest";
-/// A compiler uses little more than one core for one crate, so two packages are tried side by side.
-const PACKAGES: u64 = 2;
 /// Of a hundred mutants that compile, so many must be caught.
 const CAUGHT: usize = 92;
 
@@ -37,28 +35,16 @@ pub(crate) struct Options {
     exclude: Vec<String>,
 }
 
-/// The mutants of one outcome in all these folders, by name.
-fn named(outcome: &str, folders: &[PathBuf]) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for folder in folders {
-        let file = folder.join("mutants.out").join(outcome).with_extension("txt");
-        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        names.extend(text.lines().map(str::to_owned));
-    }
-    Ok(names)
-}
-
 pub(crate) async fn run(options: &Options) -> Result<()> {
-    let alone: Vec<PathBuf> =
-        (0..PACKAGES).map(|package| repository().join(format!("target/mutants/{package}"))).collect();
-    for package in &alone {
+    let packages = [0, 1].map(|number| repository().join(format!("target/mutants/{number}")));
+    for package in &packages {
         write_package(package).await?;
     }
-    let (first, second) = tokio::join!(try_alone(options, &alone, 0), try_alone(options, &alone, 1));
+    let (first, second) = tokio::join!(try_alone(options, &packages[0], 0), try_alone(options, &packages[1], 1));
     first.and(second)?;
-    let missed = named("missed", &alone)?;
-    let (caught, late, unviable) = (named("caught", &alone)?, named("timeout", &alone)?, named("unviable", &alone)?);
-    let (caught, late, unviable) = (caught.len(), late.len(), unviable.len());
+    let [caught, missed, late, unviable] =
+        ["caught", "missed", "timeout", "unviable"].map(|kind| named(kind, &packages));
+    let (caught, missed, late, unviable) = (caught?.len(), missed?, late?.len(), unviable?.len());
     println!("the unit tests: {caught} caught, {} missed, {late} timeouts, {unviable} unviable", missed.len());
     let left = if missed.is_empty() { Vec::new() } else { try_in_the_tree(&missed).await? };
     left.iter().for_each(|mutant| println!("missed: {mutant}"));
@@ -69,37 +55,26 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Writes a package of the core alone, with the dependencies as the operator's own manifest has them; what was built
-/// there stays.
+/// Writes a package of the core alone, with its dependencies as the operator's manifest has them. What was built there
+/// stays.
 async fn write_package(folder: &Path) -> Result<()> {
     let answer = cargo().args(["metadata", "--no-deps", "--format-version", "1", "--locked"]).output().await?;
     let answer: Value = serde_json::from_slice(&answer.stdout).context("reading what cargo says of the packages")?;
     let packages = answer["packages"].as_array().context("cargo names no package")?;
     let operator = packages.iter().find(|package| package["name"] == "s3-access-operator").context("no operator")?;
-    let of = |dependency: &Value| {
-        let wanted = DEPENDENCIES.split(' ').any(|name| dependency["name"] == name);
-        // Of kube the types alone: its client is most of what would have to be built.
-        let features =
-            if dependency["name"] == "kube" { serde_json::json!(["derive"]) } else { dependency["features"].clone() };
-        let (name, version, defaults) =
-            (dependency["name"].as_str()?, &dependency["req"], &dependency["uses_default_features"]);
-        wanted.then(|| {
-            format!("{name} = {{ version = {version}, default-features = {defaults}, features = {features} }}\n")
-        })
-    };
-    let dependencies: String = operator["dependencies"].as_array().into_iter().flatten().filter_map(of).collect();
+    let dependencies: String =
+        operator["dependencies"].as_array().into_iter().flatten().filter_map(dependency).collect();
     let manifest = format!(
         "[workspace]\n[package]\nname = \"s3-access-operator\"\nedition = {}\n[lib]\ndoctest = false\n\
          [profile.dev]\ndebug = false\n[dependencies]\n{dependencies}",
         operator["edition"]
     );
     let source = folder.join("src");
-    if source.is_dir() {
-        fs::remove_dir_all(&source)?;
-    }
     fs::create_dir_all(&source)?;
+    fs::remove_dir_all(&source)?;
+    fs::create_dir(&source)?;
     fs::write(folder.join("Cargo.toml"), manifest)?;
-    fs::write(source.join("lib.rs"), "#[path = \"api/mod.rs\"]\npub mod api;\npub mod core;\n")?;
+    fs::write(source.join("lib.rs"), "pub mod api;\npub mod core;\n")?;
     fs::copy(repository().join("Cargo.lock"), folder.join("Cargo.lock"))?;
     let modules = ["src/api", "src/core"].map(|module| repository().join(module));
     let copied = Command::new("cp").arg("-r").args(modules).arg(&source).status().await?;
@@ -107,16 +82,25 @@ async fn write_package(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Has the unit tests try this package's part of the mutants.
-async fn try_alone(options: &Options, packages: &[PathBuf], package: u64) -> Result<()> {
-    let folder = &packages[usize::try_from(package)?];
+/// A dependency as it stands in a manifest; `None` where the core has no need of it.
+fn dependency(found: &Value) -> Option<String> {
+    let name = found["name"].as_str().filter(|name| DEPENDENCIES.split(' ').any(|own| own == *name))?;
+    // Of kube the types alone: its client is most of what would have to be built.
+    let features = if name == "kube" { &json!(["derive"]) } else { &found["features"] };
+    let (version, defaults) = (&found["req"], &found["uses_default_features"]);
+    Some(format!("{name} = {{ version = {version}, default-features = {defaults}, features = {features} }}\n"))
+}
+
+/// Has the unit tests try one half of the mutants in this package. A compiler uses little more than one of the machine's
+/// cores for one crate, so two packages are tried side by side; each is changed in place, and so built from scratch once.
+async fn try_alone(options: &Options, folder: &Path, half: u64) -> Result<()> {
     let (part, parts) = options.shard.as_deref().unwrap_or("0/1").split_once('/').context("a shard is like 0/8")?;
     let (part, parts): (u64, u64) = (part.parse()?, parts.parse()?);
     let mut command = tool().await?;
     command.current_dir(folder).args(["--in-place", "--minimum-test-timeout", "30"]).arg("--config");
     command.arg(repository().join(".cargo/mutants.toml")).arg("--output").arg(folder);
     // Dealt out one by one, so that a shard is a sample of every file.
-    command.args(["--sharding", "round-robin", "--shard", &format!("{}/{}", part + package * parts, parts * PACKAGES)]);
+    command.args(["--sharding", "round-robin", "--shard", &format!("{}/{}", part + half * parts, parts * 2)]);
     command.args(options.file.iter().flat_map(|file| ["--file", file]));
     command.args(options.exclude.iter().flat_map(|file| ["--exclude", file]));
     // A counterexample is enough, it need not be small; what few cases miss, the whole tree tries with more.
@@ -140,6 +124,17 @@ async fn try_in_the_tree(mutants: &[String]) -> Result<Vec<String>> {
     let counts = [("FAULTS_STRIDE", "11"), ("FAULTS_SEEDS", "2"), ("FAULTS_STOP", "1"), ("ATTACKS_CASES", "100")];
     judged(command.envs(counts)).await?;
     named("missed", &[folder])
+}
+
+/// The mutants of one outcome in all these folders, by name.
+fn named(outcome: &str, folders: &[PathBuf]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for folder in folders {
+        let file = folder.join("mutants.out").join(outcome).with_extension("txt");
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        names.extend(text.lines().map(str::to_owned));
+    }
+    Ok(names)
 }
 
 /// A regular expression that matches this text alone.
