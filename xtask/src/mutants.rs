@@ -28,7 +28,7 @@ pub(crate) struct Options {
     #[arg(long)]
     shard: Option<String>,
     /// Only mutants of these files, by glob.
-    #[arg(long)]
+    #[arg(long, default_value = "src/core/**/*.rs")]
     file: Vec<String>,
     /// No mutants of these files, by glob.
     #[arg(long)]
