@@ -90,6 +90,68 @@ fn what_an_adopted_user_has_beside_is_told_before_what_the_spec_asks_beyond() {
 }
 
 #[test]
+fn an_adopted_users_policies_must_be_its_own_those_of_the_spec_or_of_the_class() {
+    let class =
+        json!({ "allowedBuckets": ["*"], "allowedManagedPolicyArns": ["arn:aws:iam::123456789012:policy/shared-*"] });
+    let class = S3AccessClass::new("tenants", serde_json::from_value(class).unwrap());
+    let class = Class::of(&class, "team-a", &BTreeMap::new());
+    let asked = desired(json!({ "managedPolicyArns": ["arn:aws:iam::123456789012:policy/asked"] }));
+    let bound = Desired { class, ..asked.clone() };
+    let beyond = |desired: &Desired, adopted: bool, more: &str| {
+        let mut observed = well(desired, vec![key("CURRENT", true, 2)]);
+        let user = user_of(&mut observed);
+        user.attached.insert(format!("arn:aws:iam::123456789012:policy/{more}"));
+        user.tags.extend(adopted.then(|| (tags::ADOPTED_AT.to_owned(), NOW.to_string())));
+        matches!(planned(desired, &observed).parts.policy, Progress::Blocked(Reason::NotPermittedByClass, _))
+    };
+    assert!(beyond(&bound, true, "admin"));
+    for fits in [beyond(&bound, true, "shared-x"), beyond(&bound, true, "asked")] {
+        assert!(!fits, "its own, that of the spec and those of the class are no surprise");
+    }
+    assert!(!beyond(&bound, false, "admin"), "what others attach to a user of ours is not for us to judge");
+    assert!(!beyond(&asked, true, "admin"), "without a class nothing is bounded");
+}
+
+#[test]
+fn a_policy_that_changes_its_name_goes_once_its_successor_is_there() {
+    let named = |name: &str| desired(json!({ "policy": { "name": name } }));
+    let inline = desired(json!({ "policy": { "name": "new", "type": "Inline" } }));
+    let trace = |desired: &Desired, mut observed: Observed| {
+        let mut rounds = Vec::new();
+        for _ in 0..6 {
+            let next = planned(desired, &observed);
+            if !next.actions.iter().any(|action| action.part() != Part::AccessKey) {
+                break;
+            }
+            let done = next.actions.iter().map(Action::name).collect::<Vec<_>>().join(" ");
+            next.actions.iter().for_each(|action| observed.record(&desired.owner, action, &Effect::Done, NOW));
+            rounds.push(done);
+        }
+        rounds
+    };
+    let observed = |desired: &Desired| well(desired, vec![key("CURRENT", true, 0)]);
+    let gone = "DetachPolicy DeletePolicy UntagUser";
+    assert_eq!(trace(&named("new"), observed(&named("old"))), ["TagUser CreatePolicy AttachPolicy", gone]);
+    assert_eq!(trace(&inline, observed(&named("old"))), ["TagUser PutUserPolicy", gone]);
+
+    let mut halfway = observed(&named("new"));
+    user_of(&mut halfway).tags.insert(tags::PREVIOUS_POLICY.to_owned(), "managed:/old".to_owned());
+    assert_eq!(trace(&named("old"), halfway.clone()), ["TagUser CreatePolicy AttachPolicy", gone], "changed back");
+    assert_eq!(
+        trace(&named("third"), halfway)[..2],
+        ["UntagUser", "TagUser CreatePolicy AttachPolicy"],
+        "one at a time"
+    );
+
+    let mut foreign = observed(&named("old"));
+    for policy in foreign.policies.values_mut() {
+        let crate::core::observed::PolicyState::Present(policy) = policy else { panic!("it is there") };
+        policy.tags.clear();
+    }
+    assert_eq!(trace(&named("new"), foreign)[1], "DetachPolicy UntagUser", "without our tags it is not deleted");
+}
+
+#[test]
 fn no_key_is_made_before_user_and_policy_are_as_they_should_be() {
     let (desired, mut observed) = (desired(json!({})), well(&desired(json!({})), Vec::new()));
     observed.secret = SecretState::Missing;
