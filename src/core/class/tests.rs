@@ -96,6 +96,22 @@ fn invariant_7_only_actions_of_s3_and_of_the_buckets_keys() {
 }
 
 #[test]
+fn invariant_7_a_pattern_of_keys_opens_no_bucket_and_no_action_opens_all_but_one() {
+    let judged = |class: &Class, statement: &Value| class.judge(statement, &Effort::default());
+    let keys = class(json!({ "allowStatements": true, "allowedKmsKeyArns": ["arn:*"] }));
+    let both = |resource: &str| allow(json!(["s3:GetObject", "kms:Decrypt"]), json!(resource));
+    assert_eq!(judged(&keys, &both(KEY)), Ok(()));
+    assert!(judged(&keys, &both("arn:aws:s3:::team-b.x/*")).unwrap_err().contains("allowedBuckets"));
+    let narrow = class(json!({ "allowStatements": true }));
+    assert!(judged(&narrow, &allow(json!("kms:Decrypt"), json!(KEY))).unwrap_err().contains("allowedKmsKeyArns"));
+    let all_but = json!({ "Effect": "Allow", "NotAction": "iam:*", "Resource": "*" });
+    for (actions, buckets, fits) in [("*", "*", true), ("sns:*", "*", false), ("*", "team-a.*", false)] {
+        let extra = json!({ "allowStatements": true, "allowedActions": [actions], "allowedBuckets": [buckets], "allowedKmsKeyArns": ["*"] });
+        assert_eq!(judged(&class(extra), &all_but).is_ok(), fits, "{actions} {buckets}");
+    }
+}
+
+#[test]
 fn without_a_class_s3_is_the_only_limit() {
     let none = Class::none();
     for action in ["s3:*", "S3:getobject", "kms:Decrypt"] {
@@ -259,7 +275,8 @@ fn what_is_left_of_a_statement_is_what_fits() {
         None,
         "no statements: no grant gives this"
     );
-    assert!(cut(&plain, &allow(json!("s3:getobject"), json!(inside))).is_some());
+    let granted = allow(json!("s3:getobject"), json!(inside));
+    assert_eq!(cut(&plain, &granted), Some(granted), "to the letter, too");
     let denial = json!({ "Effect": "Deny", "Action": "*", "Resource": "*" });
     assert_eq!(cut(&plain, &denial), Some(denial.clone()));
     for odd in [json!({}), json!("x"), json!({ "Effect": "Allow", "NotAction": "iam:*", "Resource": inside })] {

@@ -230,3 +230,51 @@ fn each_user_of_another_is_refused_and_one_that_nobody_claims_is_taken_by_force(
     let again = planned(&desired(json!({})), &earlier);
     assert!(matches!(again.actions.as_slice(), [Action::TagUser(_)]), "{again:?}");
 }
+
+#[test]
+fn a_secret_of_another_is_waited_for_or_refused_and_no_key_is_made() {
+    let desired = desired(json!({}));
+    for (other_user, reason) in
+        [(None, Reason::ForeignSecret), (Some("another"), Reason::SecretNameTaken), (Some("reports"), Reason::Creating)]
+    {
+        let mut observed = well(&desired, Vec::new());
+        observed.secret = SecretState::Foreign { other_user: other_user.map(str::to_owned) };
+        let found = planned(&desired, &observed);
+        let (Progress::Waiting(told, _) | Progress::Blocked(told, _)) = found.parts.secret else { panic!("{found:?}") };
+        assert_eq!((told, found.actions.len()), (reason, 0), "{other_user:?}");
+    }
+}
+
+#[test]
+fn a_secret_is_written_again_where_it_was_altered_and_an_earlier_one_goes_after_it() {
+    let desired = desired(json!({}));
+    let names = |up_to_date, renamed: bool| {
+        let mut observed = well(&desired, vec![key("CURRENT", true, -1_000)]);
+        let SecretState::Ours(secret) = &mut observed.secret else { panic!("it is ours") };
+        secret.up_to_date = up_to_date;
+        let earlier = OurSecret { key: secret.key.clone(), ..OurSecret::intact(None) };
+        observed.renamed.extend(renamed.then(|| ("earlier".to_owned(), earlier)));
+        planned(&desired, &observed).actions.iter().map(Action::name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(false, true), ["WriteSecret"]);
+    assert_eq!(names(true, true), ["DeleteSecret"]);
+}
+
+#[test]
+fn a_boundary_is_only_removed_where_the_operator_set_it() {
+    const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/boundary";
+    let (plain, under) = (desired(json!({})), desired(json!({ "permissionsBoundaryArn": BOUNDARY })));
+    let names = |desired: &Desired, boundary: Option<&str>, record: Option<&str>| {
+        let mut observed = well(&plain, vec![key("CURRENT", true, 0)]);
+        let user = user_of(&mut observed);
+        user.boundary = boundary.map(str::to_owned);
+        user.tags.extend(record.map(|arn| (tags::BOUNDARY.to_owned(), crate::core::names::record([arn]))));
+        let found = planned(desired, &observed);
+        found.actions.iter().filter(|action| action.part() == Part::User).map(Action::name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&plain, Some(BOUNDARY), Some(BOUNDARY)), ["DeleteUserPermissionsBoundary"]);
+    assert!(names(&plain, Some(BOUNDARY), None).is_empty(), "somebody else did");
+    assert_eq!(names(&plain, None, Some(BOUNDARY)), ["UntagUser"]);
+    assert_eq!(names(&under, None, None), ["TagUser", "PutUserPermissionsBoundary"]);
+    assert!(names(&under, Some(BOUNDARY), Some(BOUNDARY)).is_empty());
+}
