@@ -261,6 +261,39 @@ mod tests {
     }
 
     #[test]
+    fn names_are_those_that_iam_and_kubernetes_take() {
+        let labels = |key: &str| json!({ "secret": { "labels": { key: "x" } } });
+        for good in [
+            json!({ "userName": "a+=,.@_-1" }),
+            json!({ "path": "/" }),
+            json!({ "path": "/a/b-1/" }),
+            labels("a-1.b/c"),
+            labels(&format!("{}/c", "a".repeat(253))),
+        ] {
+            assert_eq!(judged(&good), Ok(()), "{good}");
+        }
+        for bad in [
+            json!({ "userName": "" }),
+            json!({ "userName": "a b" }),
+            json!({ "policy": { "name": "" } }),
+            json!({ "policy": { "name": "a/b" } }),
+            json!({ "path": "a/" }),
+            json!({ "path": "/a" }),
+            json!({ "path": "/a//b/" }),
+            json!({ "path": "/a b/" }),
+            labels("/c"),
+            labels("a/"),
+            labels("A/c"),
+            labels("a_b/c"),
+            labels("-a/c"),
+            labels("a-/c"),
+            labels(&format!("{}/c", "a".repeat(254))),
+        ] {
+            assert_eq!(judged(&bad).unwrap_err().reason, Reason::InvalidSpec, "{bad}");
+        }
+    }
+
+    #[test]
     fn each_list_of_a_class_is_told_that_holds_too_much() {
         let judged = |field: &str, value: Value| {
             let mut spec = json!({ "allowedBuckets": ["a"] });

@@ -239,9 +239,143 @@ fn whose(owner: &Owner, generation: Option<i64>) -> S3AccessUserStatus {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use serde_json::json;
+
     use super::*;
+    use crate::api::{Workload, WorkloadKind};
+    use crate::core::drift::as_wanted;
+    use crate::core::iam::{AccessKey, AccessKeyId};
+    use crate::core::observed::{HeldKey, OurSecret, SecretState};
+    use crate::core::plan::Retiring;
 
     const NOW: &str = "2026-01-01T00:00:00Z";
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn desired() -> Desired {
+        Desired::by_spec(&json!({
+            "access": [{ "bucket": "reports", "level": "ReadOnly" }],
+            "secret": { "rolloutRestart": [{ "kind": "Deployment", "name": "a" }, { "kind": "Deployment", "name": "b" }] },
+        }))
+    }
+
+    /// All is as it should be; the key is younger than the Secret says, and the one that it replaced is listed, too.
+    fn observed() -> Observed {
+        let key = |id: &str, created_at| AccessKey { id: id.to_owned(), active: true, created_at: at(created_at) };
+        let held = HeldKey {
+            id: AccessKeyId::of_iam("AKIANEW"),
+            created_at: Some(at("2025-11-30T00:00:00Z")),
+            account_id: None,
+        };
+        let secret = SecretState::Ours(OurSecret::intact(Some(held)));
+        let keys = vec![key("AKIAOLD", "2025-06-01T00:00:00Z"), key("AKIANEW", "2025-12-01T00:00:00.5Z")];
+        as_wanted(&desired(), Observed { secret, ..Observed::nothing() }, keys)
+    }
+
+    fn plan() -> Plan {
+        let retiring = Retiring {
+            id: "AKIAOLD".to_owned(),
+            retire_at: at("2026-01-03T00:00:00Z"),
+            last_used: Some(at("2025-12-31T00:00:00Z")),
+            extended: true,
+        };
+        let next_rotation_at = Some(at("2026-03-01T00:00:00Z"));
+        Plan { actions: Vec::new(), parts: synced(), wake_at: None, retiring: Some(retiring), next_rotation_at }
+    }
+
+    fn told(observed: &Observed, plan: &Plan) -> S3AccessUserStatus {
+        status(&desired(), observed, plan, &Conditions { earlier: &[], generation: Some(7), now: at(NOW) })
+    }
+
+    #[test]
+    fn a_status_tells_of_all_that_was_made() {
+        let (found, owner) = (told(&observed(), &plan()), desired().owner);
+        let retiring = found.retiring_key.clone().unwrap();
+        assert!(retiring.message.unwrap().contains("restart what still uses it"));
+        assert_eq!((retiring.id.as_str(), retiring.retire_at.0), ("AKIAOLD", at("2026-01-03T00:00:00Z")));
+        let kinds: Vec<_> = found.conditions.iter().map(|condition| condition.type_.as_str()).collect();
+        assert_eq!((kinds[0], kinds[7], kinds.len()), ("Ready", "WorkloadsRestarted", 8));
+        let expected = S3AccessUserStatus {
+            observed_generation: Some(7),
+            conditions: found.conditions.clone(),
+            user_arn: Some(owner.user_arn()),
+            user_name: Some(owner.user_name.clone()),
+            account_id: Some(owner.account.id.clone()),
+            partition: Some(owner.account.partition.clone()),
+            policy_arn: Some(owner.policy_arn()),
+            access_key_id: Some("AKIANEW".to_owned()),
+            access_key_created_at: Some(Time(at("2025-12-01T00:00:00Z"))),
+            next_rotation_at: Some(Time(at("2026-03-01T00:00:00Z"))),
+            last_used_at: Some(Time(at("2025-12-31T00:00:00Z"))),
+            retiring_key: found.retiring_key.clone(),
+            binding: Some(BindingReference { name: owner.secret_name }),
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_status_tells_of_nothing_that_is_not_there() {
+        let found = told(&Observed::nothing(), &Plan { retiring: None, next_rotation_at: None, ..plan() });
+        let conditions = found.conditions.clone();
+        assert_eq!(found, S3AccessUserStatus { conditions, ..whose(&desired().owner, Some(7)) });
+        let bare = Observed { policies: [].into(), ..observed() };
+        assert_eq!(told(&bare, &plan()).policy_arn, None, "its user is there, the policy is not");
+    }
+
+    #[test]
+    fn how_it_stands_with_the_workloads_is_told_where_the_spec_names_some() {
+        let workload = |name: &str| Workload { kind: WorkloadKind::Deployment, name: name.to_owned() };
+        let (denied, failed) = (|| WorkloadState::Denied("no".to_owned()), || WorkloadState::Failed("late".to_owned()));
+        for (a, b, verdict, messages) in [
+            (None, None, (true, Reason::Synced), 0),
+            (Some(WorkloadState::Missing), None, (true, Reason::Synced), 1),
+            (Some(failed()), None, (false, Reason::Failed), 1),
+            (Some(denied()), Some(failed()), (false, Reason::AccessDenied), 2),
+            (Some(failed()), Some(denied()), (false, Reason::AccessDenied), 2),
+        ] {
+            let states = [(workload("a"), a), (workload("b"), b)];
+            let workloads = states.into_iter().filter_map(|(workload, state)| Some((workload, state?))).collect();
+            let observed = Observed { workloads, ..Observed::nothing() };
+            let (holds, reason, message) = super::workloads(&desired(), &observed).unwrap();
+            assert_eq!((holds, reason), verdict, "{message}");
+            assert_eq!(message.split("; ").filter(|part| !part.is_empty()).count(), messages, "{message}");
+        }
+        let none = Desired::by_spec(&json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }] }));
+        assert_eq!(workloads(&none, &Observed::nothing()), None);
+    }
+
+    #[test]
+    fn what_was_known_stays_in_the_status_of_a_reconcile_that_was_cut_short() {
+        let interrupted = |owner, earlier: &S3AccessUserStatus| {
+            let parts = Parts::pending();
+            super::interrupted(owner, &parts, earlier, Some(8), at(NOW))
+        };
+        let owner = desired().owner;
+        let told = told(&observed(), &plan());
+        let found = interrupted(Some(&owner), &told);
+        let mut conditions = conditions(&Parts::pending(), &told.conditions, Some(8), at(NOW));
+        conditions.push(told.conditions[7].clone());
+        assert_eq!(found, S3AccessUserStatus { observed_generation: Some(8), conditions, ..told.clone() });
+
+        let elsewhere = |user_arn| S3AccessUserStatus {
+            user_arn,
+            user_name: Some("earlier".to_owned()),
+            account_id: Some("999999999999".to_owned()),
+            partition: Some("aws-cn".to_owned()),
+            ..S3AccessUserStatus::default()
+        };
+        let names = |owner, made: bool| {
+            let found = interrupted(owner, &elsewhere(made.then(|| "arn".to_owned())));
+            [found.user_name, found.account_id, found.partition].map(Option::unwrap_or_default)
+        };
+        assert_eq!(names(Some(&owner), true), [owner.user_name.as_str(), "999999999999", "aws-cn"]);
+        assert_eq!(names(Some(&owner), false), [owner.user_name.as_str(), "123456789012", "aws"], "nothing was made");
+        assert_eq!(names(None, false), ["earlier", "999999999999", "aws-cn"], "whose it is cannot be told");
+        let first = interrupted(Some(&owner), &S3AccessUserStatus::default());
+        assert_eq!(first, S3AccessUserStatus { conditions: first.conditions.clone(), ..whose(&owner, Some(8)) });
+    }
 
     fn synced() -> Parts {
         let synced = || Progress::Synced;

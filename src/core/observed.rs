@@ -287,3 +287,26 @@ impl User {
         Adoption::of(&self.tags).owns(key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policies_that_were_made_are_told_by_the_tags() {
+        let tags = [(tags::POLICY, "managed:/a"), (tags::PREVIOUS_POLICY, "inline:b"), ("team", "c")];
+        let tags: BTreeMap<_, _> = tags.map(|(tag, value)| (tag.to_owned(), value.to_owned())).into();
+        assert_eq!(policy_records(&tags).collect::<Vec<_>>(), ["managed:/a", "inline:b"]);
+        let user = User {
+            arn: String::new(),
+            path: "/".to_owned(),
+            tags,
+            boundary: None,
+            keys: Vec::new(),
+            attached: BTreeSet::new(),
+            inline: BTreeMap::new(),
+            beside: BTreeSet::new(),
+        };
+        assert_eq!(user.policy_records().collect::<Vec<_>>(), ["managed:/a", "inline:b"]);
+    }
+}

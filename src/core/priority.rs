@@ -118,6 +118,13 @@ mod tests {
         S3AccessUserStatus { observed_generation: generation, conditions, ..S3AccessUserStatus::default() }
     }
 
+    #[test]
+    fn the_less_urgent_leave_more_to_others() {
+        let kept = Priority::ALL.map(Priority::kept_for_others);
+        assert!(kept.is_sorted() && kept[0] < kept[1] && kept[1] < kept[2], "{kept:?}");
+        assert!(kept.iter().all(|kept| (0.0..1.0).contains(kept)), "{kept:?}");
+    }
+
     fn settled(status: &S3AccessUserStatus) -> Situation<'_> {
         Situation { generation: Some(1), finalized: true, status: Some(status), ..Situation::default() }
     }

@@ -155,6 +155,33 @@ mod tests {
     }
 
     #[test]
+    fn a_new_limit_holds_at_once_and_undoes_no_cut() {
+        let after = |configured: f64, cut: bool, limit: f64| {
+            let mut rate = AdaptiveRate::new(configured, START);
+            if cut {
+                rate.take(START);
+                rate.throttled(START, START);
+            }
+            rate.limit(limit, START);
+            (rate.per_second(START), rate.wait(START, 1.0).is_zero())
+        };
+        assert_eq!(after(10.0, false, 5.0), (5.0, true), "no more than the new one at once");
+        assert_eq!(after(10.0, false, 20.0), (20.0, false), "and no sooner more than the old one");
+        assert_eq!(after(10.0, true, 20.0), (0.7, false));
+        assert_eq!(after(10.0, true, 0.6), (0.6, false));
+    }
+
+    #[test]
+    fn what_is_missing_comes_at_the_rate() {
+        let mut rate = AdaptiveRate::new(10.0, START);
+        (0..10).for_each(|_| rate.take(START));
+        for (kept, seconds) in [(0.0, 0.1), (0.5, 0.55), (1.0, 1.0)] {
+            let wait = rate.wait(START, kept).as_secs_f64();
+            assert!((wait - seconds).abs() < 1e-6, "{kept}: {wait}");
+        }
+    }
+
+    #[test]
     fn what_is_kept_for_the_urgent_is_at_hand_at_once() {
         let mut rate = AdaptiveRate::new(10.0, START);
         let mut now = START;

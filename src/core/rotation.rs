@@ -89,6 +89,15 @@ mod tests {
         assert_eq!(due(i64::MAX / 3600), Some(Timestamp::MAX));
     }
 
+    #[test]
+    fn only_use_after_the_swap_extends_an_overlap() {
+        let (rotated, hour) = (Timestamp::from_second(1_000_000_000).unwrap(), SignedDuration::from_hours(1));
+        for (used, extended) in [(None, false), (Some(-hour), false), (Some(hour * 0), false), (Some(hour), true)] {
+            let retirement = Retirement::of(rotated, hour * 24, used.map(|used| later(rotated, used)));
+            assert_eq!(retirement.extended, extended, "{used:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_retirement_is_bounded(overlap in 0_i64..100_000, used in proptest::option::of(-100_000_i64..400_000)) {

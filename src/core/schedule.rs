@@ -61,6 +61,13 @@ mod tests {
     }
 
     #[test]
+    fn those_that_fail_together_are_not_tried_again_together() {
+        let pauses: Vec<_> = (0..1_000).map(|n| backoff(&format!("uid-{n}"), 30)).collect();
+        let apart = *pauses.iter().max().unwrap() - *pauses.iter().min().unwrap();
+        assert!(apart > LAST_BACKOFF / 5, "{apart:?}");
+    }
+
+    #[test]
     fn many_that_are_blocked_are_looked_at_less_often_and_few_as_ever() {
         assert_eq!((longest_pause(0), longest_pause(100)), (LAST_BACKOFF, LAST_BACKOFF));
         assert_eq!(longest_pause(1_000), SignedDuration::from_mins(50));

@@ -98,6 +98,22 @@ fn invariant_7_only_actions_of_s3_and_of_the_buckets_keys() {
 }
 
 #[test]
+fn invariant_7_a_pattern_of_keys_opens_no_bucket_and_no_action_opens_all_but_one() {
+    let judged = |class: &Class, statement: &Value| class.judge(statement, &Effort::default());
+    let keys = class(json!({ "allowStatements": true, "allowedKmsKeyArns": ["arn:*"] }));
+    let both = |resource: &str| allow(json!(["s3:GetObject", "kms:Decrypt"]), json!(resource));
+    assert_eq!(judged(&keys, &both(KEY)), Ok(()));
+    assert!(judged(&keys, &both("arn:aws:s3:::team-b.x/*")).unwrap_err().contains("allowedBuckets"));
+    let narrow = class(json!({ "allowStatements": true }));
+    assert!(judged(&narrow, &allow(json!("kms:Decrypt"), json!(KEY))).unwrap_err().contains("allowedKmsKeyArns"));
+    let all_but = json!({ "Effect": "Allow", "NotAction": "iam:*", "Resource": "*" });
+    for (actions, buckets, fits) in [("*", "*", true), ("sns:*", "*", false), ("*", "team-a.*", false)] {
+        let extra = json!({ "allowStatements": true, "allowedActions": [actions], "allowedBuckets": [buckets], "allowedKmsKeyArns": ["*"] });
+        assert_eq!(judged(&class(extra), &all_but).is_ok(), fits, "{actions} {buckets}");
+    }
+}
+
+#[test]
 fn without_a_class_s3_is_the_only_limit() {
     let none = Class::none();
     for action in ["s3:*", "S3:getobject", "kms:Decrypt"] {
@@ -178,6 +194,33 @@ fn the_class_sets_what_the_spec_leaves_open() {
 }
 
 #[test]
+fn the_operators_settings_say_what_the_class_leaves_open() {
+    let defaults = Defaults { path: "/k8s/".to_owned(), min_interval: SignedDuration::from_hours(2) };
+    let path = |class: Class| class.with(defaults.clone()).path(None);
+    assert_eq!(path(Class::none()), "/k8s/");
+    assert_eq!(path(class(json!({}))), "/k8s/");
+    assert_eq!(path(class(json!({ "path": "/own/" }))), "/own/");
+    assert_eq!(path(class(json!({ "provider": "s3-compatible" }))), "/", "others than AWS may have no paths");
+    let bound = class(json!({})).with(defaults);
+    let violations = |interval: &str| {
+        let rotation = json!({ "interval": interval, "overlap": "0s" });
+        bound.violations(&spec(json!({ "accessKey": { "rotation": rotation } }))).len()
+    };
+    assert_eq!((violations("119m"), violations("2h")), (1, 0));
+}
+
+#[test]
+fn invariant_7_grants_reach_the_buckets_of_the_accounts_that_the_class_names() {
+    let accounts = |extra: Value| class(extra).resource_accounts().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let (own, other) = ("123456789012", "210987654321");
+    assert_eq!(accounts(json!({ "accountId": own })), [own]);
+    let both = json!({ "accountId": own, "allowedResourceAccounts": [other] });
+    assert_eq!(accounts(both), [own, other]);
+    assert!(accounts(json!({})).is_empty(), "any");
+    assert!(accounts(json!({ "accountId": own, "provider": "s3-compatible" })).is_empty());
+}
+
+#[test]
 fn namespaces_are_admitted_by_name_or_label() {
     let user = spec(json!({}));
     let expelled = |allowed: Value| !class(json!({ "allowedNamespaces": allowed })).expulsions(&user).is_empty();
@@ -234,7 +277,8 @@ fn what_is_left_of_a_statement_is_what_fits() {
         None,
         "no statements: no grant gives this"
     );
-    assert!(cut(&plain, &allow(json!("s3:getobject"), json!(inside))).is_some());
+    let granted = allow(json!("s3:getobject"), json!(inside));
+    assert_eq!(cut(&plain, &granted), Some(granted), "to the letter, too");
     let denial = json!({ "Effect": "Deny", "Action": "*", "Resource": "*" });
     assert_eq!(cut(&plain, &denial), Some(denial.clone()));
     for odd in [json!({}), json!("x"), json!({ "Effect": "Allow", "NotAction": "iam:*", "Resource": inside })] {

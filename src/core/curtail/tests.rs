@@ -139,6 +139,22 @@ fn invariant_12_a_spec_that_is_not_carried_out_keeps_no_key_without_a_grant() {
     assert_eq!(hindered(&strict, &holdings(&[OUTSIDE])), [detached(OWN), detached(SHARED), deactivated("AKIA1")]);
     assert_eq!(hindered(&class(json!({})), &holdings(&[OUTSIDE])), [detached(OWN)], "the other policy is left");
     assert_eq!(hindered(&strict, &holdings(&[INSIDE])), [detached(SHARED)], "its own policy is left");
+    let mut adopted = holdings(&[OUTSIDE]);
+    adopted.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned());
+    let off = AccessKey { active: false, ..key("AKIA2", "2026-05-02T00:00:00Z") };
+    adopted.keys.as_mut().unwrap().extend([off, key("THEIRS", "2025-01-01T00:00:00Z")]);
+    assert_eq!(hindered(&strict, &adopted), [detached(OWN), detached(SHARED), deactivated("AKIA1")]);
+    let mut bare = holdings(&[INSIDE]);
+    (bare.attached, bare.managed) = (Some(BTreeSet::new()), BTreeMap::new());
+    assert_eq!(hindered(&strict, &bare), [], "nothing was granted, and so nothing taken");
+}
+
+#[test]
+fn a_policy_exceeds_the_class_where_something_of_it_would_go() {
+    for (resources, beyond) in [(&[INSIDE] as &[&str], false), (&[INSIDE, OUTSIDE], true), (&[OUTSIDE], true)] {
+        assert_eq!(exceeds(&class(json!({})), &document(resources)), beyond, "{resources:?}");
+        assert!(!exceeds(&Class::none(), &document(resources)), "{resources:?}");
+    }
 }
 
 #[test]

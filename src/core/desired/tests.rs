@@ -101,6 +101,26 @@ fn names_come_from_the_spec_or_are_derived() {
 }
 
 #[test]
+fn an_overlap_is_at_most_half_of_an_interval_that_only_the_class_asks_for() {
+    let class = |longest: &str| {
+        let spec = json!({ "allowedBuckets": ["*"], "rotation": { "maxInterval": longest } });
+        let class = crate::api::S3AccessClass::new("tenants", serde_json::from_value(spec).unwrap());
+        Class::of(&class, "team-a", &BTreeMap::new())
+    };
+    let asked = |interval: &str, overlap: &str| json!({ "interval": interval, "overlap": overlap });
+    for (rotation, longest, hours) in [
+        (Value::Null, "24h", 12),
+        (Value::Null, "240h", 24),
+        (asked("48h", "30h"), "480h", 30),
+        (asked("100h", "60h"), "40h", 20),
+    ] {
+        let user = user(json!({ "accessKey": { "rotation": rotation } }));
+        let found = rotation_of(&user, &class(longest)).unwrap();
+        assert_eq!(found.overlap, SignedDuration::from_hours(hours), "{rotation} under {longest}");
+    }
+}
+
+#[test]
 fn an_annotation_counts_only_with_the_very_word() {
     let mut found = user(json!({}));
     assert!(!is_true(&found, annotations::PAUSED));

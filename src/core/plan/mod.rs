@@ -255,3 +255,6 @@ fn elsewhere(owner: &Owner, observed: &Observed) -> Option<String> {
 fn soon(now: Timestamp, waits: &Waits) -> Timestamp {
     later(now, waits.probe_interval)
 }
+
+#[cfg(test)]
+mod tests;

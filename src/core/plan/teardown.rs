@@ -97,3 +97,6 @@ pub fn policies_to_read(owner: &Owner, desired: Option<&Desired>, tags: &BTreeMa
     };
     recorded.filter_map(|record| owner.recorded_policy_arn(record)).chain(own).collect()
 }
+
+#[cfg(test)]
+mod tests;

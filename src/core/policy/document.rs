@@ -189,4 +189,29 @@ mod tests {
         let spaced = Document::parse("{ \"Version\": \"2012-10-17\",\n \"Statement\": [] }").unwrap();
         assert_eq!(spaced.size(), r#"{"Version":"2012-10-17","Statement":[]}"#.len());
     }
+
+    #[test]
+    fn each_part_of_a_condition_matters() {
+        let under = |condition: Value| {
+            document(json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": condition }))
+        };
+        let base = json!({ "StringLike": { "s3:prefix": ["a", "b"] } });
+        assert!(under(base.clone()).means_the_same(&under(json!({ "StringLike": { "S3:Prefix": ["b", "a"] } }))));
+        for other in [
+            json!({ "StringEquals": { "s3:prefix": ["a", "b"] } }),
+            json!({ "StringLike": { "s3:delimiter": ["a", "b"] } }),
+            json!({ "StringLike": { "s3:prefix": ["a", "B"] } }),
+            json!({ "StringLike": { "s3:prefix": ["a"] } }),
+            json!({}),
+        ] {
+            assert!(!under(base.clone()).means_the_same(&under(other.clone())), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_document_of_the_limit_is_read_and_none_beyond() {
+        let padded = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
+        assert!(Document::parse("{}").is_ok() && Document::parse(&padded(limits::DOCUMENT)).is_ok());
+        assert!(Document::parse(&padded(limits::DOCUMENT + 1)).is_err());
+    }
 }

@@ -172,6 +172,59 @@ mod tests {
             for number in [document.size(), limit] {
                 assert!(error.message.contains(&number.to_string()), "{error}");
             }
+            assert_eq!(error.message.contains("type Managed"), limit == INLINE_LIMIT, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_statements_is_that_of_the_policys_type() {
+        let read = |n: usize| json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{n:055}") });
+        let statements: Vec<Value> = (0..30).map(read).collect();
+        for (policy_type, fits) in [(PolicyType::Managed, true), (PolicyType::Inline, false)] {
+            let policy = Some(PolicySpec { policy_type, statements: statements.clone(), ..PolicySpec::default() });
+            let judged = compiled(&S3AccessUserSpec { policy, ..S3AccessUserSpec::default() }, "aws");
+            assert_eq!(judged.is_ok(), fits, "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn invariant_7_a_class_bounds_accounts_and_statements() {
+        let class = |extra: Value| {
+            let mut spec = json!({ "allowedBuckets": ["*"] });
+            extra.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
+            let class = crate::api::S3AccessClass::new("tenants", serde_json::from_value(spec).unwrap());
+            Class::of(&class, "team-a", &std::collections::BTreeMap::new())
+        };
+        let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
+        let statement =
+            |effect: &str| json!({ "Effect": effect, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::a/*" });
+        let policy =
+            Some(PolicySpec { statements: vec![statement("Allow"), statement("Deny")], ..PolicySpec::default() });
+        let spec = S3AccessUserSpec { policy, ..buckets(1, AccessLevel::ReadOnly) };
+        for (extra, statements, violations) in
+            [(json!({}), 1, 1), (json!({ "allowStatements": true }), 2, 0), (json!({ "accountId": account.id }), 1, 1)]
+        {
+            let (document, told) = compile(&spec, &account, &class(extra.clone())).unwrap();
+            let document = document.unwrap();
+            let (grants, asked): (Vec<&Value>, Vec<&Value>) =
+                document.statements().into_iter().partition(|statement| statement["Sid"].is_string());
+            assert_eq!((asked.len(), told.len()), (statements, violations), "{extra}: {told:?}");
+            let bound = json!({ "aws:ResourceAccount": [account.id] });
+            for grant in grants {
+                assert_eq!(grant["Condition"]["StringEquals"] == bound, extra["accountId"].is_string(), "{grant}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_grants_and_preset_give_needs_no_statement_of_its_own() {
+        for (action, granted) in [
+            ("s3:GetObject", true),
+            ("S3:listallmybuckets", true),
+            ("s3:CreateBucket", true),
+            ("s3:PutBucketPolicy", false),
+        ] {
+            assert_eq!(is_granted(action), granted, "{action}");
         }
     }
 

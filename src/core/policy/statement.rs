@@ -204,6 +204,16 @@ mod tests {
             ("Action", json!("GetObject")),
             ("Action", json!("s*:GetObject")),
             ("NotAction", json!("s3:GetObject")),
+            ("Action", json!("")),
+            ("Action", json!(["s3:GetObject", ""])),
+            ("Action", json!(":GetObject")),
+            ("Action", json!("s3:")),
+            ("Action", json!("s3:Get_Object")),
+            ("Action", json!(format!("s3:{}", "a".repeat(limits::ACTION)))),
+            ("NotPrincipal", json!("*")),
+            ("Resource", json!(format!("arn:aws-cn:s3:::{}", "a".repeat(limits::RESOURCE)))),
+            ("Resource", json!("arn:aws-cn:::::b")),
+            ("Resource", json!("arn:aws-cn:s3:::")),
             ("Resource", json!({})),
             ("Resource", json!("my-bucket")),
             ("Resource", json!("arn:aws-cn:s3")),
@@ -218,6 +228,25 @@ mod tests {
             assert!(error.message.starts_with("spec.policy.statements[0]"), "{error}");
         }
         assert!(checked(json!("Allow")).is_err());
+    }
+
+    #[test]
+    fn what_iam_takes_is_taken() {
+        let actions = json!(["*", "s3:GetObject", "s3-outposts:Get?bject*"]);
+        for statement in [
+            json!({ "Sid": "Abc1", "Effect": "Allow", "Action": actions, "Resource": ["*", "arn:aws-cn:s3:::b/*"] }),
+            json!({ "Effect": "Deny", "NotAction": "s3:GetObject", "NotResource": "arn:aws-cn:s3:::b/*" }),
+        ] {
+            assert_eq!(checked(statement.clone()), Ok(statement));
+        }
+    }
+
+    #[test]
+    fn a_principal_is_told_to_be_removed() {
+        for element in ["Principal", "NotPrincipal"] {
+            let error = checked(json!({ "Effect": "Allow", element: "*" })).unwrap_err();
+            assert!(error.message.contains("remove it"), "{error}");
+        }
     }
 
     #[test]

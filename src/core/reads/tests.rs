@@ -127,6 +127,34 @@ fn each_level_needs_each_of_its_facts() {
 }
 
 #[test]
+fn after_a_start_the_secret_must_be_read_and_intact_for_nothing_to_be_read() {
+    let started = Facts { done: Done::ByStatus(at(1)), secret: SecretFact::Changed, ..fresh() };
+    assert_eq!(least(&started), Reads::Nothing { until: at(1) });
+    assert_ne!(least(&Facts { intact: false, ..started }), Reads::Nothing { until: at(1) });
+    assert_ne!(least(&Facts { secret: SecretFact::Unread, ..started }), Reads::Nothing { until: at(1) });
+    let altered = Facts { intact: false, ..fresh() };
+    assert_ne!(
+        least(&altered),
+        Reads::Nothing { until: at(1) },
+        "it is the same one, and was edited while we were away"
+    );
+}
+
+#[test]
+fn a_plan_of_its_own_rests_on_the_secret_or_on_the_user() {
+    for (reads, anew) in [
+        (Reads::Nothing { until: NOW }, false),
+        (Reads::Secret, true),
+        (Reads::Probe, false),
+        (Reads::Keys, false),
+        (Reads::UserAndKeys, true),
+        (Reads::Everything, true),
+    ] {
+        assert_eq!(reads.begins_anew(), anew, "{reads:?}");
+    }
+}
+
+#[test]
 fn a_suspected_drift_has_everything_read() {
     for facts in within().filter(|facts| facts.drift_suspected && facts.made) {
         assert_eq!(least(&facts), Reads::Everything, "{facts:?}");
@@ -295,6 +323,28 @@ fn what_is_known_holds_for_what_was_asked_for_and_the_secret_as_they_were() {
         let changed = facts(&user(json!({})), 7, &other);
         assert_eq!((changed.secret, changed.awaited_until), (SecretFact::Changed, None), "{other:?}");
     }
+}
+
+#[test]
+fn a_secret_is_intact_alone_and_a_failure_counts() {
+    let of = |alone, up_to_date, failures| {
+        let SecretState::Ours(ours) = secret("1") else { unreachable!("it is ours") };
+        let (user, secret) = (user(json!({})), SecretState::Ours(OurSecret { up_to_date, ..ours }));
+        let current = Current {
+            user: &user,
+            fingerprint: Fingerprint::of(&user, 7),
+            secret: Some(&secret),
+            alone,
+            by_status: None,
+            swept: true,
+            window: SignedDuration::from_secs(60),
+        };
+        let facts = Facts::of(&Known { failures, ..known() }, &current);
+        (facts.intact, facts.failing)
+    };
+    assert_eq!(of(true, true, 0), (true, false));
+    assert_eq!(of(false, true, 1), (false, true));
+    assert_eq!(of(true, false, 2), (false, true));
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn check(template: &str) -> Result<(), String> {
         check_words(content).map_err(|found| {
             format!("{found:?} in line {line}: a tag holds names, literals, comparisons and filters, and nothing that computes")
         })?;
-        line += content.matches('\n').count();
+        line += inner[..end].matches('\n').count();
         rest = &inner[end + 2..];
     }
     Ok(())
@@ -204,6 +204,8 @@ impl Drop for Output {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]
@@ -252,5 +254,45 @@ mod tests {
         ] {
             assert!(check(template).is_err(), "{template}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_is_told_with_its_line_and_only_beyond_the_limit() {
+        let told = |template: &str, line: usize| {
+            let problem = check(template).unwrap_err();
+            assert!(problem.contains(&format!("line {line}")), "{template}: {problem}");
+        };
+        told("a {# b #}", 1);
+        told("a\n\n{{ b }} {# c #}", 3);
+        told("{{ a\n}}{{ b\n| lower }}\n{{ c", 4);
+        told("a\n{% set b %}", 2);
+        told("{{}}\n{{ a + b }}", 2);
+        let tag = |length: usize| format!("{{{{{}}}}}", "a".repeat(length - 4));
+        assert_eq!(check(&tag(limits::TEMPLATE_TAG)), Ok(()));
+        assert!(check(&tag(limits::TEMPLATE_TAG + 1)).is_err());
+        let statements = |count: usize| "{% else %}".repeat(count);
+        assert_eq!(check(&statements(STATEMENTS_LIMIT)), Ok(()));
+        assert!(check(&statements(STATEMENTS_LIMIT + 1)).is_err());
+    }
+
+    #[test]
+    fn a_filter_makes_no_more_than_its_bound() {
+        let printed = |tag: &str, length: usize| {
+            let region = "a".repeat(length);
+            environment().render_str(&format!("{{{{ region | {tag} }}}}"), context! { region }).ok()
+        };
+        assert_eq!(printed("upper", FILTERED), Some("A".repeat(FILTERED)));
+        assert_eq!(printed("upper", FILTERED + 1), None);
+        assert_eq!(printed("replace('a', '')", FILTERED * 16).as_deref(), Some(""));
+        assert_eq!(printed("replace('a', '')", FILTERED * 16 + 1), None);
+        assert_eq!(printed("replace('b', 'cc')", FILTERED * 8 + 1), None);
+        assert_eq!(printed("indent(64)", 1).as_deref(), Some("a"));
+        assert_eq!(printed("indent(1)", 1).as_deref(), Some("a"));
+        assert_eq!(printed("indent(65)", 1), None);
+        let is_defined = |name: &str| {
+            let template = format!("{{% if {name} is defined %}}yes{{% else %}}no{{% endif %}}");
+            environment().render_str(&template, context! { region => "" }).unwrap()
+        };
+        assert_eq!((is_defined("region").as_str(), is_defined("nothing").as_str()), ("yes", "no"));
     }
 }

@@ -107,7 +107,8 @@ fn what_is_recorded_of_a_key_is_what_a_read_would_show() {
     assert_eq!(made.minted, Some(minted("B")));
     let delete = |id: &str| (Action::DeleteKey { id: id.to_owned(), why: WhyDelete::Orphan }, Effect::Done);
     let left = after(&[create("A"), create("B"), delete("A")]);
-    assert_eq!((left.user().unwrap().keys.len(), left.minted.clone()), (1, Some(minted("B"))));
+    let keys: Vec<_> = left.user().unwrap().keys.iter().map(|key| key.id.as_str()).collect();
+    assert_eq!((keys, left.minted.clone()), (vec!["B"], Some(minted("B"))));
     assert!(left.probes.contains_key("B") && !left.probes.contains_key("A"));
     assert_eq!(after(&[create("A"), delete("A")]).minted, None);
 }
@@ -138,4 +139,43 @@ fn a_key_that_the_secret_holds_is_no_new_one_on_its_way() {
     };
     assert_eq!(written("A"), None);
     assert_eq!(written("B"), Some(minted("A")));
+}
+
+#[test]
+fn what_is_recorded_of_probes_counts_successes_in_a_row() {
+    let probe = |usable| (Action::ProbeKey { id: "NEW".to_owned() }, Effect::Probed(usable));
+    let successes = |probes: &[bool]| {
+        let probes: Vec<_> = probes.iter().map(|usable| probe(*usable)).collect();
+        after(&probes).probes["NEW"].successes
+    };
+    assert_eq!(successes(&[true]), 1);
+    assert_eq!(successes(&[true, true, true]), 3);
+    assert_eq!(successes(&[true, true, false]), 0);
+    assert_eq!(successes(&[false, true]), 1);
+    let used = after(&[(Action::ReadLastUsed { id: "OLD".to_owned() }, Effect::LastUsed(Some(NOW)))]);
+    assert_eq!(used.last_used, Some(("OLD".to_owned(), Some(NOW))));
+}
+
+#[test]
+fn what_is_recorded_of_workloads_and_secrets_is_what_a_read_would_show() {
+    let workload = crate::api::Workload { kind: crate::api::WorkloadKind::Deployment, name: "app".to_owned() };
+    let mark = Action::MarkWorkload { workload: workload.clone(), key_id: "NEW".to_owned(), restart: true };
+    let marked = after(&[(mark, Effect::Workload(WorkloadState::Missing))]);
+    assert_eq!(marked.workloads[&workload], WorkloadState::Missing);
+
+    let mut renamed = Observed { renamed: [("old".to_owned(), OurSecret::intact(None))].into(), ..Observed::nothing() };
+    let delete = |name: &str| Action::DeleteSecret { name: name.to_owned(), uid: "secret".to_owned() };
+    renamed.record(&owner(), &delete("another"), &Effect::Done, NOW);
+    assert!(renamed.renamed.contains_key("old"));
+    renamed.record(&owner(), &delete("old"), &Effect::Done, NOW);
+    assert!(renamed.renamed.is_empty());
+
+    let create = (Action::CreateAccessKey, Effect::KeyCreated(minted("NEW")));
+    let written = |id: &str| {
+        let write = Action::WriteSecret { key_id: id.to_owned(), record: SecretRecord::default() };
+        let effect = Effect::SecretWritten { uid: "secret".to_owned(), resource_version: "2".to_owned() };
+        after(&[create.clone(), (write, effect)]).minted
+    };
+    assert_eq!(written("NEW"), None, "it has been delivered");
+    assert_eq!(written("CURRENT"), Some(minted("NEW")));
 }

@@ -8,7 +8,7 @@ use crate::api::{Workload, WorkloadKind};
 use crate::core::desired::Desired;
 use crate::core::drift::as_wanted;
 use crate::core::observed::{Minted, Observed, SecretState, UserState, WorkloadState};
-use crate::core::plan::{Waits, plan};
+use crate::core::plan::{Effect, Waits, plan};
 use crate::core::rotation::DEFAULT_OVERLAP;
 
 const CURRENT: &str = "AKIACURRENT";
@@ -170,4 +170,153 @@ fn invariant_12_a_recorded_date_in_the_future_keeps_no_lost_key_waited_for() {
     let soon = later(made_at(), SignedDuration::from_mins(10));
     assert_eq!(lost(soon), [], "IAM's clock may be fast");
     assert_eq!(lost(later(made_at(), SignedDuration::from_hours(1))), [Action::CreateAccessKey]);
+}
+
+/// Lives through some time: what is done when, in seconds. Each new key works, and no old one was used.
+fn lived(desired: &Desired, mut observed: Observed, from: i64, until: i64) -> Vec<(i64, &'static str)> {
+    let waits = Waits::default();
+    let mut now = later(made_at(), SignedDuration::from_secs(from));
+    let mut done = Vec::new();
+    while now <= later(made_at(), SignedDuration::from_secs(until)) && done.len() < 100 {
+        let next = plan(desired, &observed, now, &waits);
+        for action in &next.actions {
+            let (uid, resource_version) = ("secret".to_owned(), "2".to_owned());
+            let effect = match action {
+                Action::CreateAccessKey => {
+                    Effect::KeyCreated(Minted { id: format!("NEW{}", done.len()), created_at: now })
+                }
+                Action::ProbeKey { .. } => Effect::Probed(true),
+                Action::ReadLastUsed { .. } => Effect::LastUsed(None),
+                Action::WriteSecret { .. } => Effect::SecretWritten { uid, resource_version },
+                _ => Effect::Done,
+            };
+            observed.record(&desired.owner, action, &effect, now);
+            done.push((now.duration_since(made_at()).as_secs(), action.name()));
+        }
+        match next.wake_at {
+            _ if !next.actions.is_empty() => {}
+            Some(at) => now = at,
+            None => break,
+        }
+    }
+    done
+}
+
+const HOUR: i64 = 3_600;
+
+fn rotating(interval: &str) -> Desired {
+    let access = json!([{ "bucket": "reports", "level": "ReadOnly" }]);
+    Desired::by_spec(
+        &json!({ "access": access, "accessKey": { "rotation": { "interval": interval, "overlap": "24h" } } }),
+    )
+}
+
+fn alone() -> Observed {
+    let mut observed = with_another(SignedDuration::ZERO);
+    observed.announced_settled = true;
+    let UserState::Present(user) = &mut observed.user else { panic!("there is a user") };
+    user.keys.truncate(1);
+    observed
+}
+
+#[test]
+fn a_rotation_takes_its_steps_each_at_its_time() {
+    let (due, swapped) = (100 * HOUR, 100 * HOUR + 60);
+    let retired = swapped + 24 * HOUR;
+    let steps = [
+        (due, "WriteStatus"),
+        (due, "CreateAccessKey"),
+        (due, "ProbeKey"),
+        (due + 2, "ProbeKey"),
+        (due + 4, "ProbeKey"),
+        (swapped, "WriteSecret"),
+        (retired, "GetAccessKeyLastUsed"),
+        (retired, "UpdateAccessKey"),
+        (retired + HOUR, "DeleteAccessKey"),
+    ];
+    assert_eq!(lived(&rotating("100h"), alone(), HOUR, 199 * HOUR), steps);
+}
+
+#[test]
+fn a_first_key_is_made_put_into_the_secret_and_tried() {
+    let observed = Observed { secret: SecretState::Missing, ..alone() };
+    let observed = as_wanted(&desired(), observed, Vec::new());
+    let steps = ["WriteStatus", "CreateAccessKey", "WriteSecret", "ProbeKey"].map(|step| (HOUR, step));
+    assert_eq!(lived(&desired(), observed, HOUR, 2 * HOUR), steps);
+}
+
+#[test]
+fn a_rotation_that_is_asked_for_begins_at_once_and_each_request_counts_once() {
+    let begun = |requested: Option<&str>, handled: Option<&str>, annotated| {
+        let (mut desired, mut observed) = (desired(), alone());
+        desired.rotation.requested = requested.map(str::to_owned);
+        let SecretState::Ours(secret) = &mut observed.secret else { panic!("it is ours") };
+        (secret.rotate_handled, secret.annotated) = (handled.map(str::to_owned), annotated);
+        plan(&desired, &observed, later(made_at(), SignedDuration::from_hours(1)), &Waits::default())
+            .actions
+            .contains(&Action::CreateAccessKey)
+    };
+    assert!(begun(Some("2"), None, true) && begun(Some("2"), Some("1"), true));
+    for (requested, handled, annotated) in
+        [(Some("2"), Some("2"), true), (None, Some("1"), true), (None, None, true), (Some("2"), None, false)]
+    {
+        assert!(!begun(requested, handled, annotated), "{requested:?} after {handled:?}, {annotated}");
+    }
+}
+
+#[test]
+fn a_key_in_no_secret_is_noted_and_deleted_once_nobody_can_be_about_to_deliver_it() {
+    let takeover = Waits::default().takeover;
+    let made = SignedDuration::from_hours(10);
+    let at = |age, revoked: Option<&str>| {
+        let mut observed = with_another(made);
+        let SecretState::Ours(secret) = &mut observed.secret else { panic!("it is ours") };
+        secret.revoked = revoked.map(AccessKeyId::of_iam);
+        plan(&desired(), &observed, later(made_at(), made + age), &Waits::default())
+    };
+    let young = at(takeover - SignedDuration::from_secs(1), None);
+    assert_eq!((young.actions, young.wake_at), (Vec::new(), Some(later(made_at(), made + takeover))));
+    let noted = at(takeover, None);
+    let is_noted = |record: &SecretRecord| record.revoked == Some(AccessKeyId::of_iam(OTHER));
+    assert!(matches!(noted.actions.as_slice(), [Action::WriteSecret { record, .. }] if is_noted(record)), "{noted:?}");
+    assert_eq!(noted.wake_at, None, "there is nothing to wait for");
+    let gone = Action::DeleteKey { id: OTHER.to_owned(), why: WhyDelete::Orphan };
+    assert_eq!(at(takeover, Some(OTHER)).actions, [gone]);
+}
+
+#[test]
+fn where_two_keys_are_in_the_way_the_newest_of_ours_goes_and_no_strangers() {
+    let younger = SignedDuration::from_hours(10);
+    let at = |after, adopted: Option<i64>, active| {
+        let mut observed = Observed { secret: SecretState::Missing, ..with_another(younger) };
+        let UserState::Present(user) = &mut observed.user else { panic!("there is a user") };
+        let adopted = adopted.map(|hours| later(made_at(), SignedDuration::from_hours(hours)).to_string());
+        user.tags.extend(adopted.map(|at| (tags::ADOPTED_AT.to_owned(), at)));
+        plan(&Desired { active, ..desired() }, &observed, later(made_at(), younger + after), &Waits::default())
+    };
+    let (hour, moment) = (SignedDuration::from_hours(1), SignedDuration::from_secs(1));
+    let gone = |id: &str| Action::DeleteKey { id: id.to_owned(), why: WhyDelete::Orphan };
+    assert_eq!(at(hour, None, true).actions, [gone(OTHER), Action::CreateAccessKey]);
+    let young = at(moment, None, true);
+    assert!(young.actions.is_empty(), "{young:?}");
+    assert!(matches!(&young.parts.key, Progress::Waiting(Reason::Creating, why) if why.contains(OTHER)), "{young:?}");
+    let foreign = at(hour, Some(20), true);
+    assert!(matches!(foreign.parts.key, Progress::Blocked(Reason::ForeignAccessKeys, _)), "{foreign:?}");
+    assert_eq!(foreign.actions, []);
+    assert_eq!(at(hour, None, false).actions, [gone(CURRENT), gone(OTHER)], "suspended, none is of use");
+    assert_eq!(at(moment, None, false).actions, [gone(CURRENT)]);
+}
+
+#[test]
+fn no_key_is_made_until_iam_shows_all_that_an_adopted_user_has() {
+    let window = Waits::default().consistency_window;
+    let at = |after| {
+        let mut observed = alone();
+        let UserState::Present(user) = &mut observed.user else { panic!("there is a user") };
+        user.tags.extend(Adoption::Settling(made_at()).value().map(|value| (tags::ADOPTED_AT.to_owned(), value)));
+        plan(&desired(), &observed, later(made_at(), after), &Waits::default())
+    };
+    let early = at(window - SignedDuration::from_secs(1));
+    assert_eq!((early.actions, early.wake_at), (Vec::new(), Some(later(made_at(), window))));
+    assert!(matches!(at(window).actions.as_slice(), [Action::TagUser(_)]));
 }

@@ -1,0 +1,97 @@
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::*;
+use crate::core::drift::as_wanted;
+use crate::core::iam::AccessKey;
+use crate::core::observed::PolicyState;
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+const SHARED: &str = "arn:aws:iam::123456789012:policy/shared";
+
+fn desired() -> Desired {
+    Desired::by_spec(&json!({
+        "access": [{ "bucket": "reports", "level": "ReadOnly" }], "managedPolicyArns": [SHARED],
+    }))
+}
+
+fn owner() -> Owner {
+    Owner { deleted_at: Some(NOW), ..desired().owner }
+}
+
+fn well() -> Observed {
+    let key = AccessKey { id: "KEY".to_owned(), active: true, created_at: NOW };
+    as_wanted(&desired(), Observed::nothing(), vec![key])
+}
+
+fn after(owner: &Owner, observed: &Observed, passed: SignedDuration) -> Plan {
+    teardown(owner, observed, later(NOW, passed), &Waits::default())
+}
+
+fn names(plan: &Plan) -> Vec<&'static str> {
+    plan.actions.iter().map(Action::name).collect()
+}
+
+fn user_of(observed: &mut Observed) -> &mut User {
+    match &mut observed.user {
+        UserState::Present(user) => user,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn invariant_10_keys_go_first_and_a_policy_once_it_is_attached_nowhere() {
+    let found = after(&owner(), &well(), SignedDuration::ZERO);
+    assert_eq!(names(&found), ["DeleteAccessKey", "DetachPolicy", "DetachPolicy", "DeletePolicy", "DeleteUser"]);
+    let retained = Owner { retain: true, ..owner() };
+    assert_eq!(
+        names(&after(&retained, &well(), SignedDuration::ZERO)),
+        ["DeleteAccessKey", "UntagUser", "RemoveFinalizer"]
+    );
+    let mut conflict = well();
+    conflict.leftovers = true;
+    assert!(names(&after(&owner(), &conflict, SignedDuration::ZERO)).contains(&"ClearLeftovers"));
+    let mut strangers = well();
+    user_of(&mut strangers)
+        .tags
+        .insert(tags::ADOPTED_AT.to_owned(), later(NOW, SignedDuration::from_secs(1)).to_string());
+    let blocked = after(&owner(), &strangers, SignedDuration::ZERO);
+    assert!(matches!(&blocked.parts.user, Progress::Blocked(Reason::DeleteBlocked, why) if why.contains("KEY")));
+    assert!(blocked.actions.is_empty(), "{blocked:?}");
+    assert!(after(&owner(), &Observed { finalizer: false, ..well() }, SignedDuration::ZERO).actions.is_empty());
+}
+
+#[test]
+fn a_user_that_iam_does_not_know_is_looked_for_until_the_replicas_agree() {
+    let waits = Waits::default();
+    for user in [UserState::Missing, UserState::Unread] {
+        let observed = Observed { user, finalizer: true, ..Observed::nothing() };
+        let early = after(&owner(), &observed, waits.consistency_window - SignedDuration::from_secs(1));
+        assert!(early.actions.is_empty() && early.wake_at.is_some(), "{early:?}");
+        assert_eq!(names(&after(&owner(), &observed, waits.consistency_window)), ["RemoveFinalizer"]);
+        let undated = Owner { deleted_at: None, ..owner() };
+        assert_eq!(names(&after(&undated, &observed, SignedDuration::ZERO)), ["RemoveFinalizer"]);
+        let elsewhere = Observed { account_elsewhere: Some("999999999999".to_owned()), ..observed };
+        let held = after(&owner(), &elsewhere, SignedDuration::from_hours(1));
+        assert!(matches!(held.parts.user, Progress::Blocked(Reason::AccountMismatch, _)), "{held:?}");
+        assert!(held.actions.is_empty(), "it would be forgotten there: {held:?}");
+    }
+    let gone = Observed { user: UserState::Deleted, finalizer: true, ..Observed::nothing() };
+    assert_eq!(names(&after(&owner(), &gone, SignedDuration::ZERO)), ["RemoveFinalizer"]);
+}
+
+#[test]
+fn invariant_4_what_is_not_ours_is_let_be_and_a_policy_of_ours_is_found_without_its_user() {
+    let mut foreign = well();
+    user_of(&mut foreign).tags.clear();
+    assert_eq!(names(&after(&owner(), &foreign, SignedDuration::ZERO)), ["DeletePolicy"], "its own tags say so");
+    let retained = Owner { retain: true, ..owner() };
+    assert_eq!(names(&after(&retained, &foreign, SignedDuration::ZERO)), ["RemoveFinalizer"]);
+    for policy in foreign.policies.values_mut() {
+        let PolicyState::Present(policy) = policy else { panic!("it is there") };
+        policy.tags.clear();
+    }
+    assert_eq!(names(&after(&owner(), &foreign, SignedDuration::ZERO)), ["RemoveFinalizer"]);
+}

@@ -1,0 +1,280 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::{S3AccessClass, tags};
+use crate::core::class::Class;
+use crate::core::drift::as_wanted;
+use crate::core::iam::{AccessKey, AccessKeyId};
+use crate::core::observed::{HeldKey, OurSecret, SecretState};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn desired(extra: Value) -> Desired {
+    let mut spec = json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }] });
+    extra.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
+    Desired::by_spec(&spec)
+}
+
+fn planned(desired: &Desired, observed: &Observed) -> Plan {
+    plan(desired, observed, NOW, &Waits::default())
+}
+
+fn key(id: &str, active: bool, hours: i64) -> AccessKey {
+    AccessKey { id: id.to_owned(), active, created_at: later(NOW, SignedDuration::from_hours(hours)) }
+}
+
+fn held(account_id: Option<&str>) -> SecretState {
+    let account_id = account_id.map(str::to_owned);
+    let key = HeldKey { id: AccessKeyId::of_iam("CURRENT"), created_at: Some(NOW), account_id };
+    SecretState::Ours(OurSecret::intact(Some(key)))
+}
+
+/// All is as it should be, with these keys.
+fn well(desired: &Desired, keys: Vec<AccessKey>) -> Observed {
+    as_wanted(desired, Observed { secret: held(None), ..Observed::nothing() }, keys)
+}
+
+fn user_of(observed: &mut Observed) -> &mut User {
+    match &mut observed.user {
+        UserState::Present(user) => user,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_as_it_should_be_is_left_alone() {
+    let found = planned(&desired(json!({})), &well(&desired(json!({})), vec![key("CURRENT", true, -1_000)]));
+    assert!(found.rests(), "{found:?}");
+}
+
+#[test]
+fn invariant_12_what_the_class_does_not_allow_is_not_begun_and_its_keys_go_first() {
+    let beyond = Desired { violation: Some("why".to_owned()), ..desired(json!({})) };
+    let expelled = Desired { active: false, ..beyond.clone() };
+    let refused = Progress::Blocked(Reason::NotPermittedByClass, "why".to_owned());
+    for desired in [&beyond, &expelled] {
+        let found = planned(desired, &Observed::nothing());
+        assert_eq!((found.actions.len(), &found.parts.policy), (0, &refused), "nothing was begun");
+    }
+    let mut observed = well(&beyond, vec![key("THEIRS", true, -1), key("OFF", false, 1), key("CURRENT", true, 2)]);
+    user_of(&mut observed).tags.insert(tags::ADOPTED_AT.to_owned(), NOW.to_string());
+    let off = Action::SetKeyStatus { id: "CURRENT".to_owned(), active: false };
+    let found = planned(&expelled, &observed);
+    assert_eq!((found.actions.as_slice(), &found.parts.policy), (&[off.clone()] as &[_], &refused));
+    let found = planned(&beyond, &observed);
+    assert!(!found.actions.contains(&off), "what is left of the spec goes on: {found:?}");
+    assert_eq!(found.parts.policy, refused);
+    user_of(&mut observed).tags.insert(tags::CLUSTER.to_owned(), "another".to_owned());
+    let found = planned(&expelled, &observed);
+    assert_eq!((found.actions.as_slice(), &found.parts.policy), (&[] as &[_], &refused), "no proof that it is ours");
+}
+
+/// The class says one thing of the spec, and another of what hung on an adopted user: that is told first.
+#[test]
+fn what_an_adopted_user_has_beside_is_told_before_what_the_spec_asks_beyond() {
+    let class = S3AccessClass::new("tenants", serde_json::from_value(json!({ "allowedBuckets": ["*"] })).unwrap());
+    let class = Class::of(&class, "team-a", &BTreeMap::new());
+    let beyond = Desired { violation: Some("why".to_owned()), class, ..desired(json!({})) };
+    let mut observed = well(&beyond, vec![key("CURRENT", true, 2)]);
+    let user = user_of(&mut observed);
+    user.tags.insert(tags::ADOPTED_AT.to_owned(), NOW.to_string());
+    user.beside = BTreeSet::from(["group admins".to_owned()]);
+    let found = planned(&beyond, &observed);
+    let Progress::Blocked(_, message) = &found.parts.policy else { panic!("{found:?}") };
+    assert!(message.contains("group admins"), "{message}");
+    assert!(found.actions.is_empty() && found.parts.key == Progress::Pending, "no key is put to use: {found:?}");
+}
+
+#[test]
+fn an_adopted_users_policies_must_be_its_own_those_of_the_spec_or_of_the_class() {
+    let class =
+        json!({ "allowedBuckets": ["*"], "allowedManagedPolicyArns": ["arn:aws:iam::123456789012:policy/shared-*"] });
+    let class = S3AccessClass::new("tenants", serde_json::from_value(class).unwrap());
+    let class = Class::of(&class, "team-a", &BTreeMap::new());
+    let asked = desired(json!({ "managedPolicyArns": ["arn:aws:iam::123456789012:policy/asked"] }));
+    let bound = Desired { class, ..asked.clone() };
+    let beyond = |desired: &Desired, adopted: bool, more: &str| {
+        let mut observed = well(desired, vec![key("CURRENT", true, 2)]);
+        let user = user_of(&mut observed);
+        user.attached.insert(format!("arn:aws:iam::123456789012:policy/{more}"));
+        user.tags.extend(adopted.then(|| (tags::ADOPTED_AT.to_owned(), NOW.to_string())));
+        matches!(planned(desired, &observed).parts.policy, Progress::Blocked(Reason::NotPermittedByClass, _))
+    };
+    assert!(beyond(&bound, true, "admin"));
+    for fits in [beyond(&bound, true, "shared-x"), beyond(&bound, true, "asked")] {
+        assert!(!fits, "its own, that of the spec and those of the class are no surprise");
+    }
+    assert!(!beyond(&bound, false, "admin"), "what others attach to a user of ours is not for us to judge");
+    assert!(!beyond(&asked, true, "admin"), "without a class nothing is bounded");
+}
+
+#[test]
+fn a_policy_that_changes_its_name_goes_once_its_successor_is_there() {
+    let named = |name: &str| desired(json!({ "policy": { "name": name } }));
+    let inline = desired(json!({ "policy": { "name": "new", "type": "Inline" } }));
+    let trace = |desired: &Desired, mut observed: Observed| {
+        let mut rounds = Vec::new();
+        for _ in 0..6 {
+            let next = planned(desired, &observed);
+            if !next.actions.iter().any(|action| action.part() != Part::AccessKey) {
+                break;
+            }
+            let done = next.actions.iter().map(Action::name).collect::<Vec<_>>().join(" ");
+            next.actions.iter().for_each(|action| observed.record(&desired.owner, action, &Effect::Done, NOW));
+            rounds.push(done);
+        }
+        rounds
+    };
+    let observed = |desired: &Desired| well(desired, vec![key("CURRENT", true, 0)]);
+    let gone = "DetachPolicy DeletePolicy UntagUser";
+    assert_eq!(trace(&named("new"), observed(&named("old"))), ["TagUser CreatePolicy AttachPolicy", gone]);
+    assert_eq!(trace(&inline, observed(&named("old"))), ["TagUser PutUserPolicy", gone]);
+
+    let mut halfway = observed(&named("new"));
+    user_of(&mut halfway).tags.insert(tags::PREVIOUS_POLICY.to_owned(), "managed:/old".to_owned());
+    assert_eq!(trace(&named("old"), halfway.clone()), ["TagUser CreatePolicy AttachPolicy", gone], "changed back");
+    assert_eq!(
+        trace(&named("third"), halfway)[..2],
+        ["UntagUser", "TagUser CreatePolicy AttachPolicy"],
+        "one at a time"
+    );
+
+    let mut foreign = observed(&named("old"));
+    for policy in foreign.policies.values_mut() {
+        let crate::core::observed::PolicyState::Present(policy) = policy else { panic!("it is there") };
+        policy.tags.clear();
+    }
+    assert_eq!(trace(&named("new"), foreign)[1], "DetachPolicy UntagUser", "without our tags it is not deleted");
+}
+
+#[test]
+fn no_key_is_made_before_user_and_policy_are_as_they_should_be() {
+    let (desired, mut observed) = (desired(json!({})), well(&desired(json!({})), Vec::new()));
+    observed.secret = SecretState::Missing;
+    let made = planned(&desired, &observed);
+    assert!(made.actions.contains(&Action::CreateAccessKey), "{made:?}");
+    assert_eq!((&made.parts.user, &made.parts.policy), (&Progress::Synced, &Progress::Synced));
+    observed.policies.clear();
+    let found = planned(&desired, &observed);
+    assert!(matches!(found.actions.as_slice(), [Action::CreatePolicy { .. }]), "{found:?}");
+    assert_eq!((&found.parts.user, &found.parts.policy), (&Progress::Synced, &Progress::Pending));
+    user_of(&mut observed).path = "/elsewhere/".to_owned();
+    let found = planned(&desired, &observed);
+    assert_eq!((&found.parts.user, &found.parts.policy), (&Progress::Pending, &Progress::Pending));
+}
+
+#[test]
+fn nothing_is_begun_in_another_account_than_where_it_was_made() {
+    let desired = desired(json!({}));
+    let (own, other) = (Some("123456789012"), Some("999999999999"));
+    let well = well(&desired, vec![key("CURRENT", true, 0)]);
+    for (status, secret, user, blocked) in [
+        (None, held(None), UserState::Missing, false),
+        (None, held(own), UserState::Missing, false),
+        (None, held(other), UserState::Missing, true),
+        (other, SecretState::Missing, UserState::Missing, true),
+        (other, held(own), UserState::Missing, true),
+        (other, held(other), well.user.clone(), false),
+    ] {
+        let account_elsewhere = status.map(str::to_owned);
+        let observed = Observed { account_elsewhere, secret, user, finalizer: true, ..Observed::nothing() };
+        let found = planned(&desired, &observed);
+        let is = matches!(&found.parts.user, Progress::Blocked(Reason::AccountMismatch, why) if why.contains("999999999999"));
+        assert_eq!((is, found.actions.is_empty()), (blocked, blocked), "{observed:?}");
+    }
+}
+
+#[test]
+fn what_is_waited_for_is_told_and_looked_at_again_soon() {
+    let desired = desired(json!({}));
+    let mut observed = well(&desired, Vec::new());
+    let SecretState::Ours(secret) = &mut observed.secret else { panic!("it is ours") };
+    secret.rotated_at = Some(NOW);
+    let found = planned(&desired, &observed);
+    assert!(matches!(found.parts.key, Progress::Waiting(Reason::WaitingForKey, _)), "{found:?}");
+    assert_eq!(found.wake_at, Some(later(NOW, Waits::default().probe_interval)));
+}
+
+#[test]
+fn each_user_of_another_is_refused_and_one_that_nobody_claims_is_taken_by_force() {
+    let force = Desired {
+        owner: Owner { adoption: crate::api::Adoption::Force, ..desired(json!({})).owner },
+        ..desired(json!({}))
+    };
+    let never =
+        Desired { owner: Owner { adoption: crate::api::Adoption::Never, ..force.owner.clone() }, ..force.clone() };
+    let found = |desired: &Desired, tag: Option<&str>| {
+        let mut observed = well(desired, Vec::new());
+        observed.finalizer = false;
+        let tags = tag.map(|tag| (tag.to_owned(), "another".to_owned()));
+        user_of(&mut observed).tags = tags.into_iter().collect();
+        planned(desired, &observed)
+    };
+    let taken = found(&force, None);
+    assert!(matches!(taken.actions.as_slice(), [Action::AddFinalizer, Action::TagUser(_)]), "{taken:?}");
+    for tag in [tags::CLUSTER, tags::UID, tags::OWNER] {
+        let refused = found(&force, Some(tag));
+        let Progress::Blocked(Reason::ForeignUser, why) = &refused.parts.user else { panic!("{tag}: {refused:?}") };
+        assert!(refused.actions.is_empty() && why.contains("choose another spec.userName"), "{why}");
+    }
+    assert!(matches!(found(&never, None).parts.user, Progress::Blocked(Reason::ForeignUser, _)));
+
+    let mut earlier = well(&never, Vec::new());
+    user_of(&mut earlier).tags.insert(tags::UID.to_owned(), "earlier".to_owned());
+    let Progress::Blocked(_, why) = planned(&never, &earlier).parts.user else { panic!("it is an earlier one's") };
+    assert!(why.contains("set spec.adoption to IfOwnedByTag"), "{why}");
+    let again = planned(&desired(json!({})), &earlier);
+    assert!(matches!(again.actions.as_slice(), [Action::TagUser(_)]), "{again:?}");
+}
+
+#[test]
+fn a_secret_of_another_is_waited_for_or_refused_and_no_key_is_made() {
+    let desired = desired(json!({}));
+    for (other_user, reason) in
+        [(None, Reason::ForeignSecret), (Some("another"), Reason::SecretNameTaken), (Some("reports"), Reason::Creating)]
+    {
+        let mut observed = well(&desired, Vec::new());
+        observed.secret = SecretState::Foreign { other_user: other_user.map(str::to_owned) };
+        let found = planned(&desired, &observed);
+        let (Progress::Waiting(told, _) | Progress::Blocked(told, _)) = found.parts.secret else { panic!("{found:?}") };
+        assert_eq!((told, found.actions.len()), (reason, 0), "{other_user:?}");
+    }
+}
+
+#[test]
+fn a_secret_is_written_again_where_it_was_altered_and_an_earlier_one_goes_after_it() {
+    let desired = desired(json!({}));
+    let names = |up_to_date, renamed: bool| {
+        let mut observed = well(&desired, vec![key("CURRENT", true, -1_000)]);
+        let SecretState::Ours(secret) = &mut observed.secret else { panic!("it is ours") };
+        secret.up_to_date = up_to_date;
+        let earlier = OurSecret { key: secret.key.clone(), ..OurSecret::intact(None) };
+        observed.renamed.extend(renamed.then(|| ("earlier".to_owned(), earlier)));
+        planned(&desired, &observed).actions.iter().map(Action::name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(false, true), ["WriteSecret"]);
+    assert_eq!(names(true, true), ["DeleteSecret"]);
+}
+
+#[test]
+fn a_boundary_is_only_removed_where_the_operator_set_it() {
+    const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/boundary";
+    let (plain, under) = (desired(json!({})), desired(json!({ "permissionsBoundaryArn": BOUNDARY })));
+    let names = |desired: &Desired, boundary: Option<&str>, record: Option<&str>| {
+        let mut observed = well(&plain, vec![key("CURRENT", true, 0)]);
+        let user = user_of(&mut observed);
+        user.boundary = boundary.map(str::to_owned);
+        user.tags.extend(record.map(|arn| (tags::BOUNDARY.to_owned(), crate::core::names::record([arn]))));
+        let found = planned(desired, &observed);
+        found.actions.iter().filter(|action| action.part() == Part::User).map(Action::name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&plain, Some(BOUNDARY), Some(BOUNDARY)), ["DeleteUserPermissionsBoundary"]);
+    assert!(names(&plain, Some(BOUNDARY), None).is_empty(), "somebody else did");
+    assert_eq!(names(&plain, None, Some(BOUNDARY)), ["UntagUser"]);
+    assert_eq!(names(&under, None, None), ["TagUser", "PutUserPermissionsBoundary"]);
+    assert!(names(&under, Some(BOUNDARY), Some(BOUNDARY)).is_empty());
+}
