@@ -15,7 +15,7 @@ use crate::core::observed::Observed;
 use crate::core::plan::{Action, Effect, Part, Plan, plan, teardown};
 use crate::core::reads::known::{Known, Settled};
 use crate::core::reads::next::Basis;
-use crate::core::reads::{Current, Done, Facts, Reads, done_by_status, needed};
+use crate::core::reads::{Current, Done, Facts, Reads, done_by_status, needed, takes_the_user};
 use crate::core::schedule::next_resync;
 
 /// Enough for the longest chain of dependent steps; a plan that does not settle by then is begun afresh.
@@ -173,7 +173,7 @@ impl Pass<'_> {
                     return Err(Break::TooLittle);
                 }
                 let permitted = match &action {
-                    Action::CreateUser { .. } if !held.finalizer_added => self.confirm().await,
+                    action if takes_the_user(action) && !held.finalizer_added => self.confirm().await,
                     action if action.writes() => ctx.may_write(),
                     _ => Ok(()),
                 };
@@ -214,7 +214,7 @@ impl Pass<'_> {
     }
 
     /// Whether the CR is there as it was read: another leader may have deleted all that was made for it and let it go, and
-    /// nobody would remove what is made for it now. Its finalizers stay as they are; the resource version is what is asked
+    /// nobody would remove what is made for it now; or another CR may have its name and its user. Its finalizers stay as they are; the resource version is what is asked
     /// for.
     async fn confirm(self) -> Result<(), Error> {
         self.ctx.may_write()?;

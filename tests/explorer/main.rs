@@ -97,6 +97,7 @@ fn two_processes_create_rotate_and_delete_at_once() {
     explore("two leaders create", Explorer::creating(2, NOTHING));
     explore("two leaders delete", Explorer::deleting(2, Budget { ticks: 1, ..NOTHING }));
     explore("two leaders heal", Explorer::settled(2, HAND));
+    explore("two leaders, a CR made anew, late", Explorer::replaced(2, NOTHING));
 }
 
 #[test]
@@ -139,6 +140,7 @@ fn a_process_that_makes_a_known_mistake_is_found_out() {
         (Mistake::TrustsAnyStatus, Explorer::rotating(1, Budget { faults: 1, ..NOTHING })),
         (Mistake::KeepsToTheKeysOfTheSecret, Explorer::settled(1, later).swept()),
         (Mistake::WritesByAssumption, Explorer::settled(1, later).swept()),
+        (Mistake::TakesTheUserUnseen, Explorer::replaced(2, NOTHING)),
     ] {
         let checker = Explorer { mistake: Some(mistake), known: Arc::default(), ..explorer }
             .checker()

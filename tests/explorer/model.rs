@@ -37,6 +37,7 @@ pub enum Mistake {
     TrustsAnyStatus,
     KeepsToTheKeysOfTheSecret,
     WritesByAssumption,
+    TakesTheUserUnseen,
 }
 
 /// What can happen next.
@@ -118,6 +119,13 @@ impl Explorer {
     /// The same, with a rotation asked for.
     pub fn rotating(processes: usize, budget: Budget) -> Self {
         Self::settled(processes, budget).after(Hand::Rotate)
+    }
+
+    /// The same, forced out and made again, which no watch has shown yet.
+    pub fn replaced(processes: usize, budget: Budget) -> Self {
+        let mut explorer = Self::settled(processes, budget).late();
+        explorer.begin.hand(Hand::ReplaceResource);
+        explorer
     }
 
     /// The same, being deleted.

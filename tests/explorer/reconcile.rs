@@ -304,6 +304,7 @@ impl Explorer {
             };
         }
         let Some(action) = work.rest.pop_front() else { return };
+        work.finalizer_added |= self.mistake == Some(Mistake::TakesTheUserUnseen);
         let outcome = if takes_place { world.carry_out(index, &work, &action) } else { Err(Refused::Other) };
         match outcome.and_then(|effect| if answered { Ok(effect) } else { Err(Refused::Other) }) {
             Ok(effect) => self.took_place(world, index, *work, (action, effect)),

@@ -9,6 +9,7 @@ use s3_access_operator::core::names::Ownership;
 use s3_access_operator::core::observed::{Minted, Observed, PolicyState, SecretState, UserState};
 use s3_access_operator::core::plan::Effect;
 use s3_access_operator::core::plan::{Action, Waits};
+use s3_access_operator::core::reads::takes_the_user;
 use s3_access_operator::core::rotation::PROBES;
 
 use crate::process::{Process, Work};
@@ -176,8 +177,8 @@ impl World {
                 }
                 Effect::Done
             }
-            // Before a user is made, the CR has to be there as it was read.
-            Action::CreateUser { .. } if !work.finalizer_added && !self.is_as_read(work) => {
+            // Before a user is made or taken over, the CR has to be there as it was read.
+            action if takes_the_user(action) && !work.finalizer_added && !self.is_as_read(work) => {
                 return Err(Refused::Conflict);
             }
             Action::CreateUser { .. } if has_user => return Err(Refused::Exists),

@@ -10,7 +10,7 @@ pub mod picture;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::S3AccessUser;
+use crate::api::{S3AccessUser, tags};
 use crate::core::conditions::says_settled;
 use crate::core::desired::Desired;
 use crate::core::observed::SecretState;
@@ -73,6 +73,16 @@ impl Reads {
     /// Whether it may be left at that plan, with nothing more to do.
     pub fn suffices(self, plan: &Plan) -> bool {
         plan.actions.iter().all(|action| self.permits(action)) && (self != Self::Keys || plan.rests())
+    }
+}
+
+/// Whether the IAM user becomes this CR's by that action. Then the CR has to be there as it was read: one that is gone, in
+/// a cache of yesterday, would take the user from its successor, or be made a user that nobody removes.
+pub fn takes_the_user(action: &Action) -> bool {
+    match action {
+        Action::CreateUser { .. } => true,
+        Action::TagUser(added) => added.contains_key(tags::UID),
+        _ => false,
     }
 }
 

@@ -243,6 +243,15 @@ fn a_write_needs_the_user_and_its_keys_read_live_unless_nothing_was_ever_made() 
 }
 
 #[test]
+fn a_user_is_taken_by_making_it_or_by_the_tag_of_the_uid() {
+    let tag = |name: &str| Action::TagUser([(name.to_owned(), "uid".to_owned())].into());
+    assert!(takes_the_user(&tag(tags::UID)));
+    assert!(takes_the_user(&Action::CreateUser { tags: [].into(), boundary: None }));
+    assert!(!takes_the_user(&tag(tags::POLICY)));
+    assert!(!takes_the_user(&Action::DeleteUser));
+}
+
+#[test]
 fn with_the_keys_alone_there_must_be_nothing_to_do_and_nothing_to_wait_for() {
     let plan = |actions: Vec<Action>, key: Progress| {
         let mut parts = Parts::pending();
