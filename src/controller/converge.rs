@@ -214,8 +214,8 @@ impl Pass<'_> {
     }
 
     /// Whether the CR is there as it was read: another leader may have deleted all that was made for it and let it go, and
-    /// nobody would remove what is made for it now; or another CR may have its name and its user. Its finalizers stay as they are; the resource version is what is asked
-    /// for.
+    /// nobody would remove what is made for it now; or another CR may have its name and its user. Its finalizers stay as they
+    /// are; the resource version is what is asked for.
     async fn confirm(self) -> Result<(), Error> {
         self.ctx.may_write()?;
         self.ctx.kubernetes.set_finalizers(self.user, self.user.finalizers()).await?;
