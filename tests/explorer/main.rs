@@ -97,7 +97,6 @@ fn two_processes_create_rotate_and_delete_at_once() {
     explore("two leaders create", Explorer::creating(2, NOTHING));
     explore("two leaders delete", Explorer::deleting(2, Budget { ticks: 1, ..NOTHING }));
     explore("two leaders heal", Explorer::settled(2, HAND));
-    explore("two leaders, a CR made anew, late", Explorer::replaced(2, NOTHING));
 }
 
 #[test]
@@ -109,6 +108,7 @@ fn deeper() {
     explore("create, two faults", Explorer::creating(1, Budget { faults: 2, ticks: 2, ..NOTHING }));
     explore("rotate, two faults", Explorer::rotating(1, Budget { faults: 2, ticks: 3, ..NOTHING }));
     explore("two leaders create", Explorer::creating(2, Budget { ticks: 1, ..NOTHING }));
+    explore("two leaders, a CR made anew, late", Explorer::replaced(2, NOTHING));
     explore("two leaders heal, late", Explorer::settled(2, HAND).late());
 }
 
