@@ -209,6 +209,7 @@ mod tests {
             let (grants, asked): (Vec<&Value>, Vec<&Value>) =
                 document.statements().into_iter().partition(|statement| statement["Sid"].is_string());
             assert_eq!((asked.len(), told.len()), (statements, violations), "{extra}: {told:?}");
+            assert!(asked.iter().any(|statement| statement["Effect"] == "Deny"), "{extra}: a denial is always taken");
             let bound = json!({ "aws:ResourceAccount": [account.id] });
             for grant in grants {
                 assert_eq!(grant["Condition"]["StringEquals"] == bound, extra["accountId"].is_string(), "{grant}");
