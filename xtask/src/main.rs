@@ -69,7 +69,7 @@ enum Verb {
         /// How many users there will be at most.
         users: usize,
     },
-    /// Change the core in every small way, and see that the tests notice. Takes hours; a shard takes less.
+    /// Change the core in every small way, and see that the tests notice. Takes an hour or two; a file or a shard takes minutes.
     Mutants(mutants::Options),
     /// A Kubernetes and an AWS server to play with.
     #[command(subcommand)]
