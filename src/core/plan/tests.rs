@@ -113,6 +113,25 @@ fn an_adopted_users_policies_must_be_its_own_those_of_the_spec_or_of_the_class()
 }
 
 #[test]
+fn a_policy_that_the_spec_asks_for_no_more_is_detached_and_the_own_one_is_not() {
+    const SHARED: &str = "arn:aws:iam::123456789012:policy/shared";
+    let (asked, plain) = (desired(json!({ "managedPolicyArns": [SHARED] })), desired(json!({})));
+    let named = desired(json!({ "policy": { "name": "shared" } }));
+    let detached = |desired: &Desired, before: &Desired, recorded: bool| {
+        let mut observed = well(before, vec![key("CURRENT", true, 0)]);
+        let user = user_of(&mut observed);
+        user.attached.insert(SHARED.to_owned());
+        user.tags.remove(tags::ATTACHED);
+        user.tags.extend(recorded.then(|| (tags::ATTACHED.to_owned(), crate::core::names::record([SHARED]))));
+        planned(desired, &observed).actions.contains(&Action::DetachPolicy(SHARED.to_owned()))
+    };
+    assert!(detached(&plain, &plain, true));
+    assert!(!detached(&plain, &plain, false), "somebody else has attached it");
+    assert!(!detached(&asked, &asked, true));
+    assert!(!detached(&named, &named, true), "it is the operator's own by now");
+}
+
+#[test]
 fn a_policy_that_changes_its_name_goes_once_its_successor_is_there() {
     let named = |name: &str| desired(json!({ "policy": { "name": name } }));
     let inline = desired(json!({ "policy": { "name": "new", "type": "Inline" } }));
@@ -219,7 +238,7 @@ fn each_user_of_another_is_refused_and_one_that_nobody_claims_is_taken_by_force(
     for tag in [tags::CLUSTER, tags::UID, tags::OWNER] {
         let refused = found(&force, Some(tag));
         let Progress::Blocked(Reason::ForeignUser, why) = &refused.parts.user else { panic!("{tag}: {refused:?}") };
-        assert!(refused.actions.is_empty() && why.contains("choose another spec.userName"), "{why}");
+        assert!(refused.actions.is_empty() && why.contains("remove the user's tags s3access.dev/cluster"), "{why}");
     }
     assert!(matches!(found(&never, None).parts.user, Progress::Blocked(Reason::ForeignUser, _)));
 

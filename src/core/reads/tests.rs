@@ -382,6 +382,26 @@ fn what_a_process_has_seen_itself_counts_more_than_the_status() {
 }
 
 #[test]
+fn what_was_taken_over_from_the_status_holds_no_longer_than_the_status_says_so() {
+    let (user, secret) = (user(json!({})), secret("1"));
+    let of = |enforced_revision, by_status| {
+        let current = Current {
+            user: &user,
+            fingerprint: Fingerprint::of(&user, 7),
+            secret: Some(&secret),
+            alone: true,
+            by_status,
+            swept: true,
+            window: SignedDuration::from_secs(60),
+        };
+        Facts::of(&Known { enforced_revision, ..known() }, &current).done
+    };
+    assert_eq!(of(None, Some(at(5))), Done::ByStatus(at(5)));
+    assert_eq!(of(None, None), Done::No);
+    assert_eq!(of(Some(7), None), Done::Settled(at(100)));
+}
+
+#[test]
 fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
     let synced = || Progress::Synced;
     let parts = Parts { user: synced(), policy: synced(), key: synced(), secret: synced() };

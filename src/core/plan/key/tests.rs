@@ -115,6 +115,49 @@ fn the_status_names_a_retiring_key_only_where_that_is_the_older_one() {
     assert_eq!(retiring(SignedDuration::from_secs(-1)).as_deref(), Some(OTHER));
     assert_eq!(retiring(SignedDuration::ZERO), None);
     assert_eq!(retiring(SignedDuration::from_secs(1)), None);
+    let unnamed = with_another(SignedDuration::from_secs(-1));
+    let now = later(made_at(), SignedDuration::from_secs(1));
+    assert_eq!(plan(&desired(), &unnamed, now, &waits).retiring, None, "nothing names it");
+}
+
+#[test]
+fn a_rotation_that_is_due_waits_for_an_overlap_and_for_no_courtesy() {
+    let desired = rotating("25h");
+    let at = |hours| {
+        let mut observed = with_another(SignedDuration::from_hours(-100));
+        let SecretState::Ours(secret) = &mut observed.secret else { panic!("it is ours") };
+        let swapped = later(made_at(), SignedDuration::from_hours(2));
+        (secret.previous, secret.rotated_at) = (Some(AccessKeyId::of_iam(OTHER)), Some(swapped));
+        observed.last_used = Some((OTHER.to_owned(), None));
+        let UserState::Present(user) = &mut observed.user else { panic!("there is a user") };
+        user.keys[1].active = hours < 26;
+        plan(&desired, &observed, later(made_at(), SignedDuration::from_hours(hours)), &Waits::default())
+    };
+    let waiting = at(25);
+    assert!(
+        matches!(&waiting.parts.key, Progress::Waiting(Reason::Rotating, why) if why.contains(OTHER)),
+        "{waiting:?}"
+    );
+    assert_eq!(
+        (waiting.actions, waiting.wake_at),
+        (Vec::new(), Some(later(made_at(), SignedDuration::from_hours(26))))
+    );
+    assert_eq!(at(26).actions, [Action::DeleteKey { id: OTHER.to_owned(), why: WhyDelete::Retired }]);
+}
+
+#[test]
+fn a_key_is_young_for_one_window() {
+    let window = Waits::default().consistency_window;
+    let moment = SignedDuration::from_secs(1);
+    let at =
+        |observed: &Observed, after| plan(&desired(), observed, later(made_at(), after), &Waits::default()).actions;
+    assert_eq!(at(&alone(), window - moment), [Action::ProbeKey { id: CURRENT.to_owned() }]);
+    assert_eq!(at(&alone(), window), [], "it needs no proof any more");
+    let mut unlisted = alone();
+    let UserState::Present(user) = &mut unlisted.user else { panic!("there is a user") };
+    user.keys.clear();
+    assert_eq!(at(&unlisted, window - moment), [], "a replica may lag");
+    assert!(at(&unlisted, window).contains(&Action::CreateAccessKey));
 }
 
 /// What the plan makes of a Secret whose record somebody has edited: the key OTHER was replaced by CURRENT, so long ago.
@@ -195,7 +238,10 @@ fn lived(desired: &Desired, mut observed: Observed, from: i64, until: i64) -> Ve
         }
         match next.wake_at {
             _ if !next.actions.is_empty() => {}
-            Some(at) => now = at,
+            Some(at) => {
+                assert!(at > now, "nothing to do, and no time to wait for");
+                now = at;
+            }
             None => break,
         }
     }
@@ -242,7 +288,15 @@ fn a_first_key_is_made_put_into_the_secret_and_tried() {
     let observed = Observed { secret: SecretState::Missing, ..alone() };
     let observed = as_wanted(&desired(), observed, Vec::new());
     let steps = ["WriteStatus", "CreateAccessKey", "WriteSecret", "ProbeKey"].map(|step| (HOUR, step));
-    assert_eq!(lived(&desired(), observed, HOUR, 2 * HOUR), steps);
+    assert_eq!(lived(&desired(), observed.clone(), HOUR, 2 * HOUR), steps);
+
+    let mut asked = desired();
+    asked.rotation.requested = Some("now".to_owned());
+    let minted = Minted { id: "NEW".to_owned(), created_at: made_at() };
+    let next = plan(&asked, &Observed { minted: Some(minted), ..observed }, made_at(), &Waits::default());
+    let (created_at, rotate_handled) = (Some(made_at()), Some("now".to_owned()));
+    let record = SecretRecord { created_at, rotate_handled, ..SecretRecord::default() };
+    assert_eq!(next.actions, [Action::WriteSecret { key_id: "NEW".to_owned(), record }]);
 }
 
 #[test]
@@ -319,4 +373,30 @@ fn no_key_is_made_until_iam_shows_all_that_an_adopted_user_has() {
     let early = at(window - SignedDuration::from_secs(1));
     assert_eq!((early.actions, early.wake_at), (Vec::new(), Some(later(made_at(), window))));
     assert!(matches!(at(window).actions.as_slice(), [Action::TagUser(_)]));
+}
+
+#[test]
+fn a_recorded_key_that_is_younger_than_the_current_one_was_never_replaced_by_it() {
+    let mut observed = with_another(SignedDuration::from_hours(10));
+    let SecretState::Ours(secret) = &mut observed.secret else { panic!("it is ours") };
+    secret.previous = Some(AccessKeyId::of_iam(OTHER));
+    let next = plan(&desired(), &observed, later(made_at(), SignedDuration::from_hours(11)), &Waits::default());
+    assert_eq!(next.retiring, None, "it is kept through no overlap");
+    let is_noted = |record: &SecretRecord| record.revoked == Some(AccessKeyId::of_iam(OTHER));
+    assert!(matches!(next.actions.as_slice(), [Action::WriteSecret { record, .. }] if is_noted(record)), "{next:?}");
+}
+
+#[test]
+fn a_key_that_was_taken_out_of_use_for_its_age_is_told_while_the_rest_hinders_its_replacement() {
+    let mut desired = desired();
+    desired.rotation.longest_life = Some(SignedDuration::from_hours(100));
+    let told = |active, hours| {
+        let mut observed = Observed { secret: SecretState::Foreign { other_user: None }, ..alone() };
+        let UserState::Present(user) = &mut observed.user else { panic!("there is a user") };
+        user.keys[0].active = active;
+        let next = plan(&desired, &observed, later(made_at(), SignedDuration::from_hours(hours)), &Waits::default());
+        matches!(next.parts.key, Progress::Blocked(Reason::NotPermittedByClass, why) if why.contains(CURRENT))
+    };
+    assert!(told(false, 100));
+    assert!(!told(false, 99) && !told(true, 100), "it is suspended, or works still");
 }
