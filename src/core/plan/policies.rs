@@ -231,20 +231,46 @@ fn is_own(policy: Option<&DesiredPolicy>, arn: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::core::drift::as_wanted;
+    use crate::core::names::Identity;
     use crate::core::observed::PolicyVersion;
+    use crate::core::plan::{Waits, plan};
+
+    /// Versions of one second, as IAM lists them: the newest first, and the oldest in force.
+    fn versions(numbers: &[u32]) -> ManagedPolicy {
+        let version = |number: &u32| PolicyVersion {
+            id: format!("v{number}"),
+            is_default: Some(number) == numbers.last(),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let versions = numbers.iter().map(version).collect();
+        ManagedPolicy { document: Document::new(Vec::new()), versions, tags: BTreeMap::new() }
+    }
 
     #[test]
-    fn of_versions_of_one_second_the_lowest_number_goes() {
-        let second = jiff::Timestamp::UNIX_EPOCH;
-        // IAM lists the newest first.
-        let versions = [11, 10, 9, 3, 2].map(|number| PolicyVersion {
-            id: format!("v{number}"),
-            is_default: number == 2,
-            created_at: second,
-        });
-        let policy =
-            ManagedPolicy { document: Document::new(Vec::new()), versions: versions.to_vec(), tags: BTreeMap::new() };
-        assert_eq!(version_to_prune(&policy).as_deref(), Some("v3"));
+    fn of_versions_of_one_second_the_lowest_number_goes_where_there_is_no_room() {
+        assert_eq!(version_to_prune(&versions(&[11, 10, 9, 3, 2])).as_deref(), Some("v3"));
+        assert_eq!(version_to_prune(&versions(&[11, 10, 9, 2])), None);
+    }
+
+    #[test]
+    fn a_predecessors_policy_is_taken_over_unless_adoption_is_never() {
+        let mut desired = Desired::by_spec(&json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }] }));
+        let mut observed = as_wanted(&desired, Observed::nothing(), Vec::new());
+        let predecessor = Identity { uid: "old".to_owned(), ..desired.owner.identity.clone() };
+        for state in observed.policies.values_mut() {
+            if let PolicyState::Present(policy) = state {
+                policy.tags = predecessor.tags();
+            }
+        }
+        for adoption in [api::Adoption::Never, api::Adoption::IfOwnedByTag, api::Adoption::Force] {
+            desired.owner.adoption = adoption;
+            let next = plan(&desired, &observed, jiff::Timestamp::UNIX_EPOCH, &Waits::default());
+            let taken = matches!(next.actions.as_slice(), [Action::TagPolicy { tags, .. }] if *tags == desired.owner.identity.tags());
+            assert_eq!(taken, adoption != api::Adoption::Never, "{next:?}");
+        }
     }
 }
