@@ -92,7 +92,9 @@ mod tests {
     #[test]
     fn only_use_after_the_swap_extends_an_overlap() {
         let (rotated, hour) = (Timestamp::from_second(1_000_000_000).unwrap(), SignedDuration::from_hours(1));
-        for (used, extended) in [(None, false), (Some(-hour), false), (Some(hour * 0), false), (Some(hour), true)] {
+        for (used, extended) in
+            [(None, false), (Some(-hour), false), (Some(SignedDuration::ZERO), false), (Some(hour), true)]
+        {
             let retirement = Retirement::of(rotated, hour * 24, used.map(|used| later(rotated, used)));
             assert_eq!(retirement.extended, extended, "{used:?}");
         }

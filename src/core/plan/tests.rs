@@ -64,7 +64,7 @@ fn invariant_12_what_the_class_does_not_allow_is_not_begun_and_its_keys_go_first
     user_of(&mut observed).tags.insert(tags::ADOPTED_AT.to_owned(), NOW.to_string());
     let off = Action::SetKeyStatus { id: "CURRENT".to_owned(), active: false };
     let found = planned(&expelled, &observed);
-    assert_eq!((found.actions.as_slice(), &found.parts.policy), (&[off.clone()] as &[_], &refused));
+    assert_eq!((found.actions.as_slice(), &found.parts.policy), (std::slice::from_ref(&off), &refused));
     let found = planned(&beyond, &observed);
     assert!(!found.actions.contains(&off), "what is left of the spec goes on: {found:?}");
     assert_eq!(found.parts.policy, refused);
