@@ -110,7 +110,7 @@ fn scoped(
     let (of_users, of_secrets) = (scoped_api(client, namespace.as_deref()), scoped_api(client, namespace.as_deref()));
     let queue = shared.queue.clone();
     let scope = Scope { namespace, users, listed: CancellationToken::new(), ctx, queue };
-    let secrets = watch::secrets(of_secrets, names, scope.queue.clone());
+    let secrets = watch::secrets(of_secrets, names, scope.clone());
     (scope.clone(), join(watch::users(of_users, cache, scope), secrets))
 }
 

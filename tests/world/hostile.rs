@@ -9,6 +9,7 @@ use ground::wait::throughout;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use s3_access_operator::api::{MANAGED_BY_LABEL, MANAGER};
 use serde_json::{Value, json};
 
 use crate::loose::Loose;
@@ -332,4 +333,33 @@ async fn invariant_9_connections_that_say_nothing_keep_nobody_from_the_endpoints
 
 async fn scene_get(port: u16) -> anyhow::Result<()> {
     ground::operator::get(port, "/healthz").await.map(drop)
+}
+
+/// Whoever writes a Secret can name any owner in it, and the UID of any.
+#[tokio::test]
+async fn invariant_9_a_secret_that_names_anothers_uid_costs_that_user_nothing() {
+    let mut scene = Scene::without_operator("ghost").await;
+    scene.start(&[("S3ACCESS_CONSISTENCY_WINDOW", "6s")]).await;
+    scene.create("reports", spec()).await;
+    let uid = scene.ready("reports").await.metadata.uid.unwrap();
+    let old = scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"].clone();
+    scene.proxy.forget();
+    scene.patch("reports", json!({ "metadata": { "annotations": { "s3access.dev/rotate": "1" } } })).await;
+    scene.proxy.called("CreateAccessKey", Duration::from_secs(60)).await.unwrap();
+    // Until the new key has spread, only the process knows its secret half.
+    for number in 0..3 {
+        let ghost = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {
+                "name": format!("ghost-{number}"), "labels": { MANAGED_BY_LABEL: MANAGER },
+                "ownerReferences": [{
+                    "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessUser", "name": "ghost", "uid": uid, "controller": true,
+                }],
+            },
+        });
+        let ghost = serde_json::from_value(ghost).unwrap();
+        scene.secrets().create(&PostParams::default(), &ghost).await.unwrap();
+    }
+    scene.secret_holds_another_key("reports-s3", &old).await;
+    assert_eq!(scene.proxy.counts()["CreateAccessKey"], 1, "the key that was on its way is the one that came");
 }

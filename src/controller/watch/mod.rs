@@ -20,7 +20,7 @@ pub use changes::ChangeFilter;
 
 use self::cached::CachedUser;
 use super::context::Scope;
-use super::queue::{Key, WorkQueue};
+use super::queue::Key;
 use crate::api::{MANAGED_BY_LABEL, MANAGER};
 use crate::kubernetes::SecretNames;
 
@@ -43,26 +43,33 @@ pub async fn users(api: Api<CachedUser>, cache: Writer<CachedUser>, scope: Scope
         }
     });
     let changes = ChangeFilter::new(CachedUser::change_digest, |user| Some(Key::of(user.meta())));
-    queue_changes("S3AccessUsers", events, changes, &scope.queue).await;
+    queue_changes("S3AccessUsers", events, changes, |key| scope.queue.add(key)).await;
 }
 
-/// Follows the metadata of the Secrets that users control, and queues the user of each that has changed or is gone.
-pub async fn secrets(api: Api<PartialObjectMeta<Secret>>, names: Arc<SecretNames>, queue: Arc<WorkQueue>) {
+/// Follows the metadata of the Secrets that users control, and queues the user of each that has changed or is gone. Whoever
+/// writes a Secret can name any owner in it: one that the cache does not have is not queued, or what is known of another
+/// object of that UID would be forgotten.
+pub async fn secrets(api: Api<PartialObjectMeta<Secret>>, names: Arc<SecretNames>, scope: Scope) {
     let owned = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}")).page_size(METADATA_PAGE);
     let events = watch(api, owned).default_backoff().inspect_ok(move |event| names.follow(event));
-    queue_changes("Secrets", events, ChangeFilter::new(resource_version, owner_of), &queue).await;
+    let wake = |key| {
+        if scope.newest(&key).is_some() {
+            scope.queue.add(key);
+        }
+    };
+    queue_changes("Secrets", events, ChangeFilter::new(resource_version, owner_of), wake).await;
 }
 
 async fn queue_changes<K: Resource>(
     kind: &str,
     events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
     mut changes: ChangeFilter<K>,
-    queue: &WorkQueue,
+    wake: impl Fn(Key),
 ) {
     let mut events = pin!(events);
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => changes.of(&event).into_iter().for_each(|key| queue.add(key)),
+            Ok(event) => changes.of(&event).into_iter().for_each(&wake),
             // The watch begins again after an error.
             Err(error) => {
                 warn!(%error, "{kind} cannot be watched for now, and changes of them go unnoticed; trying again");
