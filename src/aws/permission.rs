@@ -32,7 +32,7 @@ impl Intercept for OnlyTheLeaderWrites {
 
 /// By AWS's own naming.
 fn writes(operation: &str) -> bool {
-    !operation.starts_with("Get") && !operation.starts_with("List")
+    !["Get", "List", "Simulate"].iter().any(|verb| operation.starts_with(verb))
 }
 
 #[cfg(test)]

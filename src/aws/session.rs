@@ -13,6 +13,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::sync::OnceCell;
 
 use super::call::ThrottledIsForTheLane;
+use super::identity::Identity;
 use super::lanes::{LaneId, Lanes, Way};
 use super::metrics::CountAttempts;
 use super::permission::OnlyTheLeaderWrites;
@@ -81,6 +82,8 @@ pub struct Session {
     pub iam: Arc<dyn Iam>,
     /// Its STS.
     pub sts: Arc<dyn Sts>,
+    /// Who calls there; none at an S3-compatible system, which has no simulator.
+    pub identity: Option<Identity>,
     /// What serves them.
     pub provider: Provider,
     /// Its region, for the Secret.
@@ -178,6 +181,8 @@ impl Session {
         let path_style = endpoints.path_style.unwrap_or(s3_endpoint.is_some());
         let iam = SdkIam { client: aws_sdk_iam::Client::from_conf(iam.build()), lane: way.clone(), provider };
         let sts = SdkSts { client: aws_sdk_sts::Client::from_conf(sts.build()), lane: way.clone() };
+        let identity = (provider == Provider::Aws)
+            .then(|| Identity { iam: iam.client.clone(), sts: sts.client.clone(), lane: way.clone() });
         let sts: Arc<dyn Sts> = match provider {
             Provider::Aws => Arc::new(sts),
             Provider::S3Compatible { .. } => {
@@ -189,7 +194,7 @@ impl Session {
         };
         let lanes = options.lanes.clone();
         let session = Self::new(Arc::new(iam), sts, region, s3_endpoint);
-        Ok(Self { provider, path_style, lanes, way, endpoint, ..session })
+        Ok(Self { identity, provider, path_style, lanes, way, endpoint, ..session })
     }
 
     /// A session over any implementation of AWS.
@@ -197,6 +202,7 @@ impl Session {
         Self {
             iam,
             sts,
+            identity: None,
             provider: Provider::Aws,
             region,
             path_style: s3_endpoint.is_some(),

@@ -1,11 +1,16 @@
 //! STS: who the operator is, and whether a new key works.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
+use aws_sdk_sts::config::interceptors::FinalizerInterceptorContextRef;
+use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_smithy_runtime_api::box_error::BoxError;
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::identity::Identity;
 use super::lanes::Way;
 use super::s3::S3Endpoint;
 use super::{AwsError, ErrorKind, Result, Sts};
@@ -72,5 +77,38 @@ impl Sts for SdkSts {
             Err(error) if error.kind == ErrorKind::InvalidCredentials => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Identity {
+    /// GetCallerIdentity: the caller's ARN, and what time it was at AWS, which an error tells as well.
+    pub async fn caller(&self) -> (Result<String>, Option<Timestamp>) {
+        let time = AnsweredAt::default();
+        let send = || self.sts.get_caller_identity().customize().interceptor(time.clone()).send();
+        let answer = self.lane.call(OPERATION, "operator", send).await;
+        let at = time.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        (answer.map(|answer| answer.arn.unwrap_or_default()), at)
+    }
+}
+
+/// An SDK interceptor that notes the date of the answer.
+#[derive(Clone, Debug, Default)]
+struct AnsweredAt(Arc<Mutex<Option<Timestamp>>>);
+
+impl Intercept for AnsweredAt {
+    fn name(&self) -> &'static str {
+        "AnsweredAt"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> std::result::Result<(), BoxError> {
+        let date = context.response().and_then(|answer| answer.headers().get("date"));
+        let date = date.and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date.map(|date| date.timestamp());
+        Ok(())
     }
 }

@@ -34,6 +34,15 @@ impl Decision {
         self == Self::Allowed
     }
 
+    /// SimulatePrincipalPolicy's word for it.
+    pub(super) fn simulated(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::NotAllowed | Self::OutsideBoundary => "implicitDeny",
+            Self::Denied => "explicitDeny",
+        }
+    }
+
     /// The end of AWS's message.
     fn because(self, action: &str) -> String {
         match self {
@@ -62,7 +71,7 @@ impl Scope {
 }
 
 /// Evaluates policies together: `NotAllowed`, `Allowed` or `Denied`.
-fn evaluate<'a>(
+pub(super) fn evaluate<'a>(
     documents: impl IntoIterator<Item = &'a Arc<Document>>,
     action: &str,
     resource: &str,
@@ -119,7 +128,9 @@ impl State {
         match request.subject() {
             Subject::User(name) => self.user_arn(name, "/"),
             Subject::NewUser(name, path) => self.account.arn(&format!("user{path}{name}")),
-            Subject::Policy(arn) | Subject::Role(arn) => arn.to_owned(),
+            Subject::Policy(arn) => arn.to_owned(),
+            Subject::Principal(name) if name.starts_with("arn:") => name.to_owned(),
+            Subject::Principal(name) => self.account.arn(&format!("role/{name}")),
             Subject::NewPolicy(name, path) => self.new_policy_arn(name, path),
             Subject::Group(name) => match self.group(name) {
                 Ok(group) => group.arn.clone(),

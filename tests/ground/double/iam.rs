@@ -185,6 +185,10 @@ impl Iam {
             Request::GetAccountAuthorizationDetails { filter, .. } => {
                 Ok(view.account_details(&self.roles, filter, &window, reorder))
             }
+            Request::GetRole { role_name } => self.role_named(role_name).cloned().map(Response::Role),
+            Request::SimulatePrincipalPolicy { policy_source_arn, action_names, resource_arns, context_entries } => {
+                self.simulate(&view, policy_source_arn, [action_names, resource_arns], context_entries)
+            }
             Request::GetAccountSummary {} => Ok(view.account_summary(&self.settings)),
             other => Err(unanswered(other)),
         }

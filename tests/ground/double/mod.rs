@@ -56,6 +56,7 @@ mod replica;
 mod request;
 mod response;
 mod settings;
+mod simulate;
 mod state;
 mod sts;
 #[cfg(test)]
@@ -80,7 +81,7 @@ pub use model::{
 pub use operation::{Kind, Operation};
 pub use request::{DetailsFilter, Page, PolicyScope, Request};
 pub use response::{
-    AccessKeyMetadata, AccountDetails, AssumedRole, AttachedPolicy, CallerIdentity, Listing, NewAccessKey,
+    AccessKeyMetadata, AccountDetails, AssumedRole, AttachedPolicy, CallerIdentity, Evaluation, Listing, NewAccessKey,
     PolicyDetail, Response, UserDetail, VersionView,
 };
 pub use settings::{Lag, Rate, Settings, Throttle};

@@ -45,6 +45,7 @@ operations! {
         GetLoginProfile ListMFADevices ListSigningCertificates ListSSHPublicKeys ListServiceSpecificCredentials
         ListGroupsForUser
         GetAccountAuthorizationDetails GetAccountSummary
+        GetRole SimulatePrincipalPolicy
     }
     Write {
         CreateUser UpdateUser DeleteUser TagUser UntagUser

@@ -152,6 +152,13 @@ requests! {
 
     GetAccountAuthorizationDetails { filter: Vec<DetailsFilter>, page: Page }
     GetAccountSummary {}
+    GetRole { role_name: String }
+    SimulatePrincipalPolicy {
+        policy_source_arn: String,
+        action_names: Vec<String>,
+        resource_arns: Vec<String>,
+        context_entries: Vec<(String, Vec<String>)>,
+    }
 
     GetCallerIdentity {}
     AssumeRole {
@@ -174,7 +181,8 @@ pub(super) enum Subject<'a> {
     Group(&'a str),
     Key(&'a str),
     Device(&'a str),
-    Role(&'a str),
+    /// A role by its name, or whoever is named by an ARN.
+    Principal(&'a str),
     Account,
 }
 
@@ -238,7 +246,9 @@ impl Request {
             Self::GetAccessKeyLastUsed { access_key_id } => Subject::Key(access_key_id),
             Self::CreateVirtualMFADevice { virtual_mfa_device_name, .. } => Subject::Device(virtual_mfa_device_name),
             Self::DeleteVirtualMFADevice { serial_number } => Subject::Device(serial_number),
-            Self::AssumeRole { role_arn, .. } => Subject::Role(role_arn),
+            Self::AssumeRole { role_arn: name, .. }
+            | Self::GetRole { role_name: name }
+            | Self::SimulatePrincipalPolicy { policy_source_arn: name, .. } => Subject::Principal(name),
             Self::ListUsers { .. }
             | Self::ListPolicies { .. }
             | Self::GetAccountAuthorizationDetails { .. }
@@ -257,7 +267,7 @@ impl Request {
             | Subject::Group(name)
             | Subject::Key(name)
             | Subject::Device(name)
-            | Subject::Role(name) => name,
+            | Subject::Principal(name) => name,
             Subject::Account => "",
         }
     }

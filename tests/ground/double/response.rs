@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::authorize::Decision;
 use super::error::{ApiError, Code};
 use super::limits;
 use super::model::{
@@ -185,6 +186,15 @@ impl std::fmt::Debug for AssumedRole {
     }
 }
 
+/// What SimulatePrincipalPolicy says of an action on a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
+pub struct Evaluation {
+    pub action: String,
+    pub resource: String,
+    pub decision: Decision,
+}
+
 /// The answer to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is named for what the AWS API reference calls the answer's content")]
@@ -257,4 +267,6 @@ pub enum Response {
     AccountSummary(Vec<(&'static str, usize)>),
     CallerIdentity(CallerIdentity),
     AssumedRole(AssumedRole),
+    Role(Role),
+    Evaluations(Vec<Evaluation>),
 }

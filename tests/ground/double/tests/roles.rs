@@ -81,3 +81,70 @@ fn sessions_have_a_name_and_a_duration_within_bounds() {
         assert_eq!(code(bench.call_as(&operator, request)), Code::ValidationError);
     }
 }
+
+fn simulate(principal: &str, resource: &str) -> Request {
+    Request::SimulatePrincipalPolicy {
+        policy_source_arn: principal.into(),
+        action_names: vec!["iam:CreateUser".into(), "iam:DeleteUser".into(), "s3:GetObject".into()],
+        resource_arns: vec![resource.into()],
+        context_entries: vec![("aws:RequestTag/team".into(), vec!["reports".into()])],
+    }
+}
+
+fn decisions(response: Response) -> Vec<&'static str> {
+    let Response::Evaluations(evaluations) = response else { panic!("no evaluations: {response:?}") };
+    evaluations.into_iter().map(|evaluation| evaluation.decision.simulated()).collect()
+}
+
+#[test]
+fn a_simulation_says_what_the_policies_of_a_user_or_a_role_say() {
+    let mut bench = Bench::new();
+    let document = r#"{"Version":"2012-10-17","Statement":[
+        {"Effect":"Allow","Action":"iam:CreateUser","Resource":"arn:aws:iam::*:user/a/*",
+         "Condition":{"StringLike":{"aws:RequestTag/team":"*"}}},
+        {"Effect":"Allow","Action":"s3:*","Resource":"*"},
+        {"Effect":"Deny","Action":"iam:DeleteUser","Resource":"*"}]}"#;
+    bench.user("u");
+    let (user_name, policy_name) = ("u".into(), "inline".into());
+    bench.must(Request::PutUserPolicy { user_name, policy_name, policy_document: document.into() });
+    let role = bench.iam_mut().put_role("k8s", &["*"], None, &[document]).unwrap();
+    for principal in ["arn:aws:iam::123456789012:user/u", &role] {
+        let under = bench.must(simulate(principal, "arn:aws:iam::123456789012:user/a/x"));
+        assert_eq!(decisions(under), ["allowed", "explicitDeny", "allowed"], "{principal}");
+        let elsewhere = bench.must(simulate(principal, "arn:aws:iam::123456789012:user/x"));
+        assert_eq!(decisions(elsewhere), ["implicitDeny", "explicitDeny", "allowed"], "{principal}");
+    }
+    let boundary = bench.policy("boundary", ALL_OF_S3);
+    bench.must(Request::PutUserPermissionsBoundary { user_name: "u".into(), permissions_boundary: boundary });
+    let bounded = bench.must(simulate("arn:aws:iam::123456789012:user/u", "arn:aws:iam::123456789012:user/a/x"));
+    assert_eq!(decisions(bounded), ["implicitDeny", "explicitDeny", "allowed"]);
+}
+
+#[test]
+fn a_simulation_needs_a_right_and_somebody_who_has_policies() {
+    let mut bench = Bench::new();
+    let role = bench.iam_mut().put_role("k8s", &["*"], None, &[]).unwrap();
+    for (principal, refused) in [
+        ("arn:aws:iam::123456789012:user/nobody", Code::NoSuchEntity),
+        ("arn:aws:iam::123456789012:role/other/k8s", Code::NoSuchEntity),
+        ("arn:aws:sts::123456789012:assumed-role/k8s/pod", Code::InvalidInput),
+        ("arn:aws:iam::123456789012:root", Code::InvalidInput),
+    ] {
+        assert_eq!(bench.refusal(simulate(principal, "*")), refused, "{principal}");
+    }
+    bench.user("u");
+    let user = Caller::user(ACCOUNT, "u");
+    let role_name = "k8s".to_owned();
+    assert_eq!(code(bench.call_as(&user, simulate(&role, "*"))), Code::AccessDenied);
+    assert_eq!(code(bench.call_as(&user, Request::GetRole { role_name: role_name.clone() })), Code::AccessDenied);
+    let document = format!(
+        r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":["iam:SimulatePrincipalPolicy","iam:GetRole"],"Resource":"{role}"}}}}"#
+    );
+    let (user_name, policy_name) = ("u".into(), "ask".into());
+    bench.must(Request::PutUserPolicy { user_name, policy_name, policy_document: document });
+    let answer = bench.call_as(&user, simulate(&role, "*")).unwrap();
+    assert_eq!(decisions(answer), ["implicitDeny"; 3]);
+    let Ok(Response::Role(found)) = bench.call_as(&user, Request::GetRole { role_name }) else { panic!("no role") };
+    assert_eq!(found.arn, role);
+    assert_eq!(bench.refusal(Request::GetRole { role_name: "other".into() }), Code::NoSuchEntity);
+}

@@ -3,9 +3,9 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::super::error::{ApiError, Code};
-use super::super::model::{Group, Policy, ServiceCredential, SigningCertificate, SshKey, Tags, User};
+use super::super::model::{Group, Policy, Role, ServiceCredential, SigningCertificate, SshKey, Tags, User};
 use super::super::operation::{Kind, Operation};
-use super::super::response::{AccountDetails, AssumedRole, AttachedPolicy, Listing, Response, UserDetail, VersionView};
+use super::super::response::{AccountDetails, AssumedRole, AttachedPolicy, Evaluation, Listing, Response, UserDetail, VersionView};
 use super::xml::Xml;
 
 const IAM: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
@@ -120,6 +120,11 @@ fn result(xml: &mut Xml, response: &Response) {
             xml.text("Account", &identity.account);
         }
         Response::AssumedRole(assumed) => assumed_role(xml, assumed),
+        Response::Role(found) => xml.element("Role", |xml| role(xml, found)),
+        Response::Evaluations(evaluations) => {
+            xml.members("EvaluationResults", evaluations, evaluation);
+            xml.text("IsTruncated", false);
+        }
         leftover => leftover_result(xml, leftover),
     }
 }
@@ -282,12 +287,7 @@ fn service_credential(xml: &mut Xml, user: &str, credential: &ServiceCredential)
 fn account_details(xml: &mut Xml, details: &AccountDetails) {
     xml.members("UserDetailList", &details.users, user_detail);
     xml.members("GroupDetailList", &details.groups, |xml, item| group(xml, item));
-    xml.members("RoleDetailList", &details.roles, |xml, role| {
-        xml.text("Path", "/");
-        xml.text("RoleName", &role.name);
-        xml.text("RoleId", &role.id);
-        xml.text("Arn", &role.arn);
-    });
+    xml.members("RoleDetailList", &details.roles, role);
     xml.members("Policies", &details.policies, |xml, detail| {
         policy_head(xml, &detail.policy);
         xml.members("PolicyVersionList", &detail.versions, version);
@@ -304,6 +304,28 @@ fn user_detail(xml: &mut Xml, detail: &UserDetail) {
     xml.element("GroupList", |xml| detail.user.groups.iter().for_each(|name| xml.text("member", name)));
     xml.members("AttachedManagedPolicies", &detail.attached, attached_policy);
     boundary_and_tags(xml, &detail.user);
+}
+
+fn role(xml: &mut Xml, role: &Role) {
+    xml.text("Path", "/");
+    xml.text("RoleName", &role.name);
+    xml.text("RoleId", &role.id);
+    xml.text("Arn", &role.arn);
+}
+
+/// One that names none of the statements that it goes by.
+fn evaluation(xml: &mut Xml, evaluation: &Evaluation) {
+    let decision = |xml: &mut Xml, [resource, decision]: [&str; 2]| {
+        xml.text(resource, &evaluation.resource);
+        xml.text(decision, evaluation.decision.simulated());
+        xml.members("MatchedStatements", [(); 0], |_, ()| ());
+        xml.members("MissingContextValues", [(); 0], |_, ()| ());
+    };
+    xml.text("EvalActionName", &evaluation.action);
+    decision(xml, ["EvalResourceName", "EvalDecision"]);
+    xml.members("ResourceSpecificResults", [()], |xml, ()| {
+        decision(xml, ["EvalResourceName", "EvalResourceDecision"]);
+    });
 }
 
 fn assumed_role(xml: &mut Xml, assumed: &AssumedRole) {

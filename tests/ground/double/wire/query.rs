@@ -65,6 +65,16 @@ impl Form {
             .collect()
     }
 
+    fn context_entries(&self) -> Vec<(String, Vec<String>)> {
+        let entry = |number| format!("ContextEntries.member.{number}");
+        (1..)
+            .map_while(|number| {
+                let key = self.optional(&format!("{}.ContextKeyName", entry(number)))?;
+                Some((key, self.list(&format!("{}.ContextKeyValues", entry(number)))))
+            })
+            .collect()
+    }
+
     fn page(&self) -> Result<Page, ApiError> {
         Ok(Page { marker: self.optional("Marker"), max_items: self.number("MaxItems")? })
     }
@@ -204,6 +214,13 @@ impl Form {
                     page: self.page()?,
                 }
             }
+            Operation::GetRole => Request::GetRole { role_name: self.required("RoleName")? },
+            Operation::SimulatePrincipalPolicy => Request::SimulatePrincipalPolicy {
+                policy_source_arn: self.required("PolicySourceArn")?,
+                action_names: self.list("ActionNames"),
+                resource_arns: self.list("ResourceArns"),
+                context_entries: self.context_entries(),
+            },
             Operation::GetAccountSummary => Request::GetAccountSummary {},
             Operation::GetCallerIdentity => Request::GetCallerIdentity {},
             Operation::AssumeRole => Request::AssumeRole {
