@@ -181,8 +181,11 @@ impl Session {
         let path_style = endpoints.path_style.unwrap_or(s3_endpoint.is_some());
         let iam = SdkIam { client: aws_sdk_iam::Client::from_conf(iam.build()), lane: way.clone(), provider };
         let sts = SdkSts { client: aws_sdk_sts::Client::from_conf(sts.build()), lane: way.clone() };
-        let identity = (provider == Provider::Aws)
-            .then(|| Identity { iam: iam.client.clone(), sts: sts.client.clone(), lane: way.clone() });
+        let identity = (provider == Provider::Aws).then(|| Identity {
+            iam: iam.client.clone(),
+            sts: sts.client.clone(),
+            lane: way.clone(),
+        });
         let sts: Arc<dyn Sts> = match provider {
             Provider::Aws => Arc::new(sts),
             Provider::S3Compatible { .. } => {

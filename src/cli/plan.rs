@@ -35,23 +35,28 @@ pub(super) struct Options {
     run: RunOptions,
 }
 
+/// One that looks as the operator does with these settings.
+pub(super) async fn planner(client: &Client, run: &RunOptions, session: Arc<Session>) -> Result<Planner, Error> {
+    Ok(Planner {
+        cluster: cluster(client, run).await?,
+        session,
+        session_options: run.session_options(),
+        defaults: run.defaults(),
+        own_namespace: run.namespace.clone(),
+        classes: run.classes,
+        class_selector: run.class_selector.clone(),
+        require_class: run.require_class,
+        waits: waits(run),
+        client: client.clone(),
+    })
+}
+
 pub(super) async fn run(options: &Options) -> Result<(), Error> {
     let files = users_in(&options.file)?;
     let client = Client::try_default().await?;
     let metrics = Arc::new(Metrics::default());
     let session = Session::from_environment(&options.run.session_options(), Leadership::nobody(), metrics).await?;
-    let planner = Planner {
-        cluster: cluster(&client, &options.run).await?,
-        session: Arc::new(session),
-        session_options: options.run.session_options(),
-        defaults: options.run.defaults(),
-        own_namespace: options.run.namespace.clone(),
-        classes: options.run.classes,
-        class_selector: options.run.class_selector.clone(),
-        require_class: options.run.require_class,
-        waits: waits(&options.run),
-        client: client.clone(),
-    };
+    let planner = planner(&client, &options.run, Arc::new(session)).await?;
     let (mut refused, mut to_do) = (0, 0);
     for mut file in files {
         let namespace = file.namespace().or_else(|| options.user_namespace.clone());

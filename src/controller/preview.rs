@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::ListParams;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -19,7 +20,7 @@ use super::context::{Context, Pass};
 use super::error::Error;
 use super::observe::{self, Held, picture, try_to_render};
 use super::state::State;
-use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessUser, annotations};
+use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessClass, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
 use crate::core::class::Defaults;
 use crate::core::desired::{Desired, Owner, is_true};
@@ -137,21 +138,44 @@ impl Planner {
         if !self.classes {
             return OneAccount::new(self.session.clone(), self.defaults.clone()).of(user).await;
         }
-        let selected = ListParams { label_selector: self.class_selector.clone(), ..ListParams::default() };
-        let classes = Api::<KnownClass>::all(self.client.clone()).list(&selected).await;
-        let classes = classes.map_err(|error| KubernetesError::of("list S3AccessClasses", "", "", &error))?.items;
+        let (classes, _) = self.some_classes(None).await?;
         let found = Api::<Namespace>::all(self.client.clone()).get_metadata_opt(namespace).await;
         let found = found.map_err(|error| KubernetesError::of("get Namespace", "", namespace, &error))?;
+        self.classes_of(classes, found.into_iter().collect()).of(user).await
+    }
+
+    /// The S3AccessClasses as they are now, at most so many; and whether there are more.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    pub async fn some_classes(&self, most: Option<u32>) -> Result<(Vec<KnownClass>, bool), Error> {
+        let (label_selector, limit) = (self.class_selector.clone(), most);
+        let selected = ListParams { label_selector, limit, ..ListParams::default() };
+        let classes = Api::<KnownClass>::all(self.client.clone()).list(&selected).await;
+        let classes = classes.map_err(|error| KubernetesError::of("list S3AccessClasses", "", "", &error))?;
+        let more = classes.metadata.continue_.is_some_and(|rest| !rest.is_empty());
+        Ok((classes.items, more))
+    }
+
+    /// A session for a class, which may not write.
+    ///
+    /// # Errors
+    /// Its credentials cannot be read, or its settings do not go together.
+    pub async fn session_of(&self, class: &S3AccessClass) -> Result<Arc<Session>, Error> {
+        self.classes_of(Vec::new(), Vec::new()).session_of(class).await
+    }
+
+    fn classes_of(&self, classes: Vec<KnownClass>, namespaces: Vec<PartialObjectMeta<Namespace>>) -> Classes {
         let listed: [CancellationToken; 3] = std::array::from_fn(|_| CancellationToken::new());
         listed.iter().for_each(CancellationToken::cancel);
         let stores = Stores {
             classes: store_of(classes),
-            namespaces: store_of(found.into_iter().collect()),
+            namespaces: store_of(namespaces),
             // They tell when credentials have changed since; here, there is no since.
             credentials: store_of(Vec::new()),
             listed,
         };
-        let classes = Classes {
+        Classes {
             stores,
             secrets: Api::namespaced(self.client.clone(), &self.own_namespace),
             own: self.session.clone(),
@@ -162,8 +186,7 @@ impl Planner {
             leadership: Leadership::nobody(),
             metrics: Arc::new(Metrics::default()),
             sessions: Mutex::default(),
-        };
-        classes.of(user).await
+        }
     }
 
     /// One that may not write.

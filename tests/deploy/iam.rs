@@ -11,6 +11,7 @@ pub const POLICIES: &[&str] = &[
     "operator-policy",
     "operator-policy.leftovers",
     "operator-policy.migration",
+    "operator-policy.doctor",
     "bounded/operator-policy",
     "bounded/users-boundary",
 ];
@@ -133,6 +134,19 @@ fn the_migration_reaches_nothing_without_our_tags() {
     }
 }
 
+/// What `doctor` asks with changes nothing, and tells of nobody but the operator's own identity.
+#[test]
+fn the_policy_for_the_doctor_asks_about_the_operator_alone() {
+    let actions = actions(&["operator-policy.doctor"]);
+    assert!(actions.iter().all(|action| reads(action) || action == "iam:SimulatePrincipalPolicy"), "{actions:?}");
+    for statement in statements("operator-policy.doctor") {
+        for resource in strings(&statement["Resource"]) {
+            let own = ["role", "user"].map(|kind| format!("arn:aws:iam::*:{kind}/s3-access-operator*"));
+            assert!(own.iter().any(|own| own == resource), "{}: {resource}", sid(&statement));
+        }
+    }
+}
+
 /// What gives rights asks for the boundary where IAM can ask for it, and is denied without it whatever else allows it.
 #[test]
 fn the_bounded_policy_gives_rights_only_under_the_boundary() {
@@ -197,9 +211,15 @@ fn the_iam_policy_for_s3_compatible_systems_is_a_part_of_the_one_for_aws() {
 /// The operator names each call that it makes, for its errors; the policies together allow those and no others.
 #[test]
 fn the_iam_policies_allow_exactly_the_calls_that_are_made() {
-    let allowed = actions(&["operator-policy", "operator-policy.leftovers", "operator-policy.migration"]);
+    let allowed = actions(&[
+        "operator-policy",
+        "operator-policy.leftovers",
+        "operator-policy.migration",
+        "operator-policy.doctor",
+    ]);
     let allowed: BTreeSet<&str> = allowed.iter().map(|action| action.strip_prefix("iam:").unwrap()).collect();
-    let code = ["src/aws/iam.rs", "src/aws/details.rs", "src/aws/leftovers.rs"].map(read).concat();
+    let code =
+        ["src/aws/iam.rs", "src/aws/details.rs", "src/aws/leftovers.rs", "src/aws/identity.rs"].map(read).concat();
     let verbs = [
         "Attach",
         "Create",
@@ -210,6 +230,7 @@ fn the_iam_policies_allow_exactly_the_calls_that_are_made() {
         "List",
         "Put",
         "Remove",
+        "Simulate",
         "Tag",
         "Untag",
         "Update",

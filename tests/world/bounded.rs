@@ -8,7 +8,7 @@ use crate::scene::{Scene, spec, user_name, with};
 
 impl Scene {
     /// The boundary policy, at the name that the operator's policy knows it by.
-    fn boundary(&self) -> String {
+    pub fn boundary(&self) -> String {
         let policy = Request::CreatePolicy {
             policy_name: "s3access-boundary".to_owned(),
             path: None,

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::ensure;
-use ground::stand::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use serde_json::json;
 
 use crate::scene::{Scene, spec, user_name};
@@ -65,26 +64,6 @@ async fn people_see_their_users_and_rotate_them() {
         .await;
     let error = command(&scene, &["rotate", "-n", &namespace, "absent"]).await.unwrap_err();
     assert!(error.contains("absent") && error.contains("not found") && error.contains("`status -A`"), "{error}");
-}
-
-#[tokio::test]
-async fn the_doctor_finds_the_shipped_installation_well_and_names_what_is_missing() {
-    let scene = Scene::without_operator("doctor").await;
-    let (kubernetes, env) = (&scene.stand.kubernetes, scene.stand.operator_identity.env());
-    let shipped = kubernetes.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT).await.unwrap();
-    let well = run(&scene, &["doctor"], &shipped, env.clone()).await.unwrap();
-    assert!(!well.contains("FAIL"), "{well}");
-    assert!(well.lines().count() >= 15, "{well}");
-
-    let stranger = kubernetes.service_account_kubeconfig("default", "default").await.unwrap();
-    let mut wrong = env.clone();
-    wrong.insert("AWS_SECRET_ACCESS_KEY".to_owned(), "not-the-secret".to_owned());
-    let (ill, errors) = run(&scene, &["doctor"], &stranger, wrong).await.unwrap_err();
-    for problem in ["FAIL  AWS credentials: ", "FAIL  IAM: ", "FAIL  secrets in the cluster: may not get"] {
-        assert!(ill.contains(problem), "{problem}: {ill}");
-    }
-    assert!(ill.contains("ok    s3accessusers.s3access.dev: served"), "{ill}");
-    assert!(!ill.contains("not-the-secret") && errors.contains("checks failed"), "{ill}{errors}");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod commands;
 mod compatible;
 mod consumer;
 mod crash;
+mod doctor;
 mod fairness;
 mod guard;
 mod hostile;

@@ -5,6 +5,6 @@ mod registry;
 mod resolve;
 mod watch;
 
-pub use registry::{Classes, KnownClass, Stores};
+pub use registry::{Classes, KnownClass, Stores, check_account};
 pub use resolve::{ClassResolver, OneAccount, ResolvedClass};
 pub use watch::Watched;

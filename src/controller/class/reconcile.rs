@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::registry::{Classes, KnownClass};
+use super::registry::{Classes, KnownClass, check_account};
 use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus};
 use crate::controller::context::Scope;
 use crate::controller::error::Error;
@@ -147,7 +147,7 @@ impl ClassContext {
         self.classes.ready().await;
         let session = self.classes.session_of(class).await?;
         let account = session.sts.caller().await?;
-        self.classes.check_account(class, &account)?;
+        check_account(class, &account)?;
         Ok(account)
     }
 

@@ -137,7 +137,7 @@ impl ClassResolver for Classes {
             return Ok(ResolvedClass { class, session: self.own.clone(), revision: 0, enforced: true });
         };
         let session = self.session_of(&class).await?;
-        self.check_account(&class, session.account().await?)?;
+        check_account(&class, session.account().await?)?;
         let namespace = user.namespace().unwrap_or_default();
         let labels = self.labels_of(&namespace);
         Ok(ResolvedClass {
@@ -289,21 +289,6 @@ impl Classes {
         session.map(Arc::new).map_err(|error| Error::BadCredentials(format!("S3AccessClass {name:?}: {error}")))
     }
 
-    /// Holds the account that the credentials belong to against the one that the class names.
-    ///
-    /// # Errors
-    /// [`Error::OtherAccount`].
-    pub fn check_account(&self, class: &S3AccessClass, found: &Account) -> Result<(), Error> {
-        match &class.spec.account_id {
-            Some(wanted) if found.id != *wanted => Err(Error::OtherAccount(format!(
-                "the credentials of S3AccessClass {:?} belong to account {}, and its spec.accountId is {wanted}: correct one of them",
-                class.name_any(),
-                found.id
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     /// What [`ResolvedClass::revision`] is for an S3AccessUser of the class in that namespace.
     pub fn revision_for(&self, class: &S3AccessClass, namespace: &str) -> u64 {
         revision(class, &self.labels_of(namespace))
@@ -360,6 +345,21 @@ impl Classes {
             return Err(bad("has an AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY that can be none: copy it again"));
         }
         Ok(Credentials::new(id, secret, text("AWS_SESSION_TOKEN"), None, "S3AccessClass"))
+    }
+}
+
+/// Holds the account that the credentials belong to against the one that the class names.
+///
+/// # Errors
+/// [`Error::OtherAccount`].
+pub fn check_account(class: &S3AccessClass, found: &Account) -> Result<(), Error> {
+    match &class.spec.account_id {
+        Some(wanted) if found.id != *wanted => Err(Error::OtherAccount(format!(
+            "the credentials of S3AccessClass {:?} belong to account {}, and its spec.accountId is {wanted}: correct one of them",
+            class.name_any(),
+            found.id
+        ))),
+        _ => Ok(()),
     }
 }
 

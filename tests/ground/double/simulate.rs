@@ -33,8 +33,10 @@ impl Iam {
         for (key, values) in entries {
             values.iter().for_each(|value| context.add(key, value));
         }
-        let unclear =
-            || Code::InvalidInput.error(format!("Invalid Entity Arn: {principal} does not clearly define entity type and name."));
+        let unclear = || {
+            Code::InvalidInput
+                .error(format!("Invalid Entity Arn: {principal} does not clearly define entity type and name."))
+        };
         let kind_and_name = principal.splitn(6, ':').nth(5).and_then(|resource| resource.split_once('/'));
         let (kind, path_and_name) = kind_and_name.ok_or_else(unclear)?;
         let name = path_and_name.rsplit('/').next().unwrap_or_default();

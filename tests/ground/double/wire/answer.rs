@@ -5,7 +5,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::super::error::{ApiError, Code};
 use super::super::model::{Group, Policy, Role, ServiceCredential, SigningCertificate, SshKey, Tags, User};
 use super::super::operation::{Kind, Operation};
-use super::super::response::{AccountDetails, AssumedRole, AttachedPolicy, Evaluation, Listing, Response, UserDetail, VersionView};
+use super::super::response::{
+    AccountDetails, AssumedRole, AttachedPolicy, Evaluation, Listing, Response, UserDetail, VersionView,
+};
 use super::xml::Xml;
 
 const IAM: &str = "https://iam.amazonaws.com/doc/2010-05-08/";

@@ -1,0 +1,101 @@
+//! `doctor`: whether the operator, with the settings of `run`, could work; it reads and asks, and changes nothing.
+
+mod accounts;
+mod clock;
+mod identity;
+mod kubernetes;
+mod lease;
+mod orphans;
+mod permissions;
+mod place;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::sync::Arc;
+
+use super::{Error, on_one_line};
+use crate::aws::Session;
+use crate::config::RunOptions;
+use crate::leadership::Leadership;
+use crate::metrics::Metrics;
+
+/// How a check ended. A warning says what costs something, or may be wrong; the operator works nevertheless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Ok,
+    Warning,
+    Failure,
+}
+
+/// What was checked, and what was found or is to be done.
+#[derive(Clone, Debug)]
+struct Check {
+    what: String,
+    level: Level,
+    found: String,
+}
+
+impl Check {
+    fn ok(what: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { what: what.into(), level: Level::Ok, found: found.into() }
+    }
+
+    fn warning(what: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { what: what.into(), level: Level::Warning, found: problem.into() }
+    }
+
+    fn failure(what: impl Into<String>, problem: impl Display, advice: &str) -> Self {
+        Self { what: what.into(), level: Level::Failure, found: format!("{problem}: {advice}") }
+    }
+
+    fn of(what: impl Into<String>, found: Result<String, impl Display>, advice: &str) -> Self {
+        match found {
+            Ok(found) => Self::ok(what, found),
+            Err(problem) => Self::failure(what, problem, advice),
+        }
+    }
+}
+
+pub(super) async fn run(options: &RunOptions) -> Result<(), Error> {
+    let mut checks = Vec::new();
+    let client = match kubernetes::connect().await {
+        Ok((client, version)) => {
+            checks.push(Check::ok("API server", version));
+            checks.extend(kubernetes::check(&client, options).await);
+            Some(client)
+        }
+        Err(check) => {
+            checks.push(check);
+            None
+        }
+    };
+    let metrics = Arc::new(Metrics::default());
+    match Session::from_environment(&options.session_options(), Leadership::nobody(), metrics).await {
+        Ok(session) => {
+            let session = Arc::new(session);
+            checks.extend(accounts::check(client.as_ref(), options, &session).await);
+            if let Some(client) = &client {
+                checks.push(orphans::check(client, options, &session).await);
+            }
+        }
+        Err(error) => checks.push(Check::failure("AWS settings", error, "see operate.md, \"Settings\"")),
+    }
+    tell(&checks)
+}
+
+fn tell(checks: &[Check]) -> Result<(), Error> {
+    let mut out = std::io::stdout();
+    for check in checks {
+        let level = match check.level {
+            Level::Ok => "ok  ",
+            Level::Warning => "WARN",
+            Level::Failure => "FAIL",
+        };
+        // A class's endpoint may answer whatever it likes.
+        writeln!(out, "{level}  {}: {}", on_one_line(&check.what), on_one_line(&check.found))?;
+    }
+    match checks.iter().filter(|check| check.level == Level::Failure).count() {
+        0 => Ok(()),
+        failed => Err(Error::Unwell(failed)),
+    }
+}
