@@ -92,5 +92,9 @@ mod tests {
         let error = client.get_user().user_name("reports").send().await.unwrap_err();
         assert_eq!(AwsError::of("GetUser", "reports", &error).kind, ErrorKind::Unreachable);
         assert_eq!(calls.load(Ordering::Relaxed), 3, "the read alone, and as often as the SDK tries");
+        let arn = "arn:aws:iam::1:user/reports";
+        let error =
+            client.simulate_principal_policy().policy_source_arn(arn).action_names("*").send().await.unwrap_err();
+        assert_eq!(AwsError::of("SimulatePrincipalPolicy", "reports", &error).kind, ErrorKind::Unreachable);
     }
 }

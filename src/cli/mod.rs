@@ -33,7 +33,7 @@ pub struct Cli {
 enum Command {
     /// Reconcile until terminated.
     Run(Box<RunOptions>),
-    /// Check credentials, IAM, rights, CustomResourceDefinitions and the clock, for the settings of `run`.
+    /// Check the cluster, the Lease, and each account with its IAM permissions, for the settings of `run`.
     Doctor(Box<RunOptions>),
     /// Print the completions of a shell.
     Completions(completions::Options),

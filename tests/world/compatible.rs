@@ -9,6 +9,7 @@ use ground::versitygw::VersityGw;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
+use crate::doctor::{as_admin, says};
 use crate::scene::{Scene, user_name};
 
 struct Gateway {
@@ -134,4 +135,20 @@ async fn invariant_4_a_user_lives_on_a_system_without_tags() {
     gateway.scene.delete("tagged").await;
     gateway.scene.delete("look").await;
     gateway.lives().await;
+}
+
+#[tokio::test]
+async fn the_doctor_tries_what_an_s3_compatible_system_has() {
+    for ownership in ["Tags", "Path"] {
+        let gateway = Gateway::new(&format!("gwdoctor-{}", ownership.to_lowercase()), ownership).await;
+        let (said, well) = as_admin(&gateway.scene, &[]).await;
+        let class = &gateway.class;
+        let lines = [
+            format!("ok    class {class} credentials: "),
+            format!("ok    class {class} reads: the 4 reads that were tried are allowed"),
+            format!("ok    class {class} permissions: not checked: an S3-compatible system has no simulator"),
+        ];
+        says(&said, &lines.each_ref().map(String::as_str));
+        assert!(well && !said.contains("region"), "{said}");
+    }
 }

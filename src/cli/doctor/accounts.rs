@@ -9,9 +9,11 @@ use kube::{Client, ResourceExt};
 use super::Check;
 use super::place::Place;
 use crate::aws::Session;
+use crate::cli::Error;
 use crate::cli::plan::planner;
 use crate::config::RunOptions;
 use crate::controller::{KnownClass, Planner};
+use crate::kubernetes::KubernetesError;
 
 /// So many classes are looked at, and so many at once.
 const CLASSES: u32 = 50;
@@ -30,6 +32,10 @@ pub(super) async fn check(client: Option<&Client>, options: &RunOptions, session
     let planner = match planner(client, options, session.clone()).await {
         Ok(planner) => planner,
         Err(error) => {
+            let error = match error {
+                Error::Kubernetes(error) => KubernetesError::of("get Namespace", "", "kube-system", &error).to_string(),
+                other => other.to_string(),
+            };
             let check = Check::failure("cluster id", error, "apply deploy/rbac.yaml, or set S3ACCESS_CLUSTER_ID");
             return [vec![check], own(unknown).await].concat();
         }
@@ -37,7 +43,10 @@ pub(super) async fn check(client: Option<&Client>, options: &RunOptions, session
     let (classes, more) = match options.classes {
         true => match planner.some_classes(Some(CLASSES)).await {
             Ok(found) => found,
-            Err(error) => return vec![Check::failure("S3AccessClasses", error, "apply crds and deploy/rbac.yaml")],
+            Err(error) => {
+                let check = Check::failure("S3AccessClasses", error, "apply crds and deploy/rbac.yaml");
+                return [vec![check], own(&planner.cluster.id).await].concat();
+            }
         },
         false => (Vec::new(), false),
     };
@@ -67,7 +76,7 @@ async fn of_class(class: &KnownClass, planner: &Planner, path: &str) -> Vec<Chec
         return vec![Check::failure(who, format!("cannot be read: {invalid}"), "correct it")];
     }
     let mut class = (**class).clone();
-    // A class may be let through one call a second; a doctor's few dozen do no harm at the operator's own rate.
+    // Its few dozen calls would not be done in time at one a second.
     class.spec.requests_per_second = None;
     let session = match tokio::time::timeout(DEADLINE, planner.session_of(&class)).await {
         Ok(Ok(session)) => session,

@@ -14,6 +14,7 @@ use super::{Check, Level, clock, lease};
 use crate::api::GROUP;
 use crate::cli::Error;
 use crate::config::RunOptions;
+use crate::kubernetes::KubernetesError;
 
 /// An answer that takes longer does not come.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -157,7 +158,10 @@ async fn may(client: &Client, right: &Right<'_>) -> Check {
         match reviews.create(&PostParams::default(), &review).await {
             Ok(answer) if answer.status.as_ref().is_some_and(|status| status.allowed) => {}
             Ok(_) => denied.push(*verb),
-            Err(error) => return Check::failure(what, error, "whether it is granted cannot be asked"),
+            Err(error) => {
+                let error = KubernetesError::of("create SelfSubjectAccessReview", "", verb, &error);
+                return Check::failure(what, error, "whether it is granted cannot be asked");
+            }
         }
     }
     let found =

@@ -6,6 +6,7 @@ use kube::{Api, Client};
 
 use super::Check;
 use crate::config::RunOptions;
+use crate::kubernetes::KubernetesError;
 
 pub(super) async fn check(client: &Client, options: &RunOptions) -> Check {
     let what = format!("Lease {}/{}", options.namespace, options.lease_name);
@@ -15,7 +16,10 @@ pub(super) async fn check(client: &Client, options: &RunOptions) -> Check {
     let leases: Api<Lease> = Api::namespaced(client.clone(), &options.namespace);
     match leases.get_opt(&options.lease_name).await {
         Ok(lease) => judge(what, Timestamp::now(), &lease.and_then(|lease| lease.spec).unwrap_or_default()),
-        Err(error) => Check::failure(what, error, "apply deploy/rbac.yaml"),
+        Err(error) => {
+            let error = KubernetesError::of("get Lease", &options.namespace, &options.lease_name, &error);
+            Check::failure(what, error, "apply deploy/rbac.yaml")
+        }
     }
 }
 
@@ -35,7 +39,7 @@ fn judge(what: String, now: Timestamp, lease: &LeaseSpec) -> Check {
         return Check::warning(
             what,
             format!(
-                "stale: {holder} renewed it {ago} s ago, and it is good for {}: no operator works, or it does not reach the API server: look at its pods",
+                "stale: {holder} renewed it {ago} s ago, and it is good for {} s: no operator works, or it does not reach the API server: look at its pods",
                 good_for.as_secs()
             ),
         );

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::place::NOBODY;
 use crate::aws::Question;
 use crate::core::iam::Account;
 
@@ -13,6 +12,8 @@ const NEEDED: &str = include_str!("../../../deploy/iam/operator-policy.aws.json"
 const LEFTOVERS: &str = include_str!("../../../deploy/iam/operator-policy.leftovers.aws.json");
 const MIGRATION: &str = include_str!("../../../deploy/iam/operator-policy.migration.aws.json");
 const COMPATIBLE: &str = include_str!("../../../deploy/iam/operator-policy.s3-compatible.json");
+/// Not a name that anything could have been given: asked for, never made.
+pub(super) const NOBODY: &str = "s3-access-operator-doctor-looks-for-nobody";
 /// The sweep's: without it, the operator reads each user by itself.
 pub(super) const SWEEP: &str = "iam:GetAccountAuthorizationDetails";
 

@@ -5,19 +5,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::identity::{Principal, judge_region, partition_of};
-use super::permissions::{Asked, Missing, SWEEP, Scope, needed, optional};
+use super::permissions::{Asked, Missing, NOBODY, SWEEP, Scope, needed, optional};
 use super::{Check, clock};
 use crate::api::S3AccessClass;
 use crate::aws::{AwsError, ErrorKind, Identity, Session};
 use crate::controller::check_account;
 use crate::core::iam::Account;
 
-/// Not a name that anything could have been given: asked for, never made.
-pub(super) const NOBODY: &str = "s3-access-operator-doctor-looks-for-nobody";
 const POLICY: &str = "give the identity the policy of deploy/iam";
 /// The simulator knows an organization's policies in part, and denies what they allow under a condition
 /// (openshift/enhancements#324): so what it denies is a warning, and no failure.
-const ADVISORY: &str = "by IAM's simulator, which is advisory: it does not know all of an organization's policies";
+const ADVISORY: &str = "IAM's simulator says so, which is advisory: it knows an organization's policies in part";
 
 /// An account, and who works in it.
 pub(super) struct Place<'a> {
@@ -162,12 +160,12 @@ impl Place<'_> {
 
     async fn sweep(&self, identity: &Identity) -> Check {
         let what = self.what("sweep");
-        match identity.account_details().await {
-            Ok(()) => Check::ok(what, "the account can be read in bulk"),
-            Err(error) => {
-                Check::warning(what, format!("{error}: drift is found only at each user's own resync: grant {SWEEP}"))
-            }
-        }
+        let problem = match identity.account_details().await {
+            Ok(()) => return Check::ok(what, "the account can be read in bulk"),
+            Err(error) if error.kind == ErrorKind::AccessDenied => "not allowed".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Check::warning(what, format!("{problem}: drift is found only at each user's own resync: grant {SWEEP}"))
     }
 
     /// What cannot be tried without a change.
@@ -183,9 +181,9 @@ impl Place<'_> {
         };
         let number: usize = asked.iter().map(|asked| asked.question.actions.len()).sum();
         let mut checks = vec![if missing.is_empty() {
-            Check::ok(what, format!("the {number} others are allowed, {ADVISORY}"))
+            Check::ok(what, format!("the {number} others are allowed ({ADVISORY})"))
         } else {
-            Check::warning(what, format!("not allowed: {missing}: {POLICY}, if it is so ({ADVISORY})"))
+            Check::warning(what, format!("not allowed: {missing}: {POLICY} ({ADVISORY})"))
         }];
         let mut found = Vec::new();
         for (name, asked) in optional(scope) {
