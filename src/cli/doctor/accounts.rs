@@ -98,3 +98,46 @@ fn too_slow(who: String) -> Check {
     let problem = format!("was not checked within {} s", DEADLINE.as_secs());
     Check::failure(who, problem, "are the endpoints right, and reached from here?")
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::RawQuery;
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use clap::{Args, FromArgMatches};
+    use kube::Config;
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::cli::doctor::Level;
+    use crate::leadership::Leadership;
+
+    /// An API server with more classes than it is asked for, of which one has nothing that a class has.
+    async fn api_server() -> Client {
+        let classes = async |RawQuery(query): RawQuery| {
+            assert_eq!(query.unwrap_or_default(), format!("&limit={CLASSES}"));
+            Json(json!({
+                "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessClassList", "metadata": { "continue": "more" },
+                "items": [{ "metadata": { "name": "odd" }, "spec": { "allowedBuckets": { "\u{1b}[2J": 7 } } }],
+            }))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().route("/apis/s3access.dev/v1alpha1/s3accessclasses", get(classes));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Client::try_from(Config::new(url.parse().unwrap())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_class_that_cannot_be_read_and_more_than_are_looked_at_are_said_to_be_so() {
+        let command = RunOptions::augment_args(clap::Command::new("run").no_binary_name(true));
+        let options = RunOptions::from_arg_matches(&command.get_matches_from(["--cluster-id=one"])).unwrap();
+        let session = Session::from_environment(&options.session_options(), Leadership::nobody(), Arc::default()).await;
+        let checks = check(Some(&api_server().await), &options, &Arc::new(session.unwrap())).await;
+        let found: Vec<_> = checks.iter().map(|check| (check.level, check.what.as_str())).collect();
+        let wanted = [(Level::Ok, "AWS"), (Level::Failure, "class odd"), (Level::Warning, "S3AccessClasses")];
+        assert_eq!(found, wanted, "{checks:?}");
+        assert!(checks[1].found.starts_with("cannot be read: ") && checks[1].found.ends_with(": correct it"));
+    }
+}

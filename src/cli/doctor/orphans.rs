@@ -1,6 +1,7 @@
 //! IAM users of the operator's own account that carry this cluster's tags and belong to no S3AccessUser.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -11,6 +12,8 @@ use crate::aws::{DetailsQuery, Session};
 use crate::cli::run::cluster;
 use crate::config::{ProviderOption, RunOptions};
 
+/// An account has 5,000 users, unless its quota was raised; a thousand are read at once.
+const DEADLINE: Duration = Duration::from_secs(300);
 const WHAT: &str = "users without an S3AccessUser";
 
 pub(super) async fn check(client: &Client, options: &RunOptions, session: &Session) -> Check {
@@ -20,7 +23,8 @@ pub(super) async fn check(client: &Client, options: &RunOptions, session: &Sessi
     {
         return Check::ok(WHAT, "not looked for: this operator sees a part of them");
     }
-    match find(client, options, session).await {
+    let found = tokio::time::timeout(DEADLINE, find(client, options, session)).await;
+    match found.unwrap_or_else(|_| Err("the account could not be read in time".into())) {
         Ok(names) if names.is_empty() => Check::ok(WHAT, "none in the operator's own account"),
         Ok(names) => {
             let some = names.iter().take(10).cloned().collect::<Vec<_>>().join(", ");

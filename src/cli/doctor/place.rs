@@ -239,3 +239,22 @@ fn unasked(error: &AwsError) -> Check {
         _ => Check::warning("", format!("not checked: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::Level;
+
+    #[test]
+    fn a_simulator_that_may_not_be_asked_is_no_fault() {
+        for (kind, level, word) in [
+            (ErrorKind::AccessDenied, Level::Ok, "grant iam:SimulatePrincipalPolicy"),
+            (ErrorKind::NotFound, Level::Ok, "only iam:GetRole tells"),
+            (ErrorKind::Throttled, Level::Warning, "not checked: SimulatePrincipalPolicy role/op: Code"),
+        ] {
+            let (object, code, message) = ("role/op".to_owned(), "Code".to_owned(), String::new());
+            let found = unasked(&AwsError { operation: "SimulatePrincipalPolicy", object, kind, code, message });
+            assert!(found.level == level && found.found.contains(word), "{found:?}");
+        }
+    }
+}
