@@ -23,6 +23,9 @@ use crate::metrics::Metrics;
 /// Requests a second to each account: what is looked at has to be looked at in time, whatever the operator is let have.
 const RATE: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
+/// Characters of what was found. Every action of the policy has room.
+const LONGEST: usize = 4_000;
+
 /// How a check ended. A warning says what costs something, or may be wrong; the operator works nevertheless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
@@ -96,8 +99,9 @@ fn tell(checks: &[Check]) -> Result<(), Error> {
             Level::Warning => "WARN",
             Level::Failure => "FAIL",
         };
-        // A class's endpoint may answer whatever it likes.
-        writeln!(out, "{level}  {}: {}", on_one_line(&check.what), on_one_line(&check.found))?;
+        // A class's endpoint may answer whatever it likes, and as much.
+        let found: String = check.found.chars().take(LONGEST).collect();
+        writeln!(out, "{level}  {}: {}", on_one_line(&check.what), on_one_line(&found))?;
     }
     match checks.iter().filter(|check| check.level == Level::Failure).count() {
         0 => Ok(()),

@@ -165,6 +165,7 @@ impl std::fmt::Display for Missing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::doctor::LONGEST;
 
     const BOUNDARY: &str = "arn:aws-cn:iam::1:policy/s3access-boundary";
 
@@ -243,5 +244,8 @@ mod tests {
         missing.add("B", vec!["iam:TagUser".to_owned()]);
         missing.add("A", vec!["iam:TagUser".to_owned()]);
         assert_eq!(missing.to_string(), "iam:CreateUser, iam:TagUser (statement A); iam:TagUser (statement B)");
+        let mut all = Missing::default();
+        questions(None).into_iter().for_each(|asked| all.add(&asked.sid, asked.question.actions));
+        assert!(all.to_string().len() + 500 < LONGEST, "there is no room for it: {all}");
     }
 }

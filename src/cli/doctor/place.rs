@@ -38,10 +38,10 @@ impl Place<'_> {
             checks.extend(time.map(|theirs| clock::judge(self.what("clock"), "AWS's", Timestamp::now(), theirs)));
             match found {
                 Ok(arn) => caller = arn,
-                Err(error) => checks.push(self.no_credentials(&error)),
-            }
-            if caller.is_empty() {
-                return checks;
+                Err(error) => {
+                    checks.push(self.no_credentials(&error));
+                    return checks;
+                }
             }
         }
         let account = match self.session.account().await {
@@ -110,8 +110,8 @@ impl Place<'_> {
 
     /// Reads of nobody: AWS asks for the right before it looks. What was tried is taken out of the questions.
     async fn reads(&self, asked: &mut Vec<Asked>, account: &Account) -> Check {
-        let (mut allowed, mut missing) = (0, Missing::default());
-        for Asked { sid, question, .. } in asked.iter_mut().filter(|asked| asked.reads_anything) {
+        let (mut allowed, mut missing, mut failed) = (0, Missing::default(), None);
+        'tried: for Asked { sid, question, .. } in asked.iter_mut().filter(|asked| asked.reads_anything) {
             let mut untried = Vec::new();
             for action in std::mem::take(&mut question.actions) {
                 match self.read(&action, account).await {
@@ -121,17 +121,17 @@ impl Place<'_> {
                     Some(Err(error)) if error.kind == ErrorKind::NotFound => allowed += 1,
                     Some(Err(error)) if error.kind == ErrorKind::AccessDenied => missing.add(sid, vec![action]),
                     Some(Err(error)) => {
-                        return Check::failure(
-                            self.what("reads"),
-                            error,
-                            "see whether the endpoint is right, and IAM well",
-                        );
+                        failed = Some(error);
+                        break 'tried;
                     }
                 }
             }
             question.actions = untried;
         }
         asked.retain(|asked| !asked.question.actions.is_empty());
+        if let Some(error) = failed {
+            return Check::failure(self.what("reads"), error, "see whether the endpoint is right, and IAM well");
+        }
         if missing.is_empty() {
             return Check::ok(self.what("reads"), format!("the {allowed} reads that were tried are allowed"));
         }
