@@ -12,6 +12,9 @@ mod inline;
 mod keys;
 mod leftovers;
 mod policies;
+#[path = "../double/raw.rs"]
+mod raw;
+mod recorded;
 mod servers;
 mod target;
 mod users;
