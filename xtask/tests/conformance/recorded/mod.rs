@@ -38,10 +38,13 @@ async fn the_double_answers_as_aws_was_recorded_to() {
     page::check(&verdicts);
 }
 
+/// What is made of a fact.
+type Change = fn(&mut Fact);
+
 /// Each kind of difference is seen as what it is: the suite could not fail otherwise.
 #[tokio::test]
 async fn a_fact_that_the_double_does_not_answer_is_a_difference() {
-    let changes: [(&str, fn(&mut Fact), &str); 5] = [
+    let changes: [(&str, Change, &str); 5] = [
         ("name taken", |fact| fact.code = Some("NoSuchEntity".into()), "another code"),
         ("name taken", |fact| fact.status = 400, "another code"),
         ("name taken", |fact| fact.message = Some("Taken.".into()), "other words"),
