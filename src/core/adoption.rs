@@ -1,7 +1,7 @@
 //! The adoption of an IAM user that nobody's tags claim (`adoption: Force`): which of its access keys are ours?
 //!
 //! Those that were there before belong to somebody else. The line is drawn by IAM's own dates, since the operator's clock
-//! may be another; and it is drawn one consistency window after the user was tagged, when a replica of IAM that lags
+//! may be another; and it is drawn two consistency windows after the user was tagged, when a replica of IAM that lags
 //! cannot hide a key any more. Until then no key is ours.
 
 use std::collections::BTreeMap;

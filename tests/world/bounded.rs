@@ -16,7 +16,7 @@ impl Scene {
             description: None,
             tags: Vec::new(),
         };
-        let Response::Policy(policy) = self.by_hand(&policy) else { panic!("no policy") };
+        let Response::NewPolicy { policy, .. } = self.by_hand(&policy) else { panic!("no policy") };
         policy.arn.clone()
     }
 }

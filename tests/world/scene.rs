@@ -87,7 +87,7 @@ impl Scene {
             description: None,
             tags: Vec::new(),
         };
-        let Response::Policy(policy) = self.by_hand(&request) else { panic!("no policy") };
+        let Response::NewPolicy { policy, .. } = self.by_hand(&request) else { panic!("no policy") };
         let user_name = "s3-access-operator".to_owned();
         self.by_hand(&Request::AttachUserPolicy { user_name, policy_arn: policy.arn.clone() });
     }

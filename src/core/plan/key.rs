@@ -46,7 +46,7 @@ impl View<'_> {
     /// Whether it is not known yet which keys were there before the user was adopted.
     fn plan_adoption(&self, plan: &mut Plan) -> bool {
         let Adoption::Settling(since) = Adoption::of(&self.user.tags) else { return false };
-        let settled_at = later(since, self.waits.consistency_window);
+        let settled_at = later(since, self.waits.before_loss());
         if settled_at > self.now {
             let message = "the IAM user was adopted a moment ago; an access key is made once IAM shows all that it has";
             plan.wait(Part::AccessKey, Reason::Creating, message, settled_at);
@@ -93,16 +93,17 @@ impl View<'_> {
         }
     }
 
-    /// When the replicas of IAM all know a key. Its age is told by IAM's clock and by ours, which may be fast.
-    fn spread_at(&self, id: &str, created_at: Option<Timestamp>) -> Option<Timestamp> {
+    /// When the replicas of IAM all know a key, and they take that long. Its age is told by IAM's clock and by ours, which
+    /// may be fast.
+    fn spread_at(&self, id: &str, created_at: Option<Timestamp>, window: SignedDuration) -> Option<Timestamp> {
         let since = self.observed.probes.get(id).map(|probes| probes.since);
         let made_at = created_at.and_then(|at| past(at, self.now)).into_iter().chain(since).max()?;
-        Some(later(made_at, self.waits.consistency_window))
+        Some(later(made_at, window))
     }
 
     /// Until then, a replica that does not know the key proves nothing.
     fn may_be_lagging(&self, key: &HeldKey) -> bool {
-        self.spread_at(&key.id, key.created_at).is_some_and(|spread_at| spread_at > self.now)
+        self.spread_at(&key.id, key.created_at, self.waits.before_loss()).is_some_and(|spread_at| spread_at > self.now)
     }
 
     /// No Secret of ours holds a key that IAM knows: make one, then remove what nobody can use any more.
@@ -266,7 +267,7 @@ impl View<'_> {
             "access key {id} replaces {} once AWS has accepted it {PROBES} times in a row, and has had time to spread it",
             current.id
         );
-        let spread_at = self.spread_at(id, Some(created_at)).unwrap_or(self.now);
+        let spread_at = self.spread_at(id, Some(created_at), self.waits.consistency_window).unwrap_or(self.now);
         plan.parts.key = Progress::Waiting(Reason::Rotating, message);
         if successes >= PROBES && spread_at > self.now {
             plan.wake(spread_at);

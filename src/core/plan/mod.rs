@@ -27,7 +27,8 @@ use crate::api::Reason;
 /// The configured waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waits {
-    /// IAM's consistency window: within it, "not found" may be a replica that lags (3–15 s are usual, 30 s reported).
+    /// IAM's consistency window: within it, "not found" may be a replica that lags (3–15 s are usual, 30 s reported). What
+    /// is only delayed or told waits as long as that.
     pub consistency_window: SignedDuration,
     /// Between two probes of a new key.
     pub probe_interval: SignedDuration,
@@ -42,6 +43,16 @@ impl Default for Waits {
             probe_interval: SignedDuration::from_secs(2),
             takeover: SignedDuration::from_secs(15),
         }
+    }
+}
+
+impl Waits {
+    /// How long "not found" is not believed where what follows cannot be taken back: a user with its keys left behind, a
+    /// working key replaced, somebody else's key taken for ours. Twice the window, by default two minutes, as long as
+    /// Terraform's provider waits for IAM (hashicorp/terraform-provider-aws, internal/service/iam/consts.go).
+    #[must_use]
+    pub fn before_loss(&self) -> SignedDuration {
+        self.consistency_window * 2
     }
 }
 

@@ -42,7 +42,7 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
 }
 
 fn window_passed(owner: &Owner, now: Timestamp, waits: &Waits) -> bool {
-    owner.deleted_at.is_none_or(|deleted_at| later(deleted_at, waits.consistency_window) <= now)
+    owner.deleted_at.is_none_or(|deleted_at| later(deleted_at, waits.before_loss()) <= now)
 }
 
 fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {

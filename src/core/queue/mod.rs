@@ -195,11 +195,6 @@ impl<K: Clone + Ord, L: Clone + Ord> WorkQueue<K, L> {
         self.leave(left);
     }
 
-    /// Whether no key is in it.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
     /// What had that stage is no longer in its lane.
     fn leave(&mut self, stage: Stage<L>) {
         let (Stage::Queued { lane: id, .. } | Stage::Running { lane: id, .. }) = &stage else { return };

@@ -73,7 +73,16 @@ fn a_new_user_has_a_slot_at_once_amid_ten_thousand_rotations() {
         ended += next.len();
         next = keys(&mut queue);
     }
-    assert_eq!((ended, queue.is_empty()), (10_001, true), "each in its time");
+    assert_eq!((ended, queue.items.is_empty()), (10_001, true), "each in its time");
+}
+
+#[test]
+fn the_more_urgent_find_slots_that_are_kept_for_them() {
+    for (priority, slots) in [(Priority::Background, 12), (Priority::Edited, 14), (Priority::New, 16)] {
+        let mut queue = queue(16);
+        (0..20).for_each(|key| wait(&mut queue, key, "a", priority));
+        assert_eq!(keys(&mut queue).len(), slots, "{priority:?}");
+    }
 }
 
 #[test]
@@ -130,7 +139,7 @@ fn an_admission_that_comes_late_does_no_harm() {
     assert_eq!(keys(&mut queue), [0; 0], "it is running still, and once");
     queue.finish(&1, None);
     queue.finish(&1, None);
-    assert!(queue.is_empty());
+    assert!(queue.items.is_empty());
     assert_eq!(queue.enqueue(1, "a", Priority::New, NOW), Admitted::Queued, "better once too often than never");
 }
 

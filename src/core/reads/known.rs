@@ -214,3 +214,131 @@ impl Fingerprint {
         Self { all: digest(|_| true), but_rotation: digest(|name| name != annotations::ROTATE) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::core::iam::AccessKeyId;
+    use crate::core::observed::{HeldKey, OurSecret, User, UserState};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const ASKED: Fingerprint = Fingerprint { all: 1, but_rotation: 2 };
+
+    fn minted(id: &str) -> (Minted, SecretString) {
+        (Minted { id: id.to_owned(), created_at: NOW }, SecretString::from("half"))
+    }
+
+    /// A user with a key, and its Secret.
+    fn observed() -> Observed {
+        let held = HeldKey { id: AccessKeyId::of_iam("AKIA1"), created_at: None, account_id: None };
+        let keys = vec![AccessKey { id: "AKIA1".to_owned(), active: true, created_at: NOW }];
+        let (arn, path) = (String::new(), "/".to_owned());
+        let (tags, inline) = Default::default();
+        let (attached, beside) = Default::default();
+        let user = User { arn, path, tags, boundary: None, keys, attached, inline, beside };
+        let secret = SecretState::Ours(OurSecret::intact(Some(held)));
+        Observed { user: UserState::Present(Box::new(user)), secret, ..Observed::nothing() }
+    }
+
+    fn settled() -> Option<Settled> {
+        Settled::of(ASKED, &observed(), NOW)
+    }
+
+    #[test]
+    fn failures_are_counted_and_unsettle_and_a_success_forgives_them() {
+        let mut known = Known { settled: settled(), ..Known::default() };
+        known.ended(false);
+        assert!((known.failures, known.settled.is_some()) == (0, true));
+        known.ended(true);
+        known.ended(true);
+        assert!((known.failures, known.settled.is_none()) == (2, true));
+        known.ended(false);
+        assert_eq!(known.failures, 0);
+    }
+
+    #[test]
+    fn what_was_written_is_kept_until_the_watch_has_it() {
+        let mut known = Known::default();
+        let status = S3AccessUserStatus { observed_generation: Some(7), ..S3AccessUserStatus::default() };
+        known.written(Some(5), &status);
+        known.watched(4);
+        assert_eq!(known.last_written.as_deref(), Some(&(5, status.clone())));
+        known.watched(5);
+        assert!(known.last_written.is_none());
+        known.written(Some(5), &status);
+        known.written(None, &status);
+        assert!(known.last_written.is_none(), "of a write without a version nothing is known");
+    }
+
+    #[test]
+    fn a_new_key_is_kept_until_that_very_key_is_delivered() {
+        let mut known = Known::default();
+        let (key, half) = minted("AKIA2");
+        known.minted(&key, &half);
+        known.unminted("AKIA1");
+        known.observed(&Observed { minted: Some(key.clone()), ..observed() });
+        assert!(known.minted.as_deref().is_some_and(|(kept, _)| *kept == key));
+        known.unminted("AKIA2");
+        assert!(known.minted.is_none());
+        known.minted(&key, &half);
+        known.observed(&observed());
+        assert!(known.minted.is_none(), "what was read shows it in its Secret");
+    }
+
+    #[test]
+    fn only_reading_everything_clears_a_suspicion_and_any_reading_starts_afresh() {
+        for (reads, suspected) in [(Reads::Keys, true), (Reads::UserAndKeys, true), (Reads::Everything, false)] {
+            let mut known = Known { settled: settled(), ..Known::default() };
+            known.carried_out(Kept { awaited: Awaited::of(ASKED, &observed(), NOW), details: Some(ASKED) });
+            assert!(known.awaited.is_some() && known.details == Some(2));
+            assert!(known.suspect_drift(), "nothing else would come before the next resync");
+            known.reading(reads);
+            assert_eq!((known.drift_suspected, known.awaited, known.details), (suspected, None, None), "{reads:?}");
+        }
+        let mut unsuspected = Known::default();
+        unsuspected.reading(Reads::Keys);
+        assert!(!unsuspected.drift_suspected);
+        assert!(!unsuspected.suspect_drift(), "it is reconciled anyway");
+        assert!(unsuspected.drift_suspected);
+    }
+
+    #[test]
+    fn what_was_settled_stays_so_until_it_is_settled_anew() {
+        let mut known = Known { awaited: Awaited::of(ASKED, &observed(), NOW), ..Known::default() };
+        known.settled(settled());
+        assert!(known.awaited.is_none() && known.settled == settled());
+        known.settled(None);
+        assert_eq!(known.settled, settled());
+        let mut known = Known::default();
+        assert!(known.is_new());
+        known.resumed(settled().unwrap_or_else(|| unreachable!()), ASKED);
+        assert!(known.settled == settled() && known.details == Some(2) && known.is_new());
+        known.enforced(3);
+        assert!(known.enforced_revision == Some(3) && !known.is_new());
+    }
+
+    #[test]
+    fn probes_are_kept_as_they_were_seen() {
+        let mut known = Known::default();
+        let probes = BTreeMap::from([("AKIA1".to_owned(), Probes { successes: 2, since: NOW, last: NOW })]);
+        known.probed(&Observed { probes: probes.clone(), ..observed() });
+        assert_eq!(known.probes.iter().cloned().collect::<BTreeMap<_, _>>(), probes);
+    }
+
+    #[test]
+    fn what_is_settled_or_awaited_names_what_it_rests_upon() {
+        let version = "1".to_owned();
+        assert_eq!(settled(), Some(Settled { fingerprint: 1, secret_version: version.clone(), due_at: NOW }));
+        assert_eq!(Settled::by_status(ASKED, &observed().secret, NOW), settled());
+        assert_eq!(Settled::by_status(ASKED, &SecretState::Missing, NOW), None);
+        let gone = Observed { user: UserState::Missing, ..observed() };
+        assert!(Settled::of(ASKED, &gone, NOW).is_none() && Awaited::of(ASKED, &gone, NOW).is_none());
+        let without = Observed { secret: SecretState::Missing, ..observed() };
+        assert_eq!(Settled::of(ASKED, &without, NOW), None);
+        let awaited = [observed(), without].map(|observed| Awaited::of(ASKED, &observed, NOW));
+        let versions = awaited.map(|awaited| awaited.map(|awaited| (awaited.secret_version, awaited.keys.len())));
+        assert_eq!(versions, [Some((Some(version), 1)), Some((None, 1))]);
+    }
+}

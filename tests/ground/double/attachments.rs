@@ -7,7 +7,7 @@ use super::error::{ApiError, Code};
 use super::iam::Iam;
 use super::limits;
 use super::model::User;
-use super::names::{check_name, fold};
+use super::names::fold;
 use super::policies::shown;
 use super::response::{AttachedPolicy, Response, Window};
 use super::state::State;
@@ -89,7 +89,6 @@ impl Iam {
 
     /// Adds or replaces an inline policy. The quota is on all of a user's together.
     pub(super) fn put_user_policy(&mut self, name: &str, policy: &str, text: &str) -> Result<Response, ApiError> {
-        check_name("policyName", policy, limits::NAME_CHARACTERS)?;
         let user = self.state.user(name)?;
         let document = Arc::new(Document::parse(text, &self.state.account.partition)?);
         let others: usize =

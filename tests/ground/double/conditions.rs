@@ -135,6 +135,11 @@ impl Operator {
         Some(Self { quantifier, comparison, negated, if_exists })
     }
 
+    /// Whether its values are times.
+    pub(super) fn compares_dates(self) -> bool {
+        matches!(self.comparison, Comparison::Date(_))
+    }
+
     /// Whether a request passes the test of a key against the policy's values.
     pub(super) fn holds(self, key: &str, wanted: &[String], context: &Context) -> bool {
         let values = context.get(key);
@@ -204,6 +209,42 @@ pub(super) fn glob(pattern: &str, text: &str) -> bool {
         }
     }
     pattern[at..].iter().all(|letter| *letter == b'*')
+}
+
+/// Whether IAM takes a text for a time: seconds since 1970, or ISO 8601 with a year at least. It is lenient there: the
+/// rules are those of the recorded documents.
+pub(super) fn is_date(text: &str) -> bool {
+    if text.contains("${") || text.parse::<i64>().is_ok() {
+        return true;
+    }
+    let (date, time) = text.split_once(['T', 't']).unwrap_or((text, ""));
+    let date: Vec<&str> = date.strip_prefix('-').unwrap_or(date).split('-').collect();
+    let days = matches!(date[..], [year, ref rest @ ..] if rest.len() <= 2 && is_number(year, 1..=9, 292_278_993));
+    let rest = date[1..].iter().zip([12, 31]).all(|(part, most)| *part != "00" && is_number(part, 2..=2, most));
+    days && rest && (time.is_empty() || is_time(time))
+}
+
+/// `hh:mm:ss.fraction`, with `Z` or an offset in hours and minutes, and whatever may be left out at the end.
+fn is_time(text: &str) -> bool {
+    let (time, offset) = match text.find(['Z', 'z', '+', '-']) {
+        Some(at) => (&text[..at], &text[at..]),
+        None => (text, "Z"),
+    };
+    let offset_fits = matches!(offset, "Z" | "z") || {
+        let parts: Vec<&str> = offset[1..].split(':').collect();
+        parts.len() <= 2 && parts.iter().zip([23, 59]).all(|(part, most)| is_number(part, 2..=2, most))
+    };
+    let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let parts: Vec<&str> = clock.split(':').collect();
+    let clock_fits =
+        parts.len() <= 3 && is_number(parts[0], 1..=2, 23) && parts[1..].iter().all(|part| is_number(part, 2..=2, 59));
+    offset_fits && clock_fits && is_number(fraction, 1..=9, u32::MAX)
+}
+
+fn is_number(text: &str, digits: std::ops::RangeInclusive<usize>, most: u32) -> bool {
+    digits.contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.parse::<u32>().is_ok_and(|number| number <= most)
 }
 
 #[cfg(test)]

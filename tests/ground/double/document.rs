@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::conditions::is_date;
 use super::error::{ApiError, Code};
 
 /// A policy that IAM has accepted.
@@ -40,35 +41,40 @@ pub(super) struct Condition {
 }
 
 impl Document {
-    /// Accepts a policy for use in a partition.
+    /// Accepts an inline policy for use in a partition.
     ///
     /// # Errors
     /// `MalformedPolicyDocument` with IAM's message where it has one.
     pub fn parse(text: &str, partition: &str) -> Result<Self, ApiError> {
+        Self::parse_of(text, partition, false)
+    }
+
+    /// Accepts a managed policy, which has to name the version of today (recorded).
+    pub(super) fn parse_managed(text: &str, partition: &str) -> Result<Self, ApiError> {
+        Self::parse_of(text, partition, true)
+    }
+
+    /// The order of what is looked at is IAM's, as far as recorded documents with two faults tell it.
+    fn parse_of(text: &str, partition: &str, managed: bool) -> Result<Self, ApiError> {
         if !text.chars().all(|letter| matches!(letter, '\u{9}' | '\u{a}' | '\u{d}' | '\u{20}'..='\u{ff}')) {
             return Err(Code::ValidationError.error(
                 "The specified value for policyDocument is invalid. It must contain only printable ASCII characters.",
             ));
         }
-        let Ok(Value::Object(root)) = serde_json::from_str(text) else {
-            return Err(malformed("This policy contains invalid Json"));
-        };
-        only_keys(&root, &["Version", "Id", "Statement"])?;
-        match root.get("Version") {
-            None => {}
-            Some(Value::String(version)) if version == "2012-10-17" || version == "2008-10-17" => {}
-            Some(_) => return Err(malformed("Syntax errors in policy.")),
+        let root: Value = serde_json::from_str(text).map_err(|_| malformed("This policy contains invalid Json"))?;
+        let root = root.as_object().ok_or_else(syntax)?;
+        let drafts = drafts(root)?;
+        let version = root.get("Version").map_or("2008-10-17", |version| version.as_str().unwrap_or_default());
+        match version {
+            "2012-10-17" => {}
+            "2008-10-17" if !managed => {}
+            "2008-10-17" => return Err(malformed("Policy document must be version 2012-10-17 or greater.")),
+            _ => return Err(syntax()),
         }
-        let statements = match root.get("Statement") {
-            Some(Value::Array(list)) if !list.is_empty() => list.iter().collect(),
-            Some(single @ Value::Object(_)) => vec![single],
-            _ => return Err(malformed("Syntax errors in policy.")),
-        };
-        let mut sids = BTreeSet::new();
-        let statements = statements
-            .into_iter()
-            .map(|statement| Statement::parse(statement, partition, &mut sids))
-            .collect::<Result<_, _>>()?;
+        drafts.iter().try_for_each(Draft::check_legacy)?;
+        check_sids(&drafts)?;
+        drafts.iter().try_for_each(|draft| draft.check_resources(partition))?;
+        let statements = drafts.into_iter().map(Draft::finish).collect::<Result<_, _>>()?;
         Ok(Self { text: text.to_owned(), statements })
     }
 
@@ -123,83 +129,124 @@ fn malformed(message: impl Into<String>) -> ApiError {
     Code::MalformedPolicyDocument.error(message)
 }
 
-fn only_keys(fields: &Map<String, Value>, known: &[&str]) -> Result<(), ApiError> {
-    if fields.keys().all(|key| known.contains(&key.as_str())) {
-        return Ok(());
-    }
-    Err(malformed("Syntax errors in policy."))
+fn syntax() -> ApiError {
+    malformed("Syntax errors in policy.")
 }
 
-/// A string or a list of strings.
+/// The policy failed at what was there before the grammar of today.
+fn legacy() -> ApiError {
+    malformed("The policy failed legacy parsing")
+}
+
+fn only_keys(fields: &Map<String, Value>, known: &[&str]) -> Result<(), ApiError> {
+    if fields.keys().all(|key| known.contains(&key.as_str())) { Ok(()) } else { Err(syntax()) }
+}
+
+/// Reads the statements as far as the syntax goes.
+fn drafts(root: &Map<String, Value>) -> Result<Vec<Draft>, ApiError> {
+    only_keys(root, &["Version", "Id", "Statement"])?;
+    if !root.get("Id").is_none_or(Value::is_string) {
+        return Err(syntax());
+    }
+    match root.get("Statement") {
+        Some(Value::Array(list)) if !list.is_empty() => list.iter().map(Draft::parse).collect(),
+        Some(single @ Value::Object(_)) => Ok(vec![Draft::parse(single)?]),
+        _ => Err(syntax()),
+    }
+}
+
+/// A string or a list of strings; a null in a list is passed over (recorded).
 fn strings(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(text) => Some(vec![text.clone()]),
-        Value::Array(list) => list.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+        Value::Array(list) => {
+            list.iter().filter(|item| !item.is_null()).map(|item| item.as_str().map(str::to_owned)).collect()
+        }
         _ => None,
     }
 }
 
-impl Statement {
-    fn parse(value: &Value, partition: &str, sids: &mut BTreeSet<String>) -> Result<Self, ApiError> {
-        let Value::Object(fields) = value else {
-            return Err(malformed("Syntax errors in policy."));
-        };
+/// A statement whose syntax is right, and no more.
+struct Draft {
+    sid: Option<String>,
+    effect: String,
+    actions: Option<Scope>,
+    resources: Option<Scope>,
+    conditions: Vec<Condition>,
+}
+
+impl Draft {
+    fn parse(value: &Value) -> Result<Self, ApiError> {
+        let fields = value.as_object().ok_or_else(syntax)?;
         if fields.contains_key("Principal") || fields.contains_key("NotPrincipal") {
             return Err(malformed("Policy document should not specify a principal."));
         }
         only_keys(fields, &["Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"])?;
-        if let Some(sid) = fields.get("Sid") {
-            let sid = sid.as_str().ok_or_else(|| malformed("Syntax errors in policy."))?;
-            if !sid.chars().all(|letter| letter.is_ascii_alphanumeric()) {
-                return Err(malformed(
-                    "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular \
-                     expression [0-9A-Za-z]*",
-                ));
-            }
-            if !sid.is_empty() && !sids.insert(sid.to_owned()) {
-                return Err(malformed("Statement IDs (SID) in a single policy must be unique."));
-            }
+        let sid = fields.get("Sid").map(|sid| sid.as_str().map(str::to_owned).ok_or_else(syntax)).transpose()?;
+        let effect = fields.get("Effect").and_then(Value::as_str).ok_or_else(syntax)?;
+        if !effect.eq_ignore_ascii_case("Allow") && !effect.eq_ignore_ascii_case("Deny") {
+            return Err(syntax());
         }
-        let allows = match fields.get("Effect").and_then(Value::as_str) {
-            Some("Allow") => true,
-            Some("Deny") => false,
-            _ => return Err(malformed("Syntax errors in policy.")),
-        };
-        let actions = Scope::parse(fields, "Action", "Policy statement must contain actions.")?;
-        for action in &actions.patterns {
-            check_action(action)?;
-        }
-        let resources = Scope::parse(fields, "Resource", "Policy statement must contain resources.")?;
-        for resource in &resources.patterns {
-            check_resource(resource, partition)?;
-        }
-        let conditions = match fields.get("Condition") {
-            None => Vec::new(),
-            Some(Value::Object(block)) => parse_conditions(block)?,
-            Some(_) => return Err(malformed("Syntax errors in policy.")),
-        };
-        Ok(Self { allows, actions, resources, conditions })
+        Ok(Self {
+            sid,
+            effect: effect.to_owned(),
+            actions: Scope::parse(fields, "Action")?,
+            resources: Scope::parse(fields, "Resource")?,
+            conditions: fields.get("Condition").map_or(Ok(Vec::new()), parse_conditions)?,
+        })
     }
+
+    fn check_legacy(&self) -> Result<(), ApiError> {
+        let dates = self.conditions.iter().filter(|condition| condition.operator.compares_dates());
+        let mut values = dates.flat_map(|condition| &condition.values);
+        let fits = matches!(self.effect.as_str(), "Allow" | "Deny") && values.all(|value| is_date(value));
+        if fits { Ok(()) } else { Err(legacy()) }
+    }
+
+    fn check_resources(&self, partition: &str) -> Result<(), ApiError> {
+        let resources = self.resources.iter().flat_map(|scope| &scope.patterns);
+        resources.filter(|resource| *resource != "*").try_for_each(|resource| check_resource(resource, partition))
+    }
+
+    fn finish(self) -> Result<Statement, ApiError> {
+        let actions = self.actions.ok_or_else(|| malformed("Policy statement must contain actions."))?;
+        let resources = self.resources.ok_or_else(|| malformed("Policy statement must contain resources."))?;
+        actions.patterns.iter().try_for_each(|action| check_action(action))?;
+        Ok(Statement { allows: self.effect == "Allow", actions, resources, conditions: self.conditions })
+    }
+}
+
+fn check_sids(drafts: &[Draft]) -> Result<(), ApiError> {
+    let mut seen = BTreeSet::new();
+    for sid in drafts.iter().filter_map(|draft| draft.sid.as_deref()) {
+        if !sid.chars().all(|letter| letter.is_ascii_alphanumeric()) {
+            return Err(malformed(
+                "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression \
+                 [0-9A-Za-z]*",
+            ));
+        }
+        if !sid.is_empty() && !seen.insert(sid) {
+            return Err(malformed("Statement IDs (SID) in a single policy must be unique."));
+        }
+    }
+    Ok(())
 }
 
 impl Scope {
-    /// Reads `Action` or `NotAction`, `Resource` or `NotResource`: one of the two, and not empty.
-    fn parse(fields: &Map<String, Value>, name: &str, absent: &str) -> Result<Self, ApiError> {
+    /// Reads `Action` or `NotAction`, `Resource` or `NotResource`: not both, and an empty list is none.
+    fn parse(fields: &Map<String, Value>, name: &str) -> Result<Option<Self>, ApiError> {
         let (negated, value) = match (fields.get(name), fields.get(&format!("Not{name}"))) {
             (Some(value), None) => (false, value),
             (None, Some(value)) => (true, value),
-            (None, None) => return Err(malformed(absent)),
-            (Some(_), Some(_)) => return Err(malformed("Syntax errors in policy.")),
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => return Err(syntax()),
         };
-        let patterns = strings(value).ok_or_else(|| malformed("Syntax errors in policy."))?;
-        if patterns.is_empty() {
-            return Err(malformed(absent));
-        }
-        Ok(Self { negated, patterns })
+        let patterns = strings(value).ok_or_else(syntax)?;
+        Ok((!patterns.is_empty()).then_some(Self { negated, patterns }))
     }
 }
 
-/// `*` or `vendor:action`, with wildcards in the action.
+/// `*` or `vendor:action`; there is hardly a letter that IAM does not take in the name of an action (recorded).
 fn check_action(action: &str) -> Result<(), ApiError> {
     if action == "*" {
         return Ok(());
@@ -207,46 +254,74 @@ fn check_action(action: &str) -> Result<(), ApiError> {
     let Some((vendor, name)) = action.split_once(':') else {
         return Err(malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."));
     };
-    let vendor_fits =
-        !vendor.is_empty() && vendor.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
-    if !vendor_fits {
+    if name.contains(':') {
+        return Err(malformed("Actions/Condition can contain only one colon."));
+    }
+    if vendor.is_empty() || !vendor.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.".contains(letter)) {
         return Err(malformed(format!("Vendor {vendor} is not valid")));
     }
-    let name_fits =
-        !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "*?".contains(letter));
-    if name_fits { Ok(()) } else { Err(malformed("Syntax errors in policy.")) }
+    if name.is_empty() { Err(syntax()) } else { Ok(()) }
 }
 
-/// `*` or an ARN of the account's partition.
+/// Where the resources of IAM itself begin.
+const IAM_RESOURCES: [&str; 13] = [
+    "user/",
+    "federated-user/",
+    "role/",
+    "group/",
+    "instance-profile/",
+    "mfa/",
+    "server-certificate/",
+    "policy/",
+    "sms-mfa/",
+    "saml-provider/",
+    "oidc-provider/",
+    "report/",
+    "access-report/",
+];
+
+/// An ARN of the account's partition. What lacks parts at the end has `*` there.
 fn check_resource(resource: &str, partition: &str) -> Result<(), ApiError> {
-    if resource == "*" {
-        return Ok(());
-    }
-    let not_an_arn = || malformed(format!("Resource {resource} must be in ARN format or \"*\"."));
-    let (named, rest) = resource.strip_prefix("arn:").and_then(|rest| rest.split_once(':')).ok_or_else(not_an_arn)?;
+    let Some((_, rest)) = resource.split_once(':') else {
+        return Err(malformed(format!("Resource {resource} must be in ARN format or \"*\".")));
+    };
+    let mut parts: Vec<&str> = rest.splitn(5, ':').collect();
+    let complete = parts.len() == 5;
+    parts.resize(5, "*");
+    let [named, vendor, region, account, path] = [parts[0], parts[1], parts[2], parts[3], parts[4]];
+    let arn = format!("arn:{}", parts.join(":"));
     if named != partition && named != "*" {
-        return Err(malformed(format!("Partition \"{named}\" is not valid for resource \"{resource}\".")));
+        return Err(malformed(format!("Partition \"{named}\" is not valid for resource \"{arn}\".")));
     }
-    // Service, region, account, and the resource; a wildcard at the end may stand for several of them.
-    if rest.split(':').count() < 4 && !rest.ends_with('*') {
-        return Err(not_an_arn());
+    if vendor.is_empty() || (!complete && resource.contains("::")) {
+        return Err(legacy());
+    }
+    if vendor.contains(['*', '?']) {
+        return Err(malformed("Resource vendor must be fully qualified and cannot contain regexes."));
+    }
+    let has_region = complete && !region.is_empty();
+    if vendor == "iam" && has_region {
+        return Err(malformed(format!("IAM resource {arn} cannot contain region information.")));
+    }
+    if vendor == "s3" && has_region && account.is_empty() {
+        return Err(malformed(format!("Resource {arn} can not contain region information.")));
+    }
+    let is_iam = |path: &str| ["*", "root"].contains(&path) || IAM_RESOURCES.iter().any(|kind| path.starts_with(kind));
+    if vendor == "iam" && !is_iam(path) {
+        let kinds = IAM_RESOURCES.join(", ");
+        return Err(malformed(format!("IAM resource path must either be \"*\", root, or start with {kinds}.")));
     }
     Ok(())
 }
 
-fn parse_conditions(block: &Map<String, Value>) -> Result<Vec<Condition>, ApiError> {
+/// An operator that IAM does not know is accepted as long as nothing is under it, and so is a key without a vendor
+/// (recorded).
+fn parse_conditions(block: &Value) -> Result<Vec<Condition>, ApiError> {
     let mut conditions = Vec::new();
-    for (name, tests) in block {
-        let operator = super::conditions::Operator::parse(name)
-            .ok_or_else(|| malformed(format!("Invalid Condition type : {name}.")))?;
-        let Value::Object(tests) = tests else {
-            return Err(malformed("Syntax errors in policy."));
-        };
-        for (key, values) in tests {
-            if !key.contains(':') {
-                return Err(malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."));
-            }
-            let values = condition_values(values).ok_or_else(|| malformed("Syntax errors in policy."))?;
+    for (name, tests) in block.as_object().ok_or_else(syntax)? {
+        for (key, values) in tests.as_object().ok_or_else(syntax)? {
+            let operator = super::conditions::Operator::parse(name).ok_or_else(syntax)?;
+            let values = condition_values(values).ok_or_else(syntax)?;
             conditions.push(Condition { operator, key: key.to_lowercase(), values });
         }
     }

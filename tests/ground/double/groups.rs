@@ -10,7 +10,7 @@ use super::iam::Iam;
 use super::ids::Prefix;
 use super::limits;
 use super::model::Group;
-use super::names::{check_name, check_path, fold};
+use super::names::fold;
 use super::response::{Response, Window};
 use super::state::State;
 
@@ -29,9 +29,7 @@ impl Iam {
         name: &str,
         path: Option<&str>,
     ) -> Result<Response, ApiError> {
-        check_name("groupName", name, limits::NAME_CHARACTERS)?;
         let path = path.unwrap_or("/");
-        check_path(path)?;
         if self.state.groups.contains_key(&fold(name)) {
             return Err(Code::EntityAlreadyExists.error(format!("Group with name {name} already exists.")));
         }
@@ -61,8 +59,8 @@ impl Iam {
 
     /// Adding who is in it is no error.
     pub(super) fn add_user_to_group(&mut self, user: &str, group: &str) -> Result<Response, ApiError> {
-        let group = self.state.group(group)?.name.clone();
         let groups = &self.state.user(user)?.groups;
+        let group = self.state.group(group)?.name.clone();
         let limit = limits::GROUPS_PER_USER;
         if !groups.contains(&group) && groups.len() >= limit {
             return Err(Code::LimitExceeded.error(format!("Cannot exceed quota for GroupsPerUser: {limit}")));
@@ -72,11 +70,11 @@ impl Iam {
         Ok(Response::Done)
     }
 
+    /// Removing who is not in it is no error (recorded).
     pub(super) fn remove_user_from_group(&mut self, user: &str, group: &str) -> Result<Response, ApiError> {
+        self.state.user(user)?;
         let group = self.state.group(group)?.name.clone();
-        if !self.state.edit_user(user, |user| user.groups.remove(&group))? {
-            return Err(Code::NoSuchEntity.error(format!("User {user} is not in group {group}.")));
-        }
+        self.state.edit_user(user, |user| user.groups.remove(&group))?;
         self.state.edit_group(&group, |group| group.members.remove_mut(&fold(user)))?;
         Ok(Response::Done)
     }

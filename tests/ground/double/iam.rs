@@ -100,13 +100,15 @@ impl Iam {
         Ok(arn)
     }
 
-    /// Answers a call of IAM: throttling, then permission, then the call itself. A call that fails changes nothing.
+    /// Answers a call of IAM: throttling, then the form of the parameters, then permission, then the call itself. A call that fails changes nothing.
     ///
     /// # Errors
     /// What AWS answers; `InvalidAction` for a call of STS, which [`super::World`] answers.
     pub fn call(&mut self, now: Timestamp, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
         let operation = request.operation();
         self.throttle(now, operation)?;
+        // Before it is known whether there is such an entity (recorded).
+        request.check()?;
         self.check_permission(now, caller, request)?;
         match operation.kind() {
             Kind::Read => self.read(now, caller, request),
@@ -242,7 +244,7 @@ impl Iam {
     /// The calls about what an operator does not make, and has to clean up.
     fn write_leftover(&mut self, now: Timestamp, request: &Request) -> Result<Response, ApiError> {
         match request {
-            Request::CreateLoginProfile { user_name, password } => self.create_login_profile(now, user_name, password),
+            Request::CreateLoginProfile { user_name, .. } => self.create_login_profile(now, user_name),
             Request::DeleteLoginProfile { user_name } => self.delete_login_profile(user_name),
             Request::CreateVirtualMFADevice { virtual_mfa_device_name, path } => {
                 self.create_virtual_device(virtual_mfa_device_name, path.as_deref())

@@ -9,7 +9,7 @@ use super::iam::Iam;
 use super::ids::Prefix;
 use super::limits;
 use super::model::{ServiceCredential, SigningCertificate, SshKey, Status, VirtualMfaDevice};
-use super::names::{check_name, check_path, fold};
+use super::names::fold;
 use super::response::{Response, Window};
 use super::state::State;
 
@@ -22,6 +22,13 @@ fn no_such(what: &str, id: &str) -> ApiError {
 
 fn no_login_profile(name: &str) -> ApiError {
     Code::NoSuchEntity.error(format!("Login Profile for User {name} cannot be found."))
+}
+
+fn check_service(service: &str) -> Result<(), ApiError> {
+    if SERVICES.contains(&service) {
+        return Ok(());
+    }
+    Err(Code::NoSuchEntity.error(format!("No such service {service} is supported for Service Specific Credentials")))
 }
 
 fn over_quota(what: &str, limit: usize) -> ApiError {
@@ -56,6 +63,7 @@ impl State {
 
     pub(super) fn list_service_credentials(&self, name: &str, service: Option<&str>) -> Result<Response, ApiError> {
         let user = self.user(name)?;
+        service.map_or(Ok(()), check_service)?;
         let credentials = user
             .service_credentials
             .iter()
@@ -80,18 +88,10 @@ fn by_id<T: Clone>(items: &[T], id: impl Fn(&T) -> &String) -> Vec<(&String, T)>
 }
 
 impl Iam {
-    pub(super) fn create_login_profile(
-        &mut self,
-        now: Timestamp,
-        name: &str,
-        password: &str,
-    ) -> Result<Response, ApiError> {
+    pub(super) fn create_login_profile(&mut self, now: Timestamp, name: &str) -> Result<Response, ApiError> {
         let user = self.state.user(name)?;
         if user.login_profile.is_some() {
             return Err(Code::EntityAlreadyExists.error(format!("Login Profile for user {name} already exists.")));
-        }
-        if password.is_empty() || password.chars().count() > 128 {
-            return Err(super::names::invalid("password", "", "Member must have length between 1 and 128"));
         }
         let user_name = user.name.clone();
         self.state.edit_user(name, |user| user.login_profile = Some(now))?;
@@ -104,12 +104,10 @@ impl Iam {
     }
 
     pub(super) fn create_virtual_device(&mut self, name: &str, path: Option<&str>) -> Result<Response, ApiError> {
-        check_name("virtualMFADeviceName", name, 226)?;
         let path = path.unwrap_or("/");
-        check_path(path)?;
         let serial = self.state.account.arn(&format!("mfa{path}{name}"));
         if self.state.devices.contains_key(&serial) {
-            return Err(Code::EntityAlreadyExists.error("MFADevice entity at the same path and name already exists."));
+            return Err(Code::EntityAlreadyExists.error("MFA device already exists."));
         }
         self.state.assign_device(&serial, None);
         Ok(Response::VirtualMfaDevice { serial, seed: self.ids.base32(64) })
@@ -166,10 +164,10 @@ impl Iam {
     ) -> Result<Response, ApiError> {
         let user = self.state.user(name)?;
         if !body.trim_start().starts_with("-----BEGIN CERTIFICATE-----") {
-            return Err(Code::MalformedCertificate.error("Unable to parse certificate."));
+            return Err(Code::MalformedCertificate.error(format!("Certificate {body} is malformed.")));
         }
         if user.signing_certificates.len() >= limits::SIGNING_CERTIFICATES_PER_USER {
-            return Err(over_quota("SigningCertificatesPerUser", limits::SIGNING_CERTIFICATES_PER_USER));
+            return Err(over_quota("CertificatesPerUser", limits::SIGNING_CERTIFICATES_PER_USER));
         }
         let user_name = user.name.clone();
         let certificate = SigningCertificate {
@@ -205,7 +203,7 @@ impl Iam {
 
     pub(super) fn delete_ssh_key(&mut self, name: &str, id: &str) -> Result<Response, ApiError> {
         let removed = self.state.edit_user(name, |user| remove(&mut user.ssh_keys, |item| item.id == id))?;
-        if removed { Ok(Response::Done) } else { Err(no_such("SSH public key", id)) }
+        if removed { Ok(Response::Done) } else { Err(no_such("Public Key", id)) }
     }
 
     pub(super) fn create_service_credential(
@@ -215,9 +213,7 @@ impl Iam {
         service: &str,
     ) -> Result<Response, ApiError> {
         let user = self.state.user(name)?;
-        if !SERVICES.contains(&service) {
-            return Err(Code::NotSupportedService.error(format!("No such service {service} exists.")));
-        }
+        check_service(service)?;
         let held = user.service_credentials.iter().filter(|credential| credential.service == service).count();
         if held >= limits::SERVICE_CREDENTIALS_PER_SERVICE {
             return Err(over_quota("ServiceSpecificCredentialsPerUser", limits::SERVICE_CREDENTIALS_PER_SERVICE));
@@ -236,7 +232,11 @@ impl Iam {
 
     pub(super) fn delete_service_credential(&mut self, name: &str, id: &str) -> Result<Response, ApiError> {
         let removed = self.state.edit_user(name, |user| remove(&mut user.service_credentials, |item| item.id == id))?;
-        if removed { Ok(Response::Done) } else { Err(no_such("service specific credential", id)) }
+        if removed {
+            Ok(Response::Done)
+        } else {
+            Err(Code::NoSuchEntity.error(format!("No such credential {id} exists")))
+        }
     }
 }
 

@@ -36,6 +36,7 @@ mod attachments;
 mod authorize;
 mod buckets;
 mod caller;
+mod check;
 mod conditions;
 mod details;
 mod document;

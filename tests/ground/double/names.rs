@@ -1,25 +1,45 @@
-//! What IAM accepts as names, paths and tags (IAM API reference, the pattern and length of each parameter).
+//! What IAM accepts as names, paths and tags: IAM API reference, the pattern and length of each parameter, and the
+//! recorded answers.
 
 use super::error::{ApiError, Code};
 use super::limits;
 use super::model::{Tag, Tags};
 
-/// The error of a parameter that breaks the model's constraints, in the words of AWS's validation.
-pub(super) fn invalid(parameter: &str, value: &str, constraint: &str) -> ApiError {
+/// The error of a parameter that breaks the model's constraints. IAM no longer repeats the value (recorded).
+pub(super) fn invalid(parameter: &str, constraint: &str) -> ApiError {
+    Code::ValidationError.error(format!(
+        "1 validation error detected: Value at '{parameter}' failed to satisfy constraint: {constraint}"
+    ))
+}
+
+/// The same of STS, which still repeats it.
+pub(super) fn invalid_in_sts(parameter: &str, value: &str, constraint: &str) -> ApiError {
     Code::ValidationError.error(format!(
         "1 validation error detected: Value '{value}' at '{parameter}' failed to satisfy constraint: {constraint}"
     ))
 }
 
+/// Refuses what is shorter or longer than a parameter may be; in characters.
+pub(super) fn check_length(parameter: &str, value: &str, shortest: usize, longest: usize) -> Result<(), ApiError> {
+    let length = value.chars().count();
+    if length < shortest {
+        return Err(invalid(parameter, &format!("Member must have length greater than or equal to {shortest}")));
+    }
+    if length > longest {
+        return Err(invalid(parameter, &format!("Member must have length less than or equal to {longest}")));
+    }
+    Ok(())
+}
+
+/// Whether a text is of `[\w+=,.@-]*`.
+pub(super) fn is_name(text: &str) -> bool {
+    text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_+=,.@-".contains(letter))
+}
+
 /// `[\w+=,.@-]+`, with a length of at least one.
 pub(super) fn check_name(parameter: &str, value: &str, limit: usize) -> Result<(), ApiError> {
-    if value.is_empty() {
-        return Err(invalid(parameter, value, "Member must have length greater than or equal to 1"));
-    }
-    if value.chars().count() > limit {
-        return Err(invalid(parameter, value, &format!("Member must have length less than or equal to {limit}")));
-    }
-    if value.chars().all(|letter| letter.is_ascii_alphanumeric() || "_+=,.@-".contains(letter)) {
+    check_length(parameter, value, 1, limit)?;
+    if is_name(value) {
         return Ok(());
     }
     Err(Code::ValidationError.error(format!(
@@ -28,20 +48,11 @@ pub(super) fn check_name(parameter: &str, value: &str, limit: usize) -> Result<(
     )))
 }
 
-/// The name of a user: 64 characters.
-pub(super) fn check_user_name(value: &str) -> Result<(), ApiError> {
-    check_name("userName", value, limits::USER_NAME_CHARACTERS)
-}
-
 /// A path: `/`, or printable ASCII that begins and ends with a slash, 512 characters at most.
 pub(super) fn check_path(value: &str) -> Result<(), ApiError> {
+    check_length("path", value, 1, limits::PATH_CHARACTERS)?;
     let printable = value.chars().all(|letter| ('\u{21}'..='\u{7f}').contains(&letter));
-    let framed = value.starts_with('/') && value.ends_with('/');
-    if value.chars().count() > limits::PATH_CHARACTERS {
-        let limit = limits::PATH_CHARACTERS;
-        return Err(invalid("path", value, &format!("Member must have length less than or equal to {limit}")));
-    }
-    if printable && framed {
+    if printable && value.starts_with('/') && value.ends_with('/') {
         return Ok(());
     }
     Err(Code::ValidationError.error(
@@ -60,66 +71,96 @@ fn tag_characters(text: &str) -> bool {
     text.chars().all(|letter| letter.is_alphanumeric() || letter == ' ' || "_.:/=+-@".contains(letter))
 }
 
-fn check_tag(position: usize, tag: &Tag) -> Result<(), ApiError> {
-    check_tag_key(&format!("tags.{position}.member.key"), &tag.key)?;
-    let parameter = format!("tags.{position}.member.value");
-    if tag.value.chars().count() > limits::TAG_VALUE_CHARACTERS {
-        let limit = limits::TAG_VALUE_CHARACTERS;
-        return Err(invalid(&parameter, &tag.value, &format!("Member must have length less than or equal to {limit}")));
-    }
-    if tag_characters(&tag.value) {
-        return Ok(());
-    }
-    let constraint = r"Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]*";
-    Err(invalid(&parameter, &tag.value, constraint))
+/// Whose tags they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tagged {
+    /// A user's: keys that differ in case only are one.
+    User,
+    /// A managed policy's: they are two (recorded).
+    Policy,
 }
 
-/// The key of a tag; `aws:` is AWS's own.
-pub(super) fn check_tag_key(parameter: &str, key: &str) -> Result<(), ApiError> {
-    if key.is_empty() {
-        return Err(invalid(parameter, key, "Member must have length greater than or equal to 1"));
+impl Tagged {
+    /// By what a key is told apart from others.
+    fn key(self, key: &str) -> String {
+        match self {
+            Self::User => fold(key),
+            Self::Policy => key.to_owned(),
+        }
     }
-    if key.chars().count() > limits::TAG_KEY_CHARACTERS {
-        let limit = limits::TAG_KEY_CHARACTERS;
-        return Err(invalid(parameter, key, &format!("Member must have length less than or equal to {limit}")));
+
+    /// Checks the tags of one call.
+    pub(super) fn check(self, tags: &[Tag]) -> Result<(), ApiError> {
+        check_number("tags", tags.len())?;
+        for (index, tag) in tags.iter().enumerate() {
+            check_tag(index + 1, tag)?;
+        }
+        let keys: std::collections::BTreeSet<String> = tags.iter().map(|tag| self.key(&tag.key)).collect();
+        if keys.len() == tags.len() {
+            return Ok(());
+        }
+        Err(Code::InvalidInput.error(match self {
+            Self::User => "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+            Self::Policy => "Duplicate tag keys found.",
+        }))
     }
-    if !tag_characters(key) {
-        let constraint = r"Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+";
-        return Err(invalid(parameter, key, constraint));
+
+    /// Adds tags to those that are there, each one in place of that of its key.
+    pub(super) fn merge(self, present: &Tags, added: &[Tag]) -> Result<Tags, ApiError> {
+        let mut merged = present.clone();
+        merged.extend(added.iter().map(|tag| (self.key(&tag.key), tag.clone())));
+        if merged.len() > limits::TAGS {
+            return Err(Code::LimitExceeded
+                .error(format!("The number of tags has reached the maximum limit: {}", limits::TAGS)));
+        }
+        Ok(merged)
     }
-    if fold(key).starts_with("aws:") {
+
+    /// Removes tags; a key that is not there is no error.
+    pub(super) fn remove(self, present: &Tags, keys: &[String]) -> Tags {
+        let mut rest = present.clone();
+        for key in keys {
+            rest.remove(&self.key(key));
+        }
+        rest
+    }
+}
+
+fn check_number(parameter: &str, number: usize) -> Result<(), ApiError> {
+    if number > limits::TAGS {
+        return Err(invalid(parameter, &format!("Member must have length less than or equal to {}", limits::TAGS)));
+    }
+    Ok(())
+}
+
+fn check_tag(position: usize, tag: &Tag) -> Result<(), ApiError> {
+    let parameter = format!("tags.{position}.member.key");
+    check_length(&parameter, &tag.key, 1, limits::TAG_KEY_CHARACTERS)?;
+    let pattern = r"Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]";
+    if !tag_characters(&tag.key) {
+        return Err(invalid(&parameter, &format!("{pattern}+")));
+    }
+    let parameter = format!("tags.{position}.member.value");
+    check_length(&parameter, &tag.value, 0, limits::TAG_VALUE_CHARACTERS)?;
+    if !tag_characters(&tag.value) {
+        return Err(invalid(&parameter, &format!("{pattern}*")));
+    }
+    // What begins so is AWS's own.
+    if fold(&tag.key).starts_with("aws:") {
         return Err(Code::InvalidInput.error("System tags cannot be added/updated by requester"));
     }
     Ok(())
 }
 
-/// Adds tags to those that are there, each one replacing a tag whose key differs in case at most.
-pub(super) fn merge_tags(present: &Tags, added: &[Tag]) -> Result<Tags, ApiError> {
-    let mut merged = present.clone();
-    let mut seen = std::collections::BTreeSet::new();
-    for (index, tag) in added.iter().enumerate() {
-        check_tag(index + 1, tag)?;
-        if !seen.insert(fold(&tag.key)) {
-            return Err(
-                Code::InvalidInput.error("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-            );
-        }
-        merged.insert(fold(&tag.key), tag.clone());
+/// Checks the keys of tags that are to be removed.
+pub(super) fn check_tag_keys(keys: &[String]) -> Result<(), ApiError> {
+    check_number("tagKeys", keys.len())?;
+    let fits = |key: &String| (1..=limits::TAG_KEY_CHARACTERS).contains(&key.chars().count()) && tag_characters(key);
+    if keys.iter().all(fits) {
+        return Ok(());
     }
-    if merged.len() > limits::TAGS {
-        return Err(
-            Code::LimitExceeded.error(format!("The number of tags has reached the maximum limit: {}", limits::TAGS))
-        );
-    }
-    Ok(merged)
-}
-
-/// Removes tags; a key that is not there is no error.
-pub(super) fn remove_tags(present: &Tags, keys: &[String]) -> Result<Tags, ApiError> {
-    let mut rest = present.clone();
-    for (index, key) in keys.iter().enumerate() {
-        check_tag_key(&format!("tagKeys.{}.member", index + 1), key)?;
-        rest.remove(&fold(key));
-    }
-    Ok(rest)
+    Err(invalid(
+        "tagKeys",
+        r"Member must satisfy constraint: [Member must have length less than or equal to 128, Member must have length greater than or equal to 1, Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+, Member must not be null]",
+    ))
 }

@@ -12,13 +12,10 @@ use super::iam::Iam;
 use super::ids::Prefix;
 use super::limits;
 use super::model::{Policy, PolicyVersion, Tag, Tags};
-use super::names::{check_name, check_path, fold, merge_tags, remove_tags};
+use super::names::{Tagged, fold};
 use super::request::PolicyScope;
 use super::response::{Response, VersionView, Window};
 use super::state::State;
-
-/// Descriptions may have 1,000 characters (API reference, CreatePolicy).
-const DESCRIPTION_CHARACTERS: usize = 1_000;
 
 impl Policy {
     /// A policy with a first version.
@@ -59,22 +56,19 @@ impl Policy {
     }
 
     fn version(&self, id: &str) -> Result<(u32, &PolicyVersion), ApiError> {
-        let number = id.strip_prefix('v').and_then(|digits| digits.parse::<u32>().ok()).ok_or_else(|| {
-            super::names::invalid(
-                "versionId",
-                id,
-                r"Member must satisfy regular expression pattern: v[1-9][0-9]*(\.[A-Za-z0-9-]*)?",
-            )
-        })?;
-        self.versions.get(&number).map(|version| (number, version)).ok_or_else(|| {
-            Code::NoSuchEntity.error(format!("Policy {} version {id} does not exist or is not attachable.", self.arn))
-        })
+        let number = id.strip_prefix('v').and_then(|digits| digits.parse::<u32>().ok());
+        let found = number.and_then(|number| Some((number, self.versions.get(&number)?)));
+        found.ok_or_else(|| no_version(&self.arn, id))
     }
+}
+
+fn no_version(arn: &str, id: &str) -> ApiError {
+    Code::NoSuchEntity.error(format!("Policy {arn} version {id} does not exist or is not attachable."))
 }
 
 /// Accepts the document of a managed policy: its size, then its grammar.
 fn managed_document(text: &str, partition: &str) -> Result<Arc<Document>, ApiError> {
-    let document = Document::parse(text, partition)?;
+    let document = Document::parse_managed(text, partition)?;
     let limit = limits::MANAGED_POLICY_CHARACTERS;
     if document.size() > limit {
         return Err(Code::LimitExceeded.error(format!("Cannot exceed quota for PolicySize: {limit}")));
@@ -89,7 +83,7 @@ impl State {
     }
 
     pub(super) fn get_policy_version(&self, arn: &str, id: &str, reorder: bool) -> Result<Response, ApiError> {
-        let policy = self.policy(arn)?;
+        let policy = self.version_holder(arn, id)?;
         let (number, version) = policy.version(id)?;
         let text = shown(&version.document, reorder);
         Ok(Response::PolicyVersion(policy.view(number, version, Some(text))))
@@ -125,8 +119,13 @@ impl State {
         Response::Policies(window.take(policies).map(Arc::clone))
     }
 
+    /// A policy of which a version is asked for; IAM words its absence as that of the version.
+    fn version_holder(&self, arn: &str, id: &str) -> Result<&Arc<Policy>, ApiError> {
+        self.policies.get(arn).ok_or_else(|| no_version(arn, id))
+    }
+
     pub(super) fn list_entities(&self, arn: &str, window: &Window) -> Result<Response, ApiError> {
-        let policy = self.policy(arn)?;
+        let policy = self.attachable(arn)?;
         let users = policy
             .attached_to
             .iter()
@@ -150,15 +149,7 @@ impl Iam {
         description: Option<String>,
         tags: &[Tag],
     ) -> Result<Response, ApiError> {
-        check_name("policyName", name, limits::NAME_CHARACTERS)?;
         let path = path.unwrap_or("/");
-        check_path(path)?;
-        let description = description.unwrap_or_default();
-        if description.chars().count() > DESCRIPTION_CHARACTERS {
-            let constraint = format!("Member must have length less than or equal to {DESCRIPTION_CHARACTERS}");
-            return Err(super::names::invalid("description", &description, &constraint));
-        }
-        let tags = merge_tags(&Tags::new(), tags)?;
         let document = managed_document(text, &self.state.account.partition)?;
         if self.state.policy_names.contains_key(&fold(name)) {
             return Err(Code::EntityAlreadyExists
@@ -170,10 +161,10 @@ impl Iam {
         }
         let arn = self.state.new_policy_arn(name, path);
         let mut policy = Policy::new(name, path, arn, self.ids.id(Prefix::Policy), document, now);
-        policy.description = description;
-        policy.tags = tags;
+        policy.description = description.unwrap_or_default();
+        policy.tags = Tagged::Policy.merge(&Tags::new(), tags)?;
         self.state.put_policy(policy.clone());
-        Ok(Response::Policy(Arc::new(policy)))
+        Ok(Response::NewPolicy { policy: Arc::new(policy), tags: tags.to_vec() })
     }
 
     pub(super) fn create_policy_version(
@@ -206,7 +197,8 @@ impl Iam {
     }
 
     pub(super) fn delete_policy_version(&mut self, now: Timestamp, arn: &str, id: &str) -> Result<Response, ApiError> {
-        let policy = self.state.own_policy(arn)?;
+        let policy = self.state.version_holder(arn, id)?;
+        State::own(policy, "delete policy versions for policies")?;
         let (number, _) = policy.version(id)?;
         if number == policy.default_version {
             return Err(Code::DeleteConflict.error("Cannot delete the default version of a policy."));
@@ -224,7 +216,9 @@ impl Iam {
         arn: &str,
         id: &str,
     ) -> Result<Response, ApiError> {
-        let (number, _) = self.state.own_policy(arn)?.version(id)?;
+        let policy = self.state.version_holder(arn, id)?;
+        State::own(policy, "update policies")?;
+        let (number, _) = policy.version(id)?;
         self.state.edit_policy(arn, |policy| {
             policy.default_version = number;
             policy.updated = now;
@@ -233,7 +227,8 @@ impl Iam {
     }
 
     pub(super) fn delete_policy(&mut self, arn: &str) -> Result<Response, ApiError> {
-        let policy = self.state.own_policy(arn)?;
+        let policy = self.state.policy(arn)?;
+        State::own(policy, "delete policies")?;
         if !policy.attached_to.is_empty() || !policy.bounds.is_empty() {
             return Err(Code::DeleteConflict.error("Cannot delete a policy attached to entities."));
         }
@@ -250,13 +245,13 @@ impl Iam {
     }
 
     pub(super) fn tag_policy(&mut self, arn: &str, tags: &[Tag]) -> Result<Response, ApiError> {
-        let merged = merge_tags(&self.state.own_policy(arn)?.tags, tags)?;
+        let merged = Tagged::Policy.merge(&self.state.own_policy(arn)?.tags, tags)?;
         self.state.edit_policy(arn, |policy| policy.tags = merged)?;
         Ok(Response::Done)
     }
 
     pub(super) fn untag_policy(&mut self, arn: &str, keys: &[String]) -> Result<Response, ApiError> {
-        let rest = remove_tags(&self.state.own_policy(arn)?.tags, keys)?;
+        let rest = Tagged::Policy.remove(&self.state.own_policy(arn)?.tags, keys);
         self.state.edit_policy(arn, |policy| policy.tags = rest)?;
         Ok(Response::Done)
     }

@@ -42,7 +42,6 @@ impl Window {
         if !(1..=limits::PAGE_ITEMS).contains(&asked) {
             return Err(super::names::invalid(
                 "maxItems",
-                &asked.to_string(),
                 &format!("Member must have value between 1 and {}", limits::PAGE_ITEMS),
             ));
         }
@@ -52,7 +51,7 @@ impl Window {
                 hex::decode(marker)
                     .ok()
                     .and_then(|bytes| String::from_utf8(bytes).ok())
-                    .ok_or_else(|| Code::ValidationError.error("Invalid Marker"))?,
+                    .ok_or_else(|| Code::ValidationError.error("Invalid Marker."))?,
             ),
         };
         Ok(Self { after, limit: usize::try_from(shorten(asked)).unwrap_or(usize::MAX) })
@@ -211,6 +210,11 @@ pub enum Response {
         last_used: Option<LastUsed>,
     },
     Policy(Arc<Policy>),
+    /// A policy that was made, with its tags as they were sent.
+    NewPolicy {
+        policy: Arc<Policy>,
+        tags: Vec<Tag>,
+    },
     Policies(Listing<Arc<Policy>>),
     PolicyVersion(VersionView),
     PolicyVersions(Listing<VersionView>),

@@ -27,7 +27,7 @@ impl Iam {
         entries: &[(String, Vec<String>)],
     ) -> Result<Response, ApiError> {
         if actions.is_empty() {
-            return Err(invalid("actionNames", "[]", "Member must have length greater than or equal to 1"));
+            return Err(invalid("actionNames", "Member must have length greater than or equal to 1"));
         }
         let mut context = Context::new();
         for (key, values) in entries {

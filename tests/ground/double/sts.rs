@@ -10,7 +10,7 @@ use super::iam::Iam;
 use super::ids::Prefix;
 use super::limits;
 use super::model::Role;
-use super::names::{check_name, invalid};
+use super::names::{invalid_in_sts, is_name};
 use super::request::Request;
 use super::response::{AssumedRole, CallerIdentity, Response};
 use super::world::World;
@@ -77,13 +77,19 @@ impl World {
             Request::AssumeRole { role_arn, role_session_name, external_id, duration_seconds } => {
                 let duration = duration_seconds.unwrap_or(DEFAULT_DURATION);
                 if !DURATIONS.contains(&duration) {
-                    return Err(invalid(
+                    return Err(invalid_in_sts(
                         "durationSeconds",
                         &duration.to_string(),
                         "Member must have value between 900 and 43200",
                     ));
                 }
-                check_name("roleSessionName", role_session_name, limits::USER_NAME_CHARACTERS)?;
+                if !is_name(role_session_name) || role_session_name.len() > limits::USER_NAME_CHARACTERS {
+                    let pattern = r"Member must satisfy regular expression pattern: [\w+=,.@-]*";
+                    return Err(invalid_in_sts("roleSessionName", role_session_name, pattern));
+                }
+                if !role_arn.starts_with("arn:") || role_arn.splitn(6, ':').count() < 6 {
+                    return Err(Code::ValidationError.error(format!("{role_arn} is invalid")));
+                }
                 self.check_trust(now, caller, role_arn, external_id.as_deref())?;
                 self.open_session(now, role_arn, role_session_name, duration)
             }

@@ -9,7 +9,7 @@ use super::error::{ApiError, Code};
 use super::iam::Iam;
 use super::ids::Prefix;
 use super::model::{Tag, Tags, User};
-use super::names::{check_path, check_user_name, fold, merge_tags, remove_tags};
+use super::names::{Tagged, fold};
 use super::response::{Listing, Response, Window};
 use super::state::State;
 
@@ -38,6 +38,14 @@ impl State {
         Ok(Response::Tags(tags.map(Tag::clone)))
     }
 
+    /// Whether a policy can bound a user.
+    fn scope(&self, arn: &str) -> Result<(), ApiError> {
+        if self.policies.contains_key(arn) {
+            return Ok(());
+        }
+        Err(Code::NoSuchEntity.error(format!("Scope ARN: {arn} does not exist or is not attachable.")))
+    }
+
     /// Keeps a policy's list of the users that it bounds in step with a change of one user's boundary.
     fn move_boundary(&mut self, user: &str, old: Option<&str>, new: Option<&str>) -> Result<(), ApiError> {
         let user = fold(user);
@@ -59,7 +67,7 @@ fn leftover(user: &User) -> Option<&'static str> {
         (user.mfa_devices.is_empty(), "must delete MFA device first."),
         (user.signing_certificates.is_empty(), "must delete signing certificates first."),
         (user.ssh_keys.is_empty(), "must delete SSH public keys first."),
-        (user.service_credentials.is_empty(), "must delete service specific credentials first."),
+        (user.service_credentials.is_empty(), "must remove referenced objects first."),
         (user.groups.is_empty(), "must remove users from group first."),
         (user.inline.is_empty(), "must delete policies first."),
         (user.attached.is_empty(), "must detach all policies first."),
@@ -77,17 +85,10 @@ impl Iam {
         boundary: Option<String>,
         tags: &[Tag],
     ) -> Result<Response, ApiError> {
-        check_user_name(name)?;
         let path = path.unwrap_or("/");
-        check_path(path)?;
-        let tags = merge_tags(&Tags::new(), tags)?;
+        let tags = Tagged::User.merge(&Tags::new(), tags)?;
         if let Some(arn) = &boundary {
-            self.state.attachable(arn).map_err(|error| match error.code {
-                Code::NoSuchEntity => {
-                    Code::NoSuchEntity.error(format!("Scope ARN: {arn} does not exist or is not attachable."))
-                }
-                _ => error,
-            })?;
+            self.state.scope(arn)?;
         }
         if self.state.users.contains_key(&fold(name)) {
             return Err(Code::EntityAlreadyExists.error(format!("User with name {name} already exists.")));
@@ -129,8 +130,6 @@ impl Iam {
         let old = Arc::clone(self.state.user(name)?);
         let new_name = new_name.unwrap_or(&old.name);
         let new_path = new_path.unwrap_or(&old.path);
-        check_user_name(new_name)?;
-        check_path(new_path)?;
         let (from, to) = (fold(&old.name), fold(new_name));
         if from != to && self.state.users.contains_key(&to) {
             return Err(Code::EntityAlreadyExists.error(format!("User with name {new_name} already exists.")));
@@ -156,13 +155,13 @@ impl Iam {
     }
 
     pub(super) fn tag_user(&mut self, name: &str, tags: &[Tag]) -> Result<Response, ApiError> {
-        let merged = merge_tags(&self.state.user(name)?.tags, tags)?;
+        let merged = Tagged::User.merge(&self.state.user(name)?.tags, tags)?;
         self.state.edit_user(name, |user| user.tags = merged)?;
         Ok(Response::Done)
     }
 
     pub(super) fn untag_user(&mut self, name: &str, keys: &[String]) -> Result<Response, ApiError> {
-        let rest = remove_tags(&self.state.user(name)?.tags, keys)?;
+        let rest = Tagged::User.remove(&self.state.user(name)?.tags, keys);
         self.state.edit_user(name, |user| user.tags = rest)?;
         Ok(Response::Done)
     }
@@ -171,9 +170,7 @@ impl Iam {
     pub(super) fn set_boundary(&mut self, name: &str, boundary: Option<String>) -> Result<Response, ApiError> {
         let old = self.state.user(name)?.boundary.clone();
         match &boundary {
-            Some(arn) => {
-                self.state.attachable(arn)?;
-            }
+            Some(arn) => self.state.scope(arn)?,
             None if old.is_none() => {
                 return Err(Code::NoSuchEntity
                     .error(format!("The user with name {name} does not have a permissions boundary.")));

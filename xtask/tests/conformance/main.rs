@@ -2,7 +2,13 @@
 //!
 //! The double has to pass it all. The others have a list of known gaps, each with its reason: a gap that is not listed
 //! fails the suite, and so does a listed one that has closed. `MOTO_SERVER` and `VERSITYGW` name the others' programs.
-#![allow(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking, and says how much it tried")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says how much it tried"
+)]
 
 mod cases;
 mod details;
@@ -12,6 +18,9 @@ mod inline;
 mod keys;
 mod leftovers;
 mod policies;
+#[path = "../double/raw.rs"]
+mod raw;
+mod recorded;
 mod servers;
 mod target;
 mod users;

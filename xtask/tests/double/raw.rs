@@ -78,7 +78,7 @@ impl Request {
     }
 
     /// The bytes on the wire.
-    fn bytes(&self, address: &str, connection: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, address: &str, connection: &str) -> Vec<u8> {
         let mut head =
             format!("{} {} HTTP/1.1\r\nhost: {address}\r\nconnection: {connection}\r\n", self.method, self.target);
         head += &format!("content-length: {}\r\n", self.body.len());
@@ -86,20 +86,6 @@ impl Request {
             head += &format!("{name}: {value}\r\n");
         }
         [format!("{head}\r\n").as_bytes(), &self.body].concat()
-    }
-
-    /// Sends the request so many times on one connection; each answer has to be of success.
-    pub(crate) async fn repeat(&self, endpoint: &str, times: usize) {
-        let address = endpoint.strip_prefix("http://").unwrap();
-        let bytes = self.bytes(address, "keep-alive");
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let mut buffer = vec![0; 64 * 1024];
-        for _ in 0..times {
-            stream.write_all(&bytes).await.unwrap();
-            // An answer of this size arrives in one piece over the loopback address.
-            let length = stream.read(&mut buffer).await.unwrap();
-            assert!(buffer[..length].starts_with(b"HTTP/1.1 200"));
-        }
     }
 }
 

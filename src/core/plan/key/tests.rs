@@ -146,8 +146,9 @@ fn a_rotation_that_is_due_waits_for_an_overlap_and_for_no_courtesy() {
 }
 
 #[test]
-fn a_key_is_young_for_one_window() {
-    let window = Waits::default().consistency_window;
+fn a_key_is_young_for_one_window_and_missed_after_two() {
+    let (window, loss) = (Waits::default().consistency_window, Waits::default().before_loss());
+    assert_eq!([window, loss], [60, 120].map(SignedDuration::from_secs));
     let moment = SignedDuration::from_secs(1);
     let at =
         |observed: &Observed, after| plan(&desired(), observed, later(made_at(), after), &Waits::default()).actions;
@@ -156,8 +157,8 @@ fn a_key_is_young_for_one_window() {
     let mut unlisted = alone();
     let UserState::Present(user) = &mut unlisted.user else { panic!("there is a user") };
     user.keys.clear();
-    assert_eq!(at(&unlisted, window - moment), [], "a replica may lag");
-    assert!(at(&unlisted, window).contains(&Action::CreateAccessKey));
+    assert_eq!(at(&unlisted, loss - moment), [], "a replica may lag, and the key may work");
+    assert!(at(&unlisted, loss).contains(&Action::CreateAccessKey));
 }
 
 /// What the plan makes of a Secret whose record somebody has edited: the key OTHER was replaced by CURRENT, so long ago.
@@ -363,7 +364,7 @@ fn where_two_keys_are_in_the_way_the_newest_of_ours_goes_and_no_strangers() {
 
 #[test]
 fn no_key_is_made_until_iam_shows_all_that_an_adopted_user_has() {
-    let window = Waits::default().consistency_window;
+    let window = Waits::default().before_loss();
     let at = |after| {
         let mut observed = alone();
         let UserState::Present(user) = &mut observed.user else { panic!("there is a user") };

@@ -68,9 +68,9 @@ fn a_user_that_iam_does_not_know_is_looked_for_until_the_replicas_agree() {
     let waits = Waits::default();
     for user in [UserState::Missing, UserState::Unread] {
         let observed = Observed { user, finalizer: true, ..Observed::nothing() };
-        let early = after(&owner(), &observed, waits.consistency_window - SignedDuration::from_secs(1));
+        let early = after(&owner(), &observed, waits.before_loss() - SignedDuration::from_secs(1));
         assert!(early.actions.is_empty() && early.wake_at.is_some(), "{early:?}");
-        assert_eq!(names(&after(&owner(), &observed, waits.consistency_window)), ["RemoveFinalizer"]);
+        assert_eq!(names(&after(&owner(), &observed, waits.before_loss())), ["RemoveFinalizer"]);
         let undated = Owner { deleted_at: None, ..owner() };
         assert_eq!(names(&after(&undated, &observed, SignedDuration::ZERO)), ["RemoveFinalizer"]);
         let elsewhere = Observed { account_elsewhere: Some("999999999999".to_owned()), ..observed };

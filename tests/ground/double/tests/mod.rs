@@ -89,7 +89,7 @@ impl Bench {
     }
 
     pub(super) fn policy(&mut self, name: &str, document: &str) -> String {
-        let Response::Policy(policy) = self.must(create_policy(name, document)) else { panic!("no policy") };
+        let Response::NewPolicy { policy, .. } = self.must(create_policy(name, document)) else { panic!("no policy") };
         policy.arn.clone()
     }
 }

@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::super::error::{ApiError, Code};
-use super::super::model::{Group, Policy, Role, ServiceCredential, SigningCertificate, SshKey, Tags, User};
+use super::super::model::{Group, Policy, Role, ServiceCredential, SigningCertificate, SshKey, Tag, Tags, User};
 use super::super::operation::{Kind, Operation};
 use super::super::response::{
     AccountDetails, AssumedRole, AttachedPolicy, Evaluation, Listing, Response, UserDetail, VersionView,
@@ -84,7 +84,15 @@ fn result(xml: &mut Xml, response: &Response) {
             if !policy.description.is_empty() {
                 xml.text("Description", &policy.description);
             }
-            tags(xml, &policy.tags);
+            // An empty list is there, other than with users (recorded).
+            all_tags(xml, policy.tags.values());
+        }),
+        // The description is left out, and tags are as they were sent (recorded).
+        Response::NewPolicy { policy, tags } => xml.element("Policy", |xml| {
+            policy_head(xml, policy);
+            if !tags.is_empty() {
+                all_tags(xml, tags);
+            }
         }),
         Response::Policies(policies) => listing(xml, "Policies", policies, |xml, policy| policy_head(xml, policy)),
         Response::PolicyVersion(view) => xml.element("PolicyVersion", |xml| version(xml, view)),
@@ -170,6 +178,8 @@ fn leftover_result(xml: &mut Xml, response: &Response) {
             xml.members("ServiceSpecificCredentials", credentials, |xml, item| {
                 service_credential(xml, user_name, item);
             });
+            // Never more than a page.
+            end_of_page(xml, None);
         }
         Response::Group(item) => xml.element("Group", |xml| group(xml, item)),
         Response::Groups(groups) => listing(xml, "Groups", groups, |xml, item| group(xml, item)),
@@ -218,10 +228,13 @@ fn boundary_and_tags(xml: &mut Xml, user: &User) {
 }
 
 fn tags(xml: &mut Xml, tags: &Tags) {
-    if tags.is_empty() {
-        return;
+    if !tags.is_empty() {
+        all_tags(xml, tags.values());
     }
-    xml.members("Tags", tags.values(), |xml, tag| {
+}
+
+fn all_tags<'a>(xml: &mut Xml, tags: impl IntoIterator<Item = &'a Tag>) {
+    xml.members("Tags", tags, |xml, tag| {
         xml.text("Key", &tag.key);
         xml.text("Value", &tag.value);
     });

@@ -42,7 +42,7 @@ impl Form {
     }
 
     fn number(&self, name: &str) -> Result<Option<u32>, ApiError> {
-        let parse = |text: &String| text.parse().map_err(|_| invalid(name, text, "Member must be a number"));
+        let parse = |text: &String| text.parse().map_err(|_| invalid(name, "Member must be a number"));
         self.0.get(name).map(parse).transpose()
     }
 
@@ -85,7 +85,7 @@ impl Form {
         words
             .into_iter()
             .find_map(|(word, value)| (word == given).then_some(value))
-            .ok_or_else(|| invalid(name, &given, "Member must satisfy enum value set"))
+            .ok_or_else(|| invalid(name, "Member must satisfy enum value set"))
     }
 
     /// Reads the parameters of a call. `caller` is the name of the calling user, which is meant where none is given.
@@ -207,7 +207,7 @@ impl Form {
                 let words = DetailsFilter::ALL.map(|filter| (filter.as_str(), filter));
                 let filter = self.list("Filter").into_iter().map(|given| {
                     let found = words.iter().find(|(word, _)| *word == given).map(|(_, filter)| *filter);
-                    found.ok_or_else(|| invalid("filter", &given, "Member must satisfy enum value set"))
+                    found.ok_or_else(|| invalid("filter", "Member must satisfy enum value set"))
                 });
                 Request::GetAccountAuthorizationDetails {
                     filter: filter.collect::<Result<_, _>>()?,
