@@ -3,10 +3,14 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, Location, PanicHookInfo, catch_unwind, set_hook};
+use std::time::Duration;
 
 use futures::FutureExt;
 
 use crate::metrics::Metrics;
+
+/// Before an object is reconciled again at which the operator failed by a defect of its own.
+pub const AFTER_PANIC: Duration = Duration::from_secs(60);
 
 /// Says where a panic was, in the log and without its payload: that may quote what it met, a key, too.
 pub fn log_panics() {

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::{Context, Scope};
 use super::outcome::Outcome;
-use super::panics::contained;
+use super::panics::{AFTER_PANIC, contained};
 use super::queue::{Key, WorkQueue};
 use super::reconcile::{Run, reconcile};
 use super::watch::cached::Opened;
@@ -22,9 +22,6 @@ use crate::core::priority::{Priority, Situation};
 use crate::core::queue::Started;
 use crate::core::reads::known::Fingerprint;
 use crate::core::reads::{Current, Facts, Reads, SecretFact, needed};
-
-/// Before an object is tried again at which the operator failed by a defect of its own.
-const AFTER_PANIC: Duration = Duration::from_secs(60);
 
 /// What the workers have at hand.
 pub struct Workers {

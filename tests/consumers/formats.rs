@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-/// Airflow's connection URI: login and password are percent-encoded, and the query has the extras. Key id, secret, region.
-pub fn airflow(uri: &str) -> (String, String, String) {
+/// Airflow's connection URI: login and password are percent-encoded, and the query has the extras. Key id, secret, region,
+/// endpoint.
+pub fn airflow(uri: &str) -> [String; 4] {
     let (credentials, query) = uri.strip_prefix("aws://").unwrap().split_once("@/?").unwrap();
     let (id, secret) = credentials.split_once(':').unwrap();
-    let region = query.strip_prefix("region_name=").unwrap();
-    (decoded(id), decoded(secret), decoded(region))
+    let (region, endpoint) = query.strip_prefix("region_name=").unwrap().split_once("&endpoint_url=").unwrap();
+    [id, secret, region, endpoint].map(decoded)
 }
 
 fn decoded(text: &str) -> String {

@@ -70,7 +70,7 @@ async fn rival_16_consumers_in_go_put_and_get_an_object_with_nothing_but_the_sec
     let config = shop.mount("rclone").join("rclone.conf").display().to_string();
     let remote = format!("s3:{}", shop.bucket);
     let object = format!("{remote}/by-rclone");
-    let options = ["rclone", "--config", &config, "--s3-no-check-bucket"];
+    let options = ["rclone", "--config", &config];
     let rclone = async |args: &[&str]| shop.run(&program, &[&options, args].concat(), BTreeMap::new()).await.unwrap();
     assert_eq!(rclone(&["lsf", &remote, "--include", "by-rclone"]).await, "");
     let local = shop.folder.path().join("by-rclone");
@@ -114,8 +114,8 @@ async fn rival_16_the_aws_cli_takes_environment_and_file_and_the_key_as_others_h
     };
     let cnpg = shop.data("cnpg");
     put("cnpg", keys(&cnpg["ACCESS_KEY_ID"], &cnpg["ACCESS_SECRET_KEY"], &cnpg["ACCESS_REGION"]), s3).await;
-    let (id, secret, region) = formats::airflow(&shop.data("airflow")["AIRFLOW_CONN_AWS_DEFAULT"]);
-    put("airflow", keys(&id, &secret, &region), s3).await;
+    let [id, secret, region, endpoint] = formats::airflow(&shop.data("airflow")["AIRFLOW_CONN_AWS_DEFAULT"]);
+    put("airflow", keys(&id, &secret, &region), Some(&endpoint)).await;
     let hadoop = shop.data("hadoop");
     put("hadoop", keys(&hadoop["fs.s3a.access.key"], &hadoop["fs.s3a.secret.key"], "us-east-1"), s3).await;
     let trino = shop.data("trino");

@@ -15,6 +15,7 @@ use super::registry::{Classes, KnownClass, check_account};
 use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus};
 use crate::controller::context::Scope;
 use crate::controller::error::Error;
+use crate::controller::panics::AFTER_PANIC;
 use crate::controller::watch::cached::CachedUser;
 use crate::core::conditions::{Conditions, Failure};
 use crate::core::iam::Account;
@@ -24,8 +25,6 @@ use crate::leadership::Leadership;
 
 /// How often an account is asked whether it is there, and the users are counted.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// Before a class is reconciled again at which the operator failed by a defect of its own.
-pub const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// While the first list of S3AccessUsers is read.
 const UNTIL_LISTED: Duration = Duration::from_millis(300);
 /// While S3AccessUsers are being held against a changed class.

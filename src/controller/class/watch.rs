@@ -16,10 +16,10 @@ use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, cont
 use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::reconcile::{AFTER_PANIC, ClassContext, panicked, reconcile};
+use super::reconcile::{ClassContext, panicked, reconcile};
 use super::registry::{Classes, KnownClass, Stores};
 use crate::controller::context::{Options, Scope};
-use crate::controller::panics::contained;
+use crate::controller::panics::{AFTER_PANIC, contained};
 use crate::leadership::Leadership;
 
 type Watch<K> = BoxStream<'static, Result<K, watcher::Error>>;

@@ -76,9 +76,9 @@ pub fn compile(
         }
     }
     let mut sids = BTreeSet::new();
-    if let Some(sid) =
-        statements.iter().filter_map(|statement| statement["Sid"].as_str()).find(|sid| !sids.insert(*sid))
-    {
+    // IAM counts only those that say something (recorded).
+    let mut said = statements.iter().filter_map(|statement| statement["Sid"].as_str()).filter(|sid| !sid.is_empty());
+    if let Some(sid) = said.find(|sid| !sids.insert(*sid)) {
         return Err(Refusal::invalid_policy(format!(
             "spec.policy.statements: the Sid {sid:?} stands twice in the policy, grants and preset included, and IAM wants each once"
         )));
@@ -258,5 +258,8 @@ mod tests {
             assert_eq!(error.reason, Reason::InvalidPolicy);
             assert!(error.message.contains("Sid"), "{error}");
         }
+        let policy = Some(PolicySpec { statements: ["", ""].map(raw).to_vec(), ..PolicySpec::default() });
+        let document = compiled(&S3AccessUserSpec { policy, ..S3AccessUserSpec::default() }, "aws").unwrap();
+        assert_eq!(document.statements().len(), 2, "an empty one may, as in IAM");
     }
 }

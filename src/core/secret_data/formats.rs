@@ -84,8 +84,12 @@ pub(super) fn entries(
             vec![("REGISTRY_STORAGE_S3_ACCESSKEY", id.into()), ("REGISTRY_STORAGE_S3_SECRETKEY", secret.into())]
         }
         SecretFormat::Airflow => {
-            let encoded = utf8_percent_encode(secret, NON_ALPHANUMERIC);
-            vec![("AIRFLOW_CONN_AWS_DEFAULT", format!("aws://{id}:{encoded}@/?region_name={region}"))]
+            let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+            // Without it, a key of another system would be tried at AWS.
+            let endpoint = target.endpoint.as_deref().map(encoded);
+            let endpoint = endpoint.map_or_else(String::new, |endpoint| format!("&endpoint_url={endpoint}"));
+            let uri = format!("aws://{id}:{}@/?region_name={region}{endpoint}", encoded(secret));
+            vec![("AIRFLOW_CONN_AWS_DEFAULT", uri)]
         }
         SecretFormat::Hadoop => vec![("fs.s3a.access.key", id.into()), ("fs.s3a.secret.key", secret.into())],
         SecretFormat::Trino => vec![
@@ -150,7 +154,10 @@ fn rclone(target: &Target, id: &str, secret: &str) -> String {
     let provider = if target.endpoint.is_some() { "Other" } else { "AWS" };
     let region = &target.region;
     let endpoint = target.endpoint.as_ref().map_or_else(String::new, |endpoint| format!("endpoint = {endpoint}\n"));
+    // S3 refuses the name of its first region there.
+    let constraint = if region == "us-east-1" { String::new() } else { format!("location_constraint = {region}\n") };
+    // Else it makes the bucket before the first upload, which no level allows.
     format!(
-        "[s3]\ntype = s3\nprovider = {provider}\nenv_auth = false\naccess_key_id = {id}\nsecret_access_key = {secret}\nregion = {region}\nlocation_constraint = {region}\n{endpoint}"
+        "[s3]\ntype = s3\nprovider = {provider}\nenv_auth = false\naccess_key_id = {id}\nsecret_access_key = {secret}\nregion = {region}\n{constraint}{endpoint}no_check_bucket = true\n"
     )
 }

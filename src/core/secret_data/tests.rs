@@ -63,10 +63,27 @@ fn rival_16_every_format_has_the_keys_that_its_consumer_expects() {
 }
 
 #[test]
+fn rclone_makes_no_bucket_and_names_no_constraint_that_s3_refuses() {
+    let config = |region: &str| {
+        let target = Target { region: region.to_owned(), ..target() };
+        let data = render(&spec(SecretFormat::Rclone), &credentials("s"), &target).unwrap();
+        data.text("rclone.conf").unwrap().to_owned()
+    };
+    for (region, constrained) in [("us-east-1", false), ("eu-central-1", true)] {
+        let config = config(region);
+        assert_eq!(config.contains(&format!("location_constraint = {region}\n")), constrained, "{config}");
+        assert!(config.ends_with("no_check_bucket = true\n"), "{config}");
+    }
+}
+
+#[test]
 fn an_endpoint_of_the_class_replaces_that_of_aws() {
     let compatible = Target { endpoint: Some("http://s3.local:9000".to_owned()), path_style: true, ..target() };
     let env = render(&spec(SecretFormat::AwsEnv), &credentials("s"), &compatible).unwrap();
     assert_eq!(env.text("AWS_ENDPOINT_URL_S3"), Some("http://s3.local:9000"));
+    let airflow = render(&spec(SecretFormat::Airflow), &credentials("s"), &compatible).unwrap();
+    let uri = "aws://AKIAEXAMPLE:s@/?region_name=cn-north-1&endpoint_url=http%3A%2F%2Fs3%2Elocal%3A9000";
+    assert_eq!(airflow.text("AIRFLOW_CONN_AWS_DEFAULT"), Some(uri));
     let thanos = render(&spec(SecretFormat::Thanos), &credentials("s"), &compatible).unwrap();
     assert!(
         thanos
