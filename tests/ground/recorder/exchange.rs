@@ -138,8 +138,7 @@ impl Names {
             let message = told.map(|message| self.hide(message.trim()));
             return Said { status: answer.status, code, message, elements: BTreeMap::new() };
         }
-        let elements = root.elements(action, &self.path).into_iter();
-        let elements = elements.map(|(path, text)| (path, self.hide(&text))).collect();
+        let elements = root.elements(action, &self.path, &|text| self.hide(text));
         Said { status: answer.status, code: None, message: None, elements }
     }
 }

@@ -21,9 +21,14 @@ const SECRETS: [&str; 7] = [
 const LEFT_OUT: [&str; 3] = ["ResponseMetadata", "RequestId", "AccessKeyLastUsed"];
 /// What answers about the whole account say of others, and is nobody's business here.
 const OF_OTHERS: [&str; 2] = ["RoleDetailList", "GroupDetailList"];
+/// What tells members of a list apart, whatever else two servers say of them.
+const IDENTITIES: [&str; 7] = ["AccessKeyId", "VersionId", "Arn", "PolicyArn", "UserName", "Key", "PolicyName"];
 /// Lists of whatever there is in the account.
 const OF_ACCOUNT: [&str; 5] =
     ["ListUsers", "ListPolicies", "ListGroups", "ListRoles", "GetAccountAuthorizationDetails"];
+
+/// Puts stand-ins into a value.
+pub(super) type Hide<'a> = dyn Fn(&str) -> String + 'a;
 
 /// An element with what is in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,18 +81,19 @@ impl Node {
         self.children.iter().find_map(|child| child.find(name))
     }
 
-    /// Its elements by their paths, as they can be compared. Of lists of the whole account only what lies under `path`.
-    pub(super) fn elements(&self, action: &str, path: &str) -> BTreeMap<String, String> {
+    /// Its elements by their paths, as they can be compared: with names hidden, since lists are sorted by what they hold.
+    /// Of lists of the whole account only what lies under `path`.
+    pub(super) fn elements(&self, action: &str, path: &str, hide: &Hide<'_>) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         let of_account = OF_ACCOUNT.contains(&action);
-        self.walk("", of_account.then_some(path), &mut found);
+        self.walk("", of_account.then_some(path), hide, &mut found);
         found
     }
 
-    fn walk(&self, above: &str, only: Option<&str>, found: &mut BTreeMap<String, String>) {
+    fn walk(&self, above: &str, only: Option<&str>, hide: &Hide<'_>, found: &mut BTreeMap<String, String>) {
         let here = if above.is_empty() { self.name.clone() } else { format!("{above}/{}", self.name) };
         if self.children.is_empty() {
-            found.insert(here, comparable(&self.name, self.text.trim()));
+            found.insert(here, hide(&comparable(&self.name, self.text.trim())));
             return;
         }
         // An element that is there says something, be it empty or not.
@@ -100,14 +106,14 @@ impl Node {
             if name == "member" || name == "entry" {
                 let mut below = BTreeMap::new();
                 // A list inside of one of ours is wholly ours.
-                child.walk("", None, &mut below);
+                child.walk("", None, hide, &mut below);
                 lists.entry(name).or_default().push(below);
             } else {
-                child.walk(&here, only, found);
+                child.walk(&here, only, hide, found);
             }
         }
         for (name, mut members) in lists {
-            members.sort();
+            members.sort_by_cached_key(|member| (identity(member), member.clone()));
             for (number, member) in (1..).zip(members) {
                 let under = |path: String| format!("{here}/{name}[{number}]{}", path.trim_start_matches(name));
                 found.extend(member.into_iter().map(|(path, text)| (under(path), text)));
@@ -124,6 +130,10 @@ impl Node {
             name => OF_OTHERS.contains(&name),
         }
     }
+}
+
+fn identity(member: &BTreeMap<String, String>) -> Vec<String> {
+    IDENTITIES.iter().map(|name| member.get(&format!("member/{name}")).cloned().unwrap_or_default()).collect()
 }
 
 /// A value as far as two servers can agree on it.
@@ -193,7 +203,7 @@ mod tests {
 
     #[test]
     fn of_lists_of_the_account_only_ours_is_kept() {
-        let elements = Node::parse(USERS).unwrap().elements("ListUsers", "/ours/");
+        let elements = Node::parse(USERS).unwrap().elements("ListUsers", "/ours/", &str::to_owned);
         let found: Vec<String> = elements.iter().map(|(path, text)| format!("{path} = {text}")).collect();
         let member = "ListUsersResponse/ListUsersResult/Users/member[1]";
         let expected = [
@@ -207,8 +217,18 @@ mod tests {
     #[test]
     fn secrets_are_removed() {
         let text = "<R><AccessKey><SecretAccessKey>abc</SecretAccessKey><SessionToken>t</SessionToken></AccessKey></R>";
-        let elements = Node::parse(text).unwrap().elements("CreateAccessKey", "/");
+        let elements = Node::parse(text).unwrap().elements("CreateAccessKey", "/", &str::to_owned);
         assert!(elements.values().all(|text| text == "<removed>") && elements.len() == 2, "{elements:?}");
+    }
+
+    #[test]
+    fn lists_are_sorted_by_what_the_stand_ins_are() {
+        let list = |ids: [&str; 2]| {
+            format!("<R><K><member><Id>{}</Id></member><member><Id>{}</Id></member></K></R>", ids[0], ids[1])
+        };
+        let hide = |text: &str| text.replace("x9", "1").replace("y8", "2").replace("b7", "1").replace("a6", "2");
+        let elements = |ids| Node::parse(&list(ids)).unwrap().elements("ListAccessKeys", "/", &hide);
+        assert_eq!(elements(["x9", "y8"]), elements(["b7", "a6"]));
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let (seconds, calls) = (from.elapsed().as_secs(), recorder.calls());
     recorder.end();
     if let Err(error) = &outcome {
-        println!("\nFAILED: {error:#}\nCleaning up; a second Ctrl-C leaves that to the next start.");
+        println!("Ended early ({error}). Cleaning up; a second Ctrl-C leaves that to the next start.");
     }
     let removed = interrupts.or(cleaner.clean()).await.context("cleaning up: the next start does it")?;
     let left = interrupts.or(cleaner.census()).await?;
@@ -193,7 +193,9 @@ impl Ready {
             outcome = tokio::time::timeout(TIME, run.all()) => outcome.unwrap_or_else(|_| Err(anyhow!("it took {TIME:?}"))),
             () = self.recorder.more_than(limit) => Err(anyhow!("it takes more than {CALLS} calls")),
         };
-        let outcome = outcome.map_err(|error| error.context(format!("the operator's log ends:\n{}", run.log_tail())));
+        if outcome.is_err() {
+            println!("The operator's log ends:\n{}", run.log_tail());
+        }
         let stopped = run.stop().await;
         run.objects.drop_namespace().await?;
         outcome.and(stopped).map(|()| run.notes)
@@ -261,7 +263,7 @@ async fn agreed() -> Result<bool> {
     std::thread::spawn(move || {
         let mut line = String::new();
         let read = std::io::stdin().read_line(&mut line);
-        drop(tell.send(read.is_ok() && line.trim() == "yes"));
+        let _ = tell.send(read.is_ok() && line.trim() == "yes");
     });
     Ok(told.await.unwrap_or_default())
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 pub(crate) type Data = BTreeMap<String, String>;
 
 /// Only failures wait for so long; AWS takes up to a minute for some things.
-pub(crate) const SOON: Duration = Duration::from_secs(120);
+pub(crate) const SOON: Duration = Duration::from_secs(90);
 
 /// The objects of one namespace.
 #[derive(Clone)]

@@ -19,8 +19,8 @@ use super::rights::Scope;
 use super::site::{Against, Site};
 use super::tools::Tools;
 
-/// Between two looks at a real account, where each look is a call.
-const PAUSE: Duration = Duration::from_secs(2);
+/// Between two looks at the account, each of which is a call: on this machine, and elsewhere.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
 /// A boundary that takes nothing from what the run grants.
 const BOUNDARY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
 
@@ -113,18 +113,17 @@ impl<'a> Run<'a> {
     }
 
     fn operator_policy(&self) -> Result<String> {
-        match self.site.against {
-            Against::Moto => for_any_resource(self.site.partition),
+        let partition = self.site.partition;
+        let policy = match self.site.against {
+            Against::Moto => for_any_resource(partition)?,
             // White space counts there.
             Against::Versitygw => {
                 let policy: Value = serde_json::from_str(&shipped("operator-policy.s3-compatible")?)?;
-                Ok(policy.to_string())
+                policy.to_string()
             }
-            Against::Aws | Against::Double => {
-                let shipped = shipped_policy(self.site.partition)?;
-                Ok(shipped.replace("/s3access/*", &format!("{}*", self.scope.users_path())))
-            }
-        }
+            Against::Aws | Against::Double => shipped_policy(partition)?,
+        };
+        Ok(policy.replace("/s3access/*", &format!("{}*", self.scope.users_path())))
     }
 
     /// Starts the operator, in place of the one that runs.
@@ -183,7 +182,7 @@ impl<'a> Run<'a> {
     pub(crate) fn log_tail(&self) -> String {
         let log = self.operator.as_ref().and_then(|operator| operator.log().ok()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(15)..].join("\n")
+        lines[lines.len().saturating_sub(8)..].join("\n")
     }
 
     /// Whether the server is on this machine: no replicas, and looks cost nothing.
@@ -193,11 +192,11 @@ impl<'a> Run<'a> {
 
     /// Waits for something in the account.
     pub(crate) async fn look<T>(&self, what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-        let far = !self.is_near();
+        let pause = if self.is_near() { PAUSE.0 } else { PAUSE.1 };
         eventually(what, SOON, async || {
             let seen = probe().await;
-            if far && seen.is_err() {
-                tokio::time::sleep(PAUSE).await;
+            if seen.is_err() {
+                tokio::time::sleep(pause).await;
             }
             seen
         })
@@ -224,6 +223,17 @@ impl<'a> Run<'a> {
         .await
     }
 
+    /// What every S3AccessUser of a run has in its spec.
+    pub(crate) fn spec(&self, level: &str, policy: &str) -> Value {
+        // Long enough for a workload to see the new key.
+        let overlap = if self.is_near() { "4s" } else { "20s" };
+        json!({
+            "access": [{ "bucket": self.bucket, "level": level }],
+            "policy": { "type": policy },
+            "accessKey": { "rotation": { "interval": "2160h", "overlap": overlap } },
+        })
+    }
+
     /// A user as an S3AccessUser of that name in an earlier life left it, with two keys of others.
     pub(crate) async fn strangers_user(&self, name: &str, owner: &str) -> Result<Vec<String>> {
         let tag = |key: &str, value: &str| Tag::builder().key(format!("s3access.dev/{key}")).value(value).build();
@@ -245,19 +255,12 @@ impl<'a> Run<'a> {
         // What was there before that time is not the operator's to delete.
         let adopted = newest + jiff::SignedDuration::from_secs(1);
         self.iam.tag_user().user_name(name).tags(tag("adopted-at", &adopted.to_string())?).send().await?;
-        Ok(keys)
+        // IAM dates keys by whole seconds: one that is made within this one would count among them.
+        let passed = adopted + jiff::SignedDuration::from_secs(1);
+        eventually("that second to have passed", SOON, async || {
+            ensure!(jiff::Timestamp::now() > passed, "not yet");
+            Ok(keys.clone())
+        })
+        .await
     }
-}
-
-/// What every S3AccessUser of a run has in its spec.
-pub(crate) fn spec(bucket: &str, level: &str, policy: &str, boundary: Option<String>) -> Value {
-    let mut spec = json!({
-        "access": [{ "bucket": bucket, "level": level }],
-        "policy": { "type": policy },
-        "accessKey": { "rotation": { "interval": "2160h", "overlap": "10s" } },
-    });
-    if let Some(boundary) = boundary {
-        spec["permissionsBoundaryArn"] = boundary.into();
-    }
-    spec
 }

@@ -18,7 +18,7 @@ use ground::versitygw::VersityGw;
 /// How long a real account may take until it shows what was just made.
 const SPREAD: Duration = Duration::from_secs(15);
 /// What the double of ours lets through of one call, so that throttling is seen.
-const BUCKET: Rate = Rate { burst: 20.0, per_second: 2.0 };
+const BUCKET: Rate = Rate { burst: 30.0, per_second: 4.0 };
 
 /// What plays AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -172,9 +172,22 @@ impl Site {
         matches!(self.against, Against::Aws | Against::Double)
     }
 
-    /// Whether policies are held against ARNs and conditions, so that the shipped policy does.
-    pub(crate) fn is_strict(&self) -> bool {
-        matches!(self.against, Against::Aws | Against::Double)
+    /// The Secret formats that a tool at hand uses, each by the consumer's own code; the last one is the default, which
+    /// the other steps read.
+    pub(crate) fn formats(&self) -> Vec<&'static str> {
+        // The S3 of the double and of moto, and of what only stands in for AWS, knows no signatures of single chunks,
+        // which minio-go makes, and no uploads in parts.
+        let whole = self.against == Against::Versitygw || self.iam.url.starts_with("https://");
+        let mut formats = vec!["velero", "longhorn"];
+        if whole {
+            formats.extend(["thanos", "harbor", "csi-s3", "loki-operator", "tempo-operator", "cosi"]);
+        }
+        // Their Secrets have no region, and the client that reads them here takes this one.
+        if whole && self.region == "us-east-1" {
+            formats.extend(["mountpoint-csi", "argo-workflows", "kubeflow"]);
+        }
+        formats.push("aws-env");
+        formats
     }
 
     /// How long a list may be behind.

@@ -9,7 +9,7 @@ use ground::recorder::ADMIN;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
-use super::run::{Run, admin, spec};
+use super::run::{Run, admin};
 use super::tools::Workload;
 
 const MANAGED: (&str, &str) = ("managed", "managed-s3");
@@ -24,23 +24,6 @@ const BY_HAND: &str =
 const SWEEP: (&str, &str) = ("S3ACCESS_RESYNC_INTERVAL", "4s");
 /// How many calls a burst has, and how many bursts there are at most.
 const BURST: (usize, usize) = (40, 3);
-/// The formats that a tool at hand uses: each by the consumer's own code.
-const FORMATS: [&str; 12] = [
-    "velero",
-    "thanos",
-    "harbor",
-    "longhorn",
-    "csi-s3",
-    "mountpoint-csi",
-    "argo-workflows",
-    "kubeflow",
-    "loki-operator",
-    "tempo-operator",
-    "cosi",
-    // Last, since the other steps read it.
-    "aws-env",
-];
-
 impl Run<'_> {
     /// Everything, in order.
     pub(crate) async fn all(&mut self) -> Result<()> {
@@ -83,13 +66,15 @@ impl Run<'_> {
         ensure!(made.iter().all(|answer| answer["allowed"] == true), "the bucket cannot be made: {made:?}");
         let boundary = self.site.has_boundaries().then(|| self.boundary());
         let managed = if self.site.has_managed() { "Managed" } else { "Inline" };
-        let mut latin = spec(&self.bucket, "ReadOnly", managed, None);
+        let [mut read_write, mut read_only, mut latin] =
+            [("ReadWrite", managed), ("ReadOnly", "Inline"), ("ReadOnly", managed)]
+                .map(|(level, kind)| self.spec(level, kind));
+        if let Some(arn) = &boundary {
+            read_write["permissionsBoundaryArn"] = json!(arn);
+            read_only["permissionsBoundaryArn"] = json!(arn);
+        }
         latin["access"][0]["prefixes"] = json!([LETTERS]);
-        let specs = [
-            (MANAGED.0, spec(&self.bucket, "ReadWrite", managed, boundary.clone())),
-            (INLINE.0, spec(&self.bucket, "ReadOnly", "Inline", boundary.clone())),
-            (LATIN, latin),
-        ];
+        let specs = [(MANAGED.0, read_write), (INLINE.0, read_only), (LATIN, latin)];
         for (name, spec) in specs {
             self.objects.create_user(name, spec).await?;
         }
@@ -117,13 +102,14 @@ impl Run<'_> {
     }
 
     async fn formats(&mut self) -> Result<String> {
-        for format in FORMATS {
+        let formats = self.site.formats();
+        for format in &formats {
             self.objects.patch(MANAGED.0, &json!({ "spec": { "secret": { "format": format } } })).await?;
             self.objects.is_ready(MANAGED.0).await?;
             let data = self.objects.secret(MANAGED.1).await?;
             self.tools.consume(format, &data, &self.bucket).await?;
         }
-        Ok(format!("{} Secret formats work in their consumers' own code", FORMATS.len()))
+        Ok(format!("in their consumers' own code: {}", formats.join(", ")))
     }
 
     /// Whether a policy with letters from U+0080 to U+00FF is taken, and how it comes back.
@@ -266,7 +252,7 @@ impl Run<'_> {
         let owner = format!("{}/{}", self.objects.namespace, QUOTA.0);
         let mut theirs = self.strangers_user(&user, &owner).await?;
         theirs.sort_unstable();
-        let mut spec = spec(&self.bucket, "ReadOnly", "Inline", None);
+        let mut spec = self.spec("ReadOnly", "Inline");
         spec["userName"] = user.clone().into();
         self.objects.create_user(QUOTA.0, spec).await?;
         self.objects.is(QUOTA.0, "False", "ForeignAccessKeys").await?;
