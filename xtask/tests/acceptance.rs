@@ -167,12 +167,14 @@ async fn against_the_double_it_is_throttled_and_nothing_differs() {
     assert!(report["calls"].as_u64().unwrap() <= report["limit"].as_u64().unwrap(), "{report:#}");
 }
 
-/// In an account as the environment names it: one answer is another than AWS's, once, and so is one message.
+/// In an account as the environment names it: one answer is another than the double's, once, and the operator tries again.
 #[tokio::test]
 async fn a_planted_difference_is_told_and_nothing_else_and_the_record_can_be_held_against_the_double_again() {
     let account = Account::new(41).await;
-    let planted =
-        Fault::new(When::Nth(Operation::TagUser, 0), FaultKind::Answer(Code::EntityTemporarilyUnmodifiable, PLANTED));
+    let planted = Fault::new(
+        When::Nth(Operation::UpdateAccessKey, 0),
+        FaultKind::Answer(Code::EntityTemporarilyUnmodifiable, PLANTED),
+    );
     account.double.with(|world| world.faults().set([planted]));
     let record = account.folder.path().join("record");
     let mut command = account.command();
@@ -182,7 +184,11 @@ async fn a_planted_difference_is_told_and_nothing_else_and_the_record_can_be_hel
 
     let found = surprises(&record);
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert_eq!((found[0]["action"].as_str(), found[0]["count"].as_u64()), (Some("TagUser"), Some(1)), "{found:#?}");
+    assert_eq!(
+        (found[0]["action"].as_str(), found[0]["count"].as_u64()),
+        (Some("UpdateAccessKey"), Some(1)),
+        "{found:#?}"
+    );
     assert_eq!(found[0]["server"], format!("409 EntityTemporarilyUnmodifiable: {PLANTED}"));
     assert_eq!(found[0]["double"], "200");
     assert_eq!(told.matches("DIFFERS").count(), 1, "{told}");

@@ -21,6 +21,8 @@ const SECRETS: [&str; 7] = [
 const LEFT_OUT: [&str; 3] = ["ResponseMetadata", "RequestId", "AccessKeyLastUsed"];
 /// What answers about the whole account say of others, and is nobody's business here.
 const OF_OTHERS: [&str; 2] = ["RoleDetailList", "GroupDetailList"];
+/// What identifiers begin with, by what they identify (IAM user guide, "Unique identifiers").
+const PREFIXES: [&str; 4] = ["AIDA", "ANPA", "AGPA", "AROA"];
 /// What tells members of a list apart, whatever else two servers say of them.
 const IDENTITIES: [&str; 7] = ["AccessKeyId", "VersionId", "Arn", "PolicyArn", "UserName", "Key", "PolicyName"];
 /// Lists of whatever there is in the account.
@@ -143,7 +145,7 @@ fn comparable(name: &str, text: &str) -> String {
         "Document" | "PolicyDocument" | "AssumeRolePolicyDocument" if !text.is_empty() => document(text),
         "Marker" => "<marker>".to_owned(),
         "UserId" | "PolicyId" | "GroupId" | "RoleId" => {
-            let prefix = text.get(..4).filter(|prefix| prefix.chars().all(|c| c.is_ascii_uppercase()));
+            let prefix = text.get(..4).filter(|prefix| PREFIXES.contains(prefix));
             prefix.map_or_else(|| "<id without a prefix>".to_owned(), |prefix| format!("<id {prefix}>"))
         }
         _ => time(text).unwrap_or_else(|| text.to_owned()),
