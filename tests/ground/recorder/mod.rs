@@ -12,6 +12,8 @@
 mod exchange;
 mod replay;
 mod sign;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::collections::BTreeMap;
