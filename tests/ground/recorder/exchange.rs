@@ -85,12 +85,17 @@ pub(super) struct Names {
     /// The path under which everything of the run lies.
     pub(super) path: String,
     account: String,
+    /// The administrator's ARN, and the root user's.
+    caller: Option<(String, String)>,
     keys: Vec<(String, String)>,
 }
 
 impl Names {
-    pub(super) fn new(account: &str, path: &str) -> Self {
-        Self { path: path.to_owned(), account: account.to_owned(), keys: Vec::new() }
+    pub(super) fn new(account: &str, caller: &str, path: &str) -> Self {
+        let partition = caller.split(':').nth(1).unwrap_or_default();
+        let root = (caller.to_owned(), format!("arn:{partition}:iam::{ACCOUNT}:root"));
+        let caller = (!caller.is_empty()).then_some(root);
+        Self { path: path.to_owned(), account: account.to_owned(), caller, keys: Vec::new() }
     }
 
     /// Gives a key the next stand-in, which has a key id's length.
@@ -107,6 +112,7 @@ impl Names {
 
     /// The text with the stand-ins.
     pub(super) fn hide(&self, text: &str) -> String {
+        let text = self.caller.as_ref().map_or(text.to_owned(), |(arn, root)| text.replace(arn, root));
         let text = text.replace(&self.account, ACCOUNT);
         self.keys.iter().fold(text, |text, (id, stand_in)| text.replace(id, stand_in))
     }

@@ -55,6 +55,8 @@ pub struct Upstream {
     pub admin: Credentials,
     /// Its account.
     pub account: String,
+    /// The administrator's ARN, which may name a person.
+    pub caller: String,
     /// The path under which everything of the run lies: no more of the account is written down.
     pub path: String,
 }
@@ -103,7 +105,7 @@ impl Recorder {
         let endpoint = format!("http://{}", listener.local_addr()?);
         let state = State {
             keys: BTreeMap::from([(upstream.admin.access_key_id().to_owned(), upstream.admin.clone())]),
-            names: Names::new(&upstream.account, &upstream.path),
+            names: Names::new(&upstream.account, &upstream.caller, &upstream.path),
             step: String::new(),
             exchanges: Vec::new(),
             is_recording: false,
@@ -123,8 +125,9 @@ impl Recorder {
         &self.endpoint
     }
 
-    /// Writes down from now on: the account is as a new one's, under the path.
+    /// Writes down and counts from now on: under the path, the account is as a new one.
     pub fn begin(&self) {
+        self.shared.calls.send_replace(0);
         self.shared.with(|state| state.is_recording = true);
     }
 

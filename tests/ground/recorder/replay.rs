@@ -117,7 +117,7 @@ impl Playing {
         let admin = Credentials::new(admin.access_key_id, admin.secret_access_key, None, None, "replay");
         let service = Service { url: double.endpoint(), region: double.region().to_owned() };
         let keys = BTreeMap::from([(ADMIN.to_owned(), admin)]);
-        let names = Names::new(ACCOUNT, path);
+        let names = Names::new(ACCOUNT, "", path);
         Ok(Self { double, connector: sign::connector()?, service, names, keys, past: VecDeque::new() })
     }
 

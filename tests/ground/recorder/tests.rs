@@ -20,6 +20,7 @@ async fn recorded() -> (DoubleServer, Recorder, Account) {
         sts: service,
         admin: Credentials::from_keys(&admin.access_key_id, &admin.secret_access_key, None),
         account: double.account().id.clone(),
+        caller: "arn:aws:iam::123456789012:root".to_owned(),
         path: PATH.to_owned(),
     };
     let recorder = Recorder::start(upstream).await.unwrap();

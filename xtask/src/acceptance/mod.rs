@@ -161,6 +161,7 @@ impl Ready {
             sts: site.sts.clone(),
             admin: site.admin.clone(),
             account: site.account.clone(),
+            caller: site.caller.clone(),
             path: scope.path.clone(),
         };
         let recorder = Recorder::start(upstream).await?;
@@ -188,10 +189,9 @@ impl Ready {
         let objects = Objects::create(self.stand.kubernetes.client().await?, &namespace).await?;
         let place = (&self.site, &self.scope);
         let mut run = Run::new(place, &self.recorder, &self.tools, objects, self.stand.clone());
-        let limit = self.recorder.calls() + CALLS;
         let outcome = tokio::select! {
             outcome = tokio::time::timeout(TIME, run.all()) => outcome.unwrap_or_else(|_| Err(anyhow!("it took {TIME:?}"))),
-            () = self.recorder.more_than(limit) => Err(anyhow!("it takes more than {CALLS} calls")),
+            () = self.recorder.more_than(CALLS) => Err(anyhow!("it takes more than {CALLS} calls")),
         };
         if outcome.is_err() {
             println!("The operator's log ends:\n{}", run.log_tail());
@@ -251,7 +251,10 @@ fn plan(site: &Site, scope: &Scope) {
         "  takes      at most {CALLS} calls of IAM and STS, a few thousand small requests to S3, and under ten minutes"
     );
     println!("  costs      IAM and STS nothing; S3 a few cents");
-    println!("  rights     `cargo xtask acceptance --print-policy` prints the IAM policy that the caller needs");
+    println!("  rights     as `cargo xtask acceptance --print-policy` prints them:");
+    for line in scope.rights(partition) {
+        println!("             {line}");
+    }
 }
 
 /// Whether somebody agrees.

@@ -80,6 +80,17 @@ impl Scope {
         path.starts_with(&self.path) && name.starts_with(&format!("{}-", self.prefix))
     }
 
+    /// The same in short: actions and where, a line each.
+    pub(crate) fn rights(&self, partition: &str) -> Vec<String> {
+        let policy = self.policy(partition);
+        let words = |value: &Value| -> String {
+            let all = value.as_array().map_or_else(|| vec![value], |values| values.iter().collect());
+            all.iter().filter_map(|word| word.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let statements = policy["Statement"].as_array().into_iter().flatten();
+        statements.map(|one| format!("{} on {}", words(&one["Action"]), words(&one["Resource"]))).collect()
+    }
+
     /// The policy that the credentials of a run need.
     pub(crate) fn policy(&self, partition: &str) -> Value {
         let Self { path, prefix } = self;
