@@ -14,7 +14,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use ground::double::{Code, Config, DoubleServer, Fault, FaultKind, Operation, Settings, When};
+use ground::double::{Code, Config, DoubleServer, Fault, FaultKind, Lag, Operation, Settings, When};
 use ground::folders::Folder;
 use ground::moto::{Account as Credentials, Partition};
 use ground::stand::STATE;
@@ -39,8 +39,7 @@ struct Account {
 }
 
 impl Account {
-    async fn new(seed: u64) -> Self {
-        let settings = Settings { seed, ..Settings::default() };
+    async fn new(settings: Settings) -> Self {
         let double = DoubleServer::start(Config { settings, ..Config::default() }).await.unwrap();
         let printed = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["acceptance", "--print-policy"]).output().await;
         let root = Credentials {
@@ -51,6 +50,9 @@ impl Account {
         };
         let policy = String::from_utf8(printed.unwrap().stdout).unwrap();
         let maintainer = root.create_identity(MAINTAINER, &policy).await.unwrap();
+        eventually("its key to be known", SOON, async || Ok(maintainer.iam().list_users().send().await?))
+            .await
+            .unwrap();
         double.with(|world| world.history_mut().clear());
         Self { double, maintainer, folder: Folder::create("accepted").unwrap() }
     }
@@ -181,7 +183,7 @@ async fn against_the_double_it_is_throttled_and_nothing_differs() {
 /// In an account as the environment names it: one answer is another than the double's, once, and the operator tries again.
 #[tokio::test]
 async fn a_planted_difference_is_told_and_nothing_else_and_the_record_can_be_held_against_the_double_again() {
-    let account = Account::new(41).await;
+    let account = Account::new(Settings { seed: 41, ..Settings::default() }).await;
     let planted = Fault::new(
         When::Nth(Operation::UpdateAccessKey, 0),
         FaultKind::Answer(Code::EntityTemporarilyUnmodifiable, PLANTED),
@@ -214,10 +216,36 @@ async fn a_planted_difference_is_told_and_nothing_else_and_the_record_can_be_hel
     assert!(output.status.success() && told.matches("DIFFERS").count() == 1, "{told}");
 }
 
+/// As in AWS: half of the reads see what was so a second ago, and so do keys and policies.
+#[tokio::test]
+async fn where_replicas_are_behind_it_passes_and_that_is_no_difference() {
+    let lag = Lag { longest: jiff::SignedDuration::from_secs(1), stale_percent: 50 };
+    let account = Account::new(Settings { seed: 44, ..Settings::default() }).await;
+    let made = account.double.now();
+    eventually("the maintainer's key to be old enough for every replica", SOON, async || {
+        ensure!(account.double.now().duration_since(made) > lag.longest, "not yet");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    account.double.with(|world| {
+        let settings = world.account_mut(&account.double.account().id).unwrap().settings_mut();
+        (settings.reads, settings.credentials) = (lag, lag);
+    });
+    let record = account.folder.path().join("record");
+    let mut command = account.command();
+    command.arg("--record").arg(&record);
+    passes(command).await;
+    assert_eq!(account.census(), [0, 0, 0]);
+    let found = surprises(&record);
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(report(&record)["late"].as_u64().unwrap() > 0);
+}
+
 /// Killed amid its steps, it leaves something, which the next start removes; Ctrl-C leaves nothing.
 #[tokio::test]
 async fn interrupted_it_cleans_up_and_killed_the_next_start_does() {
-    let account = Account::new(42).await;
+    let account = Account::new(Settings { seed: 42, ..Settings::default() }).await;
     let mut killed = account.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     account.is_amid(&mut killed).await;
     killed.kill().await.unwrap();
@@ -246,7 +274,7 @@ async fn interrupted_it_cleans_up_and_killed_the_next_start_does() {
 /// Nobody is there to say yes.
 #[tokio::test]
 async fn without_a_terminal_and_without_yes_nothing_is_done() {
-    let account = Account::new(43).await;
+    let account = Account::new(Settings { seed: 43, ..Settings::default() }).await;
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     let told = account.command();
     let env = told.as_std().get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));

@@ -14,11 +14,13 @@ mod steps;
 mod tools;
 
 use std::io::IsTerminal;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use futures::FutureExt;
 use ground::cache;
 use ground::folders::Folder;
 use ground::kubernetes::Kubernetes;
@@ -113,11 +115,13 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         has_managed: ready.site.has_managed(),
         spread: ready.site.spread(),
     };
-    let outcome = interrupts.or(ready.steps(&cleaner)).await;
+    // Whatever goes wrong, such as a terminal that is gone: the account is cleaned.
+    let steps = AssertUnwindSafe(ready.steps(&cleaner)).catch_unwind();
+    let outcome = interrupts.or(async { steps.await.unwrap_or_else(|_| Err(anyhow!("it panicked"))) }).await;
     let (seconds, calls) = (from.elapsed().as_secs(), recorder.calls());
     recorder.end();
     if let Err(error) = &outcome {
-        println!("Ended early ({error}). Cleaning up; a second Ctrl-C leaves that to the next start.");
+        eprintln!("Ended early ({error}). Cleaning up; a second Ctrl-C leaves that to the next start.");
     }
     let removed = interrupts.or(cleaner.clean()).await.context("cleaning up: the next start does it")?;
     let left = interrupts.or(cleaner.census()).await?;
