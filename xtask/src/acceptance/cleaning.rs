@@ -61,8 +61,8 @@ impl Cleaner<'_> {
         Ok(census)
     }
 
-    /// Removes everything; what there was.
-    pub(crate) async fn clean(&self) -> Result<Census> {
+    /// Removes everything; what there was, and what there is.
+    pub(crate) async fn clean(&self) -> Result<[Census; 2]> {
         let before = self.census().await?;
         if before.buckets > 0 {
             let removed = self.ask_s3("RemoveBucket").await?;
@@ -70,7 +70,7 @@ impl Cleaner<'_> {
         }
         // What was made last may be in no list yet.
         let from = Instant::now();
-        eventually("everything to be gone", GONE + self.spread, async || {
+        let after = eventually("everything to be gone", GONE + self.spread, async || {
             for user in self.users().await? {
                 self.remove_user(&user).await.with_context(|| format!("removing the user {user}"))?;
             }
@@ -80,10 +80,10 @@ impl Cleaner<'_> {
             let left = self.census().await?;
             ensure!(left.is_empty(), "there are still {left}");
             ensure!(before.is_empty() || from.elapsed() >= self.spread, "waiting for what is in no list yet");
-            Ok(())
+            Ok(left)
         })
         .await?;
-        Ok(before)
+        Ok([before, after])
     }
 
     async fn users(&self) -> Result<Vec<String>> {

@@ -30,7 +30,7 @@ use ground::stand::{STATE, Stand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::build_operator;
-use cleaning::{Census, Cleaner};
+use cleaning::Cleaner;
 use objects::Objects;
 use report::Told;
 use rights::Scope;
@@ -123,13 +123,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     if let Err(error) = &outcome {
         eprintln!("Ended early ({error}). Cleaning up; a second Ctrl-C leaves that to the next start.");
     }
-    let removed = interrupts.or(cleaner.clean()).await.context("cleaning up: the next start does it")?;
-    let left = interrupts.or(cleaner.census()).await?;
-    ensure!(left.is_empty(), "there are still {left}");
-    println!(
-        "  {:<9} the run's own {removed} are removed; 0 users, 0 keys, 0 policies, 0 buckets are left",
-        "cleaning"
-    );
+    let cleaned = interrupts.or(cleaner.clean()).await.context("cleaning up: the next start does it")?;
+    let [removed, left] = cleaned;
+    println!("  {:<9} the run's own {removed} are removed; {left} are left", "cleaning");
     let notes = outcome?;
     println!("All of this was seen, in {seconds} s and {calls} calls of at most {CALLS}.\n");
     let told = Told { site: &ready.site, path: &ready.scope.path, calls, limit: CALLS, seconds, notes, left };
@@ -184,8 +180,8 @@ impl Ready {
 
     /// Removes what an earlier run left, and takes all steps. What was found out.
     async fn steps(&self, cleaner: &Cleaner<'_>) -> Result<Vec<String>> {
-        let left = cleaner.clean().await.context("removing what an earlier run left")?;
-        if left != Census::default() {
+        let [left, _] = cleaner.clean().await.context("removing what an earlier run left")?;
+        if !left.is_empty() {
             println!("  {:<9} an earlier run had left {left}: removed", "leftovers");
         }
         self.recorder.begin();

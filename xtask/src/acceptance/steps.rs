@@ -81,12 +81,16 @@ impl Run<'_> {
         for (name, secret) in [MANAGED, INLINE] {
             let user = self.user_name(name).await?;
             self.only_key(&user, secret, &[]).await?;
-            let found = self.iam.get_user().user_name(&user).send().await?;
-            let found = found.user().context("no user in the answer")?;
-            ensure!(found.path() == self.scope.users_path(), "{user} is at {}", found.path());
-            ensure!(self.scope.holds(found.path(), &user), "{user} is not of this run");
-            let fence = found.permissions_boundary().and_then(|fence| fence.permissions_boundary_arn());
-            ensure!(fence == boundary.as_deref(), "the boundary of {user} is {fence:?}");
+            self.look("the user to be as its spec says", async || {
+                let found = self.iam.get_user().user_name(&user).send().await?;
+                let found = found.user().context("no user in the answer")?;
+                ensure!(found.path() == self.scope.users_path(), "{user} is at {}", found.path());
+                ensure!(self.scope.holds(found.path(), &user), "{user} is not of this run");
+                let fence = found.permissions_boundary().and_then(|fence| fence.permissions_boundary_arn());
+                ensure!(fence == boundary.as_deref(), "the boundary of {user} is {fence:?}");
+                Ok(())
+            })
+            .await?;
         }
         let fenced = if boundary.is_some() { "each in its boundary" } else { "there are no boundaries here" };
         Ok(format!("three S3AccessUsers are Ready, with one key each ({} and Inline; {fenced})", managed))
@@ -256,10 +260,14 @@ impl Run<'_> {
         spec["userName"] = user.clone().into();
         self.objects.create_user(QUOTA.0, spec).await?;
         self.objects.is(QUOTA.0, "False", "ForeignAccessKeys").await?;
-        let keys = self.keys(&user).await?;
-        let mut found: Vec<&str> = keys.iter().filter_map(|key| key.access_key_id()).collect();
-        found.sort_unstable();
-        ensure!(found == theirs, "the keys of {user} are others now: {} of them", found.len());
+        self.look("the two keys of others to be there, and no third", async || {
+            let keys = self.keys(&user).await?;
+            let mut found: Vec<&str> = keys.iter().filter_map(|key| key.access_key_id()).collect();
+            found.sort_unstable();
+            ensure!(found == theirs, "the keys of {user} are others: {} of them", found.len());
+            Ok(())
+        })
+        .await?;
         for id in &theirs {
             self.iam.delete_access_key().user_name(&user).access_key_id(id).send().await?;
         }
