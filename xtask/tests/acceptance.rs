@@ -271,6 +271,17 @@ async fn interrupted_it_cleans_up_and_killed_the_next_start_does() {
     assert_eq!(account.census(), [0, 0, 0], "{told}");
 }
 
+#[tokio::test]
+async fn more_calls_than_are_allowed_fail_it_and_nothing_is_left() {
+    let account = Account::new(Settings { seed: 45, ..Settings::default() }).await;
+    let output = account.command().args(["--calls", "20"]).output().await.unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && errors.contains("it takes more than 20 calls"), "{told}{errors}");
+    assert!(told.contains("0 users, 0 keys, 0 policies, 0 buckets are left"), "{told}");
+    assert_eq!(account.census(), [0, 0, 0]);
+}
+
 /// Nobody is there to say yes.
 #[tokio::test]
 async fn without_a_terminal_and_without_yes_nothing_is_done() {

@@ -38,8 +38,6 @@ use run::Run;
 use site::{Against, Site};
 use tools::Tools;
 
-/// IAM and STS together; a run that needs more has changed what the operator costs.
-const CALLS: usize = 900;
 const TIME: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Args)]
@@ -62,6 +60,9 @@ pub(crate) struct Options {
     /// Ask nothing of anybody: hold a record against the double.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["record", "yes", "against"])]
     replay: Option<PathBuf>,
+    /// Fail where the steps take more calls of IAM and STS than that; a run takes about 400.
+    #[arg(long, default_value_t = 900)]
+    calls: usize,
     /// Only print the IAM policy that the credentials need.
     #[arg(long)]
     print_policy: bool,
@@ -127,8 +128,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let [removed, left] = cleaned;
     println!("  {:<9} the run's own {removed} are removed; {left} are left", "cleaning");
     let notes = outcome?;
-    println!("All of this was seen, in {seconds} s and {calls} calls of at most {CALLS}.\n");
-    let told = Told { site: &ready.site, path: &ready.scope.path, calls, limit: CALLS, seconds, notes, left };
+    println!("All of this was seen, in {seconds} s and {calls} calls of at most {}.\n", ready.limit);
+    let told = Told { site: &ready.site, path: &ready.scope.path, calls, limit: ready.limit, seconds, notes, left };
     report::tell(&told, &recorder.exchanges(), options.record.as_deref()).await
 }
 
@@ -139,6 +140,8 @@ struct Ready {
     tools: Tools,
     recorder: Recorder,
     stand: Stand,
+    /// At most so many calls.
+    limit: usize,
     /// Whether the cluster ends with this.
     _kubernetes: Option<Kubernetes>,
 }
@@ -151,7 +154,7 @@ impl Ready {
         }
         let python = cache::python().await?;
         let site = Site::start(options.against, &python, folder).await?;
-        plan(&site, &scope);
+        plan(&site, &scope, options.calls);
         if !options.yes && !agreed().await? {
             println!("Nothing was done.");
             return Ok(None);
@@ -175,7 +178,8 @@ impl Ready {
             s3: site.s3.clone(),
             s3_url: site.s3_url(),
         };
-        Ok(Some(Self { site, scope, tools, recorder, stand, _kubernetes: kubernetes }))
+        let limit = options.calls;
+        Ok(Some(Self { site, scope, tools, recorder, stand, limit, _kubernetes: kubernetes }))
     }
 
     /// Removes what an earlier run left, and takes all steps. What was found out.
@@ -191,7 +195,7 @@ impl Ready {
         let mut run = Run::new(place, &self.recorder, &self.tools, objects, self.stand.clone());
         let outcome = tokio::select! {
             outcome = tokio::time::timeout(TIME, run.all()) => outcome.unwrap_or_else(|_| Err(anyhow!("it took {TIME:?}"))),
-            () = self.recorder.more_than(CALLS) => Err(anyhow!("it takes more than {CALLS} calls")),
+            () = self.recorder.more_than(self.limit) => Err(anyhow!("it takes more than {} calls", self.limit)),
         };
         if outcome.is_err() {
             println!("The operator's log ends:\n{}", run.log_tail());
@@ -234,7 +238,7 @@ async fn stand(
 }
 
 /// What is about to happen, what it takes and what it costs.
-fn plan(site: &Site, scope: &Scope) {
+fn plan(site: &Site, scope: &Scope, calls: usize) {
     let (partition, bucket) = (site.partition.name(), scope.bucket(&site.account));
     println!("Acceptance of the operator of this tree, against {}:", site.name());
     println!("  account    {} (partition {partition}), as {}", site.account, site.caller);
@@ -248,7 +252,7 @@ fn plan(site: &Site, scope: &Scope) {
     );
     println!("  makes      about 5 users, 5 policies and 10 access keys, never more at once than that");
     println!(
-        "  takes      at most {CALLS} calls of IAM and STS, a few thousand small requests to S3, and under ten minutes"
+        "  takes      at most {calls} calls of IAM and STS, a few thousand small requests to S3, and under ten minutes"
     );
     println!("  costs      IAM and STS nothing; S3 a few cents");
     println!("  rights     as `cargo xtask acceptance --print-policy` prints them:");
