@@ -164,7 +164,7 @@ fn document(text: &str) -> String {
     let bytes: Vec<u8> = if plain { text.bytes().collect() } else { percent_decode_str(text).collect() };
     let (how, decoded) = match String::from_utf8(bytes) {
         Ok(decoded) if plain => ("plain", decoded),
-        Ok(decoded) => ("percent-encoded", decoded),
+        Ok(decoded) => ("percent-encoded as UTF-8", decoded),
         Err(error) => {
             ("percent-encoded as Latin-1", error.into_bytes().into_iter().map(char::from).collect::<String>())
         }
@@ -244,7 +244,7 @@ mod tests {
         let one = document(r#"{"Statement":{"Action":"a","Resource":["y","x"]}}"#);
         let other = document(r#"{"Statement":[{"Resource":["x","y"],"Action":["a"]}]}"#);
         assert_eq!(one, other);
-        assert_eq!(document("%7B%22Sid%22%3A%22%C3%A9%22%7D"), "percent-encoded: {\"Sid\":\"é\"}");
+        assert_eq!(document("%7B%22Sid%22%3A%22%C3%A9%22%7D"), "percent-encoded as UTF-8: {\"Sid\":\"é\"}");
         assert_eq!(document("%7B%22Sid%22%3A%22%E9%22%7D"), "percent-encoded as Latin-1: {\"Sid\":\"é\"}");
     }
 }
