@@ -30,6 +30,11 @@ def attempt(client, operation, bucket):
         client.delete_object(Bucket=bucket, Key=KEY)
     elif operation == "ListBucket":
         client.list_objects_v2(Bucket=bucket)
+    elif operation == "RemoveBucket":
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for found in page.get("Contents", []):
+                client.delete_object(Bucket=bucket, Key=found["Key"])
+        client.delete_bucket(Bucket=bucket)
     else:
         raise SystemExit(f"unknown operation {operation}")
 
@@ -43,6 +48,7 @@ def main():
         endpoint_url=task["endpoint"],
         aws_access_key_id=secret["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=secret["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=secret.get("AWS_SESSION_TOKEN"),
         config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
     )
     answers = []

@@ -115,3 +115,25 @@ fn the_deployment_sets_only_what_exists() {
         assert!(name == "AWS_REGION" || known.contains(name), "the operator reads no {name}");
     }
 }
+
+/// A workflow with an account's credentials runs only what was looked at, and only where somebody set it up.
+#[test]
+fn the_workflow_pins_what_it_uses_and_asks_for_little() {
+    let workflow = &documents(&read(".github/workflows/acceptance.yml"), "acceptance.yml")[0];
+    assert_eq!(workflow["permissions"], serde_json::json!({}));
+    let job = &workflow["jobs"]["acceptance"];
+    assert_eq!(job["permissions"], serde_json::json!({ "contents": "read", "id-token": "write" }));
+    assert!(job["if"].as_str().unwrap().contains("vars.ACCEPTANCE_ROLE_ARN != ''"));
+    let steps = job["steps"].as_array().unwrap();
+    let used: Vec<&str> = steps.iter().filter_map(|step| step["uses"].as_str()).collect();
+    assert!(used.len() >= 3, "{used:?}");
+    for action in used {
+        let (_, commit) = action.split_once('@').unwrap();
+        assert!(commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit()), "{action} is pinned by no commit");
+    }
+    // What is built is built before there are credentials.
+    let place = |part: &str| steps.iter().position(|step| step.to_string().contains(part)).unwrap();
+    assert!(place("cargo build") < place("configure-aws-credentials"));
+    assert!(place("configure-aws-credentials") < place("--record acceptance-record"));
+    assert!(place("--record acceptance-record") < place("upload-artifact"));
+}

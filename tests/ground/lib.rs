@@ -20,6 +20,7 @@ pub mod operator;
 pub mod ports;
 pub mod processes;
 pub mod proxy;
+pub mod recorder;
 pub mod stand;
 pub mod tools;
 pub mod versitygw;

@@ -185,7 +185,10 @@ pub fn shipped(name: &str) -> Result<String> {
 
 /// The default policy with the optional ones, for moto: it looks at the actions of IAM calls, and takes the resource of
 /// all of them for `*`; the resources and conditions are for AWS and the double.
-fn for_any_resource(partition: Partition) -> Result<String> {
+///
+/// # Errors
+/// Where a policy cannot be read.
+pub fn for_any_resource(partition: Partition) -> Result<String> {
     let mut statements = Vec::new();
     for name in ["operator-policy", "operator-policy.leftovers", "operator-policy.migration"] {
         let mut policy: serde_json::Value = serde_json::from_str(&shipped(&format!("{name}.{}", partition.name()))?)?;

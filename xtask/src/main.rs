@@ -1,6 +1,7 @@
 //! Developers' commands: `cargo xtask <verb>`.
 #![allow(clippy::print_stdout, reason = "these commands speak to people")]
 
+mod acceptance;
 mod attacks;
 mod bench;
 mod cluster;
@@ -57,6 +58,8 @@ enum Verb {
     },
     /// Run the fault suite at full length and print its table; or one run of it again.
     Faults(faults::Options),
+    /// Take the operator through its whole life in a real AWS account, clean up, and tell what AWS says otherwise than the double.
+    Acceptance(acceptance::Options),
     /// Play a hostile tenant: print what was tried with each verdict, and make up more.
     Attacks(attacks::Options),
     /// Measure memory, calls and time at 100, 1,000 and 10,000 users, and write the documentation's table and charts.
@@ -90,8 +93,14 @@ enum Verb {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let verb = match Cli::parse().verb {
+        // It cleans an account up at its end, however that comes, and that takes calls.
+        Verb::Acceptance(options) => return code(acceptance::run(options).await),
+        verb => verb,
+    };
     let work = async {
-        match Cli::parse().verb {
+        match verb {
+            Verb::Acceptance(_) => Ok(()),
             Verb::Demo { partition, kubeconfig } => demo::run(partition, kubeconfig).await,
             Verb::Test { node, shipped, args } => test::run(node, shipped, &args).await,
             Verb::Faults(options) => faults::run(&options).await,
@@ -111,6 +120,10 @@ async fn main() -> ExitCode {
         outcome = work => outcome,
         () = interrupted() => Err(anyhow::anyhow!("interrupted; everything that was started is stopped")),
     };
+    code(outcome)
+}
+
+fn code(outcome: Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -64,7 +64,7 @@ mod sts;
 mod tests;
 mod throttle;
 mod users;
-mod wire;
+pub(crate) mod wire;
 mod world;
 
 pub use authorize::Decision;

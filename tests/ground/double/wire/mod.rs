@@ -4,7 +4,7 @@ mod answer;
 mod query;
 mod s3;
 mod server;
-mod sigv4;
+pub(crate) mod sigv4;
 mod xml;
 
 pub use server::{Clock, Config, DoubleServer};

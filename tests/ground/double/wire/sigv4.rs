@@ -17,24 +17,24 @@ const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// The parts of a request that a signature covers.
 #[derive(Debug)]
-pub(super) struct Signed<'a> {
-    pub(super) method: &'a str,
+pub(crate) struct Signed<'a> {
+    pub(crate) method: &'a str,
     /// The path as it was sent.
-    pub(super) path: &'a str,
+    pub(crate) path: &'a str,
     /// The query string as it was sent.
-    pub(super) query: &'a str,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) body: &'a [u8],
+    pub(crate) query: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a [u8],
 }
 
 /// What a request claims about its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Claim {
-    pub(super) access_key_id: String,
-    pub(super) region: String,
-    pub(super) service: String,
-    pub(super) token: Option<String>,
-    pub(super) time: Timestamp,
+pub(crate) struct Claim {
+    pub(crate) access_key_id: String,
+    pub(crate) region: String,
+    pub(crate) service: String,
+    pub(crate) token: Option<String>,
+    pub(crate) time: Timestamp,
     /// The day, region and service, as they were sent.
     scope: String,
     date: String,
@@ -44,7 +44,7 @@ pub(super) struct Claim {
 
 impl Claim {
     /// Reads the `Authorization` header; `None` if there is none of this algorithm or it makes no sense.
-    pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
         let rest = text(headers, AUTHORIZATION.as_str())?.strip_prefix(ALGORITHM)?;
         let fields: BTreeMap<&str, &str> = rest.split(',').filter_map(|field| field.trim().split_once('=')).collect();
         let (access_key_id, scope) = fields.get("Credential")?.split_once('/')?;
@@ -70,7 +70,7 @@ impl Claim {
     }
 
     /// Whether the request was signed with a secret, and its body is the one that was signed.
-    pub(super) fn is_signed_with(&self, secret: &str, signed: &Signed<'_>) -> bool {
+    pub(crate) fn is_signed_with(&self, secret: &str, signed: &Signed<'_>) -> bool {
         let body_hash = hex::encode(Sha256::digest(signed.body));
         // S3's clients may leave the body out of the signature, and say so in a header that they sign.
         let claimed_hash = text(signed.headers, "x-amz-content-sha256").unwrap_or(&body_hash);
