@@ -75,13 +75,14 @@ fn plan_tags(desired: &Desired, user: &User, plan: &mut Plan) {
     wanted.remove(tags::BOUNDARY);
     let missing: BTreeMap<String, String> = wanted
         .iter()
-        .filter(|(key, value)| user.tags.get(*key) != Some(value))
+        .filter(|(key, value)| !user.tags.iter().any(|(found, held)| is_same_key(found, key) && held == *value))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     let stale: Vec<String> = user
         .tags
         .keys()
-        .filter(|key| names::recorded(user.tags.get(tags::TAG_KEYS), key) && !desired.tags.contains_key(*key))
+        .filter(|key| names::recorded(user.tags.get(tags::TAG_KEYS), key))
+        .filter(|key| !desired.tags.keys().any(|wanted| is_same_key(wanted, key)))
         .chain(
             user.tags
                 .keys()
@@ -95,6 +96,12 @@ fn plan_tags(desired: &Desired, user: &User, plan: &mut Plan) {
     if !stale.is_empty() {
         plan.actions.push(Action::UntagUser(stale));
     }
+}
+
+/// IAM tells the tag keys of a user apart without regard to case (IAM user guide, "Tagging IAM resources"): to remove the one
+/// would remove the other.
+fn is_same_key(one: &str, other: &str) -> bool {
+    one == other || one.to_lowercase() == other.to_lowercase()
 }
 
 /// A boundary that the spec does not name is only removed if the operator set it.

@@ -51,6 +51,28 @@ fn what_is_as_it_should_be_is_left_alone() {
     assert!(found.rests(), "{found:?}");
 }
 
+/// To IAM they are one key: to remove the one would remove the other.
+#[test]
+fn a_tag_whose_key_changes_its_case_is_not_removed() {
+    let tagged = |key: &str, value: &str| desired(json!({ "tags": { key: value } }));
+    let before = well(&tagged("team", "a"), vec![key("CURRENT", true, -1_000)]);
+    for (value, keys) in [("a", vec![tags::TAG_KEYS]), ("b", vec!["Team", tags::TAG_KEYS])] {
+        let actions = planned(&tagged("Team", value), &before).actions;
+        let [Action::TagUser(written)] = actions.as_slice() else { panic!("{actions:?}") };
+        assert_eq!(written.keys().map(String::as_str).collect::<BTreeSet<_>>(), keys.into_iter().collect());
+        let mut after = before.clone();
+        let found = &mut user_of(&mut after).tags;
+        found.extend(written.clone());
+        // IAM has the key in the one case or in the other.
+        if let Some(value) = found.remove("Team") {
+            found.insert("team".to_owned(), value);
+        }
+        assert!(planned(&tagged("Team", value), &after).rests());
+        let gone = planned(&desired(json!({})), &after).actions;
+        assert!(gone.contains(&Action::UntagUser(vec!["team".to_owned()])), "{gone:?}");
+    }
+}
+
 #[test]
 fn invariant_12_what_the_class_does_not_allow_is_not_begun_and_its_keys_go_first() {
     let beyond = Desired { violation: Some("why".to_owned()), ..desired(json!({})) };

@@ -125,7 +125,8 @@ fn check_condition(condition: &Value, at: &str) -> Result<(), Refusal> {
     };
     let operators = condition.as_object().ok_or_else(malformed)?;
     for keys in operators.values() {
-        for values in keys.as_object().ok_or_else(malformed)?.values() {
+        for (key, values) in keys.as_object().ok_or_else(malformed)? {
+            check_account_key(key, values, at)?;
             let scalar = |value: &Value| value.is_string() || value.is_boolean() || value.is_number();
             let well_formed = match values {
                 Value::Array(values) => values.iter().all(scalar),
@@ -137,6 +138,19 @@ fn check_condition(condition: &Value, at: &str) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// YAML takes an account's number without quotes for a number, and one that begins with 0 for an octal one: the statement
+/// would be about another account.
+fn check_account_key(key: &str, values: &Value, at: &str) -> Result<(), Refusal> {
+    let is_account = key.to_ascii_lowercase().ends_with("account");
+    let mut values = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice).iter();
+    match values.find(|value| is_account && value.is_number()) {
+        Some(number) => Err(Refusal::invalid_policy(format!(
+            "{at}.Condition: {key} is the number {number}, as YAML reads an account id without quotes (octal, if it begins with 0): put the id in quotes"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn one_of<'a>(
@@ -228,6 +242,23 @@ mod tests {
             assert!(error.message.starts_with("spec.policy.statements[0]"), "{error}");
         }
         assert!(checked(json!("Allow")).is_err());
+    }
+
+    #[test]
+    fn an_account_without_quotes_is_refused() {
+        let with = |key: &str, value: Value| {
+            json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": { "StringEquals": { key: value } } })
+        };
+        for (key, value) in [
+            ("aws:PrincipalAccount", json!(1_402_433_619)),
+            ("s3:ResourceAccount", json!(["123456789012", 123_456_789_012_u64])),
+            ("aws:sourceaccount", json!(1)),
+        ] {
+            let message = checked(with(key, value)).unwrap_err().message;
+            assert!(message.contains(key) && message.contains("in quotes"), "{message}");
+        }
+        assert!(checked(with("aws:PrincipalAccount", json!("012345670123"))).is_ok());
+        assert!(checked(with("s3:max-keys", json!(10))).is_ok());
     }
 
     #[test]
