@@ -27,7 +27,7 @@ impl Duration {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// It is not written as Go writes durations.
-    #[error("not a duration such as 2160h or 90m")]
+    #[error("not a duration such as 2160h or 90m; there are no days: 90d is 2160h")]
     Malformed,
     /// It is longer than [`Duration::MAX`].
     #[error("longer than 87600h (ten years)")]
@@ -37,6 +37,9 @@ pub enum DurationError {
 /// The units of Go that the schema takes, and their nanoseconds.
 const UNITS: [(&str, i128); 4] =
     [("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+
+/// The same as a regular expression of RE2, which CEL has.
+const WRITTEN: &str = r"^([0-9]+([.][0-9]+)?(ms|s|m|h))+$";
 
 impl FromStr for Duration {
     type Err = DurationError;
@@ -105,15 +108,18 @@ impl Serialize for Duration {
     }
 }
 
-/// The schema of a duration. The rule's own error refuses what is too long even for CEL.
+/// The schema of a duration. A rule instead of a pattern, whose refusal would quote nothing but itself; the second one's own
+/// error refuses what is too long even for CEL.
 pub(super) fn duration_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "description": "A Go duration, such as 2160h or 90m; at most 87600h.",
+        "description": "A Go duration, such as 2160h or 90m; at most 87600h. There are no days: 90d is 2160h.",
         "type": "string",
         "maxLength": Duration::TEXT_LIMIT,
-        "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$",
         "x-kubernetes-validations": [{
-            "rule": "duration(self) <= duration('87600h')",
+            "rule": format!("self.matches('{WRITTEN}')"),
+            "message": "a duration is written in hours, minutes and seconds, such as 2160h or 90m; there are no days: 90d is 2160h",
+        }, {
+            "rule": format!("!self.matches('{WRITTEN}') || duration(self) <= duration('87600h')"),
             "message": "a duration is at most 87600h (ten years)",
         }],
     })

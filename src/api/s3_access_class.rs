@@ -290,8 +290,8 @@ pub struct ClassEndpoints {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.defaultInterval) || !has(self.maxInterval) || duration(self.defaultInterval) <= duration(self.maxInterval)").message("rotation: defaultInterval must not be longer than maxInterval"),
-    validation = Rule::new("!has(self.minInterval) || !has(self.maxInterval) || duration(self.minInterval) <= duration(self.maxInterval)").message("rotation: minInterval must not be longer than maxInterval")
+    validation = Rule::new("!has(self.defaultInterval) || !has(self.maxInterval) || !self.defaultInterval.matches('^[0-9.hms]+$') || !self.maxInterval.matches('^[0-9.hms]+$') || duration(self.defaultInterval) <= duration(self.maxInterval)").message("rotation: defaultInterval must not be longer than maxInterval"),
+    validation = Rule::new("!has(self.minInterval) || !has(self.maxInterval) || !self.maxInterval.matches('^[0-9.hms]+$') || !self.minInterval.matches('^[0-9.hms]+$') || duration(self.minInterval) <= duration(self.maxInterval)").message("rotation: minInterval must not be longer than maxInterval")
 )]
 pub struct ClassRotation {
     /// For the S3AccessUsers that do not say. Default: maxInterval, else no scheduled rotation.

@@ -229,9 +229,9 @@ pub struct AccessKeySpec {
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.overlap) || duration(self.overlap) < duration(self.interval)").message("rotation: overlap must be shorter than interval"),
-    validation = Rule::new("duration(self.interval) > duration('0s')").message("rotation: interval must be positive (the class and the operator ask for an hour at least, unless set)"),
-    validation = Rule::new("has(self.overlap) || duration(self.interval) > duration('24h')").message("rotation: the default overlap is 24h, so an interval of 24h or less needs an overlap of its own")
+    validation = Rule::new("!has(self.overlap) || !self.interval.matches('^[0-9.hms]+$') || !self.overlap.matches('^[0-9.hms]+$') || duration(self.overlap) < duration(self.interval)").message("rotation: overlap must be shorter than interval"),
+    validation = Rule::new("!self.interval.matches('^[0-9.hms]+$') || duration(self.interval) > duration('0s')").message("rotation: interval must be positive (the class and the operator ask for an hour at least, unless set)"),
+    validation = Rule::new("has(self.overlap) || !self.interval.matches('^[0-9.hms]+$') || duration(self.interval) > duration('24h')").message("rotation: the default overlap is 24h, so an interval of 24h or less needs an overlap of its own")
 )]
 pub struct RotationSpec {
     /// The age, by IAM's CreateDate, at which a key is replaced.

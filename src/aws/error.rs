@@ -283,6 +283,9 @@ impl AwsError {
             ErrorKind::Unsupported => Some(
                 "the server does not know this call: where it is S3-compatible and not AWS, set S3ACCESS_PROVIDER=s3-compatible, and S3ACCESS_ACCOUNT_ID if it has no STS",
             ),
+            ErrorKind::LimitExceeded if self.message.contains("PoliciesPerAccount") => Some(
+                "set spec.policy.type to Inline, which needs no policy of the account's 1,500; or raise the quota, up to 5,000",
+            ),
             ErrorKind::LimitExceeded => Some("raise the IAM quota, or remove what is not needed"),
             _ => None,
         }
@@ -357,6 +360,18 @@ mod tests {
         assert_eq!(ErrorKind::of_code("Whatever", Some(503)), ErrorKind::TryLater);
         assert_eq!(ErrorKind::of_code("Whatever", Some(429)), ErrorKind::Throttled);
         assert_eq!(ErrorKind::of_code("Whatever", Some(400)), ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_used_up_quota_of_policies_leads_to_inline_ones() {
+        let told = |quota: &str| {
+            let (object, code) = ("reports".to_owned(), "LimitExceeded".to_owned());
+            let message = format!("Cannot exceed quota for {quota}: 1500");
+            let kind = ErrorKind::LimitExceeded;
+            AwsError { operation: "CreatePolicy", object, kind, code, message }.to_string()
+        };
+        assert!(told("PoliciesPerAccount").contains("spec.policy.type to Inline"), "{}", told("PoliciesPerAccount"));
+        assert!(told("PolicySize").contains("raise the IAM quota"));
     }
 
     /// AWS SDK for Rust, aws-runtime, `retries::classifiers`: THROTTLING_ERRORS but `LimitExceededException`'s short form, which is

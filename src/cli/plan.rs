@@ -35,7 +35,7 @@ pub(super) struct Options {
     run: RunOptions,
 }
 
-/// One that looks as the operator does with these settings.
+/// One that reads what the operator would read with these settings.
 pub(super) async fn planner(client: &Client, run: &RunOptions, session: Arc<Session>) -> Result<Planner, Error> {
     Ok(Planner {
         cluster: cluster(client, run).await?,

@@ -173,6 +173,7 @@ async fn ours(pass: Pass<'_>, secret: &Secret, held: &mut Held) -> Result<OurSec
         rotate_handled: record.rotate_handled,
         revoked: record.revoked,
         up_to_date,
+        immutable: secret.immutable == Some(true),
     })
 }
 

@@ -106,10 +106,16 @@ impl Conditions<'_> {
         let usable = blocked.is_none() && waiting.as_ref().is_none_or(|(reason, _)| *reason == Reason::Rotating);
         let (reason, message) = blocked.clone().or_else(|| waiting.clone()).unwrap_or_else(|| synced.clone());
         verdicts.push((ConditionType::Ready, usable, reason, message));
-        let (reason, message) = waiting.clone().filter(|_| blocked.is_none()).unwrap_or_else(|| synced.clone());
-        verdicts.push((ConditionType::Reconciling, waiting.is_some() && blocked.is_none(), reason, message));
-        let (reason, message) = blocked.clone().unwrap_or(synced);
-        verdicts.push((ConditionType::Stalled, blocked.is_some(), reason, message));
+        // That all is well is told only where it is.
+        let beside = |message: &str| (Reason::Synced, message.to_owned());
+        let held_up = blocked.as_ref().map(|_| beside("nothing goes on until that is resolved which Stalled names"));
+        let goes_on = waiting.as_ref().map(|_| beside("the operator goes on by itself"));
+        let is_reconciling = waiting.is_some() && blocked.is_none();
+        let (reason, message) = held_up.or(waiting).unwrap_or_else(|| synced.clone());
+        verdicts.push((ConditionType::Reconciling, is_reconciling, reason, message));
+        let is_stalled = blocked.is_some();
+        let (reason, message) = blocked.or(goes_on).unwrap_or(synced);
+        verdicts.push((ConditionType::Stalled, is_stalled, reason, message));
         for part in Part::ALL {
             let (status, reason, message) = match parts.of(part) {
                 Progress::Synced => (true, Reason::Synced, String::new()),

@@ -106,6 +106,8 @@ pub struct OurSecret {
     pub revoked: Option<AccessKeyId>,
     /// Data, labels and annotations are what the spec and the key make of them.
     pub up_to_date: bool,
+    /// Kubernetes lets nobody write it any more.
+    pub immutable: bool,
 }
 
 /// A live read of the Secret of the wanted name.
@@ -212,6 +214,7 @@ impl OurSecret {
             rotate_handled: None,
             revoked: None,
             up_to_date: true,
+            immutable: false,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Bad input: each kind has its reason and a message that says what to do; no other CR is harmed; nothing is lost.
 
+use ground::double::Settings;
 use ground::proxy::Fault;
 use ground::stand::Stand;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use s3_access_operator::api::annotations;
 use serde_json::{Value, json};
 
@@ -86,6 +87,11 @@ async fn what_the_cr_alone_shows_is_refused_at_admission() {
             with(json!({ "accessKey": { "rotation": { "interval": "24h", "overlap": "25h" } } })),
             "overlap",
         ),
+        (
+            "an interval in days",
+            with(json!({ "accessKey": { "rotation": { "interval": "90d" } } })),
+            "there are no days: 90d is 2160h",
+        ),
         ("an interval in words", with(json!({ "accessKey": { "rotation": { "interval": "daily" } } })), "interval"),
         ("a name with a slash", with(json!({ "userName": "a/b" })), "userName"),
         ("a relative path", with(json!({ "path": "k8s" })), "path"),
@@ -139,6 +145,51 @@ async fn rival_16_invariant_4_a_strangers_secret_is_never_touched() {
     assert_eq!(data(&scene.secrets().get("reports-s3").await.unwrap())["mine"], "yes");
     scene.secrets().delete("reports-s3", &DeleteParams::default()).await.unwrap();
     scene.ready("reports").await;
+}
+
+#[tokio::test]
+async fn an_immutable_secret_is_told_of_and_no_key_is_made_for_it() {
+    let scene = Scene::new("frozen").await;
+    scene.create("reports", spec()).await;
+    let user = user_name(&scene.ready("reports").await);
+    let old = scene.only_key(&user, "reports-s3").await;
+    let frozen = Patch::Merge(json!({ "immutable": true }));
+    scene.secrets().patch("reports-s3", &PatchParams::default(), &frozen).await.unwrap();
+    scene.patch("reports", json!({ "metadata": { "annotations": { annotations::ROTATE: "now" } } })).await;
+    let (_, message) = scene.refused("reports", "ImmutableSecret").await;
+    assert!(message.contains("delete it"), "{message}");
+    scene.condition("reports", "Stalled", "True", "ImmutableSecret").await;
+    assert_eq!(scene.only_key(&user, "reports-s3").await, old, "what works goes on");
+
+    scene.secrets().delete("reports-s3", &DeleteParams::default()).await.unwrap();
+    scene.secret_holds_another_key("reports-s3", &old).await;
+    scene.ready("reports").await;
+    assert_ne!(scene.only_key(&user, "reports-s3").await, old);
+}
+
+/// To IAM they are one tag.
+#[tokio::test]
+async fn a_tag_whose_key_changes_its_case_stays() {
+    let scene = Scene::on_double("tagcase", Settings::default()).await;
+    scene.create("reports", with(json!({ "tags": { "team": "a" } }))).await;
+    let user = user_name(&scene.ready("reports").await);
+    let changed = scene.users().patch(
+        "reports",
+        &PatchParams::default(),
+        &Patch::Merge(json!({ "spec": { "tags": { "team": null, "Team": "b" } } })),
+    );
+    let generation = changed.await.unwrap().metadata.generation;
+    scene
+        .see("the changed tag to be Ready", async || {
+            let status = scene.users().get("reports").await?.status.unwrap_or_default();
+            anyhow::ensure!(status.observed_generation == generation, "{:?}", status.observed_generation);
+            Ok(())
+        })
+        .await;
+    scene.ready("reports").await;
+    let tags = scene.iam.list_user_tags().user_name(&user).send().await.unwrap();
+    let teams: Vec<_> = tags.tags().iter().filter(|tag| tag.key().eq_ignore_ascii_case("team")).collect();
+    assert!(matches!(teams[..], [tag] if tag.value() == "b"), "{teams:?}");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::config::RunOptions;
 use crate::controller::{KnownClass, Planner};
 use crate::kubernetes::KubernetesError;
 
-/// So many classes are looked at, and so many at once.
+/// So many classes are checked, and so many at once.
 const CLASSES: u32 = 50;
 const AT_ONCE: usize = 4;
 /// A class that takes longer has failed: its endpoints are its own.

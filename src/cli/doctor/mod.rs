@@ -20,7 +20,7 @@ use crate::config::RunOptions;
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
-/// Requests a second to each account: what is looked at has to be looked at in time, whatever the operator is let have.
+/// Requests a second to each account: the checks have to end in time, whatever the operator is let have.
 const RATE: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 /// Characters of what was found. Every action of the policy has room.

@@ -108,7 +108,7 @@ impl Place<'_> {
         checks
     }
 
-    /// Reads of nobody: AWS asks for the right before it looks. What was tried is taken out of the questions.
+    /// Reads of nobody: AWS asks for the right before it reads. What was tried is taken out of the questions.
     async fn reads(&self, asked: &mut Vec<Asked>, account: &Account) -> Check {
         let (mut allowed, mut missing, mut failed) = (0, Missing::default(), None);
         'tried: for Asked { sid, question, .. } in asked.iter_mut().filter(|asked| asked.reads_anything) {

@@ -180,6 +180,21 @@ fn all_synced_is_ready() {
     assert!(all[3..].iter().all(|verdict| verdict.ends_with("Synced=True Synced")), "{all:?}");
 }
 
+/// A condition that is False tells of no success, unless all is well.
+#[test]
+fn no_condition_tells_of_success_where_there_is_none() {
+    let blocked = Progress::Blocked(Reason::InvalidPolicy, "why".to_owned());
+    let waiting = Progress::Waiting(Reason::Throttled, "later".to_owned());
+    for (progress, told) in [(Progress::Synced, 3), (blocked, 0), (waiting, 0), (Progress::Pending, 0)] {
+        let mut parts = synced();
+        parts.set(Part::Policy, progress);
+        let found = Conditions { earlier: &[], generation: None, now: at(NOW) }.of_parts(&parts);
+        let success = found[..3].iter().filter(|condition| condition.message.contains("as the spec says"));
+        assert_eq!(success.count(), told, "{found:?}");
+        assert!(found[..3].iter().all(|condition| !condition.message.is_empty()), "{found:?}");
+    }
+}
+
 #[test]
 fn a_blocked_part_is_stalled_and_not_reconciling() {
     let all = with(Part::Policy, Progress::Blocked(Reason::InvalidPolicy, "why".to_owned()));

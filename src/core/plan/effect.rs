@@ -109,6 +109,7 @@ impl Observed {
             rotate_handled: record.rotate_handled.clone(),
             revoked: record.revoked.clone(),
             up_to_date: true,
+            immutable: false,
         });
     }
 

@@ -29,6 +29,11 @@ pub(super) fn plan_key(view: &View<'_>, plan: &mut Plan) {
     if !secret::may_write(view, plan) {
         return;
     }
+    plan_delivery(view, plan);
+    secret::hold_where_immutable(view.observed, plan);
+}
+
+fn plan_delivery(view: &View<'_>, plan: &mut Plan) {
     match view.observed.held() {
         Some((secret, key)) => match view.listed(&key.id) {
             Some(listed) => view.plan_current(secret, listed, plan),
@@ -372,7 +377,8 @@ impl View<'_> {
             if self.may_be_on_its_way(key, plan) || !plan.actions.is_empty() {
                 continue;
             }
-            plan.actions.push(if secret.revoked.as_deref() == Some(key.id.as_str()) {
+            // Into an immutable Secret nobody writes it any more.
+            plan.actions.push(if secret.immutable || secret.revoked.as_deref() == Some(key.id.as_str()) {
                 Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan }
             } else {
                 secret::rewrite(self.desired, secret, current, Some(AccessKeyId::of_iam(&key.id)))

@@ -1,6 +1,6 @@
 //! The Secret: written only if it is ours, kept as the spec says, and followed when its name changes.
 
-use super::{Action, Part, Plan, SecretRecord, View};
+use super::{Action, Part, Plan, Progress, SecretRecord, View, WhyDelete};
 use crate::api::Reason;
 use crate::core::desired::Desired;
 use crate::core::iam::{AccessKey, AccessKeyId};
@@ -39,6 +39,28 @@ pub(super) fn may_write(view: &View<'_>, plan: &mut Plan) -> bool {
         ),
     }
     false
+}
+
+/// Takes out of the plan what ends in a write to a Secret that is immutable: no key is made that no Secret could take, and
+/// the one that is there goes on.
+pub(super) fn hold_where_immutable(observed: &Observed, plan: &mut Plan) {
+    if !observed.our_secret().is_some_and(|secret| secret.immutable) {
+        return;
+    }
+    let leads_there = |action: &Action| matches!(action, Action::WriteSecret { .. } | Action::CreateAccessKey);
+    if let Some(minted) = &observed.minted {
+        plan.actions = vec![Action::DeleteKey { id: minted.id.clone(), why: WhyDelete::Unusable }];
+    } else if plan.actions.iter().any(leads_there) {
+        plan.actions.retain(|action| !leads_there(action) && !matches!(action, Action::Announce(_)));
+    } else {
+        return;
+    }
+    if matches!(plan.parts.key, Progress::Waiting(..)) {
+        plan.parts.key = Progress::Pending;
+    }
+    let message =
+        "the Secret is immutable, and has to be written: delete it; it is made again at once, with another key";
+    plan.block(Part::Secret, Reason::ImmutableSecret, message);
 }
 
 /// Brings the Secret to what the spec and its key make of it, and removes it under earlier names.

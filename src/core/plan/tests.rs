@@ -9,7 +9,7 @@ use crate::api::{S3AccessClass, tags};
 use crate::core::class::Class;
 use crate::core::drift::as_wanted;
 use crate::core::iam::{AccessKey, AccessKeyId};
-use crate::core::observed::{HeldKey, OurSecret, SecretState};
+use crate::core::observed::{HeldKey, Minted, OurSecret, SecretState};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -284,6 +284,38 @@ fn a_secret_of_another_is_waited_for_or_refused_and_no_key_is_made() {
         let (Progress::Waiting(told, _) | Progress::Blocked(told, _)) = found.parts.secret else { panic!("{found:?}") };
         assert_eq!((told, found.actions.len()), (reason, 0), "{other_user:?}");
     }
+}
+
+/// Whatever is to be done about it: nothing is made that could not be delivered, the key in it stays, and it is told.
+#[test]
+fn an_immutable_secret_is_not_written_and_costs_no_key() {
+    let due = json!({ "accessKey": { "rotation": { "interval": "720h" } } });
+    let frozen = |spec: &Value, change: &dyn Fn(&mut OurSecret)| {
+        let desired = desired(spec.clone());
+        let mut observed = well(&desired, vec![key("CURRENT", true, -1_000)]);
+        let SecretState::Ours(secret) = &mut observed.secret else { panic!("it is ours") };
+        secret.immutable = true;
+        change(secret);
+        (desired, observed)
+    };
+    let told = |(desired, observed): &(Desired, Observed)| {
+        let plan = planned(desired, observed);
+        (plan.actions, matches!(plan.parts.secret, Progress::Blocked(Reason::ImmutableSecret, _)))
+    };
+    assert_eq!(told(&frozen(&json!({}), &|_| {})), (vec![], false), "nothing is to be written");
+    assert_eq!(told(&frozen(&due, &|_| {})), (vec![], true), "a rotation");
+    assert_eq!(told(&frozen(&json!({}), &|secret| secret.up_to_date = false)), (vec![], true), "another label");
+    assert_eq!(told(&frozen(&json!({}), &|secret| secret.key = None)), (vec![], true), "there is no key in it");
+
+    let mut minted = frozen(&due, &|_| {});
+    minted.1.minted = Some(Minted { id: "NEW".to_owned(), created_at: NOW });
+    user_of(&mut minted.1).keys.push(key("NEW", true, 0));
+    let given_up = Action::DeleteKey { id: "NEW".to_owned(), why: WhyDelete::Unusable };
+    assert_eq!(told(&minted), (vec![given_up], true), "it was made before");
+    let mut orphan = frozen(&json!({}), &|_| {});
+    user_of(&mut orphan.1).keys.push(key("LOST", true, -1));
+    let removed = Action::DeleteKey { id: "LOST".to_owned(), why: WhyDelete::Orphan };
+    assert_eq!(told(&orphan), (vec![removed], false), "nobody can put it to use any more");
 }
 
 #[test]

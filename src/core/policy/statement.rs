@@ -246,9 +246,7 @@ mod tests {
 
     #[test]
     fn an_account_without_quotes_is_refused() {
-        let with = |key: &str, value: Value| {
-            json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": { "StringEquals": { key: value } } })
-        };
+        let with = |key: &str, value: Value| json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": { "StringEquals": { key: value } } });
         for (key, value) in [
             ("aws:PrincipalAccount", json!(1_402_433_619)),
             ("s3:ResourceAccount", json!(["123456789012", 123_456_789_012_u64])),

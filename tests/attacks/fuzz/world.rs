@@ -141,8 +141,8 @@ fn secret() -> impl Strategy<Value = SecretState> {
     let key =
         key.prop_map(|(id, created_at, account)| HeldKey { id, created_at, account_id: account.map(str::to_owned) });
     let record = (maybe(written_id()), maybe(time()), maybe(super::mutation::text()), maybe(written_id()));
-    (maybe(key), any::<(bool, bool)>(), record).prop_map(
-        |(key, (annotated, up_to_date), (previous, rotated_at, rotate_handled, revoked))| {
+    (maybe(key), any::<(bool, bool, bool)>(), record).prop_map(
+        |(key, (annotated, up_to_date, immutable), (previous, rotated_at, rotate_handled, revoked))| {
             SecretState::Ours(OurSecret {
                 uid: "secret".to_owned(),
                 resource_version: "1".to_owned(),
@@ -153,6 +153,7 @@ fn secret() -> impl Strategy<Value = SecretState> {
                 rotate_handled,
                 revoked,
                 up_to_date,
+                immutable,
             })
         },
     )
