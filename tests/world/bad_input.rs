@@ -260,7 +260,7 @@ async fn invariant_9_a_cr_that_does_not_fit_the_schema_is_reported_and_harms_no_
         .see("the unfit CR to be reported", async || {
             let user = users.get("unfit").await?;
             let conditions = user.data["status"]["conditions"].to_string();
-            anyhow::ensure!(conditions.contains("InvalidSpec") && conditions.contains("access"), "{conditions}");
+            anyhow::ensure!(conditions.contains("InvalidSpec") && conditions.contains("everything"), "{conditions}");
             Ok(())
         })
         .await;
