@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use k8s_openapi::NamespaceResourceScope;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
 
 use crate::api::S3AccessUser;
@@ -190,9 +190,41 @@ fn users_of(path: &Path, text: &str) -> Result<Vec<S3AccessUser>, Error> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| file(error.to_string()))?;
     let mut users = Vec::new();
     for document in documents.into_iter().filter(|document| document["kind"] == "S3AccessUser") {
-        users.push(serde_json::from_value(document).map_err(|error| file(format!("no valid S3AccessUser: {error}")))?);
+        let spec = document["spec"].clone();
+        let user: S3AccessUser =
+            serde_json::from_value(document).map_err(|error| file(format!("no valid S3AccessUser: {error}")))?;
+        if let Some(field) = unknown_field(&spec, &serde_json::json!(user.spec), "spec") {
+            return Err(file(format!("{}: unknown field {field}: kubectl refuses it, too", user.name_any())));
+        }
+        users.push(user);
     }
     if users.is_empty() { Err(file("there is no S3AccessUser in it".to_owned())) } else { Ok(users) }
+}
+
+/// The first field that is written and was not read: what is planned without it is not what is meant. What is empty means
+/// nothing, and is not kept.
+fn unknown_field(written: &Value, read: &Value, at: &str) -> Option<String> {
+    let says_nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    match (written, read) {
+        (Value::Object(written), Value::Object(read)) => {
+            written.iter().filter(|(_, value)| !says_nothing(value)).find_map(|(name, value)| {
+                let at = format!("{at}.{name}");
+                read.get(name).map_or_else(|| Some(at.clone()), |found| unknown_field(value, found, &at))
+            })
+        }
+        (Value::Array(written), Value::Array(read)) => written
+            .iter()
+            .zip(read)
+            .enumerate()
+            .find_map(|(index, (value, found))| unknown_field(value, found, &format!("{at}[{index}]"))),
+        _ => None,
+    }
 }
 
 /// The objects of a namespace, by default of the kubeconfig's.
@@ -217,7 +249,33 @@ fn on_one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::on_one_line;
+    use std::path::Path;
+
+    use super::{on_one_line, users_of};
+
+    /// With serde's leniency, a grant of a prefix would be planned as one of the whole bucket.
+    #[test]
+    fn a_field_that_no_s3_access_user_has_is_named() {
+        let of = |spec: &str| {
+            let text = format!("kind: S3AccessUser\nmetadata: {{name: reports}}\nspec: {spec}\n");
+            users_of(Path::new("cr.yaml"), &text).map(|users| users.len()).map_err(|error| error.to_string())
+        };
+        for (spec, field) in [
+            (r#"{access: [{bucket: abc, level: ReadOnly, prefix: "2026/"}]}"#, "spec.access[0].prefix"),
+            ("{accesses: [{bucket: abc, level: ReadOnly}]}", "spec.accesses"),
+            ("{access: [{bucket: abc, level: ReadOnly}], secret: {labels: {a: b}, nam: x}}", "spec.secret.nam"),
+        ] {
+            let error = of(spec).unwrap_err();
+            assert!(error.contains(&format!("reports: unknown field {field}: ")), "{error}");
+        }
+        for spec in [
+            "{access: [{bucket: abc, level: ReadOnly, prefixes: []}], tags: {}, suspend: false, userName: null}",
+            "{policy: {statements: [{Effect: Allow, Action: 's3:*', Resource: '*', Condition: {Bool: {a: true}}}]}}",
+            "{access: [{bucket: abc, level: ReadOnly}], accessKey: {rotation: {interval: 90m, overlap: 1m}}}",
+        ] {
+            assert_eq!(of(spec), Ok(1), "{spec}");
+        }
+    }
 
     #[test]
     fn what_would_steer_a_terminal_is_shown_as_what_it_is() {
