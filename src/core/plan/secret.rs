@@ -47,14 +47,18 @@ pub(super) fn hold_where_immutable(observed: &Observed, plan: &mut Plan) {
     if !observed.our_secret().is_some_and(|secret| secret.immutable) {
         return;
     }
-    let leads_there = |action: &Action| matches!(action, Action::WriteSecret { .. } | Action::CreateAccessKey);
-    if let Some(minted) = &observed.minted {
-        plan.actions = vec![Action::DeleteKey { id: minted.id.clone(), why: WhyDelete::Unusable }];
-    } else if plan.actions.iter().any(leads_there) {
-        plan.actions.retain(|action| !leads_there(action) && !matches!(action, Action::Announce(_)));
-    } else {
+    let minted = observed.minted.as_ref().map(|minted| minted.id.clone());
+    let leads_there = |action: &Action| match action {
+        Action::WriteSecret { .. } | Action::CreateAccessKey => true,
+        Action::ProbeKey { id } => minted.as_ref() == Some(id),
+        _ => false,
+    };
+    if minted.is_none() && !plan.actions.iter().any(leads_there) {
         return;
     }
+    // All else stays: taking access away waits for nothing.
+    plan.actions.retain(|action| !leads_there(action) && !matches!(action, Action::Announce(_)));
+    plan.actions.extend(minted.map(|id| Action::DeleteKey { id, why: WhyDelete::Unusable }));
     if matches!(plan.parts.key, Progress::Waiting(..)) {
         plan.parts.key = Progress::Pending;
     }

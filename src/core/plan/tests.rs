@@ -311,7 +311,10 @@ fn an_immutable_secret_is_not_written_and_costs_no_key() {
     minted.1.minted = Some(Minted { id: "NEW".to_owned(), created_at: NOW });
     user_of(&mut minted.1).keys.push(key("NEW", true, 0));
     let given_up = Action::DeleteKey { id: "NEW".to_owned(), why: WhyDelete::Unusable };
-    assert_eq!(told(&minted), (vec![given_up], true), "it was made before");
+    assert_eq!(told(&minted), (vec![given_up.clone()], true), "it was made before");
+    let suspended = Desired { active: false, ..minted.0.clone() };
+    let off = Action::SetKeyStatus { id: "CURRENT".to_owned(), active: false };
+    assert_eq!(told(&(suspended, minted.1)), (vec![off, given_up], true), "taking access away waits for nothing");
     let mut orphan = frozen(&json!({}), &|_| {});
     user_of(&mut orphan.1).keys.push(key("LOST", true, -1));
     let removed = Action::DeleteKey { id: "LOST".to_owned(), why: WhyDelete::Orphan };
