@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 use crate::double::DoubleServer;
 use crate::folders::Folder;
@@ -164,6 +167,27 @@ impl Stand {
         env.retain(|_, value| !value.is_empty());
         Operator::start(&self.operator, env, self.folder.join(format!("operator-{name}.log"))).await
     }
+}
+
+/// Tries operations of S3 with boto3, which is told of the task and has nothing else. The answers, in their order.
+///
+/// # Errors
+/// Where it does not end well.
+pub async fn probe_s3(python: &Path, home: &Path, task: &serde_json::Value) -> Result<Vec<serde_json::Value>> {
+    let mut child = Command::new(python.join("python"))
+        .arg(repository().join("tests/aws/s3_probe.py"))
+        .env_clear()
+        .env("HOME", home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("no pipe")?;
+    stdin.write_all(task.to_string().as_bytes()).await?;
+    drop(stdin);
+    let output = child.wait_with_output().await?;
+    ensure!(output.status.success(), "s3_probe.py ended with {}", output.status);
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// The operator's own IAM policy, as shipped.

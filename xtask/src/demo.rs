@@ -10,13 +10,11 @@ use ground::folders::Folder;
 use ground::kubernetes::Access;
 use ground::moto::{Account, Moto, Partition};
 use ground::repository;
-use ground::stand::{Ground, Stand};
+use ground::stand::{Ground, Stand, probe_s3};
 use ground::wait::eventually;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 use crate::build_operator;
 
@@ -155,20 +153,7 @@ async fn probe(stand: &Stand, data: &BTreeMap<String, String>, claims: Claims<'_
     let operations: Vec<Value> =
         claims.iter().map(|(operation, bucket, _)| json!({ "operation": operation, "bucket": bucket })).collect();
     let input = json!({ "secret": data, "endpoint": stand.aws.endpoint, "operations": operations });
-    let mut child = Command::new(stand.python.join("python"))
-        .arg(repository().join("tests/aws/s3_probe.py"))
-        .env_clear()
-        .env("HOME", &stand.folder)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut stdin = child.stdin.take().context("no pipe")?;
-    stdin.write_all(input.to_string().as_bytes()).await?;
-    drop(stdin);
-    let output = child.wait_with_output().await?;
-    ensure!(output.status.success(), "s3_probe.py ended with {}", output.status);
-    Ok(serde_json::from_slice(&output.stdout)?)
+    probe_s3(&stand.python, &stand.folder, &input).await
 }
 
 /// Both buckets exist, with an object to read, made by the administrator.

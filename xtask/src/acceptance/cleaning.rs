@@ -10,7 +10,7 @@ use ground::wait::eventually;
 use serde_json::{Value, json};
 
 use super::rights::Scope;
-use super::tools::{self, Tools};
+use super::tools::Tools;
 
 /// Long enough for AWS to show what is gone as gone.
 const GONE: Duration = Duration::from_secs(90);
@@ -152,7 +152,7 @@ impl Cleaner<'_> {
         match answers.into_iter().next() {
             Some(answer) if answer["allowed"] == true || answer["code"] == "NoSuchBucket" => Ok(answer),
             Some(answer) => bail!("{operation} on the bucket {}: {}", self.bucket, answer["code"]),
-            None => bail!("{} answered nothing", tools::PROBE),
+            None => bail!("s3_probe.py answered nothing"),
         }
     }
 }

@@ -11,17 +11,15 @@ use anyhow::{Context, Result, ensure};
 use aws_credential_types::Credentials;
 use ground::processes::{Process, Spec};
 use ground::repository;
+use ground::stand::probe_s3;
 use ground::wait::eventually;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
 use super::objects::{Data, Objects};
 
-/// The script that tries single operations.
-pub(crate) const PROBE: &str = "s3_probe.py";
 /// How often a mounted Secret follows. The kubelet takes up to a minute.
 const SYNC: Duration = Duration::from_millis(250);
 const SOON: Duration = Duration::from_secs(90);
@@ -55,20 +53,7 @@ impl Tools {
     /// Tries operations with boto3, which gets the Secret's data and nothing else.
     pub(crate) async fn probe(&self, data: &Data, operations: &Value) -> Result<Vec<Value>> {
         let input = json!({ "secret": data, "endpoint": self.s3, "operations": operations });
-        let mut child = Command::new(self.python.join("python"))
-            .arg(repository().join("tests/aws").join(PROBE))
-            .env_clear()
-            .env("HOME", &self.folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let mut stdin = child.stdin.take().context("no pipe")?;
-        stdin.write_all(input.to_string().as_bytes()).await?;
-        drop(stdin);
-        let output = child.wait_with_output().await?;
-        ensure!(output.status.success(), "{PROBE} ended with {}", output.status);
-        Ok(serde_json::from_slice(&output.stdout)?)
+        probe_s3(&self.python, &self.folder, &input).await
     }
 
     /// Waits until each operation is allowed or denied as claimed: AWS takes a while to tell all of S3.
