@@ -5,7 +5,7 @@ use secrecy::SecretString;
 
 use super::context::Pass;
 use super::error::Error;
-use super::observe::{Held, unreachable, wanted_of};
+use super::observe::{Held, example_of, unreachable, wanted_of};
 use super::report;
 use crate::api::Workload;
 use crate::aws::{ErrorKind, Session};
@@ -48,6 +48,10 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
         Action::DetachPolicy(arn) => iam.detach_user_policy(name, arn).await?,
         Action::PutInlinePolicy { name: policy, document } => iam.put_user_policy(name, policy, document).await?,
         Action::DeleteInlinePolicy { name: policy } => iam.delete_user_policy(name, policy).await?,
+        Action::DryRunSecret => {
+            let live = held.live.as_ref().filter(|_| observed.our_secret().is_some());
+            ctx.kubernetes.dry_run_secret(&example_of(pass, live)?).await?;
+        }
         Action::CreateAccessKey => return create_access_key(pass, held).await,
         Action::SetKeyStatus { id, active } => iam.update_access_key(name, id, *active).await?,
         Action::DeleteKey { id, why } => delete_key(pass, id, *why).await?,

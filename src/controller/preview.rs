@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::class::{ClassResolver, Classes, KnownClass, OneAccount, ResolvedClass, Stores};
 use super::context::{Context, Pass};
 use super::error::Error;
-use super::observe::{self, Held, picture, try_to_render};
+use super::observe::{self, Held, example_of, picture};
 use super::state::State;
 use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessClass, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
@@ -115,7 +115,7 @@ impl Planner {
         };
         let ctx = self.context(&namespace, &resolved).await?;
         let pass = Pass { ctx: &ctx, resolved: &resolved, user, owner: &owner, desired: desired.as_ref() };
-        if !deleting && let Err(error) = try_to_render(pass) {
+        if !deleting && let Err(error) = example_of(pass, None) {
             return Ok(refused(owner, Reason::InvalidSpec, error.to_string()));
         }
         let mut held = Held::default();

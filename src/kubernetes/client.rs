@@ -64,6 +64,22 @@ impl Kubernetes for KubeClient {
         replaced.map_err(|error| KubernetesError::of("update Secret", &namespace, &name, &error))
     }
 
+    async fn dry_run_secret(&self, secret: &Secret) -> Result<()> {
+        let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+        let secrets = self.secrets(&namespace);
+        let params = PostParams { dry_run: true, ..as_manager() };
+        let tried = match secret.resource_version() {
+            None => secrets.create(&params, secret).await,
+            Some(_) => secrets.replace(&name, &params, secret).await,
+        };
+        match tried {
+            Err(error) if !cannot_tell(&error) => {
+                Err(KubernetesError::of("dry run of the Secret", &namespace, &name, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()> {
         let this_one = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let deleted = self.secrets(namespace).delete(name, &DeleteParams::default().preconditions(this_one)).await;
@@ -155,6 +171,12 @@ impl Kubernetes for KubeClient {
         published
             .map_err(|error| KubernetesError::of("publish Event on S3AccessUser", &user.namespace, &user.name, &error))
     }
+}
+
+/// A webhook from before `admissionregistration.k8s.io/v1` may have side effects, and the API server then refuses every dry
+/// run that it would see: only the write itself can tell.
+fn cannot_tell(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 400 && status.message.contains("does not support dry run"))
 }
 
 fn as_manager() -> PostParams {

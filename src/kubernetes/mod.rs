@@ -70,6 +70,9 @@ pub trait Kubernetes: Send + Sync {
     async fn create_secret(&self, secret: &Secret) -> Result<Secret>;
     /// Replaces the Secret of the very resource version that it carries.
     async fn replace_secret(&self, secret: &Secret) -> Result<Secret>;
+    /// Whether the API server would take that write, which is not carried out: a replacement where the Secret carries a resource
+    /// version, else a creation. Admission webhooks and quotas of others have their say in a server-side dry run, too.
+    async fn dry_run_secret(&self, secret: &Secret) -> Result<()>;
     /// Deletes the Secret of that UID.
     async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()>;
     /// The names of the Secrets that the user controls, as far as the watch has seen them: a hint for live reads.

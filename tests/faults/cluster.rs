@@ -221,6 +221,16 @@ impl Kubernetes for InProcess {
         .await
     }
 
+    async fn dry_run_secret(&self, secret: &Secret) -> Result<()> {
+        let name = secret.name_any();
+        self.request("dry run Secret", &name, |state| match (state.cluster.secrets.get(&name), &secret.metadata) {
+            (Some(live), wanted) => check(&live.metadata, wanted.uid.as_ref(), wanted.resource_version.as_ref()),
+            (None, wanted) if wanted.resource_version.is_some() => Err(404),
+            (None, _) => Ok(()),
+        })
+        .await
+    }
+
     async fn delete_secret(&self, _: &str, name: &str, uid: &str) -> Result<()> {
         self.request("delete Secret", name, |state| {
             let Some(live) = state.cluster.secrets.get(name) else { return Ok(()) };

@@ -95,6 +95,10 @@ impl Kubernetes for Bounded {
         self.boundary.through("update Secret", &secret.name_any(), self.inner.replace_secret(secret)).await
     }
 
+    async fn dry_run_secret(&self, secret: &Secret) -> KubernetesResult<()> {
+        self.boundary.through("dry run Secret", &secret.name_any(), self.inner.dry_run_secret(secret)).await
+    }
+
     async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> KubernetesResult<()> {
         self.boundary.through("delete Secret", name, self.inner.delete_secret(namespace, name, uid)).await
     }

@@ -144,6 +144,8 @@ pub enum Action {
         /// Its name.
         name: String,
     },
+    /// Asks the API server whether it would take the Secret, by a dry run: no key is made for one that it would not.
+    DryRunSecret,
     /// Makes an access key; never retried blindly, since each success makes one more.
     CreateAccessKey,
     /// Activates or deactivates a key.
@@ -229,7 +231,9 @@ impl Action {
             | Self::DeleteKey { .. }
             | Self::ProbeKey { .. }
             | Self::ReadLastUsed { .. } => Part::AccessKey,
-            Self::WriteSecret { .. } | Self::MarkWorkload { .. } | Self::DeleteSecret { .. } => Part::Secret,
+            Self::DryRunSecret | Self::WriteSecret { .. } | Self::MarkWorkload { .. } | Self::DeleteSecret { .. } => {
+                Part::Secret
+            }
         }
     }
 
@@ -254,6 +258,7 @@ impl Action {
             Self::DetachPolicy(_) => "DetachPolicy",
             Self::PutInlinePolicy { .. } => "PutUserPolicy",
             Self::DeleteInlinePolicy { .. } => "DeleteUserPolicy",
+            Self::DryRunSecret => "DryRunSecret",
             Self::CreateAccessKey => "CreateAccessKey",
             Self::SetKeyStatus { .. } => "UpdateAccessKey",
             Self::DeleteKey { .. } => "DeleteAccessKey",
@@ -270,7 +275,7 @@ impl Action {
 
     /// Whether it changes IAM or Kubernetes; the others only ask.
     pub fn writes(&self) -> bool {
-        !matches!(self, Self::ProbeKey { .. } | Self::ReadLastUsed { .. })
+        !matches!(self, Self::DryRunSecret | Self::ProbeKey { .. } | Self::ReadLastUsed { .. })
     }
 }
 
@@ -297,6 +302,7 @@ impl fmt::Display for Action {
             Self::DetachPolicy(arn) => write!(f, "detach policy {arn}"),
             Self::PutInlinePolicy { name, .. } => write!(f, "write inline policy {name}"),
             Self::DeleteInlinePolicy { name } => write!(f, "delete inline policy {name}"),
+            Self::DryRunSecret => write!(f, "ask whether the Secret would be taken, by a dry run"),
             Self::CreateAccessKey => write!(f, "create an access key"),
             Self::SetKeyStatus { id, active: true } => write!(f, "activate access key {id}"),
             Self::SetKeyStatus { id, active: false } => write!(f, "deactivate access key {id}"),
@@ -343,6 +349,7 @@ mod tests {
     fn only_questions_are_no_writes() {
         let id = || "AKIA".to_owned();
         assert!(!Action::ProbeKey { id: id() }.writes() && !Action::ReadLastUsed { id: id() }.writes());
+        assert!(!Action::DryRunSecret.writes());
         assert!(Action::CreateAccessKey.writes() && Action::DeleteUser.writes());
         assert!(Action::SetKeyStatus { id: id(), active: false }.writes());
     }

@@ -145,8 +145,14 @@ impl View<'_> {
             }
         }
         plan.parts.key = Progress::Waiting(Reason::Creating, "an access key is being made".to_owned());
+        self.make_key(Reason::Creating, plan);
+    }
+
+    /// The dry run comes first: where it fails, nothing has changed, and the status has said nothing that it would take back.
+    fn make_key(&self, why: Reason, plan: &mut Plan) {
+        plan.actions.push(Action::DryRunSecret);
         if self.observed.announced_settled {
-            plan.actions.push(Action::Announce(Reason::Creating));
+            plan.actions.push(Action::Announce(why));
         }
         plan.actions.push(Action::CreateAccessKey);
     }
@@ -256,10 +262,7 @@ impl View<'_> {
         }
         let message = format!("access key {} is being replaced", current.id);
         plan.parts.key = Progress::Waiting(Reason::Rotating, message);
-        if self.observed.announced_settled {
-            plan.actions.push(Action::Announce(Reason::Rotating));
-        }
-        plan.actions.push(Action::CreateAccessKey);
+        self.make_key(Reason::Rotating, plan);
     }
 
     /// The new key goes into the Secret once it has been seen to work several times in a row, and is older than the

@@ -49,7 +49,7 @@ pub(super) fn hold_where_immutable(observed: &Observed, plan: &mut Plan) {
     }
     let minted = observed.minted.as_ref().map(|minted| minted.id.clone());
     let leads_there = |action: &Action| match action {
-        Action::WriteSecret { .. } | Action::CreateAccessKey => true,
+        Action::DryRunSecret | Action::WriteSecret { .. } | Action::CreateAccessKey => true,
         Action::ProbeKey { id } => minted.as_ref() == Some(id),
         _ => false,
     };

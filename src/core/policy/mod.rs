@@ -1,5 +1,6 @@
 //! The policy document: compiled from the spec, checked against IAM's rules, compared by meaning.
 
+mod condition;
 mod document;
 mod grants;
 mod statement;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::condition;
 use crate::api::{Reason, limits};
 use crate::core::refusal::Refusal;
 
@@ -13,6 +14,11 @@ pub(super) fn check(statement: &Value, at: &str, partition: &str, account: &str)
             "{at}: a statement is an object with Effect, Action and Resource"
         )));
     };
+    if statement.contains_key("Statement") {
+        return Err(Refusal::invalid_policy(format!(
+            "{at}: this is a whole policy document: put what stands in the list of its Statement here, and leave Version and Id out"
+        )));
+    }
     for element in statement.keys() {
         if element == "Principal" || element == "NotPrincipal" {
             return Err(Refusal::invalid_policy(format!(
@@ -34,7 +40,7 @@ pub(super) fn check(statement: &Value, at: &str, partition: &str, account: &str)
     check_actions(statement, at)?;
     check_resources(statement, at, partition, account)?;
     if let Some(condition) = statement.get("Condition") {
-        check_condition(condition, at)?;
+        condition::check(condition, at)?;
     }
     Ok(())
 }
@@ -87,26 +93,68 @@ fn check_resources(statement: &Map<String, Value>, at: &str, partition: &str, ac
             continue;
         }
         bounded(resource, limits::RESOURCE, &format!("{at}.{element}"))?;
-        let parts: Vec<&str> = resource.splitn(6, ':').collect();
-        let &["arn", found, service, _, _, rest] = parts.as_slice() else {
-            return Err(Refusal::invalid_policy(format!(
-                "{at}.{element}: {resource:?} is not an ARN: write it as arn:{partition}:s3:::<bucket>/<key>"
-            )));
-        };
-        if service.is_empty() || rest.is_empty() {
-            return Err(Refusal::invalid_policy(format!("{at}.{element}: {resource:?} lacks a service or a resource")));
-        }
-        if found != partition {
-            return Err(Refusal {
-                reason: Reason::PartitionMismatch,
-                message: format!(
-                    "{at}.{element}: {resource:?} is of partition {found:?}, and account {account} is of {partition}: write {:?}, or arn:${{partition}}:… to fit every account",
-                    format!("arn:{partition}:{}", parts[2..].join(":")),
-                ),
-            });
-        }
+        check_arn(resource, partition, account)
+            .map_err(|refusal| Refusal { message: format!("{at}.{element}: {}", refusal.message), ..refusal })?;
     }
     Ok(())
+}
+
+fn check_arn(resource: &str, partition: &str, account: &str) -> Result<(), Refusal> {
+    let parts: Vec<&str> = resource.splitn(6, ':').collect();
+    let &["arn", found, service, _, _, rest] = parts.as_slice() else {
+        return Err(Refusal::invalid_policy(format!(
+            "{resource:?} is not an ARN: write it as {}",
+            as_arn(resource).unwrap_or_else(|| format!("arn:{partition}:s3:::<bucket>/<key>"))
+        )));
+    };
+    if service.is_empty() || rest.is_empty() {
+        return Err(Refusal::invalid_policy(format!("{resource:?} lacks a service or a resource")));
+    }
+    if let Some(problem) = placeholder_problem(resource) {
+        return Err(Refusal::invalid_policy(format!("{resource:?}: {problem}")));
+    }
+    if found == partition {
+        return Ok(());
+    }
+    let why = match found {
+        "" => "has no partition. Did Flux, Terraform or another tool take ${partition} for a variable of its own? Escape it there as $${partition}; else".to_owned(),
+        "*" => "has a wildcard for its partition, which IAM does not take:".to_owned(),
+        _ if found.starts_with('$') => "has a $ too many, which nothing took away:".to_owned(),
+        _ => format!("is of partition {found:?}, and account {account} is of {partition}:"),
+    };
+    let right = format!("arn:{partition}:{}", parts[2..].join(":"));
+    Err(Refusal {
+        reason: Reason::PartitionMismatch,
+        message: format!("{resource:?} {why} write {right:?}, or arn:${{partition}}:… to fit every account"),
+    })
+}
+
+/// What a bucket or an object that is named in another way would be as an ARN.
+fn as_arn(resource: &str) -> Option<String> {
+    let name = match resource.split_once("://") {
+        Some(("s3" | "s3a" | "s3n", name)) => name,
+        Some(_) => return None,
+        None => resource.rsplit(':').next()?,
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._/*?".contains(c);
+    (name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain))
+        .then(|| format!("arn:${{partition}}:s3:::{name}"))
+}
+
+/// What stands in `${}` is a placeholder of ours, which is filled in by now, or a policy variable of IAM; what stands in
+/// `{{ }}` was meant for Helm or the like.
+fn placeholder_problem(resource: &str) -> Option<String> {
+    if resource.contains("{{") {
+        return Some(
+            "a template in braces that nothing has rendered: only ${partition} and ${account} are filled in here"
+                .to_owned(),
+        );
+    }
+    let names = resource.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+    let ours = |name: &&str| !name.contains(':') && !matches!(*name, "*" | "?" | "$");
+    names.into_iter().find(ours).map(|name| {
+        format!("${{{name}}} is neither ${{partition}} or ${{account}} nor a policy variable of IAM such as ${{aws:username}}")
+    })
 }
 
 fn bounded(text: &str, limit: usize, at: &str) -> Result<(), Refusal> {
@@ -115,42 +163,6 @@ fn bounded(text: &str, limit: usize, at: &str) -> Result<(), Refusal> {
     }
     let found = text.len();
     Err(Refusal::invalid_policy(format!("{at}: a text of {found} bytes, and at most {limit} are taken: shorten it")))
-}
-
-fn check_condition(condition: &Value, at: &str) -> Result<(), Refusal> {
-    let malformed = || {
-        Refusal::invalid_policy(format!(
-            "{at}.Condition: must map operators to keys to values, such as {{\"StringLike\": {{\"s3:prefix\": [\"2026/*\"]}}}}"
-        ))
-    };
-    let operators = condition.as_object().ok_or_else(malformed)?;
-    for keys in operators.values() {
-        for (key, values) in keys.as_object().ok_or_else(malformed)? {
-            check_account_key(key, values, at)?;
-            let scalar = |value: &Value| value.is_string() || value.is_boolean() || value.is_number();
-            let well_formed = match values {
-                Value::Array(values) => values.iter().all(scalar),
-                value => scalar(value),
-            };
-            if !well_formed {
-                return Err(malformed());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// YAML takes an account's number without quotes for a number, and one that begins with 0 for an octal one: the statement
-/// would be about another account.
-fn check_account_key(key: &str, values: &Value, at: &str) -> Result<(), Refusal> {
-    let is_account = key.to_ascii_lowercase().ends_with("account");
-    let mut values = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice).iter();
-    match values.find(|value| is_account && value.is_number()) {
-        Some(number) => Err(Refusal::invalid_policy(format!(
-            "{at}.Condition: {key} is the number {number}, as YAML reads an account id without quotes (octal, if it begins with 0): put the id in quotes"
-        ))),
-        None => Ok(()),
-    }
 }
 
 fn one_of<'a>(
@@ -245,18 +257,42 @@ mod tests {
     }
 
     #[test]
-    fn an_account_without_quotes_is_refused() {
-        let with = |key: &str, value: Value| json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": { "StringEquals": { key: value } } });
-        for (key, value) in [
-            ("aws:PrincipalAccount", json!(1_402_433_619)),
-            ("s3:ResourceAccount", json!(["123456789012", 123_456_789_012_u64])),
-            ("aws:sourceaccount", json!(1)),
+    fn a_resource_that_is_no_arn_of_the_account_is_refused_with_what_to_write() {
+        for (resource, told) in [
+            ("s3://team-a/in/*", "write it as arn:${partition}:s3:::team-a/in/*"),
+            ("s3a://team-a", "write it as arn:${partition}:s3:::team-a"),
+            ("team-a/*", "write it as arn:${partition}:s3:::team-a/*"),
+            ("arn:aws-cn:s3::team-a/*", "write it as arn:${partition}:s3:::team-a/*"),
+            ("arn:aws-cn:s3:team-a", "write it as arn:${partition}:s3:::team-a"),
+            ("https://team-a.s3.amazonaws.com", "write it as arn:aws-cn:s3:::<bucket>/<key>"),
+            ("arn:*:s3:::team-a", "which IAM does not take: write \"arn:aws-cn:s3:::team-a\""),
+            ("arn::s3:::team-a", "Escape it there as $${partition}; else write \"arn:aws-cn:s3:::team-a\""),
+            ("arn:$${partition}:s3:::team-a", "a $ too many"),
+            ("arn:${Partition}:s3:::team-a", "${Partition} is neither ${partition} or ${account}"),
+            ("arn:aws-cn:s3:::team-${region}/*", "${region} is neither"),
+            ("arn:aws-cn:s3:::{{ .Values.bucket }}/*", "nothing has rendered"),
         ] {
-            let message = checked(with(key, value)).unwrap_err().message;
-            assert!(message.contains(key) && message.contains("in quotes"), "{message}");
+            let error =
+                checked(json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": [resource] })).unwrap_err();
+            assert!(error.message.starts_with("spec.policy.statements[0].Resource: "), "{error}");
+            assert!(error.message.contains(told), "{resource}: {error}");
         }
-        assert!(checked(with("aws:PrincipalAccount", json!("012345670123"))).is_ok());
-        assert!(checked(with("s3:max-keys", json!(10))).is_ok());
+        for resource in
+            ["arn:aws-cn:s3:::b/${aws:username}/*", "arn:aws-cn:s3:::b/${*}${?}${$}", "arn:aws-cn:s3:::b/$x{y}"]
+        {
+            assert!(
+                checked(json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": resource })).is_ok(),
+                "{resource}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_whole_document_is_told_what_of_it_belongs_here() {
+        let document =
+            json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] });
+        let message = checked(document).unwrap_err().message;
+        assert!(message.contains("put what stands in the list of its Statement here"), "{message}");
     }
 
     #[test]
@@ -275,19 +311,6 @@ mod tests {
         for element in ["Principal", "NotPrincipal"] {
             let error = checked(json!({ "Effect": "Allow", element: "*" })).unwrap_err();
             assert!(error.message.contains("remove it"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_condition_maps_operators_to_keys_to_scalars_or_lists_of_them() {
-        let check = |value: serde_json::Value| {
-            super::check_condition(&serde_json::json!({ "StringLike": { "s3:prefix": value } }), "statements[0]")
-        };
-        for value in ["\"2026/*\"", "true", "10", "[\"a\", false, 3]"] {
-            assert!(check(serde_json::from_str(value).unwrap()).is_ok(), "{value}");
-        }
-        for value in ["{\"a\": 1}", "null", "[[\"a\"]]"] {
-            assert!(check(serde_json::from_str(value).unwrap()).is_err(), "{value}");
         }
     }
 }

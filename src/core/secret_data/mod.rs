@@ -111,7 +111,7 @@ pub enum RenderError {
     },
     /// The operator would not find the key again, and take it for lost.
     #[error(
-        "no entry of the Secret has the secret key as it is: use {{{{ secret_access_key }}}} without a filter in secret.template"
+        "no entry of the Secret has the secret key as it is: use {{{{ secret_access_key }}}} without a filter in secret.template (a Helm chart takes braces for its own: there, write {{{{`{{{{ secret_access_key }}}}`}}}})"
     )]
     KeyMissing,
     /// Kubernetes takes at most a mebibyte.

@@ -53,18 +53,28 @@ pub(super) fn entries(
             if output.left == 0 {
                 return Err(RenderError::TooLarge(SIZE_LIMIT + 1));
             }
-            // An error's detail may quote a value, so only its kind and line are told.
-            rendered.map_err(|error| {
-                wrong(match error.line() {
-                    Some(line) => format!("{} in line {line}", error.kind()),
-                    None => error.kind().to_string(),
-                })
-            })?;
+            rendered.map_err(|error| wrong(told(&error)))?;
             left = output.left;
             let text = String::from_utf8(std::mem::take(&mut output.text));
             Ok((key.clone(), text.map_err(|_| wrong("it prints no text".to_owned()))?))
         })
         .collect()
+}
+
+/// An error's detail may quote a value, so only its kind and line are told.
+fn told(error: &minijinja::Error) -> String {
+    let line = error.line().map(|line| format!(" in line {line}")).unwrap_or_default();
+    let kind = error.kind();
+    let help = match kind {
+        minijinja::ErrorKind::UndefinedError => {
+            ": the variables are access_key_id, secret_access_key, region, endpoint, bucket, buckets and user_arn"
+        }
+        minijinja::ErrorKind::UnknownFilter => {
+            ": the filters are default, first, indent, join, last, length, lower, replace, reverse, trim, upper and urlencode"
+        }
+        _ => "",
+    };
+    format!("{kind}{line}{help}")
 }
 
 /// Nothing but what is added here: no functions, and no filter that makes much of little.
@@ -137,6 +147,11 @@ fn check(template: &str) -> Result<(), String> {
         let content = content.strip_prefix(['-', '+']).unwrap_or(content);
         let content = content.strip_suffix(['-', '+']).unwrap_or(content);
         let content = content.trim_matches(|c: char| c.is_ascii_whitespace());
+        if content.starts_with(['.', '$']) {
+            return Err(format!(
+                "a tag in line {line} is one of a Go template, as Helm's and External Secrets' are: here it is Jinja's form, such as {{{{ access_key_id }}}}"
+            ));
+        }
         if close == "%}" && !STATEMENTS.iter().any(|word| content == word.trim_end() || content.starts_with(word)) {
             return Err(format!("a statement in line {line} is none of if, elif, else, endif, for and endfor"));
         }

@@ -150,6 +150,23 @@ fn templates_render_in_a_sandbox() {
 }
 
 #[test]
+fn a_template_in_another_tools_form_is_told_of_this_one() {
+    for (template, told) in [
+        ("{{ .AccessKeyID }}", "a tag in line 1 is one of a Go template"),
+        ("a\n{{- $x := .Values.key }}", "a tag in line 2 is one of a Go template"),
+        ("{{ accessKeyId }}", "the variables are access_key_id, secret_access_key, region"),
+        ("{{ secret_access_key | b64encode }}", "the filters are default, first"),
+        (
+            "aws_secret_access_key = ",
+            "a Helm chart takes braces for its own: there, write {{`{{ secret_access_key }}`}}",
+        ),
+    ] {
+        let message = templated(template).unwrap_err().to_string();
+        assert!(message.contains(told), "{template}: {message}");
+    }
+}
+
+#[test]
 fn a_secret_that_kubernetes_would_not_take_is_refused() {
     let sized = |size: usize| {
         let template = [("key".to_owned(), format!("{{{{ secret_access_key }}}}{}", "x".repeat(size - 4)))].into();

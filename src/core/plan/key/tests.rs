@@ -213,7 +213,7 @@ fn invariant_12_a_recorded_date_in_the_future_keeps_no_lost_key_waited_for() {
     assert_eq!(lost(made_at()), [], "a replica may lag");
     let soon = later(made_at(), SignedDuration::from_mins(10));
     assert_eq!(lost(soon), [], "IAM's clock may be fast");
-    assert_eq!(lost(later(made_at(), SignedDuration::from_hours(1))), [Action::CreateAccessKey]);
+    assert_eq!(lost(later(made_at(), SignedDuration::from_hours(1))), [Action::DryRunSecret, Action::CreateAccessKey]);
 }
 
 /// Lives through some time: what is done when, in seconds. Each new key works, and no old one was used.
@@ -271,6 +271,7 @@ fn a_rotation_takes_its_steps_each_at_its_time() {
     let (due, swapped) = (100 * HOUR, 100 * HOUR + 60);
     let retired = swapped + 24 * HOUR;
     let steps = [
+        (due, "DryRunSecret"),
         (due, "WriteStatus"),
         (due, "CreateAccessKey"),
         (due, "ProbeKey"),
@@ -288,7 +289,7 @@ fn a_rotation_takes_its_steps_each_at_its_time() {
 fn a_first_key_is_made_put_into_the_secret_and_tried() {
     let observed = Observed { secret: SecretState::Missing, ..alone() };
     let observed = as_wanted(&desired(), observed, Vec::new());
-    let steps = ["WriteStatus", "CreateAccessKey", "WriteSecret", "ProbeKey"].map(|step| (HOUR, step));
+    let steps = ["DryRunSecret", "WriteStatus", "CreateAccessKey", "WriteSecret", "ProbeKey"].map(|step| (HOUR, step));
     assert_eq!(lived(&desired(), observed.clone(), HOUR, 2 * HOUR), steps);
 
     let mut asked = desired();
@@ -351,7 +352,7 @@ fn where_two_keys_are_in_the_way_the_newest_of_ours_goes_and_no_strangers() {
     };
     let (hour, moment) = (SignedDuration::from_hours(1), SignedDuration::from_secs(1));
     let gone = |id: &str| Action::DeleteKey { id: id.to_owned(), why: WhyDelete::Orphan };
-    assert_eq!(at(hour, None, true).actions, [gone(OTHER), Action::CreateAccessKey]);
+    assert_eq!(at(hour, None, true).actions, [gone(OTHER), Action::DryRunSecret, Action::CreateAccessKey]);
     let young = at(moment, None, true);
     assert!(young.actions.is_empty(), "{young:?}");
     assert!(matches!(&young.parts.key, Progress::Waiting(Reason::Creating, why) if why.contains(OTHER)), "{young:?}");
