@@ -34,7 +34,7 @@ use super::{Duration, FINALIZER, SecretSpec};
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.binding.name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "ARN", type_ = "string", json_path = ".status.userArn", priority = 1),
-    printcolumn(name = "Class", type_ = "string", json_path = ".spec.className", priority = 1),
+    printcolumn(name = "Class", type_ = "string", json_path = ".status.className", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
@@ -47,7 +47,8 @@ use super::{Duration, FINALIZER, SecretSpec};
 )]
 pub struct S3AccessUserSpec {
     /// The S3AccessClass that says in which account, and within which limits, the user is made.
-    /// Omitted: the class marked default; no class at all: the operator's own AWS account.
+    /// Omitted: the class marked default. Where none is, and for who was made before the first class: the operator's own AWS
+    /// account, without a class's limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub class_name: Option<String>,
@@ -288,6 +289,9 @@ pub struct S3AccessUserStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// The S3AccessClass that it is held to, also where the spec names none. Absent: none, in the operator's own account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_name: Option<String>,
     /// The ARN of the IAM user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_arn: Option<String>,

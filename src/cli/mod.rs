@@ -16,10 +16,12 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
-use crate::api::S3AccessUser;
+use crate::api::{S3AccessClass, S3AccessUser};
 use crate::config::RunOptions;
+use crate::controller::KnownClass;
 
 /// Gives workloads their own AWS IAM user, S3 policy and access key.
 #[derive(Parser, Debug)]
@@ -39,7 +41,8 @@ enum Command {
     Completions(completions::Options),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
-    /// Print what the operator would do about the S3AccessUsers of a file, without doing it.
+    /// Print what the operator would do about the S3AccessUsers of a file, and whom its S3AccessClasses would touch, without
+    /// doing it.
     Plan(Box<plan::Options>),
     /// Print the Secret that an S3AccessUser would get, with a placeholder for the key.
     Render(render::Options),
@@ -101,8 +104,8 @@ pub enum Error {
     /// `plan` was asked to tell by its end whether there is something to do.
     #[error("there is something to do")]
     ToDo,
-    /// `plan` has found S3AccessUsers that cannot be made.
-    #[error("{0} of the S3AccessUsers are refused or blocked")]
+    /// `plan` has found what would not be carried out, or whom it would cost something.
+    #[error("{0} of the objects are refused or blocked, or would lose access")]
     Refused(usize),
     /// `doctor` has found what is wrong.
     #[error("{0} of the checks failed")]
@@ -180,25 +183,67 @@ fn read(path: &Path) -> Result<String, Error> {
     read().map_err(|error| Error::File { path: path.to_owned(), problem: error.to_string() })
 }
 
-/// The S3AccessUsers of a file, whatever else is in it.
-fn users_in(path: &Path) -> Result<Vec<S3AccessUser>, Error> {
-    users_of(path, &read(path)?)
+/// What of a file is the operator's to say something of.
+struct Objects {
+    users: Vec<S3AccessUser>,
+    classes: Vec<KnownClass>,
 }
 
-fn users_of(path: &Path, text: &str) -> Result<Vec<S3AccessUser>, Error> {
+/// The S3AccessUsers and classes of a file, whatever else is in it.
+fn objects_of(path: &Path, text: &str) -> Result<Objects, Error> {
     let file = |problem: String| Error::File { path: path.to_owned(), problem };
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| file(error.to_string()))?;
-    let mut users = Vec::new();
-    for document in documents.into_iter().filter(|document| document["kind"] == "S3AccessUser") {
-        let spec = document["spec"].clone();
-        let user: S3AccessUser =
-            serde_json::from_value(document).map_err(|error| file(format!("no valid S3AccessUser: {error}")))?;
-        if let Some(field) = unknown_field(&spec, &serde_json::json!(user.spec), "spec") {
-            return Err(file(format!("{}: unknown field {field}: kubectl refuses it, too", user.name_any())));
+    // What `kubectl get -o yaml` prints of several.
+    let documents = documents.into_iter().flat_map(|mut document| match document["items"].take() {
+        Value::Array(items) if document["kind"] == "List" => items,
+        items => {
+            if !items.is_null() {
+                document["items"] = items;
+            }
+            vec![document]
         }
-        users.push(user);
+    });
+    let mut objects = Objects { users: Vec::new(), classes: Vec::new() };
+    for document in documents {
+        match document["kind"].as_str() {
+            Some("S3AccessUser") => {
+                objects.users.push(strictly(document, |user: &S3AccessUser| json!(user.spec)).map_err(file)?)
+            }
+            Some("S3AccessClass") => {
+                let class = strictly(document.clone(), |class: &S3AccessClass| json!(class.spec)).map_err(file)?;
+                let known = KnownClass::from(document);
+                if let Some(invalid) = known.invalid {
+                    return Err(file(format!("S3AccessClass {}: {invalid}", class.name_any())));
+                }
+                objects.classes.push(known);
+            }
+            _ => {}
+        }
     }
-    if users.is_empty() { Err(file("there is no S3AccessUser in it".to_owned())) } else { Ok(users) }
+    Ok(objects)
+}
+
+/// An object of which every field is known.
+fn strictly<K>(document: Value, spec_of: impl FnOnce(&K) -> Value) -> Result<K, String>
+where
+    K: DeserializeOwned + Resource<DynamicType = ()>,
+{
+    let spec = document["spec"].clone();
+    let kind = K::kind(&());
+    let object: K = serde_json::from_value(document).map_err(|error| format!("no valid {kind}: {error}"))?;
+    match unknown_field(&spec, &spec_of(&object), "spec") {
+        Some(field) => Err(format!("{}: unknown field {field}: kubectl refuses it, too", object.name_any())),
+        None => Ok(object),
+    }
+}
+
+/// The S3AccessUsers of a file, of which there is one at least.
+fn users_of(path: &Path, text: &str) -> Result<Vec<S3AccessUser>, Error> {
+    let users = objects_of(path, text)?.users;
+    if users.is_empty() {
+        return Err(Error::File { path: path.to_owned(), problem: "there is no S3AccessUser in it".to_owned() });
+    }
+    Ok(users)
 }
 
 /// The first field that is written and was not read: what is planned without it is not what is meant. What is empty means

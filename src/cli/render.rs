@@ -7,7 +7,7 @@ use clap::Args;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::{Error, users_in};
+use super::{Error, read, users_of};
 use crate::api::{MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretFormat};
 use crate::core::iam::AccessKeyId;
 use crate::core::secret_data::{self, Credentials, Target};
@@ -32,7 +32,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn print(options: &Options) -> Result<(), Error> {
-    let users = users_in(&options.file)?;
+    let users = users_of(&options.file, &read(&options.file)?)?;
     let several = users.len() > 1;
     for user in users {
         let separator = if several { "---\n" } else { "" };

@@ -24,7 +24,7 @@ pub use context::{Clock, Context, Options};
 pub use error::Error;
 pub use outcome::Outcome;
 pub use panics::log_panics;
-pub use preview::{Planner, Preview, applied};
+pub use preview::{Planner, Preview, Standing, Touched, applied};
 pub use run::run;
 pub use state::State;
 pub use watch::cached::{Membership, Opened};

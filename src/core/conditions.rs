@@ -213,6 +213,7 @@ pub fn interrupted(
     S3AccessUserStatus {
         observed_generation: generation,
         conditions,
+        class_name: owner.map_or_else(|| earlier.class_name.clone(), |owner| owner.class.clone()),
         user_name: names.user_name.or_else(|| earlier.user_name.clone()),
         // What was made is where it was made, whatever account the credentials are of now.
         account_id: made.then(|| earlier.account_id.clone()).flatten().or(names.account_id),
@@ -234,6 +235,7 @@ pub fn says_settled(status: &S3AccessUserStatus, generation: Option<i64>) -> boo
 fn whose(owner: &Owner, generation: Option<i64>) -> S3AccessUserStatus {
     S3AccessUserStatus {
         observed_generation: generation,
+        class_name: owner.class.clone(),
         user_name: Some(owner.user_name.clone()),
         account_id: Some(owner.account.id.clone()),
         partition: Some(owner.account.partition.clone()),

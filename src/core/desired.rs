@@ -35,6 +35,8 @@ pub struct Owner {
     pub deleted_at: Option<Timestamp>,
     /// The name of the Secret.
     pub secret_name: String,
+    /// The class that it is held to; `None`: none.
+    pub class: Option<String>,
 }
 
 impl Owner {
@@ -50,6 +52,7 @@ impl Owner {
                 .and_then(|policy| policy.name.clone())
                 .unwrap_or_else(|| user_name.clone()),
             secret_name: user.secret_name(),
+            class: class.name().map(ToOwned::to_owned),
             identity: Identity { cluster_id: cluster.id.clone(), uid: user.uid().unwrap_or_default(), namespace, name },
             account: account.clone(),
             user_name,

@@ -161,5 +161,5 @@ async fn plan_says_what_would_be_done_and_does_nothing() {
 
     write(&json!({ "userName": "other", "access": [{ "bucket": "team-a-reports", "level": "ReadOnly" }] }));
     let (steps, told) = planned(&scene, &file, &[]).await;
-    assert!(steps.is_empty() && told.contains("spec.userName is immutable"), "{told}");
+    assert!(steps.is_empty() && told.contains("userName is immutable"), "{told}");
 }

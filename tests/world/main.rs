@@ -18,6 +18,7 @@ mod consumer;
 mod crash;
 mod doctor;
 mod fairness;
+mod first_class;
 mod guard;
 mod hostile;
 mod install;

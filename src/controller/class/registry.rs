@@ -215,25 +215,10 @@ impl Classes {
                     )));
                 }
             },
-            None => {
-                let all = self.stores.classes.state();
-                let mut defaults: Vec<_> = all.iter().filter(|class| class.is_default()).collect();
-                match (defaults.pop(), defaults.is_empty()) {
-                    (Some(class), true) => class.clone(),
-                    (Some(_), false) => {
-                        return Err(Error::NoClass(
-                            "several S3AccessClasses are marked default: name one in spec.className, or leave one marked".to_owned(),
-                        ));
-                    }
-                    (None, _) if all.is_empty() && !self.require_class => return Ok(None),
-                    (None, _) if self.sharded => return Err(Error::NotOurs),
-                    (None, _) => {
-                        return Err(Error::NoClass(
-                            "no S3AccessClass is marked default: name one in spec.className, or mark one (annotation s3access.dev/is-default-class)".to_owned(),
-                        ));
-                    }
-                }
-            }
+            None => match self.unnamed(member)? {
+                Some(class) => class,
+                None => return Ok(None),
+            },
         };
         if let Some(invalid) = &class.invalid {
             return Err(Error::NoClass(format!(
@@ -248,6 +233,24 @@ impl Classes {
             return Err(Error::ClassGoing(class.name_any()));
         }
         Ok(Some(class))
+    }
+
+    /// The class of an S3AccessUser that names none; `None` for the operator's own account.
+    fn unnamed(&self, member: Membership<'_>) -> Result<Option<Arc<KnownClass>>, Error> {
+        let all = self.stores.classes.state();
+        let mut defaults: Vec<_> = all.iter().filter(|class| class.is_default()).collect();
+        match (defaults.pop(), defaults.is_empty()) {
+            (Some(class), true) => Ok(Some(class.clone())),
+            (Some(_), false) => Err(Error::NoClass(
+                "several S3AccessClasses are marked default: name one in spec.className, or leave one marked".to_owned(),
+            )),
+            (None, _) if all.is_empty() && !self.require_class => Ok(None),
+            (None, _) if !self.require_class && is_older_than_classes(member, &all) => Ok(None),
+            (None, _) if self.sharded => Err(Error::NotOurs),
+            (None, _) => Err(Error::NoClass(
+                "no S3AccessClass is marked default: name one in spec.className, or mark one (annotation s3access.dev/is-default-class)".to_owned(),
+            )),
+        }
     }
 
     /// The session of a class; made anew when what it was made of has changed.
@@ -363,6 +366,15 @@ pub fn check_account(class: &S3AccessClass, found: &Account) -> Result<(), Error
     }
 }
 
+/// Whether the operator acted for it before there was a class, and none has taken it since: the first class, for whomever it
+/// is, takes nothing away from those who came before. When an object was made is not for tenants to choose; of two in one
+/// second, the class came first.
+fn is_older_than_classes(member: Membership<'_>, classes: &[Arc<KnownClass>]) -> bool {
+    let first = classes.iter().filter_map(|class| class.metadata.creation_timestamp.as_ref()).map(|time| time.0).min();
+    let is_older = member.created_at.zip(first).is_some_and(|(made_at, first)| made_at < first);
+    is_older && member.is_finalized && !member.has_been_in_a_class
+}
+
 fn provider_of(class: &S3AccessClassSpec) -> Provider {
     match class.provider {
         ClassProvider::Aws => Provider::Aws,
@@ -411,6 +423,24 @@ mod tests {
         let router = Router::new().route("/api/v1/namespaces/ops/secrets/prod", get(secret));
         tokio::spawn(async move { axum::serve(listener, router).await });
         (Client::try_from(Config::new(url.parse().unwrap())).unwrap(), served)
+    }
+
+    #[test]
+    fn invariant_7_only_who_was_acted_for_before_the_first_class_and_was_in_none_since_needs_no_class() {
+        let class = |made_at: &str| {
+            let class = json!({ "metadata": { "name": made_at, "creationTimestamp": made_at }, "spec": { "allowedBuckets": ["*"] } });
+            Arc::new(KnownClass::from(class))
+        };
+        let classes = [class("2026-11-27T10:00:00Z"), class("2026-11-27T09:00:00Z")];
+        for (made_at, earlier) in [("08:59:59", true), ("09:00:00", false), ("09:30:00", false), ("11:00:00", false)] {
+            for (is_finalized, has_been_in_a_class) in [(false, false), (false, true), (true, false), (true, true)] {
+                let created_at = Some(format!("2026-11-27T{made_at}Z").parse().unwrap());
+                let member = Membership { class_name: None, is_finalized, has_been_in_a_class, created_at };
+                let wanted = earlier && is_finalized && !has_been_in_a_class;
+                assert_eq!(is_older_than_classes(member, &classes), wanted, "{member:?}");
+                assert!(!is_older_than_classes(Membership { created_at: None, ..member }, &classes));
+            }
+        }
     }
 
     #[tokio::test]

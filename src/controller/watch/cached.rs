@@ -34,6 +34,7 @@ pub struct CachedUser {
     class_name: Option<Box<str>>,
     change_digest: u64,
     is_finalized: bool,
+    has_been_in_a_class: bool,
     is_ready: bool,
     created_at: Option<Timestamp>,
 }
@@ -54,6 +55,8 @@ pub struct Membership<'a> {
     pub class_name: Option<&'a str>,
     /// The operator has begun to act for it.
     pub is_finalized: bool,
+    /// Its status, which only the operator writes, says that it is held to a class.
+    pub has_been_in_a_class: bool,
     /// When the API server made it: that, unlike a finalizer, nobody can choose.
     pub created_at: Option<Timestamp>,
 }
@@ -64,6 +67,7 @@ impl<'a> Membership<'a> {
         Self {
             class_name: user.spec.class_name.as_deref(),
             is_finalized: user.is_finalized(),
+            has_been_in_a_class: has_been_in_a_class(user),
             created_at: created_at(user),
         }
     }
@@ -92,6 +96,7 @@ impl From<Value> for CachedUser {
             class_name: user.spec.class_name.as_deref().map(Into::into),
             change_digest: digest(&user),
             is_finalized: user.is_finalized(),
+            has_been_in_a_class: has_been_in_a_class(&user),
             is_ready: is_ready(&user),
             created_at: created_at(&user),
             metadata,
@@ -174,8 +179,8 @@ impl CachedUser {
 
     /// What its class rests on.
     pub fn membership(&self) -> Membership<'_> {
-        let Self { class_name, is_finalized, created_at, .. } = self;
-        Membership { class_name: class_name.as_deref(), is_finalized: *is_finalized, created_at: *created_at }
+        let Self { is_finalized, has_been_in_a_class, created_at, .. } = *self;
+        Membership { class_name: self.class_name.as_deref(), is_finalized, has_been_in_a_class, created_at }
     }
 
     /// Whether its status says that it is Ready.
@@ -196,6 +201,10 @@ fn digest(user: &S3AccessUser) -> u64 {
     let let_go = user.was_acted_upon() && !user.is_finalized();
     (meta.generation, &meta.annotations, meta.deletion_timestamp.is_some(), let_go).hash(&mut hasher);
     hasher.finish()
+}
+
+fn has_been_in_a_class(user: &S3AccessUser) -> bool {
+    user.status.as_ref().is_some_and(|status| status.class_name.is_some())
 }
 
 fn created_at(user: &S3AccessUser) -> Option<Timestamp> {

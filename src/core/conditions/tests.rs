@@ -56,6 +56,7 @@ fn a_status_tells_of_all_that_was_made() {
     let kinds: Vec<_> = found.conditions.iter().map(|condition| condition.type_.as_str()).collect();
     assert_eq!((kinds[0], kinds[7], kinds.len()), ("Ready", "WorkloadsRestarted", 8));
     let expected = S3AccessUserStatus {
+        class_name: None,
         observed_generation: Some(7),
         conditions: found.conditions.clone(),
         user_arn: Some(owner.user_arn()),

@@ -3,11 +3,16 @@
 //! What an action would lead to is taken from its documented effect, as a reconcile does between two reads; only questions
 //! are asked of AWS.
 
+mod impact;
+
+pub use impact::{Standing, Touched};
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, Store};
@@ -59,6 +64,8 @@ pub struct Planner {
     pub require_class: bool,
     /// Waits between steps.
     pub waits: Waits,
+    /// Classes as they would be, instead of the cluster's of the same names.
+    pub drafts: Vec<KnownClass>,
 }
 
 /// What would be done.
@@ -138,10 +145,24 @@ impl Planner {
         if !self.classes {
             return OneAccount::new(self.session.clone(), self.defaults.clone()).of(user).await;
         }
-        let (classes, _) = self.some_classes(None).await?;
+        let classes = self.classes_with_drafts().await?;
         let found = Api::<Namespace>::all(self.client.clone()).get_metadata_opt(namespace).await;
         let found = found.map_err(|error| KubernetesError::of("get Namespace", "", namespace, &error))?;
         self.classes_of(classes, found.into_iter().collect()).of(user).await
+    }
+
+    async fn classes_with_drafts(&self) -> Result<Vec<KnownClass>, Error> {
+        let (mut classes, _) = self.some_classes(None).await?;
+        for draft in &self.drafts {
+            let mut draft = draft.clone();
+            let live = classes.iter().position(|class| class.name_any() == draft.name_any());
+            let live = live.map(|at| classes.swap_remove(at));
+            draft.metadata.uid = live.as_ref().and_then(|live| live.uid());
+            draft.metadata.creation_timestamp =
+                live.and_then(|live| live.metadata.creation_timestamp.clone()).or_else(|| Some(Time(Timestamp::now())));
+            classes.push(draft);
+        }
+        Ok(classes)
     }
 
     /// The S3AccessClasses as they are now, at most so many; and whether there are more.
