@@ -38,4 +38,5 @@ mod soak;
 mod sweep;
 mod takeover;
 mod traces;
+mod untaken;
 mod withdrawn;
