@@ -82,7 +82,7 @@ async fn rival_16_consumers_in_go_put_and_get_an_object_with_nothing_but_the_sec
 
 #[tokio::test]
 async fn rival_16_the_aws_cli_takes_environment_and_file_and_the_key_as_others_hand_it_on() {
-    let all = ["aws-env", "velero", "cnpg", "airflow", "hadoop", "trino", "flink", "template"];
+    let all = ["aws-env", "velero", "cnpg", "hadoop", "trino", "flink", "template"];
     let shop = Shop::new("cli", &all).await;
     let aws = variable("CONSUMERS_PYTHON").join("aws");
     let put = async |name: &str, env: BTreeMap<String, String>, endpoint: Option<&str>| {
@@ -114,8 +114,6 @@ async fn rival_16_the_aws_cli_takes_environment_and_file_and_the_key_as_others_h
     };
     let cnpg = shop.data("cnpg");
     put("cnpg", keys(&cnpg["ACCESS_KEY_ID"], &cnpg["ACCESS_SECRET_KEY"], &cnpg["ACCESS_REGION"]), s3).await;
-    let [id, secret, region, endpoint] = formats::airflow(&shop.data("airflow")["AIRFLOW_CONN_AWS_DEFAULT"]);
-    put("airflow", keys(&id, &secret, &region), Some(&endpoint)).await;
     let hadoop = shop.data("hadoop");
     put("hadoop", keys(&hadoop["fs.s3a.access.key"], &hadoop["fs.s3a.secret.key"], "us-east-1"), s3).await;
     let trino = shop.data("trino");
@@ -128,6 +126,17 @@ async fn rival_16_the_aws_cli_takes_environment_and_file_and_the_key_as_others_h
     let own = formats::properties(&shop.data("template")["s3.properties"]);
     assert_eq!(own["bucket"], shop.bucket);
     put("template", keys(&own["access"], &own["secret"], &own["region"]), s3).await;
+}
+
+#[tokio::test]
+async fn rival_16_airflow_finds_key_region_and_endpoint_in_its_connection() {
+    let shop = Shop::new("airflow", &["airflow"]).await;
+    let (python, home) = (variable("CONSUMERS_AIRFLOW").join("python"), shop.folder.path().display().to_string());
+    let script = ground::repository().join("tests/consumers/airflow/put_and_get.py").display().to_string();
+    let env = [("AIRFLOW_HOME".to_owned(), home)].into_iter().chain(shop.data("airflow")).collect();
+    let said = shop.run(&python, &[&script, &shop.bucket, "by-airflow"], env).await.unwrap();
+    let found = said.lines().last().unwrap();
+    assert_eq!(found, format!("{} by Airflow", shop.server.s3()), "{said}");
 }
 
 #[tokio::test]

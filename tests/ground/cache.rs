@@ -115,6 +115,15 @@ pub async fn consumers_python() -> Result<PathBuf> {
     venv("the AWS CLI", "tests/consumers/requirements.txt").await
 }
 
+/// A virtual environment with as much of Airflow as its hook for S3 needs, as `tests/consumers/airflow/requirements.txt` pins it
+/// by hash; the path of its `bin`.
+///
+/// # Errors
+/// Where Python is missing or the installation fails.
+pub async fn consumers_airflow() -> Result<PathBuf> {
+    venv("Airflow's hook for S3", "tests/consumers/airflow/requirements.txt").await
+}
+
 /// A package of the Go module in `source`, built where it is not there yet; the binary.
 pub(crate) async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &str) -> Result<PathBuf> {
     go_build_tagged(what, name, source, flags, "", package).await
@@ -215,7 +224,17 @@ async fn venv(what: &str, requirements: &str) -> Result<PathBuf> {
         run(Command::new(&python).args(["-m", "venv"]).arg(&venv)).await.context("making a virtual environment")?;
         run(Command::new(venv.join("bin/python"))
             .env_remove("PIP_FIND_LINKS")
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r"])
+            // A file of requirements is complete, and of Airflow it is no more than what is used.
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--require-hashes",
+                "-r",
+            ])
             .arg(&file))
         .await
         .with_context(|| format!("installing {requirements}"))?;

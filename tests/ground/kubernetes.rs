@@ -365,6 +365,7 @@ impl Access {
         Ok(entries
             .filter(|event| event.user.username == user && event.object.namespace == namespace)
             .filter(|event| !["get", "list", "watch"].contains(&event.verb.as_str()))
+            .filter(|event| !event.request_uri.contains("dryRun=All"))
             .filter(|event| !["events", "leases"].contains(&event.object.resource.as_str()))
             .map(|event| Write {
                 verb: event.verb,
@@ -382,6 +383,8 @@ impl Access {
 #[derive(Deserialize)]
 struct AuditEvent {
     verb: String,
+    #[serde(rename = "requestURI")]
+    request_uri: String,
     user: AuditUser,
     #[serde(rename = "objectRef")]
     object: AuditObject,

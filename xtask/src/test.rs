@@ -30,6 +30,7 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
     ensure!(built.success(), "the tests do not build");
     let versitygw = cache::versitygw().await?;
     let (consumers, consumers_python) = (cache::consumers().await?, cache::consumers_python().await?);
+    let consumers_airflow = cache::consumers_airflow().await?;
     let ground = Ground::start(Partition::Aws, &operator).await?;
     let mut command = cargo();
     command
@@ -41,6 +42,7 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
         .env("VERSITYGW", &versitygw)
         .env("CONSUMERS", &consumers)
         .env("CONSUMERS_PYTHON", &consumers_python)
+        .env("CONSUMERS_AIRFLOW", &consumers_airflow)
         .envs(image.map(|image| ("NODE_OPERATOR", image)));
     count(&mut command).await
 }

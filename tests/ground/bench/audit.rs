@@ -31,6 +31,8 @@ pub struct Audit {
 #[serde(rename_all = "camelCase")]
 struct Line {
     stage: String,
+    #[serde(default, rename = "requestURI")]
+    request_uri: String,
     verb: String,
     user: User,
     object_ref: Option<Object>,
@@ -85,9 +87,12 @@ impl Audit {
     }
 
     fn add(&mut self, line: &str) {
-        let Ok(Line { stage, verb, user, object_ref: Some(object) }) = serde_json::from_str::<Line>(line) else {
+        let Ok(Line { stage, request_uri, verb, user, object_ref: Some(object) }) = serde_json::from_str::<Line>(line)
+        else {
             return;
         };
+        // It changes nothing.
+        let verb = if request_uri.contains("dryRun=All") { "dry-run".to_owned() } else { verb };
         // A watch is counted when it begins.
         let counted = if verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
         let elsewhere = self.namespace.as_ref().is_some_and(|namespace| *namespace != object.namespace);
@@ -129,6 +134,8 @@ mod tests {
         let (first, second) = half.split_at(20);
         let new = [
             line("us", "ResponseComplete", "create", "secrets", "here"),
+            line("us", "ResponseComplete", "create", "secrets", "here")
+                .replace(r#""user""#, r#""requestURI":"/x?&dryRun=All","user""#),
             line("us", "ResponseComplete", "create", "secrets", "there"),
             line("them", "ResponseComplete", "create", "secrets", "here"),
             line("us", "ResponseComplete", "create", "events", "here"),
@@ -142,7 +149,7 @@ mod tests {
         };
         append(&(new.concat() + first));
         let expected = |patches: &[(&str, u64)]| -> Requests {
-            let counts = [("create secrets", 1), ("watch secrets", 1)];
+            let counts = [("create secrets", 1), ("dry-run secrets", 1), ("watch secrets", 1)];
             counts.iter().chain(patches).map(|(request, count)| ((*request).to_owned(), *count)).collect()
         };
         assert_eq!(audit.requests().unwrap(), expected(&[]));
@@ -153,5 +160,6 @@ mod tests {
     #[test]
     fn reads_and_writes_are_told_apart() {
         assert!(is_write("patch s3accessusers/status") && !is_write("get secrets") && !is_write("watch secrets"));
+        assert!(!is_write("dry-run secrets"));
     }
 }
