@@ -230,7 +230,7 @@ where
 {
     let spec = document["spec"].clone();
     let kind = K::kind(&());
-    let object: K = serde_json::from_value(document).map_err(|error| format!("no valid {kind}: {error}"))?;
+    let object: K = serde_path_to_error::deserialize(document).map_err(|error| format!("no valid {kind}: {error}"))?;
     match unknown_field(&spec, &spec_of(&object), "spec") {
         Some(field) => Err(format!("{}: unknown field {field}: kubectl refuses it, too", object.name_any())),
         None => Ok(object),

@@ -53,7 +53,7 @@ impl From<Value> for KnownClass {
         let read = if size > limits::CLASS {
             Err(format!("it has {size} bytes, and at most {} are taken", limits::CLASS))
         } else {
-            serde_json::from_value::<S3AccessClass>(object)
+            serde_path_to_error::deserialize::<_, S3AccessClass>(object)
                 .map_err(|error| error.to_string().chars().take(512).collect::<String>())
                 .and_then(|class| budget::check_class(&class.spec).map(|()| class).map_err(|refusal| refusal.message))
         };

@@ -122,7 +122,8 @@ fn read(object: Value) -> Opened {
         return Opened { user: Box::new(names_of(&object)), invalid: Some(message) };
     }
     let names = names_of(&object);
-    match serde_json::from_value(object) {
+    // What serde says of a value names no field.
+    match serde_path_to_error::deserialize(object) {
         Ok(user) => Opened { user, invalid: None },
         Err(error) => {
             let error: String = error.to_string().chars().take(SHORT).collect();
@@ -292,7 +293,8 @@ mod tests {
         object["spec"]["deletionPolicy"] = json!({ "of": "no sort" });
         let kept = kept(&object);
         let Opened { user, invalid } = kept.open();
-        assert!(invalid.unwrap().contains("everything"));
+        let invalid = invalid.unwrap();
+        assert!(invalid.contains("spec.access: ") && invalid.contains("everything"), "{invalid}");
         assert_eq!(user.metadata.generation, Some(3));
         assert_eq!(
             (user.spec.class_name.as_deref(), user.spec.user_name.as_deref()),
