@@ -25,13 +25,16 @@ pub(super) struct Action {
     pub name: &'static str,
     pattern: Pattern,
     pub resources: Vec<usize>,
-    keys: Vec<usize>,
+    pub keys: Vec<usize>,
 }
 
 /// What an action may be about.
 #[derive(Debug)]
 pub(super) struct ResourceType {
     pub name: &'static str,
+    /// As the reference has it, with `${...}` for what stands for any text.
+    #[cfg(test)]
+    pub format: &'static str,
     /// The five parts of its ARN after `arn`, the last with colons.
     arn: Vec<Pattern>,
     keys: Vec<usize>,
@@ -116,7 +119,13 @@ fn read(table: &'static str) -> Vec<Service> {
             }
             &["resource", name, arn, keys] => {
                 let keys = service.places_of_keys(keys);
-                service.resources.push(ResourceType { name, arn: parts_of(arn), keys });
+                service.resources.push(ResourceType {
+                    name,
+                    #[cfg(test)]
+                    format: arn,
+                    arn: parts_of(arn),
+                    keys,
+                });
             }
             &["action", name, resources, keys] => {
                 let resources = resources.split(' ').map(|name| name.trim_end_matches('!'));

@@ -144,28 +144,30 @@ fn judge_bucket(partition: &str, rest: &str) -> Option<Verdict> {
             format!("{}, and without the slash for the bucket itself", whole(&format!("{bucket}/*"))),
         ),
         Some(key) => {
-            let (means, instead) = prefixes::judge(key, &[bucket])?;
+            let named = if bucket.contains(['*', '?']) { "" } else { bucket };
+            let (means, instead) = prefixes::judge(key, &[named])?;
             Some((Kind::Prefix, means, format!("{instead} after the bucket")))
         }
         None => None,
     }
 }
 
-/// Why no bucket has that name; `*` and `?` may stand for what fits.
+/// Why no bucket has that name; `*` and `?` may stand for what fits. A `*` takes in slashes, too: what comes after it may be
+/// of a key.
 fn judge_name(bucket: &str) -> Option<String> {
-    let odd = |c: &char| !c.is_ascii_alphanumeric() && !".-_*?".contains(*c);
+    let (bucket, closed) = bucket.split_once('*').map_or((bucket, true), |(before, _)| (before, false));
+    let odd = |c: &char| !c.is_ascii_alphanumeric() && !".-_?".contains(*c);
     if let Some(c) = bucket.chars().find(odd) {
         return Some(format!("no bucket's name holds {c:?}"));
     }
     if let Some(c) = bucket.chars().find(|c| c.is_ascii_uppercase() || *c == '_') {
         return Some(format!("a bucket's name holds no {c:?}, unless it is one of us-east-1 from before March 2018"));
     }
-    let open = bucket.contains(['*', '?']);
     let edge = |c: char| c == '.' || c == '-';
-    if bucket.contains("..") || bucket.starts_with(edge) || bucket.ends_with(edge) {
+    if bucket.contains("..") || bucket.starts_with(edge) || (closed && bucket.ends_with(edge)) {
         return Some("a bucket's name has a letter or digit at each end, and no two periods in a row".to_owned());
     }
-    if !open && !(3..=63).contains(&bucket.len()) {
+    if bucket.len() > 63 || (closed && bucket.len() < 3) {
         return Some("a bucket's name has 3 to 63 characters".to_owned());
     }
     let is_address = bucket.parse::<std::net::Ipv4Addr>().is_ok();

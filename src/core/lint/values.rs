@@ -116,8 +116,8 @@ fn is_range(text: &str) -> bool {
 fn is_date(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits(text)
-        || text.parse::<Date>().is_ok()
-        || text.parse::<Timestamp>().is_ok()
+        || (text.len() == 10 && text.parse::<Date>().is_ok())
+        || (text.contains('T') && text.parse::<Timestamp>().is_ok())
         || text.split_once('-').is_some_and(|(year, month)| digits(year) && digits(month) && month.len() == 2)
 }
 
