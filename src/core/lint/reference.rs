@@ -36,7 +36,7 @@ pub(super) struct ResourceType {
     #[cfg(test)]
     pub format: &'static str,
     /// The five parts of its ARN after `arn`, the last with colons.
-    arn: Vec<Pattern>,
+    arn: Vec<Part>,
     keys: Vec<usize>,
 }
 
@@ -56,10 +56,31 @@ impl Key {
     }
 }
 
+/// A part of an ARN, with `*` and `?`.
+#[derive(Debug)]
+pub(super) struct Part {
+    pattern: Pattern,
+    /// What it is, where it is only that.
+    plain: Option<String>,
+}
+
+impl Part {
+    pub(super) fn new(text: &str) -> Self {
+        let plain = (!text.contains(['*', '?'])).then(|| text.to_owned());
+        Self { pattern: Pattern::new(text), plain }
+    }
+}
+
 impl ResourceType {
-    /// Whether an ARN of these parts may be of that type.
-    pub(super) fn meets(&self, parts: &[Pattern], effort: &Effort) -> bool {
-        self.arn.len() == parts.len() && self.arn.iter().zip(parts).all(|(own, part)| part.meets(own, effort))
+    /// Whether an ARN of these parts may be of that type. Most are of another service, which costs no walk.
+    pub(super) fn meets(&self, parts: &[Part], effort: &Effort) -> bool {
+        let differ =
+            |(own, part): (&Part, &Part)| own.plain.is_some() && part.plain.is_some() && own.plain != part.plain;
+        let open = |(own, part): &(&Part, &Part)| own.plain.is_none() || part.plain.is_none();
+        let pairs = || self.arn.iter().zip(parts);
+        self.arn.len() == parts.len()
+            && !pairs().any(differ)
+            && pairs().filter(open).all(|(own, part)| part.pattern.meets(&own.pattern, effort))
     }
 }
 
@@ -154,11 +175,11 @@ fn whole(key: &str, prefix: &str) -> String {
 }
 
 /// A bucket's name has no slash, a key has at least one character, and so has whatever else a placeholder stands for.
-fn parts_of(arn: &str) -> Vec<Pattern> {
+fn parts_of(arn: &str) -> Vec<Part> {
     let [bucket, _] = Pattern::buckets("*");
     let part = |part: &str| match part {
-        "${BucketName}" => bucket.clone(),
-        part => Pattern::new(&without_variables(part, "?*")),
+        "${BucketName}" => Part { pattern: bucket.clone(), plain: None },
+        part => Part::new(&without_variables(part, "?*")),
     };
     // No placeholder holds a colon.
     arn.splitn(6, ':').skip(1).map(part).collect()

@@ -1,8 +1,8 @@
 //! ARNs: which actions they are for, and those that nothing has.
 
-use super::reference::{Service, services, without_variables};
+use super::reference::{Part, Service, services, without_variables};
 use super::{Finding, Kind, Statement, finding, prefixes, quoted};
-use crate::core::class::{Effort, Pattern};
+use crate::core::class::Effort;
 
 /// What the resources of a statement take in, all together.
 pub(super) struct Reach {
@@ -41,14 +41,14 @@ impl Reach {
             self.impossible.push((*found).to_owned());
             return;
         }
-        let patterns: Vec<Pattern> = parts.iter().skip(1).map(|part| Pattern::new(part)).collect();
+        let parted: Vec<Part> = parts.iter().skip(1).map(|part| Part::new(part)).collect();
         let all = !rest.is_empty() && rest.chars().all(|c| c == '*');
         for ((service, own), types) in services().iter().zip(&mut self.own).zip(&mut self.types) {
             if found.contains(['*', '?']) || *found == service.prefix {
                 (own.0, own.1) = (true, own.1 || all);
             }
             for (kind, met) in service.resources.iter().zip(types) {
-                *met = *met || kind.meets(&patterns, effort);
+                *met = *met || kind.meets(&parted, effort);
             }
         }
     }
@@ -112,8 +112,8 @@ fn judge(resource: &str, effort: &Effort) -> Option<Verdict> {
 }
 
 fn meets_any(parts: &[&str], effort: &Effort) -> bool {
-    let patterns: Vec<Pattern> = parts.iter().skip(1).map(|part| Pattern::new(part)).collect();
-    services().iter().flat_map(|service| &service.resources).any(|kind| kind.meets(&patterns, effort))
+    let parted: Vec<Part> = parts.iter().skip(1).map(|part| Part::new(part)).collect();
+    services().iter().flat_map(|service| &service.resources).any(|kind| kind.meets(&parted, effort))
 }
 
 /// `<bucket>[/<key>]` (Amazon S3 user guide, "General purpose bucket naming rules").

@@ -100,6 +100,24 @@ fn whatever_the_reference_allows_is_no_mistake() {
     assert!(tried > 2_000, "{tried}");
 }
 
+/// Also the preset, to the letter of the console's walk-through.
+#[test]
+fn what_grants_and_preset_come_to_is_no_mistake() {
+    let levels = ["ReadOnly", "WriteOnly", "ReadWrite", "Admin"];
+    let grants = levels.iter().enumerate().flat_map(|(index, level)| {
+        [json!([]), json!(["2026/", "b"])].into_iter().enumerate().map(move |(more, prefixes)| {
+            json!({ "bucket": format!("reports-{index}{more}"), "level": level, "prefixes": prefixes })
+        })
+    });
+    let spec = json!({ "access": grants.collect::<Vec<_>>(), "policy": { "preset": "ReadWriteNoDelete" } });
+    let spec: S3AccessUserSpec = serde_json::from_value(spec).unwrap();
+    let compiled = crate::core::policy::compile(&spec, &account(), &crate::core::class::Class::none()).unwrap();
+    let document = compiled.0.unwrap();
+    let statements: Vec<Value> = document.statements().into_iter().cloned().collect();
+    assert!(statements.len() >= 10, "{statements:?}");
+    assert_eq!(of_statements(statements), []);
+}
+
 #[test]
 fn what_cannot_be_told_is_not_told() {
     let allow = |extra: Value| {
