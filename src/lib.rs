@@ -13,7 +13,7 @@
 //! | module | what it is | may import, beside its own |
 //! |---|---|---|
 //! | [`api`] | the custom resource, its conditions, every name that is written on an object | no module, client or time: types only |
-//! | [`core`] | desired, observed, reads, plan, curtail, policy, rotation, drift, names, conditions, secret data | `api`; neither client nor time, which callers hand over |
+//! | [`core`] | desired, observed, reads, plan, curtail, policy, lint, rotation, drift, names, conditions, secret data | `api`; neither client nor time, which callers hand over |
 //! | [`leadership`] | until when this process may write | no module |
 //! | [`metrics`] | what is counted | `core` |
 //! | [`traces`] | what is told of a reconcile, and where to | `api`; the AWS SDK's HTTP client, tokio |
@@ -63,6 +63,7 @@
 //! | *curtail* | to take away access that the class does not allow, before and apart from the plan |
 //! | *drift*, *sweep* | a change in IAM by somebody else; the bulk read of an account that finds it |
 //! | *fingerprint* | what is asked for, in short: spec, annotations and the class's revision |
+//! | *finding*, *lint* | a mistake in a policy that IAM takes; to look for them, by a table of AWS's actions |
 //! | *known*, *state* | what this process remembers of one object, and of all |
 //! | *lane* | what the users of one account share: the rate of calls, the slots of reconciles, and who goes first |
 //! | *minted* | a key that IAM has made and that is in no Secret yet |

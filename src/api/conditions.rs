@@ -22,11 +22,14 @@ pub enum ConditionType {
     /// The workloads that the spec names have been asked to restart since the key was replaced. Ready does not depend on
     /// it, and it is there only where the spec names any.
     WorkloadsRestarted,
+    /// Nothing in `access` and `policy` is surely a mistake. Ready does not depend on it, and it is there only where they
+    /// grant anything and AWS is what serves IAM.
+    PolicyEffective,
 }
 
 impl ConditionType {
     /// Every type.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
@@ -35,6 +38,7 @@ impl ConditionType {
         Self::AccessKeySynced,
         Self::SecretSynced,
         Self::WorkloadsRestarted,
+        Self::PolicyEffective,
     ];
 
     /// The name as it stands in `status.conditions[].type`.
@@ -48,6 +52,7 @@ impl ConditionType {
             Self::AccessKeySynced => "AccessKeySynced",
             Self::SecretSynced => "SecretSynced",
             Self::WorkloadsRestarted => "WorkloadsRestarted",
+            Self::PolicyEffective => "PolicyEffective",
         }
     }
 }
@@ -99,6 +104,8 @@ reasons! {
     InvalidSpec,
     /// The policy is not valid.
     InvalidPolicy,
+    /// The policy holds what has no effect, or another than was meant.
+    PolicyMistake,
     /// The policy is over an IAM limit.
     PolicyTooLarge,
     /// An ARN names another partition than the account's.

@@ -4,12 +4,16 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::desired::{Desired, DesiredPolicy, Owner};
+use super::lint;
 use super::observed::{Observed, WorkloadState};
 use super::plan::{Part, Parts, Plan, Progress};
 use crate::api::{BindingReference, ConditionType, Reason, RetiringKey, S3AccessUserStatus};
 
 /// The limit of Kubernetes on a condition's message.
 const MESSAGE_LIMIT: usize = 32_768;
+
+/// Bytes of a message about mistakes, about: it is read in a terminal.
+const MISTAKES_LIMIT: usize = 1_000;
 
 /// What went wrong while acting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,8 +147,13 @@ pub fn status(desired: &Desired, observed: &Observed, plan: &Plan, conditions: &
     };
     let restarted = workloads(desired, observed)
         .map(|(is_done, reason, message)| conditions.of(ConditionType::WorkloadsRestarted, is_done, reason, message));
+    let effective = desired.mistakes.as_ref().map(|mistakes| {
+        let reason = if mistakes.is_empty() { Reason::Synced } else { Reason::PolicyMistake };
+        let message = lint::told(mistakes, MISTAKES_LIMIT);
+        conditions.of(ConditionType::PolicyEffective, mistakes.is_empty(), reason, message)
+    });
     S3AccessUserStatus {
-        conditions: conditions.of_parts(&plan.parts).into_iter().chain(restarted).collect(),
+        conditions: conditions.of_parts(&plan.parts).into_iter().chain(restarted).chain(effective).collect(),
         user_arn: user.map(|user| user.arn.clone()),
         policy_arn,
         access_key_id: key.map(|key| key.id.to_string()),
@@ -207,9 +216,10 @@ pub fn interrupted(
 ) -> S3AccessUserStatus {
     let names = owner.map_or_else(S3AccessUserStatus::default, |owner| whose(owner, generation));
     let made = earlier.user_arn.is_some() || owner.is_none();
-    let restarted = |found: &&Condition| found.type_ == ConditionType::WorkloadsRestarted.as_str();
+    let beside = [ConditionType::WorkloadsRestarted, ConditionType::PolicyEffective].map(ConditionType::as_str);
+    let beside = |found: &&Condition| beside.contains(&found.type_.as_str());
     let mut conditions = Conditions { earlier: &earlier.conditions, generation, now }.of_parts(parts);
-    conditions.extend(earlier.conditions.iter().find(restarted).cloned());
+    conditions.extend(earlier.conditions.iter().filter(beside).cloned());
     S3AccessUserStatus {
         observed_generation: generation,
         conditions,

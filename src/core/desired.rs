@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use super::budget;
 use super::class::Class;
 use super::iam::Account;
+use super::lint::{self, Finding};
 use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document};
 use super::refusal::Refusal;
@@ -144,6 +145,8 @@ pub struct Desired {
     pub workloads: BTreeSet<Workload>,
     /// What of the spec the class does not allow, in words; it is left out of all the rest.
     pub violation: Option<String>,
+    /// What of the spec's grants and statements is surely a mistake; `None` where there is nothing to look at.
+    pub mistakes: Option<Vec<Finding>>,
     /// The class, for what is found on a user that was adopted.
     pub class: Class,
 }
@@ -204,6 +207,7 @@ impl Desired {
             active: !expelled && !spec.suspend && spec.access_key.status == AccessKeyStatus::Active,
             rotation: rotation_of(user, class)?,
             workloads: spec.secret.rollout_restart.iter().cloned().collect(),
+            mistakes: (!spec.access.is_empty() || spec.policy.is_some()).then(|| lint::findings(spec, account)),
             violation: (!violations.is_empty()).then(|| class.told(&violations)),
             class: class.clone(),
             owner,

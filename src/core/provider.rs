@@ -29,7 +29,8 @@ impl Provider {
         !matches!(self, Self::S3Compatible { tags: false })
     }
 
-    /// Refuses what the server could not keep, before anything is made. Some servers ignore a boundary without a word.
+    /// Refuses what the server could not keep, before anything is made. Some servers ignore a boundary without a word. What
+    /// is a mistake in AWS is none for a server that has actions of its own.
     ///
     /// # Errors
     /// [`Refusal`], which says what to write instead.
@@ -58,7 +59,8 @@ impl Provider {
             Self::S3Compatible { .. } => None,
         };
         match lacks {
-            None => Ok(desired),
+            None if self.has_all_of_iam() => Ok(desired),
+            None => Ok(Desired { mistakes: None, ..desired }),
             Some(message) => Err(Refusal { reason: Reason::InvalidPolicy, message: message.to_owned() }),
         }
     }
@@ -120,6 +122,12 @@ mod tests {
                 }
             }
         }
+        let mistakes = |provider| checked(provider, json!({})).unwrap().mistakes;
+        assert_eq!(
+            (mistakes(Provider::Aws), mistakes(tagged)),
+            (Some(Vec::new()), None),
+            "whose actions are not AWS's"
+        );
         assert!(Provider::Aws.has_all_of_iam() && !tagged.has_all_of_iam());
         assert!(Provider::Aws.has_tags() && tagged.has_tags() && !tagless.has_tags());
     }

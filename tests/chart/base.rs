@@ -119,7 +119,7 @@ async fn the_chart_has_the_disruption_budget_and_the_admission_policies_of_the_k
     }
     assert_eq!(same["spec"], budget["spec"]);
     let admission = of_kinds(&base, &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]);
-    assert_eq!(admission.len(), 6);
+    assert_eq!(admission.len(), 8);
     for object in admission {
         let same = named(&chart, text(&object["kind"]), text(&object["metadata"]["name"]));
         assert_eq!(same["spec"], object["spec"], "{}", object["kind"]);

@@ -50,6 +50,7 @@ fn the_charts_copies_are_up_to_date() {
         ("deploy/chart/files/admission.yaml", "deploy/admission.yaml"),
         ("deploy/chart/files/admission-operator.yaml", "deploy/admission-operator.yaml"),
         ("deploy/chart/files/admission-guard.yaml", "deploy/admission-guard.yaml"),
+        ("deploy/chart/files/admission-warnings.yaml", "deploy/admission-warnings.yaml"),
         ("deploy/chart/files/dashboard.json", "deploy/dashboards/s3-access-operator.json"),
     ] {
         assert!(read(copy) == read(original), "{copy} is not {original}: run `cargo xtask crds`");

@@ -11,6 +11,7 @@
 mod docs;
 mod iam;
 mod manifests;
+mod mistakes;
 mod reference;
 mod samples;
 

@@ -208,6 +208,15 @@ pub async fn python() -> Result<PathBuf> {
     venv("moto and boto3", "tests/aws/requirements.txt").await
 }
 
+/// A virtual environment with the service authorization reference and a second policy linter, as
+/// `tests/lint/requirements.txt` pins them by hash; the path of its `bin`.
+///
+/// # Errors
+/// Where Python is missing or the installation fails.
+pub async fn lint_python() -> Result<PathBuf> {
+    venv("policy_sentry and parliament", "tests/lint/requirements.txt").await
+}
+
 async fn venv(what: &str, requirements: &str) -> Result<PathBuf> {
     let file = repository().join(requirements);
     let python = which("python3")?;

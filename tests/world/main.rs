@@ -26,6 +26,7 @@ mod leftovers;
 mod levels;
 mod lifecycle;
 mod loose;
+mod mistakes;
 mod races;
 mod recorded;
 mod rest;

@@ -11,7 +11,7 @@ use crate::{build_operator, reference};
 
 const FILES: [&str; 2] = ["crds/s3access.dev_s3accessclasses.yaml", "crds/s3access.dev_s3accessusers.yaml"];
 /// What the chart and the OLM bundle cannot read outside their own folders: the copy, and what it is made from.
-const COPIES: [(&str, &str); 8] = [
+const COPIES: [(&str, &str); 9] = [
     ("deploy/chart/files/crds/s3access.dev_s3accessclasses.yaml", FILES[0]),
     ("deploy/chart/files/crds/s3access.dev_s3accessusers.yaml", FILES[1]),
     ("deploy/olm/manifests/s3access.dev_s3accessclasses.yaml", FILES[0]),
@@ -19,6 +19,7 @@ const COPIES: [(&str, &str); 8] = [
     ("deploy/chart/files/admission.yaml", "deploy/admission.yaml"),
     ("deploy/chart/files/admission-operator.yaml", "deploy/admission-operator.yaml"),
     ("deploy/chart/files/admission-guard.yaml", "deploy/admission-guard.yaml"),
+    ("deploy/chart/files/admission-warnings.yaml", "deploy/admission-warnings.yaml"),
     ("deploy/chart/files/dashboard.json", "deploy/dashboards/s3-access-operator.json"),
 ];
 const HEAD: &str = "# Written by `cargo xtask crds` from src/api; CI fails where the two differ.\n";

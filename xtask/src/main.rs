@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "these commands speak to people")]
 
 mod acceptance;
+mod actions;
 mod attacks;
 mod bench;
 mod cluster;
@@ -83,6 +84,12 @@ enum Verb {
     Upgrade(upgrade::Options),
     /// Build the container image that is shipped, without a container engine, and print its digest and size.
     Image(image::Options),
+    /// Write the table of actions, resources and condition keys that the policy linter goes by.
+    Actions {
+        /// Write nothing; fail where it differs.
+        #[arg(long)]
+        check: bool,
+    },
     /// Write the CustomResourceDefinitions to crds/, what the chart and the OLM bundle have copies of, and the reference.
     Crds {
         /// Write nothing; fail where they differ.
@@ -112,6 +119,7 @@ async fn main() -> ExitCode {
             Verb::Upgrade(options) => upgrade::run(&options).await,
             Verb::Release => release::run().await,
             Verb::Image(options) => image::run(&options).await.map(drop),
+            Verb::Actions { check } => actions::run(check).await,
             Verb::Crds { check } => crds::run(check).await,
         }
     };

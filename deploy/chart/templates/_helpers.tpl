@@ -96,7 +96,10 @@ subjects:
 {{- $object := fromYaml . }}
 {{- $_ := set $object "metadata" (dict "name" $name "labels" (include "s3access.labels" $root | fromYaml)) }}
 {{- if hasKey $object.spec "failurePolicy" }}
+{{- /* What only warns keeps nobody from anything, whatever the value says. */}}
+{{- if ne $object.spec.failurePolicy "Ignore" }}
 {{- $_ := set $object.spec "failurePolicy" $root.Values.admissionPolicy.failurePolicy }}
+{{- end }}
 {{- else }}
 {{- $_ := set $object.spec "policyName" $name }}
 {{- end }}

@@ -217,6 +217,9 @@ fn told(preview: &Preview, there: bool, now: Timestamp) -> String {
         say(format_args!("refused: {}: {message}", reason.as_str()));
         return text;
     }
+    for mistake in &preview.mistakes {
+        say(format_args!("warning: {mistake}"));
+    }
     let mut waited = SignedDuration::ZERO;
     for (after, action) in &preview.steps {
         if *after > waited {

@@ -30,6 +30,7 @@ use crate::aws::{Session, SessionOptions};
 use crate::core::class::Defaults;
 use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::drift::Coverage;
+use crate::core::lint::Finding;
 use crate::core::names::Cluster;
 use crate::core::observed::{Minted, Observed, WorkloadState};
 use crate::core::plan::{Action, Effect, Part, Parts, Plan, Progress, Retiring, Waits, plan, teardown};
@@ -82,6 +83,8 @@ pub struct Preview {
     pub retiring: Option<Retiring>,
     /// When the key would be replaced.
     pub next_rotation_at: Option<Timestamp>,
+    /// What of its policy is surely a mistake, and holds nothing up.
+    pub mistakes: Vec<Finding>,
 }
 
 impl Preview {
@@ -137,6 +140,7 @@ impl Planner {
             parts: last.parts,
             retiring: last.retiring,
             next_rotation_at: last.next_rotation_at,
+            mistakes: desired.and_then(|desired| desired.mistakes).unwrap_or_default(),
             owner,
         })
     }
@@ -248,7 +252,8 @@ where
 
 fn refused(owner: Owner, reason: Reason, message: String) -> Preview {
     let (steps, parts) = (Vec::new(), Parts::pending());
-    Preview { owner, refusal: Some((reason, message)), steps, parts, retiring: None, next_rotation_at: None }
+    let (retiring, next_rotation_at, mistakes) = (None, None, Vec::new());
+    Preview { owner, refusal: Some((reason, message)), steps, parts, retiring, next_rotation_at, mistakes }
 }
 
 /// Follows a plan to where nothing is left to do but to let time pass.

@@ -145,6 +145,34 @@ impl Pattern {
         true
     }
 
+    /// Whether some text is of both patterns. True too where the effort does not suffice: then nothing is known.
+    pub fn meets(&self, other: &Self, effort: &Effort) -> bool {
+        let mut todo = vec![(0, 0)];
+        let mut seen = HashSet::from([(0, 0)]);
+        while let Some((place, at)) = todo.pop() {
+            if !effort.spend(1) {
+                return true;
+            }
+            let (mine, theirs) = (self.0.get(place).copied(), other.0.get(at).copied());
+            let (repeats, repeat) = (mine.is_some_and(Token::repeats), theirs.is_some_and(Token::repeats));
+            let mut next = Vec::new();
+            match (mine, theirs) {
+                (None, None) => return true,
+                // One that both take is enough: what one of them names, or what no pattern names.
+                (Some(mine), Some(theirs))
+                    if mine.tried().iter().chain(theirs.tried()).any(|c| mine.takes(*c) && theirs.takes(*c)) =>
+                {
+                    next.push((if repeats { place } else { place + 1 }, if repeat { at } else { at + 1 }));
+                }
+                _ => {}
+            }
+            next.extend(repeats.then_some((place + 1, at)));
+            next.extend(repeat.then_some((place, at + 1)));
+            todo.extend(next.into_iter().filter(|state| seen.insert(*state)));
+        }
+        false
+    }
+
     /// Whether the text is one of the pattern's.
     pub fn matches(&self, text: &str) -> bool {
         let alone = std::slice::from_ref(self);
@@ -280,6 +308,19 @@ mod tests {
         assert!(!inner.is_within(&outer, &effort));
     }
 
+    #[test]
+    fn a_bucket_meets_no_object_and_a_wildcard_meets_both() {
+        let [bucket, object] = Pattern::buckets("*");
+        for (text, of_bucket, of_object) in
+            [("reports", true, false), ("reports/*", false, true), ("reports*", true, true), ("a", true, false)]
+        {
+            let met = [&bucket, &object].map(|kind| Pattern::new(text).meets(kind, &Effort::default()));
+            assert_eq!(met, [of_bucket, of_object], "{text}");
+        }
+        let spent = Effort(Cell::new(0));
+        assert!(Pattern::new("a").meets(&Pattern::new("b"), &spent), "without effort, nothing is known");
+    }
+
     /// Texts over few letters, so that patterns often meet.
     fn text() -> impl Strategy<Value = String> {
         "[ab/]{0,6}"
@@ -318,6 +359,14 @@ mod tests {
         #[test]
         fn a_text_matches_as_the_textbook_says(pattern in pattern(), text in text()) {
             prop_assert_eq!(Pattern::new(&pattern).matches(&text), matched(&pattern, &text));
+        }
+
+        #[test]
+        fn patterns_meet_where_some_text_is_of_both(one in "[ab/*?]{0,3}", other in "[ab/*?]{0,3}") {
+            let both = all_texts().into_iter().find(|text| matched(&one, text) && matched(&other, text));
+            let (one, other) = (Pattern::new(&one), Pattern::new(&other));
+            prop_assert_eq!(one.meets(&other, &Effort::default()), both.is_some());
+            prop_assert_eq!(other.meets(&one, &Effort::default()), both.is_some());
         }
 
         #[test]

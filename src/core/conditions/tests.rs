@@ -54,7 +54,7 @@ fn a_status_tells_of_all_that_was_made() {
     assert!(retiring.message.unwrap().contains("restart what still uses it"));
     assert_eq!((retiring.id.as_str(), retiring.retire_at.0), ("AKIAOLD", at("2026-01-03T00:00:00Z")));
     let kinds: Vec<_> = found.conditions.iter().map(|condition| condition.type_.as_str()).collect();
-    assert_eq!((kinds[0], kinds[7], kinds.len()), ("Ready", "WorkloadsRestarted", 8));
+    assert_eq!((kinds[0], &kinds[7..]), ("Ready", &["WorkloadsRestarted", "PolicyEffective"][..]));
     let expected = S3AccessUserStatus {
         class_name: None,
         observed_generation: Some(7),
@@ -106,6 +106,30 @@ fn how_it_stands_with_the_workloads_is_told_where_the_spec_names_some() {
 }
 
 #[test]
+fn a_mistake_in_the_policy_is_told_beside_ready_and_changes_nothing_else() {
+    let of = |spec: serde_json::Value| {
+        status(
+            &Desired::by_spec(&spec),
+            &observed(),
+            &plan(),
+            &Conditions { earlier: &[], generation: Some(7), now: at(NOW) },
+        )
+        .conditions
+    };
+    let grant =
+        |prefix: &str| json!({ "access": [{ "bucket": "reports", "level": "ReadOnly", "prefixes": [prefix] }] });
+    let (good, bad) = (of(grant("2026/")), of(grant("/2026/")));
+    assert_eq!(good[..7], bad[..7], "Ready and the parts");
+    let verdict = |condition: &Condition| (condition.type_.clone(), condition.status.clone(), condition.reason.clone());
+    let kind = "PolicyEffective".to_owned();
+    assert_eq!(verdict(&good[7]), (kind.clone(), "True".to_owned(), "Synced".to_owned()));
+    assert_eq!(verdict(&bad[7]), (kind, "False".to_owned(), "PolicyMistake".to_owned()));
+    assert!(bad[7].message.starts_with("spec.access[0].prefixes \"/2026/\"") && good[7].message.is_empty());
+    let attached = of(json!({ "managedPolicyArns": ["arn:aws:iam::123456789012:policy/own"] }));
+    assert_eq!(attached.len(), 7, "there is nothing to look at");
+}
+
+#[test]
 fn what_was_known_stays_in_the_status_of_a_reconcile_that_was_cut_short() {
     let interrupted = |owner, earlier: &S3AccessUserStatus| {
         let parts = Parts::pending();
@@ -115,7 +139,7 @@ fn what_was_known_stays_in_the_status_of_a_reconcile_that_was_cut_short() {
     let told = told(&observed(), &plan());
     let found = interrupted(Some(&owner), &told);
     let mut conditions = conditions(&Parts::pending(), &told.conditions, Some(8), at(NOW));
-    conditions.push(told.conditions[7].clone());
+    conditions.extend_from_slice(&told.conditions[7..]);
     assert_eq!(found, S3AccessUserStatus { observed_generation: Some(8), conditions, ..told.clone() });
 
     let elsewhere = |user_arn| S3AccessUserStatus {

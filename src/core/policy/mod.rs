@@ -6,6 +6,7 @@ mod grants;
 mod statement;
 
 pub use document::Document;
+pub(super) use statement::fill_in;
 
 use std::collections::BTreeSet;
 

@@ -46,7 +46,7 @@ pub(super) fn check(statement: &Value, at: &str, partition: &str, account: &str)
 }
 
 /// A statement with `${partition}` and `${account}` filled in.
-pub(super) fn fill_in(value: &Value, partition: &str, account: &str) -> Value {
+pub(in crate::core) fn fill_in(value: &Value, partition: &str, account: &str) -> Value {
     match value {
         Value::String(text) => Value::String(text.replace("${partition}", partition).replace("${account}", account)),
         Value::Array(members) => members.iter().map(|member| fill_in(member, partition, account)).collect(),
