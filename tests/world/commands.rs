@@ -158,17 +158,4 @@ async fn plan_says_what_would_be_done_and_does_nothing() {
     assert_eq!(version().await, before, "the S3AccessUser was not written");
     assert!(!told.contains(&secret["AWS_SECRET_ACCESS_KEY"]), "the secret key is shown");
     assert_eq!(scene.only_key(&user, "reports-s3").await, key);
-
-    let mut mistaken = spec();
-    mistaken["access"][0]["prefixes"] = json!(["/2026/"]);
-    write(&mistaken);
-    let told = planned(&scene, &file, &[]).await.1;
-    assert!(
-        told.contains("  warning: spec.access[0].prefixes \"/2026/\"") && told.contains("write \"2026/\""),
-        "{told}"
-    );
-
-    write(&json!({ "userName": "other", "access": [{ "bucket": "team-a-reports", "level": "ReadOnly" }] }));
-    let (steps, told) = planned(&scene, &file, &[]).await;
-    assert!(steps.is_empty() && told.contains("userName is immutable"), "{told}");
 }
