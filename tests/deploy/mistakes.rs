@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use s3_access_operator::api::S3AccessUserSpec;
-use s3_access_operator::core::iam::Account;
+use s3_access_operator::api::{S3AccessUser, S3AccessUserSpec};
+use s3_access_operator::core::class::Class;
+use s3_access_operator::core::desired::Desired;
+use s3_access_operator::core::iam::{AccessKeyId, Account};
 use s3_access_operator::core::lint::{Finding, Kind, findings};
+use s3_access_operator::core::names::Cluster;
+use s3_access_operator::core::secret_data::{Credentials, Target, render};
 use serde_json::{Value, json};
 
 use crate::read;
@@ -24,9 +28,9 @@ fn code(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-/// The rows of the table of what IAM takes: what is written, and what to write. Other tables are others' business.
-fn rows(page: &str) -> Vec<(String, String)> {
-    let (_, section) = page.split_once("## What IAM takes without a word").unwrap();
+/// The rows of the table of a section: what is written, and what to write.
+fn rows(page: &str, section: &str) -> Vec<(String, String)> {
+    let (_, section) = page.split_once(&format!("## {section}\n")).unwrap();
     let section = section.split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| ")).skip(1);
     rows.map(|row| {
@@ -40,7 +44,7 @@ fn rows(page: &str) -> Vec<(String, String)> {
 #[test]
 fn each_mistake_of_the_page_is_found_and_the_remedy_is_the_same() {
     let mut kinds = BTreeSet::new();
-    for (written, remedy) in rows(&read("deploy/docs/mistakes.md")) {
+    for (written, remedy) in rows(&read("deploy/docs/mistakes.md"), "What IAM takes without a word") {
         let found = match code(&written)[..] {
             [prefix, bucket] if written.contains("the prefix") => {
                 found(json!({ "access": [{ "bucket": bucket, "level": "ReadOnly", "prefixes": [prefix] }] }))
@@ -58,6 +62,47 @@ fn each_mistake_of_the_page_is_found_and_the_remedy_is_the_same() {
         kinds.insert(found[0].kind);
     }
     assert_eq!(kinds, BTreeSet::from(Kind::ALL), "each kind has a row");
+}
+
+/// Why a spec is refused without a class, whoever refuses it first.
+fn refusal(spec: &Value) -> String {
+    let object = json!({
+        "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessUser", "spec": spec,
+        "metadata": { "name": "reports", "namespace": "team-a", "uid": "1" },
+    });
+    let user: S3AccessUser = match serde_json::from_value(object) {
+        Ok(user) => user,
+        Err(error) => return error.to_string(),
+    };
+    let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
+    let cluster = Cluster { id: "1".to_owned(), name: "prod".to_owned() };
+    if let Err(refusal) = Desired::of(&user, &account, &cluster, &Class::none()) {
+        return refusal.message;
+    }
+    let target = Target {
+        region: "eu-west-1".to_owned(),
+        endpoint: None,
+        path_style: false,
+        buckets: vec!["team-a-reports".to_owned()],
+        user_arn: "arn:aws:iam::123456789012:user/reports".to_owned(),
+    };
+    let example = Credentials { access_key_id: AccessKeyId::of_iam("AKIA"), secret_access_key: "example".into() };
+    render(&user.spec.secret, &example, &target).map(drop).unwrap_err().to_string()
+}
+
+#[test]
+fn each_refusal_of_the_page_says_what_to_write() {
+    let rows = rows(&read("deploy/docs/mistakes.md"), "What is refused, with what to write");
+    for (written, remedy) in &rows {
+        let spec = serde_saphyr::from_str(code(written)[0]).unwrap();
+        let refusal = refusal(&spec);
+        // A text with backticks in it stands between two.
+        let words = remedy.strip_prefix("``").and_then(|rest| rest.strip_suffix("``"));
+        for word in words.map_or_else(|| code(remedy), |word| vec![word]) {
+            assert!(refusal.contains(word), "{written}: {word:?} is not in {refusal:?}");
+        }
+    }
+    assert!(rows.len() >= 16, "{rows:?}");
 }
 
 /// The pairs of texts in the policy's map of operations.
