@@ -133,12 +133,12 @@ fn read(table: &'static str) -> Vec<Service> {
             continue;
         }
         let Some(service) = services.last_mut() else { continue };
-        match fields.as_slice() {
-            &["key", name, _] => {
+        match *fields.as_slice() {
+            ["key", name, _] => {
                 let name = whole(name, service.prefix);
                 service.keys.push(Key { lower: name.to_ascii_lowercase(), name });
             }
-            &["resource", name, arn, keys] => {
+            ["resource", name, arn, keys] => {
                 let keys = service.places_of_keys(keys);
                 service.resources.push(ResourceType {
                     name,
@@ -148,7 +148,7 @@ fn read(table: &'static str) -> Vec<Service> {
                     keys,
                 });
             }
-            &["action", name, resources, keys] => {
+            ["action", name, resources, keys] => {
                 let resources = resources.split(' ').map(|name| name.trim_end_matches('!'));
                 let resources = resources.filter_map(|name| service.resources.iter().position(|own| own.name == name));
                 let (resources, keys) = (resources.collect(), service.places_of_keys(keys));
