@@ -159,3 +159,23 @@ async fn plan_says_what_would_be_done_and_does_nothing() {
     assert!(!told.contains(&secret["AWS_SECRET_ACCESS_KEY"]), "the secret key is shown");
     assert_eq!(scene.only_key(&user, "reports-s3").await, key);
 }
+
+#[tokio::test]
+async fn plan_warns_of_what_is_surely_a_mistake_and_plans_it() {
+    let scene = Scene::without_operator("planwarns").await;
+    let folder = ground::folders::Folder::create("planwarns").unwrap();
+    let file = folder.path().join("cr.yaml");
+    let mut mistaken = spec();
+    mistaken["access"][0]["prefixes"] = json!(["/2026/"]);
+    let user = json!({
+        "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessUser",
+        "metadata": { "name": "reports", "namespace": scene.namespace }, "spec": mistaken,
+    });
+    std::fs::write(&file, user.to_string()).unwrap();
+    let (steps, told) = planned(&scene, &file, &[]).await;
+    assert!(steps.iter().any(|step| step == "CreatePolicy"), "{told}");
+    assert!(
+        told.contains("  warning: spec.access[0].prefixes \"/2026/\"") && told.contains("write \"2026/\""),
+        "{told}"
+    );
+}

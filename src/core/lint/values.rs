@@ -6,9 +6,44 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::Value;
 
-use super::conditions::Test;
 use super::{Finding, Kind, Statement, finding, prefixes, quoted};
 use crate::core::class::{Effort, Pattern};
+
+/// One condition: an operator with a key and its values.
+pub(super) struct Test<'a> {
+    /// The operator without its set and `IfExists`.
+    pub operator: &'a str,
+    pub key: &'a str,
+    pub values: Vec<&'a Value>,
+    /// A request without the key does not meet it.
+    pub needs_key: bool,
+    pub negated: bool,
+    /// It is about one value, not a set.
+    pub single: bool,
+    pub at: String,
+}
+
+impl<'a> Test<'a> {
+    pub(super) fn of(statement: &Statement<'_>, operator: &'a str, key: &'a str, values: &'a Value) -> Self {
+        let at = format!("{}.Condition.{} {}", statement.at, quoted(operator).trim_matches('"'), quoted(key));
+        let (set, rest) = operator.rsplit_once(':').unwrap_or(("", operator));
+        let plain = rest.strip_suffix("IfExists").unwrap_or(rest);
+        let negated = plain.contains("Not");
+        let values: Vec<&Value> = match values {
+            Value::Array(values) => values.iter().collect(),
+            value => vec![value],
+        };
+        let asks_for_none = plain == "Null" && values.iter().any(|value| *value == true || *value == "true");
+        let single = set.is_empty() && plain == rest;
+        let needs_key = set != "ForAllValues" && plain == rest && !negated && !asks_for_none;
+        Self { operator: plain, key, values, needs_key, negated, single, at }
+    }
+
+    /// Whether it is about that key.
+    pub(super) fn is_about(&self, key: &str) -> bool {
+        self.key.eq_ignore_ascii_case(key)
+    }
+}
 
 /// Keys with few values (Amazon S3 API reference, PutObject; Amazon S3 user guide, "Signature Version 4 authentication
 /// specific policy keys").
