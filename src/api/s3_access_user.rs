@@ -1,6 +1,6 @@
 //! The `S3AccessUser` custom resource, v1alpha1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema, ResourceExt};
@@ -62,9 +62,10 @@ pub struct S3AccessUserSpec {
     #[schemars(length(min = 1, max = 100), regex(pattern = r"^/([A-Za-z0-9+=,.@_-]+/)*$"))]
     pub path: Option<String>,
 
-    /// High-level grants; each becomes statements of one policy.
+    /// High-level grants, together one policy: what each of them allows is allowed. A bucket may stand more than once, such
+    /// as to read all of it and write below one prefix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["bucket"]))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub access: Vec<AccessGrant>,
 
     /// A policy in IAM's own words, beside or instead of `access`.
@@ -124,6 +125,13 @@ impl S3AccessUser {
         self.status.as_ref().is_some_and(|status| {
             status.user_arn.is_some() || status.access_key_id.is_some() || status.policy_arn.is_some()
         })
+    }
+
+    /// The buckets of its grants, each once, in the order of the spec: the first is the one of formats that name one.
+    pub fn buckets(&self) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let buckets = self.spec.access.iter().map(|grant| &grant.bucket);
+        buckets.filter(|bucket| seen.insert(*bucket)).cloned().collect()
     }
 
     /// The name of the Secret.

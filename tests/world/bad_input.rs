@@ -69,11 +69,6 @@ async fn what_the_cr_alone_shows_is_refused_at_admission() {
         ("an IP address", json!({ "access": [{ "bucket": "192.168.1.1", "level": "ReadOnly" }] }), "bucket"),
         ("adjacent periods", json!({ "access": [{ "bucket": "a..b", "level": "ReadOnly" }] }), "bucket"),
         ("a reserved prefix", json!({ "access": [{ "bucket": "xn--abc", "level": "ReadOnly" }] }), "reserves"),
-        (
-            "one bucket twice",
-            json!({ "access": [{ "bucket": "abc", "level": "ReadOnly" }, { "bucket": "abc", "level": "Admin" }] }),
-            "Duplicate",
-        ),
         ("no such level", json!({ "access": [{ "bucket": "abc", "level": "Everything" }] }), "level"),
         (
             "a wildcard prefix",

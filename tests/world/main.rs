@@ -18,6 +18,7 @@ mod consumer;
 mod crash;
 mod doctor;
 mod fairness;
+mod grants;
 mod guard;
 mod hostile;
 mod install;

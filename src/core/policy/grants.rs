@@ -1,6 +1,7 @@
 //! High-level grants, compiled to the least statements that make each level useful.
 //!
-//! Grants share statements wherever that leaves their meaning as it is, so that many buckets fit into one policy.
+//! Grants share statements wherever that leaves their meaning as it is, so that many buckets fit into one policy. A bucket
+//! may be granted more than once: IAM allows what any statement allows, so that together they mean what each means alone.
 
 use std::collections::BTreeSet;
 
@@ -79,7 +80,10 @@ pub(super) fn statements(grants: &[AccessGrant], partition: &str) -> Vec<Value> 
     statements
 }
 
-fn allow(sid: &str, actions: &[&str], resources: Vec<String>) -> Value {
+/// Allows the actions on the resources, each of which is named once: a bucket may be granted more than once.
+fn allow(sid: &str, actions: &[&str], mut resources: Vec<String>) -> Value {
+    let mut seen = BTreeSet::new();
+    resources.retain(|resource| seen.insert(resource.clone()));
     json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources })
 }
 
@@ -309,6 +313,14 @@ mod tests {
                     grant(&format!("one-{index}"), *level, &["a/"]),
                     grant(&format!("two-{index}"), *level, &["a/", "b/"]),
                     grant(&format!("turned-{index}"), *level, &["b/", "a/"]),
+                    // Of one bucket, each level has the whole, a prefix that others have, and one of its own.
+                    grant("every-level", *level, &[]),
+                    grant(&format!("below-{index}"), *level, &[]),
+                    grant("every-prefix", *level, &["a/"]),
+                    grant("every-prefix", *level, &[["a/", "b/", "c/", "a/x"][index]]),
+                    // Another level below one prefix of what this level has as a whole.
+                    grant(&format!("below-{index}"), LEVELS[(index + 1) % LEVELS.len()], &["a/"]),
+                    grant(&format!("one-{index}"), *level, &["a/"]),
                 ]
             })
             .collect();
@@ -332,6 +344,28 @@ mod tests {
             }
         }
         assert!(allowed > 1_000 && denied > 1_000, "{allowed} {denied}");
+    }
+
+    /// Every pair of grants of one bucket, and the same grant twice.
+    #[test]
+    fn one_bucket_may_be_granted_twice() {
+        let scopes: [&[&str]; 3] = [&[], &["a/"], &["b/", "a/"]];
+        let all = || LEVELS.into_iter().flat_map(|level| scopes.map(|scope| grant("team-a", level, scope)));
+        for first in all() {
+            for second in all() {
+                let statements = compiled(&[first.clone(), second.clone()]);
+                let sids: BTreeSet<&str> = statements.iter().filter_map(|found| found["Sid"].as_str()).collect();
+                assert_eq!(sids.len(), statements.len(), "IAM wants each Sid once: {statements:?}");
+                for statement in &statements {
+                    let resources = statement["Resource"].as_array().unwrap();
+                    let once: BTreeSet<&str> = resources.iter().filter_map(Value::as_str).collect();
+                    assert_eq!(once.len(), resources.len(), "{statement}");
+                }
+                if first == second {
+                    assert_eq!(statements, compiled(std::slice::from_ref(&first)), "said twice, it says the same");
+                }
+            }
+        }
     }
 
     #[test]
