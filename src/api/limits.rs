@@ -12,6 +12,12 @@ pub const GRANTS: usize = 64;
 pub const PREFIXES: usize = 32;
 /// Characters of a prefix: S3's keys have 1,024 bytes, and half of that leaves room for what comes after.
 pub const PREFIX: usize = 512;
+/// KMS keys of one grant.
+pub const KMS_KEYS: usize = 8;
+/// KMS keys of all grants of a spec together: IAM's longest policy has room for fewer.
+pub const ALL_KMS_KEYS: usize = 80;
+/// Characters of a KMS key's ARN.
+pub const KMS_KEY_ARN: usize = 256;
 /// Characters of an action, as the service authorization reference has none longer.
 pub const ACTION: usize = 128;
 /// Characters of a resource: S3's longest key behind an ARN and a bucket.

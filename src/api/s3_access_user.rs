@@ -153,6 +153,8 @@ impl S3AccessUser {
     validation = Rule::new("!self.bucket.contains('..') && !self.bucket.matches('^[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+$')").message("bucket: not a valid S3 bucket name: adjacent periods and IP addresses are not allowed"),
     // IAM API reference, CreatePolicy: a document holds no character beyond U+00FF.
     validation = Rule::new("!has(self.prefixes) || self.prefixes.all(prefix, prefix.matches('^[^\\\\x{100}-\\\\x{10ffff}]*$'))").message("prefixes: IAM takes no character beyond U+00FF in a policy: grant a prefix above it or the whole bucket, or write a statement in spec.policy with ? in place of each such character"),
+    validation = Rule::new("!has(self.kmsKeyArns) || self.kmsKeyArns.all(arn, !arn.contains('alias/'))").message("kmsKeyArns: an alias is no key, and IAM allows a key by its own ARN only: write the Arn that `aws kms describe-key --key-id alias/<name>` tells"),
+    validation = Rule::new("!has(self.kmsKeyArns) || self.kmsKeyArns.all(arn, arn.contains('alias/') || arn.matches('^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$'))").message("kmsKeyArns: write the ARN of a key, such as arn:aws:kms:<region>:<account>:key/<id>"),
     validation = Rule::new("!self.bucket.startsWith('xn--') && !self.bucket.startsWith('sthree-') && !self.bucket.startsWith('amzn-s3-demo-') && !self.bucket.endsWith('-s3alias') && !self.bucket.endsWith('--ol-s3') && !self.bucket.endsWith('.mrap') && !self.bucket.endsWith('--x-s3') && !self.bucket.endsWith('--table-s3')").message("bucket: not a valid S3 bucket name: it has a prefix or suffix that S3 reserves")
 )]
 pub struct AccessGrant {
@@ -165,6 +167,11 @@ pub struct AccessGrant {
     pub prefixes: Vec<String>,
     /// What may be done with them.
     pub level: AccessLevel,
+    /// The KMS keys that the bucket's objects are encrypted with, by their ARNs: the user may use them through S3, as the
+    /// level needs. Omitted: none, as for SSE-S3.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
+    pub kms_key_arns: Vec<String>,
 }
 
 /// What a grant allows.

@@ -33,7 +33,12 @@ fn check_counts(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
     for (field, found, limit) in counts {
         within(field, found, limit, "entries")?;
     }
+    let keys = spec.access.iter().map(|grant| grant.kms_key_arns.len()).sum();
+    within("spec.access, kmsKeyArns", keys, limits::ALL_KMS_KEYS, "entries in all")?;
     for (index, grant) in spec.access.iter().enumerate() {
+        within(&format!("spec.access[{index}].kmsKeyArns"), grant.kms_key_arns.len(), limits::KMS_KEYS, "entries")?;
+        let longest = grant.kms_key_arns.iter().map(String::len).max().unwrap_or(0);
+        within(&format!("spec.access[{index}].kmsKeyArns"), longest, limits::KMS_KEY_ARN, "bytes each")?;
         within(&format!("spec.access[{index}].prefixes"), grant.prefixes.len(), limits::PREFIXES, "entries")?;
         let longest = grant.prefixes.iter().map(String::len).max().unwrap_or(0);
         within(&format!("spec.access[{index}].prefixes"), longest, limits::PREFIX, "bytes each")?;
@@ -221,8 +226,16 @@ mod tests {
     fn each_field_is_told_that_holds_too_much() {
         let grants = |count: usize| vec![json!({ "bucket": "reports", "level": "ReadOnly" }); count];
         let entries = |count: usize| -> Value { (0..count).map(|n| (format!("k{n}"), json!("v"))).collect() };
+        let keys = |count: usize, each: usize, length: usize| {
+            let grant =
+                json!({ "bucket": "reports", "level": "ReadOnly", "kmsKeyArns": vec!["k".repeat(length); each] });
+            json!({ "access": vec![grant; count] })
+        };
         for (field, most, beyond) in [
             ("access", json!({ "access": grants(64) }), json!({ "access": grants(65) })),
+            ("kmsKeyArns", keys(1, 8, 256), keys(1, 9, 256)),
+            ("kmsKeyArns", keys(1, 8, 256), keys(1, 1, 257)),
+            ("kmsKeyArns", keys(10, 8, 1), keys(11, 8, 1)),
             ("tags", json!({ "tags": entries(30) }), json!({ "tags": entries(31) })),
             (
                 "template",

@@ -35,6 +35,12 @@ fn classes() -> Vec<Value> {
             "allowedSecretAnnotations": ["note", "x?/y"], "rotation": { "minInterval": "24h" },
         }),
         json!({ "allowedBuckets": ["*"], "deletionPolicy": "Retain", "allowedSecretNames": ["*"] }),
+        json!({ "allowedBuckets": ["*"], "allowedKmsKeyArns": ["*:key/a", "arn:aws:kms:eu-west-?:210987654321:key/*"] }),
+        json!({ "allowedBuckets": ["*"], "allowedKmsKeyArns": ["*"], "accountId": "123456789012" }),
+        json!({
+            "allowedBuckets": ["*"], "allowedKmsKeyArns": ["arn:*"], "accountId": "123456789012",
+            "allowedResourceAccounts": ["210987654321"],
+        }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "names": ["another"] } }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "selector": { "matchLabels": { "tier": "gold" } } } }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "selector": { "matchLabels": { "tier": "silver" } } } }),
@@ -64,6 +70,14 @@ fn specs(namespace: &str) -> Vec<Value> {
     .map(|bucket| json!({ "access": [{ "bucket": bucket, "level": "ReadOnly" }] }))
     .collect();
     let inside = || json!([{ "bucket": format!("{namespace}.data"), "level": "ReadOnly" }]);
+    for keys in
+        [&["123456789012:key/a"] as &[&str], &["123456789012:key/b"], &["210987654321:key/mrk-1", "123456789012:key/a"]]
+    {
+        let keys: Vec<String> = keys.iter().map(|key| format!("arn:aws:kms:eu-west-1:{key}")).collect();
+        let mut grants = inside();
+        grants[0]["kmsKeyArns"] = json!(keys);
+        specs.push(json!({ "access": [inside()[0], grants[0]] }));
+    }
     let statement =
         |effect: &str| json!({ "statements": [{ "Effect": effect, "Action": "s3:GetObject", "Resource": "*" }] });
     for extra in [

@@ -124,3 +124,75 @@ async fn what_was_applied_while_a_bucket_was_the_lists_key_is_applied_again() {
     let found = apply("git", json!([whole]), false).await.unwrap();
     assert_eq!(json!(found.spec.access), json!([whole]), "and an entry that is left out goes");
 }
+
+/// A key of the double's account.
+fn key(id: &str) -> String {
+    format!("arn:aws:kms:us-east-1:123456789012:key/{id}")
+}
+
+/// What KMS gives to IAM where this service makes the call.
+fn through(service: &str) -> Context {
+    let context = Context::new().with("aws:ResourceAccount", "123456789012");
+    if service.is_empty() { context } else { context.with("kms:ViaService", service) }
+}
+
+#[tokio::test]
+async fn each_level_uses_the_keys_of_its_objects_through_s3_and_nothing_else() {
+    let scene = Scene::on_double("keys", Settings::default()).await;
+    let class = json!({ "allowedBuckets": ["*"], "allowedKmsKeyArns": [key("*")], "accountId": "123456789012" });
+    let class = scene.class("c", class).await;
+    let levels = [("ReadOnly", false), ("WriteOnly", true), ("ReadWrite", true), ("Admin", true)];
+    for (level, _) in levels {
+        let grant = json!({ "bucket": "reports", "level": level, "prefixes": ["2026/"], "kmsKeyArns": [key("a"), key("mrk-b")] });
+        scene.create(&level.to_lowercase(), json!({ "className": class, "access": [grant] })).await;
+    }
+    let s3 = "s3.us-east-1.amazonaws.com";
+    for (level, writes) in levels {
+        let name = level.to_lowercase();
+        scene.ready(&name).await;
+        for (action, id, service, allowed) in [
+            ("kms:Decrypt", "a", s3, true),
+            ("kms:Decrypt", "mrk-b", s3, true),
+            ("kms:GenerateDataKey", "a", s3, writes),
+            ("kms:Decrypt", "a", "", false),
+            ("kms:Decrypt", "a", "ec2.us-east-1.amazonaws.com", false),
+            ("kms:GenerateDataKey", "a", "s3express.us-east-1.amazonaws.com", false),
+            ("kms:Decrypt", "c", s3, false),
+            ("kms:Encrypt", "a", s3, false),
+            ("kms:PutKeyPolicy", "a", s3, false),
+            ("kms:CreateGrant", "a", s3, false),
+        ] {
+            let may = scene.may(&format!("{name}-s3"), action, &key(id), through(service)).await;
+            assert_eq!(may, allowed, "{level}: {action} on {id} through {service:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn invariant_7_a_class_bounds_the_keys_and_takes_them_back() {
+    let scene = Scene::on_double("keybound", Settings::default()).await;
+    let class = scene
+        .class("c", json!({ "allowedBuckets": ["*"], "allowedKmsKeyArns": [key("first-key"), key("second-key")] }))
+        .await;
+    let grant = |keys: &[&str]| {
+        let keys: Vec<String> = keys.iter().map(|id| key(id)).collect();
+        json!({ "className": class, "access": [{ "bucket": "reports", "level": "ReadWrite", "kmsKeyArns": keys }] })
+    };
+    scene.create("reports", grant(&["first-key", "second-key"])).await;
+    let user = user_name(&scene.ready("reports").await);
+    let secret = scene.secret("reports-s3").await;
+    scene.patch_class(&class, json!({ "spec": { "allowedKmsKeyArns": [key("second-key")] } })).await;
+    scene.taken_back("reports", &user, &["first-key"], &["second-key", "GetObject", "ViaService"], true).await;
+    let (_, message) = scene.refused("reports", "NotPermittedByClass").await;
+    assert!(message.contains("spec.access[0].kmsKeyArns \"arn:") && message.contains("allowedKmsKeyArns"), "{message}");
+    scene.patch_class(&class, json!({ "spec": { "allowedKmsKeyArns": null } })).await;
+    scene.taken_back("reports", &user, &["Decrypt", "second-key"], &["GetObject"], true).await;
+    assert_eq!(scene.secret("reports-s3").await, secret, "the key of the user stays the same");
+    scene
+        .see("admission to refuse a key beyond the class", async || {
+            let error = scene.try_create("more", grant(&["third-key"])).await;
+            ensure!(error.as_ref().is_err_and(|error| error.to_string().contains("kmsKeyArns")), "{error:?}");
+            Ok(())
+        })
+        .await;
+}

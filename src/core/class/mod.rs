@@ -6,7 +6,7 @@
 mod pattern;
 mod statement;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -210,6 +210,24 @@ impl Class {
     /// Whether a bucket may be granted.
     pub fn allows_bucket(&self, bucket: &str) -> bool {
         self.patterns(&self.spec.allowed_buckets, Pattern::new).iter().any(|pattern| pattern.matches(bucket))
+    }
+
+    /// Of these KMS keys, by their ARNs, those that may not be granted, and why.
+    pub fn refused_keys<'a>(&self, asked: impl IntoIterator<Item = &'a String>) -> BTreeMap<&'a str, &'static str> {
+        let asked: BTreeSet<&str> = asked.into_iter().map(String::as_str).collect();
+        let allowed = self.patterns(&self.spec.allowed_kms_key_arns, Pattern::new);
+        let accounts = self.resource_accounts();
+        let why = |arn: &str| {
+            let account = arn.split(':').nth(4).unwrap_or_default();
+            if !allowed.iter().any(|pattern| pattern.matches(arn)) {
+                Some("it is not one of allowedKmsKeyArns")
+            } else if accounts.is_empty() || accounts.contains(&account) {
+                None
+            } else {
+                Some("its account is neither accountId nor one of allowedResourceAccounts")
+            }
+        };
+        asked.into_iter().filter_map(|arn| Some((arn, why(arn)?))).collect()
     }
 
     /// Whether a managed policy may be attached.

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::keys;
 use crate::api::{AccessGrant, AccessLevel};
+use crate::core::iam::Account;
 use crate::core::refusal::Refusal;
 
 const LEVELS: [AccessLevel; 4] =
@@ -50,7 +52,8 @@ const ADMIN_BUCKET: &[&str] = &[
     "s3:PutLifecycleConfiguration",
 ];
 
-/// The statements of all grants: for each level its objects and its whole buckets, then what goes by prefix.
+/// The statements of all grants: for each level its objects and its whole buckets, then what goes by prefix, then their
+/// KMS keys.
 pub(super) fn statements(grants: &[AccessGrant], partition: &str) -> Vec<Value> {
     let mut statements = Vec::new();
     for level in LEVELS {
@@ -77,6 +80,7 @@ pub(super) fn statements(grants: &[AccessGrant], partition: &str) -> Vec<Value> 
         let buckets = limited.iter().map(|grant| arn(grant, partition)).collect();
         statements.push(allow("PrefixBuckets", LOCATION, buckets));
     }
+    statements.extend(keys::statements(grants, partition));
     statements
 }
 
@@ -122,12 +126,13 @@ fn lists<'a>(grants: &[&'a AccessGrant]) -> Vec<List<'a>> {
 
 /// Whether some level grants the action.
 pub(super) fn grants_action(action: &str) -> bool {
-    LEVELS.into_iter().any(|level| {
-        [object_actions(level), bucket_actions(level)]
-            .concat()
-            .iter()
-            .any(|granted| granted.eq_ignore_ascii_case(action))
-    })
+    keys::grants_action(action)
+        || LEVELS.into_iter().any(|level| {
+            [object_actions(level), bucket_actions(level)]
+                .concat()
+                .iter()
+                .any(|granted| granted.eq_ignore_ascii_case(action))
+        })
 }
 
 fn object_actions(level: AccessLevel) -> Vec<&'static str> {
@@ -159,11 +164,11 @@ fn prefix_actions(level: AccessLevel) -> Vec<&'static str> {
 }
 
 /// The CRD's schema says the same; a CR that an older CRD let in has not met it.
-pub(super) fn check(grants: &[AccessGrant]) -> Result<(), Refusal> {
-    grants.iter().enumerate().try_for_each(|(index, grant)| check_grant(grant, index))
+pub(super) fn check(grants: &[AccessGrant], account: &Account) -> Result<(), Refusal> {
+    grants.iter().enumerate().try_for_each(|(index, grant)| check_grant(grant, index, account))
 }
 
-fn check_grant(grant: &AccessGrant, index: usize) -> Result<(), Refusal> {
+fn check_grant(grant: &AccessGrant, index: usize, account: &Account) -> Result<(), Refusal> {
     let at = format!("spec.access[{index}]");
     if let Some(problem) = bucket_problem(&grant.bucket) {
         return Err(Refusal::invalid_policy(format!(
@@ -171,6 +176,7 @@ fn check_grant(grant: &AccessGrant, index: usize) -> Result<(), Refusal> {
             grant.bucket
         )));
     }
+    keys::check(grant, &at, account)?;
     // Wildcards and policy variables would widen the resource beyond the prefix.
     if let Some(prefix) = grant
         .prefixes
@@ -210,7 +216,12 @@ mod tests {
     use crate::api::Reason;
 
     fn grant(bucket: &str, level: AccessLevel, prefixes: &[&str]) -> AccessGrant {
-        AccessGrant { bucket: bucket.to_owned(), prefixes: prefixes.iter().map(ToString::to_string).collect(), level }
+        let prefixes = prefixes.iter().map(ToString::to_string).collect();
+        AccessGrant { bucket: bucket.to_owned(), prefixes, level, kms_key_arns: Vec::new() }
+    }
+
+    fn check(grants: &[AccessGrant]) -> Result<(), Refusal> {
+        super::check(grants, &Account { id: "123456789012".to_owned(), partition: "aws".to_owned() })
     }
 
     fn compiled(grants: &[AccessGrant]) -> Vec<Value> {
