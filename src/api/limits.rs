@@ -28,10 +28,16 @@ pub const MANAGED_POLICIES: usize = 20;
 pub const TAGS: usize = 30;
 /// Entries in `secret.keys`, `secret.template`, `secret.labels` and `secret.annotations`.
 pub const SECRET_ENTRIES: usize = 32;
+/// Characters of the key of a label or an annotation.
+pub const METADATA_KEY: usize = 317;
 /// Tags of a class.
 pub const CLASS_TAGS: usize = 10;
 /// Patterns in each list of a class.
 pub const PATTERNS: usize = 64;
+/// Characters of a pattern of buckets.
+pub const BUCKET_PATTERN: usize = 128;
+/// Characters of a list of such patterns in an annotation of a Namespace, with what separates them.
+pub const BUCKET_LIST: usize = PATTERNS * (BUCKET_PATTERN + 2);
 /// Namespaces that a class names.
 pub const NAMESPACES: usize = 256;
 /// Characters of one template.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::Refusal;
-use crate::api::{S3AccessClassSpec, S3AccessUserSpec, limits};
+use crate::api::{BucketsFrom, S3AccessClassSpec, S3AccessUserSpec, limits};
 
 /// Holds a spec to its bounds.
 ///
@@ -151,7 +151,7 @@ pub fn check_class(class: &S3AccessClassSpec) -> Result<(), Refusal> {
     let expressions = selector.and_then(|selector| selector.match_expressions.as_ref());
     let none = Vec::new();
     for (field, texts, most, longest) in [
-        ("spec.allowedBuckets", &class.allowed_buckets, limits::PATTERNS, 128),
+        ("spec.allowedBuckets", &class.allowed_buckets, limits::PATTERNS, limits::BUCKET_PATTERN),
         ("spec.allowedKmsKeyArns", &class.allowed_kms_key_arns, limits::PATTERNS, 512),
         ("spec.allowedActions", &class.allowed_actions, limits::PATTERNS, limits::ACTION),
         ("spec.allowedManagedPolicyArns", &class.allowed_managed_policy_arns, limits::PATTERNS, 512),
@@ -171,6 +171,15 @@ pub fn check_class(class: &S3AccessClassSpec) -> Result<(), Refusal> {
     ] {
         within(field, texts.len(), most, "entries")?;
         within(field, texts.iter().map(String::len).max().unwrap_or(0), longest, "bytes each")?;
+    }
+    let none = BucketsFrom::default();
+    let from = class.allowed_buckets_from.as_ref().unwrap_or(&none);
+    for (field, text, longest) in [
+        ("namespaceAnnotation", &from.namespace_annotation, limits::METADATA_KEY),
+        ("namespaceLabel", &from.namespace_label, limits::METADATA_KEY),
+        ("pattern", &from.pattern, limits::BUCKET_PATTERN),
+    ] {
+        within(&format!("spec.allowedBucketsFrom.{field}"), text.as_ref().map_or(0, String::len), longest, "bytes")?;
     }
     within("spec.tags", class.tags.len(), limits::CLASS_TAGS, "entries")?;
     check_tags(&class.tags, "spec.tags")?;
@@ -330,6 +339,11 @@ mod tests {
             for beyond in [json!(vec!["a"; 65]), json!(["a".repeat(600)])] {
                 assert!(judged(field, beyond).unwrap_err().message.contains(field), "{field}");
             }
+        }
+        for (field, most) in [("namespaceAnnotation", 317), ("namespaceLabel", 317), ("pattern", 128)] {
+            let from = |length: usize| json!({ field: "a".repeat(length) });
+            assert_eq!(judged("allowedBucketsFrom", from(most)), Ok(()), "{field}");
+            assert!(judged("allowedBucketsFrom", from(most + 1)).unwrap_err().message.contains(field), "{field}");
         }
         let names = |count: usize| json!({ "names": vec!["a"; count] });
         assert_eq!(judged("allowedNamespaces", names(256)), Ok(()));

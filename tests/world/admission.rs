@@ -42,6 +42,14 @@ fn classes() -> Vec<Value> {
             "allowedResourceAccounts": ["210987654321"],
         }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "names": ["another"] } }),
+        json!({ "allowedBucketsFrom": { "namespaceAnnotation": "example.com/listed" } }),
+        json!({ "allowedBuckets": ["x?z"], "allowedBucketsFrom": { "namespaceAnnotation": "example.com/everything" } }),
+        json!({ "allowedBuckets": ["x?z"], "allowedBucketsFrom": { "namespaceAnnotation": "example.com/malformed" } }),
+        json!({ "allowedBuckets": ["x?z"], "allowedBucketsFrom": { "namespaceAnnotation": "example.com/absent" } }),
+        json!({ "allowedBucketsFrom": { "namespaceLabel": "tier" } }),
+        json!({ "allowedBucketsFrom": { "namespaceLabel": "example.com/team", "pattern": "{label}*" } }),
+        json!({ "allowedBucketsFrom": { "namespaceLabel": "example.com/empty", "pattern": "{label}*" } }),
+        json!({ "allowedBucketsFrom": { "namespaceLabel": "example.com/upper", "pattern": "{label}*" } }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "selector": { "matchLabels": { "tier": "gold" } } } }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "selector": { "matchLabels": { "tier": "silver" } } } }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "selector": { "matchExpressions": [
@@ -136,10 +144,15 @@ impl Scene {
 #[tokio::test]
 async fn invariant_7_admission_and_operator_say_the_same_of_a_spec() {
     let scene = Scene::without_operator("admit").await;
-    let gold = Patch::Merge(json!({ "metadata": { "labels": { "tier": "gold" } } }));
-    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(scene.client.clone());
+    let annotations = json!({
+        "example.com/listed": "team-a*,\tx?z\n{namespace}.*", "example.com/everything": "*", "example.com/malformed": "*, Team_A",
+    });
     let labels =
-        namespaces.patch(&scene.namespace, &PatchParams::default(), &gold).await.unwrap().metadata.labels.unwrap();
+        json!({ "tier": "gold", "example.com/team": "team-a", "example.com/empty": "", "example.com/upper": "Team" });
+    let gold = Patch::Merge(json!({ "metadata": { "labels": labels, "annotations": annotations } }));
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(scene.client.clone());
+    let metadata = namespaces.patch(&scene.namespace, &PatchParams::default(), &gold).await.unwrap().metadata;
+    let (labels, annotations) = (metadata.labels.unwrap(), metadata.annotations.unwrap());
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(scene.client.clone());
     scene
         .see("the policy to be checked", async || {
@@ -157,7 +170,7 @@ async fn invariant_7_admission_and_operator_say_the_same_of_a_spec() {
         let made = scene.classes().get(&name).await.unwrap();
         let labels: BTreeMap<String, String> = labels.clone();
         let defaults = Defaults { path: "/s3access/".to_owned(), ..Defaults::default() };
-        let class = Class::of(&made, &scene.namespace, &labels).with(defaults);
+        let class = Class::of(&made, &scene.namespace, &labels).annotated(&annotations).with(defaults);
         for mut spec in specs(&scene.namespace) {
             spec["className"] = json!(name);
             let parsed = serde_json::from_value(spec.clone()).unwrap();

@@ -11,6 +11,7 @@
 mod admission;
 mod bad_input;
 mod bounded;
+mod buckets;
 mod classes;
 mod commands;
 mod compatible;

@@ -86,9 +86,8 @@ fn granted(access: &[AccessGrant], class: &Class) -> (Vec<AccessGrant>, Vec<Stri
     let (mut granted, mut violations) = (Vec::new(), Vec::new());
     let refused = class.refused_keys(access.iter().flat_map(|grant| &grant.kms_key_arns));
     for (index, grant) in access.iter().enumerate() {
-        if !class.allows_bucket(&grant.bucket) {
-            let bucket = &grant.bucket;
-            violations.push(format!("spec.access[{index}].bucket {bucket:?}: it is not one of allowedBuckets"));
+        if let Some(why) = class.refuses_bucket(&grant.bucket) {
+            violations.push(format!("spec.access[{index}].bucket {:?}: {why}", grant.bucket));
             continue;
         }
         let mut grant = grant.clone();
