@@ -12,6 +12,12 @@ pub const GRANTS: usize = 64;
 pub const PREFIXES: usize = 32;
 /// Characters of a prefix: S3's keys have 1,024 bytes, and half of that leaves room for what comes after.
 pub const PREFIX: usize = 512;
+/// KMS keys of one grant.
+pub const KMS_KEYS: usize = 8;
+/// KMS keys of all grants of a spec together: IAM's longest policy has room for fewer.
+pub const ALL_KMS_KEYS: usize = 80;
+/// Characters of a KMS key's ARN.
+pub const KMS_KEY_ARN: usize = 256;
 /// Characters of an action, as the service authorization reference has none longer.
 pub const ACTION: usize = 128;
 /// Characters of a resource: S3's longest key behind an ARN and a bucket.
@@ -22,10 +28,16 @@ pub const MANAGED_POLICIES: usize = 20;
 pub const TAGS: usize = 30;
 /// Entries in `secret.keys`, `secret.template`, `secret.labels` and `secret.annotations`.
 pub const SECRET_ENTRIES: usize = 32;
+/// Characters of the key of a label or an annotation.
+pub const METADATA_KEY: usize = 317;
 /// Tags of a class.
 pub const CLASS_TAGS: usize = 10;
 /// Patterns in each list of a class.
 pub const PATTERNS: usize = 64;
+/// Characters of a pattern of buckets.
+pub const BUCKET_PATTERN: usize = 128;
+/// Characters of a list of such patterns in an annotation of a Namespace, with what separates them.
+pub const BUCKET_LIST: usize = PATTERNS * (BUCKET_PATTERN + 2);
 /// Namespaces that a class names.
 pub const NAMESPACES: usize = 256;
 /// Characters of one template.

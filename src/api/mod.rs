@@ -13,8 +13,8 @@ pub use conditions::{ConditionType, Reason};
 use duration::duration_schema;
 pub use duration::{Duration, DurationError};
 pub use s3_access_class::{
-    AllowedNamespaces, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation, CredentialsSecretRef,
-    DEFAULT_CLASS_ANNOTATION, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessClassStatus,
+    AllowedNamespaces, BucketsFrom, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation,
+    CredentialsSecretRef, DEFAULT_CLASS_ANNOTATION, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessClassStatus,
 };
 pub use s3_access_user::{
     AccessGrant, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference, DeletionPolicy, PolicyPreset,

@@ -44,6 +44,7 @@ pub const CLASS_FINALIZER: &str = "s3access.dev/in-use";
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("(has(self.allowedBuckets) && size(self.allowedBuckets) > 0) || has(self.allowedBucketsFrom)").message("no bucket is allowed: set allowedBuckets or allowedBucketsFrom"),
     validation = Rule::new("!has(self.externalId) || has(self.roleArn)").message("externalId belongs to a roleArn"),
     validation = Rule::new("self.ownership == 'Tags' || (self.provider == 's3-compatible' && !has(self.tags))").message("ownership Path is for S3-compatible systems without tags"),
     validation = Rule::new("self.ownership == oldSelf.ownership").message("ownership is immutable: the operator would not know its users again"),
@@ -134,13 +135,19 @@ pub struct S3AccessClassSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<AllowedNamespaces>,
 
-    /// The buckets that may be granted: patterns with `*`, `?` and `{namespace}`. A namespace has no period, so
-    /// `{namespace}.*` keeps namespaces apart where `{namespace}-*` does not.
+    /// The buckets that may be granted: patterns with `*`, `?` and `{namespace}`. A namespace has no period, so that
+    /// `{namespace}.*` keeps namespaces apart by itself. With `{namespace}-*`, what team-a and team-a-b would both reach
+    /// is team-a-b's alone, so that whoever makes Namespaces decides, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        length(min = 1, max = 64),
+        length(max = 64),
         inner(length(min = 1, max = 128), regex(pattern = r"^([a-z0-9.*?-]|[{]namespace[}])+$"))
     )]
     pub allowed_buckets: Vec<String>,
+
+    /// Where each Namespace names more buckets: a change there holds at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_buckets_from: Option<BucketsFrom>,
 
     /// The KMS keys that may be granted: patterns of their ARNs. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -320,6 +327,35 @@ pub struct AllowedNamespaces {
     pub selector: Option<LabelSelector>,
 }
 
+/// Where Namespaces name buckets, beside those of allowedBuckets. Whoever may change Namespaces decides what their users may
+/// have: tenants must not.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.namespaceAnnotation) != has(self.namespaceLabel)").message("allowedBucketsFrom: set namespaceAnnotation or namespaceLabel, and not both"),
+    validation = Rule::new("!has(self.pattern) || (has(self.namespaceLabel) && self.pattern.contains('{label}'))").message("allowedBucketsFrom: pattern belongs to a namespaceLabel, and holds {label}")
+)]
+pub struct BucketsFrom {
+    /// The key of an annotation: its value is patterns as in allowedBuckets, separated by commas or spaces, at most 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 317),
+        regex(pattern = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$")
+    )]
+    pub namespace_annotation: Option<String>,
+    /// The key of a label: its value is the name of a bucket, or what stands for `{label}` in `pattern`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 317),
+        regex(pattern = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$")
+    )]
+    pub namespace_label: Option<String>,
+    /// With namespaceLabel: a pattern with `{label}`, such as `{label}-*`. Default: `{label}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^([a-z0-9.*?-]|[{](namespace|label)[}])+$"))]
+    pub pattern: Option<String>,
+}
+
 /// What was last seen of the class.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 // Before the first reconcile, kstatus would take an object without a status for one that is done.
@@ -342,6 +378,10 @@ pub struct S3AccessClassStatus {
     /// Whether S3AccessUsers that name no class are held against this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_default: Option<bool>,
+    /// Tells one state of what the class goes by in Namespaces from another, for every S3AccessUser has been held against it.
+    /// Absent: it goes by nothing there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces_digest: Option<String>,
     /// How many S3AccessUsers there are in the class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<i64>,

@@ -1,6 +1,6 @@
 //! The `S3AccessUser` custom resource, v1alpha1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema, ResourceExt};
@@ -63,9 +63,10 @@ pub struct S3AccessUserSpec {
     #[schemars(length(min = 1, max = 100), regex(pattern = r"^/([A-Za-z0-9+=,.@_-]+/)*$"))]
     pub path: Option<String>,
 
-    /// High-level grants; each becomes statements of one policy.
+    /// High-level grants, together one policy: what each of them allows is allowed. A bucket may stand more than once, such
+    /// as to read all of it and write below one prefix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["bucket"]))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub access: Vec<AccessGrant>,
 
     /// A policy in IAM's own words, beside or instead of `access`.
@@ -127,6 +128,13 @@ impl S3AccessUser {
         })
     }
 
+    /// The buckets of its grants, each once, in the order of the spec: the first is the one of formats that name one.
+    pub fn buckets(&self) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let buckets = self.spec.access.iter().map(|grant| &grant.bucket);
+        buckets.filter(|bucket| seen.insert(*bucket)).cloned().collect()
+    }
+
     /// The name of the Secret.
     pub fn secret_name(&self) -> String {
         self.spec.secret.name.clone().unwrap_or_else(|| format!("{}-s3", self.name_any()))
@@ -146,6 +154,8 @@ impl S3AccessUser {
     validation = Rule::new("!self.bucket.contains('..') && !self.bucket.matches('^[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+$')").message("bucket: not a valid S3 bucket name: adjacent periods and IP addresses are not allowed"),
     // IAM API reference, CreatePolicy: a document holds no character beyond U+00FF.
     validation = Rule::new("!has(self.prefixes) || self.prefixes.all(prefix, prefix.matches('^[^\\\\x{100}-\\\\x{10ffff}]*$'))").message("prefixes: IAM takes no character beyond U+00FF in a policy: grant a prefix above it or the whole bucket, or write a statement in spec.policy with ? in place of each such character"),
+    validation = Rule::new("!has(self.kmsKeyArns) || self.kmsKeyArns.all(arn, !arn.contains('alias/'))").message("kmsKeyArns: an alias is no key, and IAM allows a key by its own ARN only: write the Arn that `aws kms describe-key --key-id alias/<name>` tells"),
+    validation = Rule::new("!has(self.kmsKeyArns) || self.kmsKeyArns.all(arn, arn.contains('alias/') || arn.matches('^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$'))").message("kmsKeyArns: write the ARN of a key, such as arn:aws:kms:<region>:<account>:key/<id>"),
     validation = Rule::new("!self.bucket.startsWith('xn--') && !self.bucket.startsWith('sthree-') && !self.bucket.startsWith('amzn-s3-demo-') && !self.bucket.endsWith('-s3alias') && !self.bucket.endsWith('--ol-s3') && !self.bucket.endsWith('.mrap') && !self.bucket.endsWith('--x-s3') && !self.bucket.endsWith('--table-s3')").message("bucket: not a valid S3 bucket name: it has a prefix or suffix that S3 reserves")
 )]
 pub struct AccessGrant {
@@ -158,6 +168,11 @@ pub struct AccessGrant {
     pub prefixes: Vec<String>,
     /// What may be done with them.
     pub level: AccessLevel,
+    /// The KMS keys that the bucket's objects are encrypted with, by their ARNs: the user may use them through S3, as the
+    /// level needs. Omitted: none, as for SSE-S3.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
+    pub kms_key_arns: Vec<String>,
 }
 
 /// What a grant allows.

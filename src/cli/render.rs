@@ -54,7 +54,7 @@ fn secret(options: &Options, user: &S3AccessUser) -> Result<String, Error> {
         region: options.region.clone(),
         endpoint: options.endpoint.clone(),
         path_style: options.path_style,
-        buckets: user.spec.access.iter().map(|grant| grant.bucket.clone()).collect(),
+        buckets: user.buckets(),
         user_arn: format!("arn:aws:iam::123456789012:user/{}", user.name_any()),
     };
     let data = secret_data::render(&spec, &credentials, &target)?;

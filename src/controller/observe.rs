@@ -190,7 +190,7 @@ pub fn wanted_of(
         region: session.region.clone(),
         endpoint: session.s3_endpoint.clone(),
         path_style: session.path_style,
-        buckets: user.spec.access.iter().map(|grant| grant.bucket.clone()).collect(),
+        buckets: user.buckets(),
         user_arn: owner.user_arn(),
     };
     let content = Content { credentials, record, account_id: &owner.account.id, target: &target };

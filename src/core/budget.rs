@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::Refusal;
-use crate::api::{S3AccessClassSpec, S3AccessUserSpec, limits};
+use crate::api::{BucketsFrom, S3AccessClassSpec, S3AccessUserSpec, limits};
 
 /// Holds a spec to its bounds.
 ///
@@ -33,7 +33,12 @@ fn check_counts(spec: &S3AccessUserSpec) -> Result<(), Refusal> {
     for (field, found, limit) in counts {
         within(field, found, limit, "entries")?;
     }
+    let keys = spec.access.iter().map(|grant| grant.kms_key_arns.len()).sum();
+    within("spec.access, kmsKeyArns", keys, limits::ALL_KMS_KEYS, "entries in all")?;
     for (index, grant) in spec.access.iter().enumerate() {
+        within(&format!("spec.access[{index}].kmsKeyArns"), grant.kms_key_arns.len(), limits::KMS_KEYS, "entries")?;
+        let longest = grant.kms_key_arns.iter().map(String::len).max().unwrap_or(0);
+        within(&format!("spec.access[{index}].kmsKeyArns"), longest, limits::KMS_KEY_ARN, "bytes each")?;
         within(&format!("spec.access[{index}].prefixes"), grant.prefixes.len(), limits::PREFIXES, "entries")?;
         let longest = grant.prefixes.iter().map(String::len).max().unwrap_or(0);
         within(&format!("spec.access[{index}].prefixes"), longest, limits::PREFIX, "bytes each")?;
@@ -146,7 +151,7 @@ pub fn check_class(class: &S3AccessClassSpec) -> Result<(), Refusal> {
     let expressions = selector.and_then(|selector| selector.match_expressions.as_ref());
     let none = Vec::new();
     for (field, texts, most, longest) in [
-        ("spec.allowedBuckets", &class.allowed_buckets, limits::PATTERNS, 128),
+        ("spec.allowedBuckets", &class.allowed_buckets, limits::PATTERNS, limits::BUCKET_PATTERN),
         ("spec.allowedKmsKeyArns", &class.allowed_kms_key_arns, limits::PATTERNS, 512),
         ("spec.allowedActions", &class.allowed_actions, limits::PATTERNS, limits::ACTION),
         ("spec.allowedManagedPolicyArns", &class.allowed_managed_policy_arns, limits::PATTERNS, 512),
@@ -166,6 +171,15 @@ pub fn check_class(class: &S3AccessClassSpec) -> Result<(), Refusal> {
     ] {
         within(field, texts.len(), most, "entries")?;
         within(field, texts.iter().map(String::len).max().unwrap_or(0), longest, "bytes each")?;
+    }
+    let none = BucketsFrom::default();
+    let from = class.allowed_buckets_from.as_ref().unwrap_or(&none);
+    for (field, text, longest) in [
+        ("namespaceAnnotation", &from.namespace_annotation, limits::METADATA_KEY),
+        ("namespaceLabel", &from.namespace_label, limits::METADATA_KEY),
+        ("pattern", &from.pattern, limits::BUCKET_PATTERN),
+    ] {
+        within(&format!("spec.allowedBucketsFrom.{field}"), text.as_ref().map_or(0, String::len), longest, "bytes")?;
     }
     within("spec.tags", class.tags.len(), limits::CLASS_TAGS, "entries")?;
     check_tags(&class.tags, "spec.tags")?;
@@ -221,8 +235,16 @@ mod tests {
     fn each_field_is_told_that_holds_too_much() {
         let grants = |count: usize| vec![json!({ "bucket": "reports", "level": "ReadOnly" }); count];
         let entries = |count: usize| -> Value { (0..count).map(|n| (format!("k{n}"), json!("v"))).collect() };
+        let keys = |count: usize, each: usize, length: usize| {
+            let grant =
+                json!({ "bucket": "reports", "level": "ReadOnly", "kmsKeyArns": vec!["k".repeat(length); each] });
+            json!({ "access": vec![grant; count] })
+        };
         for (field, most, beyond) in [
             ("access", json!({ "access": grants(64) }), json!({ "access": grants(65) })),
+            ("kmsKeyArns", keys(1, 8, 256), keys(1, 9, 256)),
+            ("kmsKeyArns", keys(1, 8, 256), keys(1, 1, 257)),
+            ("kmsKeyArns", keys(10, 8, 1), keys(11, 8, 1)),
             ("tags", json!({ "tags": entries(30) }), json!({ "tags": entries(31) })),
             (
                 "template",
@@ -317,6 +339,11 @@ mod tests {
             for beyond in [json!(vec!["a"; 65]), json!(["a".repeat(600)])] {
                 assert!(judged(field, beyond).unwrap_err().message.contains(field), "{field}");
             }
+        }
+        for (field, most) in [("namespaceAnnotation", 317), ("namespaceLabel", 317), ("pattern", 128)] {
+            let from = |length: usize| json!({ field: "a".repeat(length) });
+            assert_eq!(judged("allowedBucketsFrom", from(most)), Ok(()), "{field}");
+            assert!(judged("allowedBucketsFrom", from(most + 1)).unwrap_err().message.contains(field), "{field}");
         }
         let names = |count: usize| json!({ "names": vec!["a"; count] });
         assert_eq!(judged("allowedNamespaces", names(256)), Ok(()));

@@ -116,7 +116,8 @@ pub fn recorded(record: Option<&String>, item: &str) -> bool {
     record.is_some_and(|record| record.as_bytes().chunks(RECORD_DIGEST).any(|chunk| chunk == wanted.as_bytes()))
 }
 
-fn digest(parts: &[&str], length: usize) -> String {
+/// The first hexadecimal digits, so many of 64, of a digest of the parts, each of which is told from the next.
+pub fn digest(parts: &[&str], length: usize) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part.len().to_be_bytes());

@@ -2,7 +2,7 @@
 
 use super::desired::{Desired, DesiredPolicy};
 use super::refusal::Refusal;
-use crate::api::{Adoption, Reason};
+use crate::api::{Adoption, Reason, S3AccessUserSpec};
 
 /// What serves IAM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,9 +34,12 @@ impl Provider {
     ///
     /// # Errors
     /// [`Refusal`], which says what to write instead.
-    pub fn check(self, desired: Desired) -> Result<Desired, Refusal> {
+    pub fn check(self, spec: &S3AccessUserSpec, desired: Desired) -> Result<Desired, Refusal> {
         let lacks = match self {
             Self::Aws => None,
+            Self::S3Compatible { .. } if spec.access.iter().any(|grant| !grant.kms_key_arns.is_empty()) => Some(
+                "spec.access, kmsKeyArns: an S3-compatible system has no keys of AWS KMS: remove them, and encrypt by the system's own means",
+            ),
             Self::S3Compatible { .. } if matches!(desired.policy, Some(DesiredPolicy::Managed { .. })) => {
                 Some("spec.policy.type: an S3-compatible IAM has no managed policies: use policy.type: Inline")
             }
@@ -90,10 +93,10 @@ mod tests {
         let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
         let cluster = Cluster { id: "id".to_owned(), name: "prod".to_owned() };
         let open = json!({ "allowedBuckets": ["*"], "allowedNames": ["*"], "allowedTagKeys": ["*"],
-            "allowedManagedPolicyArns": ["*"], "allowForceAdoption": true });
+            "allowedManagedPolicyArns": ["*"], "allowedKmsKeyArns": ["*"], "allowForceAdoption": true });
         let class = S3AccessClass::new("open", serde_json::from_value(open).unwrap());
         let class = Class::of(&class, "team-a", &BTreeMap::new());
-        provider.check(Desired::of(&user, &account, &cluster, &class).unwrap())
+        provider.check(&user.spec, Desired::of(&user, &account, &cluster, &class).unwrap())
     }
 
     #[test]
@@ -104,6 +107,12 @@ mod tests {
             (json!({ "policy": { "type": "Managed" } }), "spec.policy.type", [tagged, tagless].as_slice()),
             (json!({ "managedPolicyArns": [arn] }), "spec.managedPolicyArns", &[tagged, tagless]),
             (json!({ "permissionsBoundaryArn": arn }), "spec.permissionsBoundaryArn", &[tagged, tagless]),
+            (
+                json!({ "access": [{ "bucket": "reports", "level": "ReadOnly",
+                    "kmsKeyArns": ["arn:aws:kms:eu-west-1:123456789012:key/a"] }] }),
+                "spec.access, kmsKeyArns",
+                &[tagged, tagless],
+            ),
             (json!({ "tags": { "team": "a" } }), "spec.tags", &[tagless]),
             (json!({ "policy": { "type": "Inline", "name": "other" } }), "spec.policy.name", &[tagless]),
             (json!({ "adoption": "Force" }), "spec.adoption", &[tagless]),

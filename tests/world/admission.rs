@@ -35,7 +35,21 @@ fn classes() -> Vec<Value> {
             "allowedSecretAnnotations": ["note", "x?/y"], "rotation": { "minInterval": "24h" },
         }),
         json!({ "allowedBuckets": ["*"], "deletionPolicy": "Retain", "allowedSecretNames": ["*"] }),
+        json!({ "allowedBuckets": ["*"], "allowedKmsKeyArns": ["*:key/a", "arn:aws:kms:eu-west-?:210987654321:key/*"] }),
+        json!({ "allowedBuckets": ["*"], "allowedKmsKeyArns": ["*"], "accountId": "123456789012" }),
+        json!({
+            "allowedBuckets": ["*"], "allowedKmsKeyArns": ["arn:*"], "accountId": "123456789012",
+            "allowedResourceAccounts": ["210987654321"],
+        }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "names": ["another"] } }),
+        json!({ "allowedBucketsFrom": { "namespaceAnnotation": "example.com/listed" } }),
+        json!({ "allowedBuckets": ["x?z"], "allowedBucketsFrom": { "namespaceAnnotation": "example.com/everything" } }),
+        json!({ "allowedBuckets": ["x?z"], "allowedBucketsFrom": { "namespaceAnnotation": "example.com/malformed" } }),
+        json!({ "allowedBuckets": ["x?z"], "allowedBucketsFrom": { "namespaceAnnotation": "example.com/absent" } }),
+        json!({ "allowedBucketsFrom": { "namespaceLabel": "tier" } }),
+        json!({ "allowedBucketsFrom": { "namespaceLabel": "example.com/team", "pattern": "{label}*" } }),
+        json!({ "allowedBucketsFrom": { "namespaceLabel": "example.com/empty", "pattern": "{label}*" } }),
+        json!({ "allowedBucketsFrom": { "namespaceLabel": "example.com/upper", "pattern": "{label}*" } }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "selector": { "matchLabels": { "tier": "gold" } } } }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "selector": { "matchLabels": { "tier": "silver" } } } }),
         json!({ "allowedBuckets": ["*"], "allowedNamespaces": { "selector": { "matchExpressions": [
@@ -64,6 +78,14 @@ fn specs(namespace: &str) -> Vec<Value> {
     .map(|bucket| json!({ "access": [{ "bucket": bucket, "level": "ReadOnly" }] }))
     .collect();
     let inside = || json!([{ "bucket": format!("{namespace}.data"), "level": "ReadOnly" }]);
+    for keys in
+        [&["123456789012:key/a"] as &[&str], &["123456789012:key/b"], &["210987654321:key/mrk-1", "123456789012:key/a"]]
+    {
+        let keys: Vec<String> = keys.iter().map(|key| format!("arn:aws:kms:eu-west-1:{key}")).collect();
+        let mut grants = inside();
+        grants[0]["kmsKeyArns"] = json!(keys);
+        specs.push(json!({ "access": [inside()[0], grants[0]] }));
+    }
     let statement =
         |effect: &str| json!({ "statements": [{ "Effect": effect, "Action": "s3:GetObject", "Resource": "*" }] });
     for extra in [
@@ -122,10 +144,15 @@ impl Scene {
 #[tokio::test]
 async fn invariant_7_admission_and_operator_say_the_same_of_a_spec() {
     let scene = Scene::without_operator("admit").await;
-    let gold = Patch::Merge(json!({ "metadata": { "labels": { "tier": "gold" } } }));
-    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(scene.client.clone());
+    let annotations = json!({
+        "example.com/listed": "team-a*,\tx?z\n{namespace}.*", "example.com/everything": "*", "example.com/malformed": "*, Team_A",
+    });
     let labels =
-        namespaces.patch(&scene.namespace, &PatchParams::default(), &gold).await.unwrap().metadata.labels.unwrap();
+        json!({ "tier": "gold", "example.com/team": "team-a", "example.com/empty": "", "example.com/upper": "Team" });
+    let gold = Patch::Merge(json!({ "metadata": { "labels": labels, "annotations": annotations } }));
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(scene.client.clone());
+    let metadata = namespaces.patch(&scene.namespace, &PatchParams::default(), &gold).await.unwrap().metadata;
+    let (labels, annotations) = (metadata.labels.unwrap(), metadata.annotations.unwrap());
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(scene.client.clone());
     scene
         .see("the policy to be checked", async || {
@@ -143,7 +170,7 @@ async fn invariant_7_admission_and_operator_say_the_same_of_a_spec() {
         let made = scene.classes().get(&name).await.unwrap();
         let labels: BTreeMap<String, String> = labels.clone();
         let defaults = Defaults { path: "/s3access/".to_owned(), ..Defaults::default() };
-        let class = Class::of(&made, &scene.namespace, &labels).with(defaults);
+        let class = Class::of(&made, &scene.namespace, &labels).annotated(&annotations).with(defaults);
         for mut spec in specs(&scene.namespace) {
             spec["className"] = json!(name);
             let parsed = serde_json::from_value(spec.clone()).unwrap();

@@ -122,7 +122,7 @@ async fn each_level_allows_on_versitygw_what_the_table_says() {
 /// The spec of a column, on a bucket of that name.
 fn spec(level: AccessLevel, prefixes: &[&str], bucket: &str) -> S3AccessUserSpec {
     let prefixes = prefixes.iter().map(ToString::to_string).collect();
-    let grant = AccessGrant { bucket: bucket.to_owned(), prefixes, level };
+    let grant = AccessGrant { bucket: bucket.to_owned(), prefixes, level, kms_key_arns: Vec::new() };
     S3AccessUserSpec { access: vec![grant], ..S3AccessUserSpec::default() }
 }
 

@@ -11,6 +11,7 @@
 mod admission;
 mod bad_input;
 mod bounded;
+mod buckets;
 mod classes;
 mod commands;
 mod compatible;
@@ -19,6 +20,7 @@ mod crash;
 mod doctor;
 mod fairness;
 mod first_class;
+mod grants;
 mod guard;
 mod hostile;
 mod install;

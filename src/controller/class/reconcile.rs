@@ -78,27 +78,44 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
         Some(invalid) => Err(Error::InvalidClass(invalid.clone())),
         None => ctx.account(class).await,
     };
-    let held = members.iter().all(|(scope, user)| {
-        let uid = user.uid().unwrap_or_default();
-        scope.ctx.state.enforced_revision(&uid)
-            == Some(ctx.classes.revision_for(class, &user.namespace().unwrap_or_default()))
-    });
-    if let Err(error) = ctx.write(class, members.len(), account, held).await {
+    let enforced = ctx.enforced(class, &members).await;
+    let next = if enforced.is_some() { INTERVAL } else { SOON };
+    if let Err(error) = ctx.write(class, members.len(), account, enforced).await {
         warn!(class = name, %error, "could not report");
         return Action::requeue(SOON);
     }
-    Action::requeue(if held { INTERVAL } else { SOON })
+    Action::requeue(next)
 }
 
 /// A reconcile that ended in a panic: told on the class.
 pub async fn panicked(ctx: &ClassContext, class: &KnownClass) -> Action {
-    if let Err(error) = ctx.write(class, ctx.members(class).len(), Err(Error::Panicked), false).await {
+    if let Err(error) = ctx.write(class, ctx.members(class).len(), Err(Error::Panicked), None).await {
         warn!(class = class.name_any(), %error, "could not report");
     }
     Action::requeue(AFTER_PANIC)
 }
 
+/// What every S3AccessUser of a class has been held against, beside its generation.
+struct Enforced {
+    namespaces_digest: Option<String>,
+}
+
 impl ClassContext {
+    /// What all members have been held against; `None` where some have not.
+    async fn enforced(&self, class: &S3AccessClass, members: &[(&Scope, Arc<CachedUser>)]) -> Option<Enforced> {
+        self.classes.ready().await;
+        // Before the users are looked at: what changes meanwhile is not what they were held against.
+        let namespaces_digest = self.classes.namespaces_digest(class);
+        let mut revisions = HashMap::new();
+        let all = members.iter().all(|(scope, user)| {
+            let namespace = user.namespace().unwrap_or_default();
+            let revision =
+                *revisions.entry(namespace).or_insert_with_key(|namespace| self.classes.revision_for(class, namespace));
+            scope.ctx.state.enforced_revision(&user.uid().unwrap_or_default()) == Some(revision)
+        });
+        all.then_some(Enforced { namespaces_digest })
+    }
+
     /// A class that has changed concerns those who name it, and, as to which is the default, those who name none.
     fn call_users(&self, class: &S3AccessClass) {
         let signature = Signature::of(class);
@@ -155,7 +172,7 @@ impl ClassContext {
         class: &S3AccessClass,
         members: usize,
         account: Result<Account, Error>,
-        held: bool,
+        enforced: Option<Enforced>,
     ) -> Result<(), Error> {
         self.leadership.check(Timestamp::now())?;
         let name = class.name_any();
@@ -170,7 +187,7 @@ impl ClassContext {
             return Ok(());
         }
         let earlier = class.status.clone().unwrap_or_default();
-        let status = status(class, &earlier, members, account, held);
+        let status = status(class, &earlier, members, account, enforced);
         if status != earlier {
             let body = json!({
                 "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessClass", "metadata": { "name": name, "uid": class.uid() }, "status": status,
@@ -198,7 +215,7 @@ fn status(
     earlier: &S3AccessClassStatus,
     users: usize,
     account: Result<Account, Error>,
-    held: bool,
+    enforced: Option<Enforced>,
 ) -> S3AccessClassStatus {
     let (is_ready, reason, message) = match &account {
         Ok(account) => (true, Reason::Synced, format!("account {} answers", account.id)),
@@ -212,11 +229,15 @@ fn status(
     let ready = conditions.of(ConditionType::Ready, is_ready, reason, message);
     let account = account.ok();
     S3AccessClassStatus {
-        observed_generation: if held { class.metadata.generation } else { earlier.observed_generation },
+        observed_generation: if enforced.is_some() { class.metadata.generation } else { earlier.observed_generation },
         conditions: vec![ready],
         account_id: account.as_ref().map(|account| account.id.clone()).or_else(|| earlier.account_id.clone()),
         partition: account.map(|account| account.partition).or_else(|| earlier.partition.clone()),
-        is_default: if held { Some(class.is_default()) } else { earlier.is_default },
+        is_default: if enforced.is_some() { Some(class.is_default()) } else { earlier.is_default },
+        namespaces_digest: match enforced {
+            Some(enforced) => enforced.namespaces_digest,
+            None => earlier.namespaces_digest.clone(),
+        },
         users: i64::try_from(users).ok(),
     }
 }

@@ -1,6 +1,6 @@
 //! The S3AccessClasses as the cluster has them, and a session for each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 use std::ops::{Deref, DerefMut};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use super::namespaces::Namespaces;
 use super::resolve::{ClassResolver, ResolvedClass};
 use crate::api::{ClassProvider, MANAGER, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessUser, limits};
 use crate::aws::{Session, SessionOptions};
@@ -93,8 +94,8 @@ impl DerefMut for KnownClass {
 pub struct Stores {
     /// The classes.
     pub classes: Store<KnownClass>,
-    /// The labels of namespaces.
-    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// The metadata of Namespaces.
+    pub namespaces: Namespaces,
     /// The resource versions of the Secrets in the operator's namespace.
     pub credentials: Store<PartialObjectMeta<Secret>>,
     /// Each is cancelled when the first list of one of them is in.
@@ -139,12 +140,11 @@ impl ClassResolver for Classes {
         let session = self.session_of(&class).await?;
         check_account(&class, session.account().await?)?;
         let namespace = user.namespace().unwrap_or_default();
-        let labels = self.labels_of(&namespace);
         Ok(ResolvedClass {
-            class: Class::of(&class, &namespace, &labels).with(self.limits.clone()),
+            class: self.stores.namespaces.class_in(&class, &namespace).with(self.limits.clone()),
             session,
-            revision: revision(&class, &labels),
-            enforced: class.is_enforced(),
+            revision: self.revision_for(&class, &namespace),
+            enforced: class.is_enforced() && self.namespaces_digest(&class) == digest_of(&class),
         })
     }
 
@@ -294,17 +294,21 @@ impl Classes {
 
     /// What [`ResolvedClass::revision`] is for an S3AccessUser of the class in that namespace.
     pub fn revision_for(&self, class: &S3AccessClass, namespace: &str) -> u64 {
-        revision(class, &self.labels_of(namespace))
+        let mut hasher = DefaultHasher::new();
+        (class.uid(), class.metadata.generation).hash(&mut hasher);
+        self.stores.namespaces.hash_for(&class.spec, namespace, &mut hasher);
+        hasher.finish()
     }
 
-    fn labels_of(&self, namespace: &str) -> BTreeMap<String, String> {
-        let found = self.stores.namespaces.get(&ObjectRef::new(namespace));
-        found.map(|found| found.labels().clone()).unwrap_or_default()
+    /// What the class goes by in Namespaces, as it is now.
+    pub fn namespaces_digest(&self, class: &S3AccessClass) -> Option<String> {
+        self.stores.namespaces.digest_for(class)
     }
 
     /// Forgets the session of a class that is gone.
     pub fn forget(&self, name: &str) {
         self.of_classes().remove(name);
+        self.stores.namespaces.forget(name);
     }
 
     fn of_classes(&self) -> std::sync::MutexGuard<'_, Sessions> {
@@ -382,14 +386,9 @@ fn provider_of(class: &S3AccessClassSpec) -> Provider {
     }
 }
 
-/// Tells one state of a class from another, for a namespace with these labels.
-fn revision(class: &S3AccessClass, labels: &BTreeMap<String, String>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (class.uid(), class.metadata.generation).hash(&mut hasher);
-    if class.spec.allowed_namespaces.as_ref().is_some_and(|allowed| allowed.selector.is_some()) {
-        labels.hash(&mut hasher);
-    }
-    hasher.finish()
+/// What the class went by in Namespaces when all its users were held against it.
+fn digest_of(class: &S3AccessClass) -> Option<String> {
+    class.status.as_ref()?.namespaces_digest.clone()
 }
 
 #[cfg(test)]
@@ -405,6 +404,7 @@ mod tests {
     use serde_json::json;
     use tokio::net::TcpListener;
 
+    use super::super::namespaces::Changes;
     use super::*;
     use crate::controller::preview::store_of;
 
@@ -463,7 +463,7 @@ mod tests {
         let classes = Classes {
             stores: Stores {
                 classes: store_of(vec![KnownClass::from(class.clone())]),
-                namespaces: store_of(Vec::new()),
+                namespaces: Namespaces::of(store_of(Vec::new()), Changes::default()),
                 credentials: store_of(Vec::new()),
                 listed: std::array::from_fn(|_| CancellationToken::new()),
             },

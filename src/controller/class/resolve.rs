@@ -33,7 +33,8 @@ impl ResolvedClass {
     /// # Errors
     /// [`Refusal`]: why it cannot be carried out.
     pub fn desired(&self, user: &S3AccessUser, account: &Account, cluster: &Cluster) -> Result<Desired, Refusal> {
-        Desired::of(user, account, cluster, &self.class).and_then(|desired| self.session.provider.check(desired))
+        Desired::of(user, account, cluster, &self.class)
+            .and_then(|desired| self.session.provider.check(&user.spec, desired))
     }
 }
 

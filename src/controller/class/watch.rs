@@ -1,7 +1,7 @@
-//! The streams around the classes: the classes themselves, the labels of namespaces, and the Secrets with credentials.
+//! The streams around the classes: the classes themselves, the metadata of Namespaces, and the Secrets with credentials.
 //! There are few of them, and no account to share, so that kube's own `Controller` queues them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
@@ -16,11 +16,16 @@ use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, cont
 use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
+use super::namespaces::{Changes, Namespaces, goes_by_metadata, trim};
 use super::reconcile::{ClassContext, panicked, reconcile};
 use super::registry::{Classes, KnownClass, Stores};
 use crate::controller::context::{Options, Scope};
 use crate::controller::panics::{AFTER_PANIC, contained};
+use crate::core::class::Overlap;
 use crate::leadership::Leadership;
+
+/// Changes of Namespaces that are looked at together: the first list has them all at once.
+const CHUNK: usize = 1_024;
 
 type Watch<K> = BoxStream<'static, Result<K, watcher::Error>>;
 
@@ -51,16 +56,18 @@ impl Watched {
                 PredicateConfig::default(),
             );
         let (namespace_store, namespace_writer) = reflector::store();
+        let counted = Changes::default();
+        let [before, after] = [counted.clone(), counted.clone()];
         let namespaces = watcher(Api::all(client.clone()), watcher::Config::default())
             .default_backoff()
-            .modify(|namespace: &mut PartialObjectMeta<Namespace>| {
-                namespace.managed_fields_mut().clear();
-                namespace.annotations_mut().clear();
-            })
+            .modify(trim)
+            .inspect_ok(move |_| before.count())
             .reflect(namespace_writer)
+            .inspect_ok(move |_| after.count())
             .inspect_ok(tells(&listed[1]))
             .touched_objects()
-            .predicate_filter(predicates::labels, PredicateConfig::default());
+            // Also a deletion, with which another namespace's buckets may come free.
+            .predicate_filter(predicates::resource_version, PredicateConfig::default());
         let (credential_store, credential_writer) = reflector::store();
         let own = &options.own_namespace;
         let credentials = watcher(Api::namespaced(client.clone(), own), watcher::Config::default())
@@ -76,7 +83,7 @@ impl Watched {
         let classes = Arc::new(Classes {
             stores: Stores {
                 classes: store.clone(),
-                namespaces: namespace_store,
+                namespaces: Namespaces::of(namespace_store, counted),
                 credentials: credential_store,
                 listed,
             },
@@ -127,15 +134,14 @@ impl Watched {
                 ready(())
             });
         // The watch begins again after an error.
-        let labels = self.namespaces.for_each(|namespace| {
-            if let Ok(namespace) = namespace {
-                call_namespace(&ctx, &namespace.name_any());
-            }
+        let namespaces = self.namespaces.ready_chunks(CHUNK).for_each(|namespaces| {
+            let changed = namespaces.into_iter().filter_map(|namespace| namespace.ok().map(|found| found.name_any()));
+            call_namespaces(&ctx, &changed.collect());
             ready(())
         });
         tokio::select! {
             () = controller => {}
-            () = labels => {}
+            () = namespaces => {}
         }
     }
 }
@@ -150,17 +156,28 @@ fn tells<K>(listed: &CancellationToken) -> impl FnMut(&watcher::Event<K>) + use<
     }
 }
 
-/// Labels of a namespace decide which classes it may use.
-fn call_namespace(ctx: &ClassContext, namespace: &str) {
-    let selects = |class: &Arc<KnownClass>| {
-        class.spec.allowed_namespaces.as_ref().is_some_and(|allowed| allowed.selector.is_some())
-    };
-    if !ctx.classes.stores.classes.state().iter().any(selects) {
+/// The metadata of a Namespace may decide which classes its users may use, and which buckets; its being there may decide
+/// which buckets those of others may.
+fn call_namespaces(ctx: &ClassContext, changed: &BTreeSet<String>) {
+    let classes = ctx.classes.stores.classes.state();
+    let own = classes.iter().any(|class| goes_by_metadata(&class.spec));
+    let overlap = classes.iter().map(|class| Overlap::of(&class.spec)).max().unwrap_or(Overlap::None);
+    if !own && overlap == Overlap::None {
         return;
     }
+    let concerned = |namespace: &str| match overlap {
+        Overlap::None => false,
+        Overlap::Beginning => {
+            changed.range(namespace.to_owned()..).next().is_some_and(|name| name.starts_with(namespace))
+        }
+        Overlap::Within => changed.iter().any(|name| name.contains(namespace)),
+    };
     for scope in &ctx.scopes {
-        for user in scope.users.state().iter().filter(|user| user.namespace().as_deref() == Some(namespace)) {
-            scope.enqueue(user);
+        for user in scope.users.state() {
+            let namespace = user.namespace().unwrap_or_default();
+            if (own && changed.contains(&namespace)) || concerned(&namespace) {
+                scope.enqueue(&user);
+            }
         }
     }
 }

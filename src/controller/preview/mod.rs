@@ -20,14 +20,14 @@ use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::class::{ClassResolver, Classes, KnownClass, OneAccount, ResolvedClass, Stores};
+use super::class::{Changes, ClassResolver, Classes, KnownClass, Namespaces, OneAccount, ResolvedClass, Stores};
 use super::context::{Context, Pass};
 use super::error::Error;
 use super::observe::{self, Held, example_of, picture};
 use super::state::State;
 use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessClass, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
-use crate::core::class::Defaults;
+use crate::core::class::{Defaults, Overlap};
 use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::drift::Coverage;
 use crate::core::lint::Finding;
@@ -150,9 +150,16 @@ impl Planner {
             return OneAccount::new(self.session.clone(), self.defaults.clone()).of(user).await;
         }
         let classes = self.classes_with_drafts().await?;
-        let found = Api::<Namespace>::all(self.client.clone()).get_metadata_opt(namespace).await;
+        let api = Api::<Namespace>::all(self.client.clone());
+        let found = api.get_metadata_opt(namespace).await;
         let found = found.map_err(|error| KubernetesError::of("get Namespace", "", namespace, &error))?;
-        self.classes_of(classes, found.into_iter().collect()).of(user).await
+        let mut found: Vec<_> = found.into_iter().collect();
+        if classes.iter().any(|class| Overlap::of(&class.spec) != Overlap::None) {
+            // Who may not list them is told all but which bucket is another namespace's: the operator says so later.
+            let all = api.list_metadata(&ListParams::default()).await;
+            found.extend(all.into_iter().flatten());
+        }
+        self.classes_of(classes, found).of(user).await
     }
 
     async fn classes_with_drafts(&self) -> Result<Vec<KnownClass>, Error> {
@@ -195,7 +202,7 @@ impl Planner {
         listed.iter().for_each(CancellationToken::cancel);
         let stores = Stores {
             classes: store_of(classes),
-            namespaces: store_of(namespaces),
+            namespaces: Namespaces::of(store_of(namespaces), Changes::default()),
             // They tell when credentials have changed since; here, there is no since.
             credentials: store_of(Vec::new()),
             listed,

@@ -3,10 +3,11 @@
 //! A spec that asks for more is cut down to what fits, so that a class that shrinks takes back what no longer does, and
 //! only that; what was cut is told by field.
 
+mod buckets;
 mod pattern;
 mod statement;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -14,8 +15,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
 
+pub use buckets::{Overlap, admits_namespace, kept, named_by};
 pub use pattern::{Effort, Pattern};
 
+use self::buckets::{Listed, Neighbours};
 use super::rotation::DEFAULT_OVERLAP;
 use crate::api::{
     Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, S3AccessClass, S3AccessClassSpec,
@@ -29,6 +32,8 @@ pub struct Class {
     spec: Arc<S3AccessClassSpec>,
     namespace: String,
     admits_namespace: bool,
+    listed: Listed,
+    neighbours: Arc<Neighbours>,
     defaults: Defaults,
 }
 
@@ -72,6 +77,8 @@ impl Class {
             spec: Arc::new(spec),
             namespace: String::new(),
             admits_namespace: true,
+            listed: Listed::default(),
+            neighbours: Arc::default(),
             defaults: Defaults::default(),
         }
     }
@@ -82,15 +89,17 @@ impl Class {
         Self { defaults, ..self }
     }
 
-    /// The class, for a namespace with these labels.
+    /// The class, for a namespace with these labels; see [`Self::annotated`] and [`Self::beside`] for what else of the
+    /// cluster it may go by.
     pub fn of(class: &S3AccessClass, namespace: &str, labels: &BTreeMap<String, String>) -> Self {
-        let admits_namespace =
-            class.spec.allowed_namespaces.as_ref().is_none_or(|allowed| admits(allowed, namespace, labels));
+        let admits_namespace = admits_namespace(&class.spec, namespace, labels);
         Self {
             name: Some(class.name_any()),
             spec: Arc::new(class.spec.clone()),
             namespace: namespace.to_owned(),
             admits_namespace,
+            listed: Listed::by_label(&class.spec, namespace, labels),
+            neighbours: Arc::default(),
             defaults: Defaults::default(),
         }
     }
@@ -207,9 +216,22 @@ impl Class {
         self.spec.allow_statements
     }
 
-    /// Whether a bucket may be granted.
-    pub fn allows_bucket(&self, bucket: &str) -> bool {
-        self.patterns(&self.spec.allowed_buckets, Pattern::new).iter().any(|pattern| pattern.matches(bucket))
+    /// Of these KMS keys, by their ARNs, those that may not be granted, and why.
+    pub fn refused_keys<'a>(&self, asked: impl IntoIterator<Item = &'a String>) -> BTreeMap<&'a str, &'static str> {
+        let asked: BTreeSet<&str> = asked.into_iter().map(String::as_str).collect();
+        let allowed = self.patterns(&self.spec.allowed_kms_key_arns, Pattern::new);
+        let accounts = self.resource_accounts();
+        let why = |arn: &str| {
+            let account = arn.split(':').nth(4).unwrap_or_default();
+            if !allowed.iter().any(|pattern| pattern.matches(arn)) {
+                Some("it is not one of allowedKmsKeyArns")
+            } else if accounts.is_empty() || accounts.contains(&account) {
+                None
+            } else {
+                Some("its account is neither accountId nor one of allowedResourceAccounts")
+            }
+        };
+        asked.into_iter().filter_map(|arn| Some((arn, why(arn)?))).collect()
     }
 
     /// Whether a managed policy may be attached.

@@ -85,7 +85,7 @@ impl Class {
     fn judge_resources(&self, statement: &Value, actions: &[&str], effort: &Effort) -> Result<(), String> {
         let touches = |service: &str| actions.iter().any(|action| reaches(action, service));
         let (s3, kms) = (touches(S3_ACTIONS), touches(KMS_SERVICE));
-        let every_bucket = self.spec.allowed_buckets.iter().any(|bucket| bucket == "*");
+        let every_bucket = self.allows_every_bucket();
         let every_key = self.spec.allowed_kms_key_arns.iter().any(|key| key == "*");
         if (!s3 || every_bucket) && (!kms || every_key) {
             return Ok(());
@@ -93,23 +93,21 @@ impl Class {
         if let Some(resources) = statement.get("NotResource") {
             return Err(format!(".NotResource {resources}: it names all but that: list the buckets in Resource"));
         }
-        let buckets: Vec<Pattern> = self
-            .spec
-            .allowed_buckets
-            .iter()
-            .flat_map(|bucket| Pattern::buckets(&bucket.replace("{namespace}", &self.namespace)))
-            .collect();
+        let buckets = self.bounds();
         let keys = self.patterns(&self.spec.allowed_kms_key_arns, Pattern::new);
         for resource in texts(&statement["Resource"]).ok_or(".Resource: it is not a list of texts")? {
-            let is_bucket = s3 && bucket_of(resource).is_some_and(|bucket| bucket.is_within(&buckets, effort));
+            let bucket = bucket_of(resource).filter(|_| s3);
+            let refused = bucket.map(|bucket| self.refuses_buckets(bucket, &buckets, effort));
             let is_key =
                 kms && is_kms(resource) && Pattern::of_policy(resource).is_some_and(|key| key.is_within(&keys, effort));
-            if !is_bucket && !is_key {
-                let allowed = if kms && !s3 { "allowedKmsKeyArns" } else { "allowedBuckets" };
-                return Err(format!(
-                    ".Resource {resource:?}: it is not, in all that it may stand for, within {allowed}"
-                ));
-            }
+            let why = match refused {
+                _ if is_key => continue,
+                Some(None) => continue,
+                Some(Some(why)) => why,
+                None if kms && !s3 => "it is not, in all that it may stand for, within allowedKmsKeyArns".to_owned(),
+                None => "it is not, in all that it may stand for, within allowedBuckets".to_owned(),
+            };
+            return Err(format!(".Resource {resource:?}: {why}"));
         }
         Ok(())
     }
@@ -123,10 +121,10 @@ fn reaches(action: &str, service: &str) -> bool {
 
 /// The `<bucket>[/<key>]` of an ARN that names, whatever its wildcards and variables come to, nothing but buckets and
 /// objects.
-fn bucket_of(resource: &str) -> Option<Pattern> {
+fn bucket_of(resource: &str) -> Option<&str> {
     let parts: Vec<&str> = resource.splitn(6, ':').collect();
     match parts.as_slice() {
-        &["arn", _, "s3", "", "", rest] => Pattern::of_policy(rest),
+        &["arn", _, "s3", "", "", rest] => Some(rest),
         _ => None,
     }
 }

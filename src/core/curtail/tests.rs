@@ -171,6 +171,34 @@ fn invariant_12_what_was_attached_for_the_spec_goes_with_its_permission() {
 }
 
 #[test]
+fn invariant_12_a_key_that_is_allowed_no_more_is_taken_from_the_grants() {
+    let [first, second] = ["a", "b"].map(|id| format!("arn:aws:kms:eu-west-1:123456789012:key/{id}"));
+    let keys = json!({ "allowedBuckets": ["*"], "allowedKmsKeyArns": ["*"], "accountId": "123456789012" });
+    let access = json!([{ "bucket": "team-a.x", "level": "ReadWrite", "kmsKeyArns": [first, second] }]);
+    let spec: S3AccessUserSpec = serde_json::from_value(json!({ "access": access })).unwrap();
+    let wide = class(keys);
+    let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
+    let granted = crate::core::policy::compile(&spec, &account, &wide).unwrap().0.unwrap();
+    let mut found = holdings(&[INSIDE]);
+    found.managed.get_mut(OWN).unwrap().as_mut().unwrap().document = granted.clone();
+    let of =
+        |document: &Document| document.statements().into_iter().find(|found| found["Sid"] == "KeysToWrite").cloned();
+    let before = of(&granted).unwrap();
+    for statements in [true, false] {
+        let allowing = |keys: &[&str]| class(json!({ "allowedKmsKeyArns": keys, "allowStatements": statements }));
+        assert_eq!(taken(&allowing(&["arn:aws:kms:*"]), &found), [], "what fits stays");
+        for (keys, left) in [(&["*:key/b"] as &[&str], Some(&second)), (&[], None)] {
+            let actions = taken(&allowing(keys), &found);
+            let [Action::CreatePolicyVersion { document, .. }] = actions.as_slice() else { panic!("{actions:?}") };
+            let after = of(document);
+            assert_eq!(after.as_ref().map(|found| &found["Resource"]), left.map(|key| json!([key])).as_ref());
+            assert!(after.is_none_or(|after| after["Condition"] == before["Condition"]), "its conditions stay");
+            assert_eq!(document.statements().len() + usize::from(left.is_none()), granted.statements().len());
+        }
+    }
+}
+
+#[test]
 fn invariant_12_a_boundary_that_the_class_forces_is_set() {
     let forcing = class(json!({ "permissionsBoundaryArn": FORCED }));
     assert_eq!(taken(&forcing, &holdings(&[INSIDE])), [Action::PutBoundary(FORCED.to_owned())]);

@@ -1,12 +1,15 @@
 //! High-level grants, compiled to the least statements that make each level useful.
 //!
-//! Grants share statements wherever that leaves their meaning as it is, so that many buckets fit into one policy.
+//! Grants share statements wherever that leaves their meaning as it is, so that many buckets fit into one policy. A bucket
+//! may be granted more than once: IAM allows what any statement allows, so that together they mean what each means alone.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::keys;
 use crate::api::{AccessGrant, AccessLevel};
+use crate::core::iam::Account;
 use crate::core::refusal::Refusal;
 
 const LEVELS: [AccessLevel; 4] =
@@ -49,7 +52,8 @@ const ADMIN_BUCKET: &[&str] = &[
     "s3:PutLifecycleConfiguration",
 ];
 
-/// The statements of all grants: for each level its objects and its whole buckets, then what goes by prefix.
+/// The statements of all grants: for each level its objects and its whole buckets, then what goes by prefix, then their
+/// KMS keys.
 pub(super) fn statements(grants: &[AccessGrant], partition: &str) -> Vec<Value> {
     let mut statements = Vec::new();
     for level in LEVELS {
@@ -76,10 +80,14 @@ pub(super) fn statements(grants: &[AccessGrant], partition: &str) -> Vec<Value> 
         let buckets = limited.iter().map(|grant| arn(grant, partition)).collect();
         statements.push(allow("PrefixBuckets", LOCATION, buckets));
     }
+    statements.extend(keys::statements(grants, partition));
     statements
 }
 
-fn allow(sid: &str, actions: &[&str], resources: Vec<String>) -> Value {
+/// Allows the actions on the resources, each of which is named once: a bucket may be granted more than once.
+fn allow(sid: &str, actions: &[&str], mut resources: Vec<String>) -> Value {
+    let mut seen = BTreeSet::new();
+    resources.retain(|resource| seen.insert(resource.clone()));
     json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources })
 }
 
@@ -118,12 +126,13 @@ fn lists<'a>(grants: &[&'a AccessGrant]) -> Vec<List<'a>> {
 
 /// Whether some level grants the action.
 pub(super) fn grants_action(action: &str) -> bool {
-    LEVELS.into_iter().any(|level| {
-        [object_actions(level), bucket_actions(level)]
-            .concat()
-            .iter()
-            .any(|granted| granted.eq_ignore_ascii_case(action))
-    })
+    keys::grants_action(action)
+        || LEVELS.into_iter().any(|level| {
+            [object_actions(level), bucket_actions(level)]
+                .concat()
+                .iter()
+                .any(|granted| granted.eq_ignore_ascii_case(action))
+        })
 }
 
 fn object_actions(level: AccessLevel) -> Vec<&'static str> {
@@ -155,11 +164,11 @@ fn prefix_actions(level: AccessLevel) -> Vec<&'static str> {
 }
 
 /// The CRD's schema says the same; a CR that an older CRD let in has not met it.
-pub(super) fn check(grants: &[AccessGrant]) -> Result<(), Refusal> {
-    grants.iter().enumerate().try_for_each(|(index, grant)| check_grant(grant, index))
+pub(super) fn check(grants: &[AccessGrant], account: &Account) -> Result<(), Refusal> {
+    grants.iter().enumerate().try_for_each(|(index, grant)| check_grant(grant, index, account))
 }
 
-fn check_grant(grant: &AccessGrant, index: usize) -> Result<(), Refusal> {
+fn check_grant(grant: &AccessGrant, index: usize, account: &Account) -> Result<(), Refusal> {
     let at = format!("spec.access[{index}]");
     if let Some(problem) = bucket_problem(&grant.bucket) {
         return Err(Refusal::invalid_policy(format!(
@@ -167,6 +176,7 @@ fn check_grant(grant: &AccessGrant, index: usize) -> Result<(), Refusal> {
             grant.bucket
         )));
     }
+    keys::check(grant, &at, account)?;
     // Wildcards and policy variables would widen the resource beyond the prefix.
     if let Some(prefix) = grant
         .prefixes
@@ -206,7 +216,12 @@ mod tests {
     use crate::api::Reason;
 
     fn grant(bucket: &str, level: AccessLevel, prefixes: &[&str]) -> AccessGrant {
-        AccessGrant { bucket: bucket.to_owned(), prefixes: prefixes.iter().map(ToString::to_string).collect(), level }
+        let prefixes = prefixes.iter().map(ToString::to_string).collect();
+        AccessGrant { bucket: bucket.to_owned(), prefixes, level, kms_key_arns: Vec::new() }
+    }
+
+    fn check(grants: &[AccessGrant]) -> Result<(), Refusal> {
+        super::check(grants, &Account { id: "123456789012".to_owned(), partition: "aws".to_owned() })
     }
 
     fn compiled(grants: &[AccessGrant]) -> Vec<Value> {
@@ -309,6 +324,14 @@ mod tests {
                     grant(&format!("one-{index}"), *level, &["a/"]),
                     grant(&format!("two-{index}"), *level, &["a/", "b/"]),
                     grant(&format!("turned-{index}"), *level, &["b/", "a/"]),
+                    // Of one bucket, each level has the whole, a prefix that others have, and one of its own.
+                    grant("every-level", *level, &[]),
+                    grant(&format!("below-{index}"), *level, &[]),
+                    grant("every-prefix", *level, &["a/"]),
+                    grant("every-prefix", *level, &[["a/", "b/", "c/", "a/x"][index]]),
+                    // Another level below one prefix of what this level has as a whole.
+                    grant(&format!("below-{index}"), LEVELS[(index + 1) % LEVELS.len()], &["a/"]),
+                    grant(&format!("one-{index}"), *level, &["a/"]),
                 ]
             })
             .collect();
@@ -332,6 +355,28 @@ mod tests {
             }
         }
         assert!(allowed > 1_000 && denied > 1_000, "{allowed} {denied}");
+    }
+
+    /// Every pair of grants of one bucket, and the same grant twice.
+    #[test]
+    fn one_bucket_may_be_granted_twice() {
+        let scopes: [&[&str]; 3] = [&[], &["a/"], &["b/", "a/"]];
+        let all = || LEVELS.into_iter().flat_map(|level| scopes.map(|scope| grant("team-a", level, scope)));
+        for first in all() {
+            for second in all() {
+                let statements = compiled(&[first.clone(), second.clone()]);
+                let sids: BTreeSet<&str> = statements.iter().filter_map(|found| found["Sid"].as_str()).collect();
+                assert_eq!(sids.len(), statements.len(), "IAM wants each Sid once: {statements:?}");
+                for statement in &statements {
+                    let resources = statement["Resource"].as_array().unwrap();
+                    let once: BTreeSet<&str> = resources.iter().filter_map(Value::as_str).collect();
+                    assert_eq!(once.len(), resources.len(), "{statement}");
+                }
+                if first == second {
+                    assert_eq!(statements, compiled(std::slice::from_ref(&first)), "said twice, it says the same");
+                }
+            }
+        }
     }
 
     #[test]

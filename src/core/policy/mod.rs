@@ -3,6 +3,7 @@
 mod condition;
 mod document;
 mod grants;
+mod keys;
 mod statement;
 
 pub use document::Document;
@@ -32,17 +33,8 @@ pub fn compile(
     account: &Account,
     class: &Class,
 ) -> Result<(Option<Document>, Vec<String>), Refusal> {
-    grants::check(&spec.access)?;
-    let mut violations = Vec::new();
-    let mut granted: Vec<AccessGrant> = Vec::new();
-    for (index, grant) in spec.access.iter().enumerate() {
-        if class.allows_bucket(&grant.bucket) {
-            granted.push(grant.clone());
-        } else {
-            let bucket = &grant.bucket;
-            violations.push(format!("spec.access[{index}].bucket {bucket:?}: it is not one of allowedBuckets"));
-        }
-    }
+    grants::check(&spec.access, account)?;
+    let (granted, mut violations) = granted(&spec.access, class);
     let mut statements = grants::statements(&granted, &account.partition);
     let accounts = class.resource_accounts();
     for statement in statements.iter_mut().filter(|_| !accounts.is_empty()) {
@@ -67,7 +59,9 @@ pub fn compile(
             if class.allows_statements() || statement["Effect"] == "Deny" {
                 asked.push((at, statement));
             } else {
-                violations.push(format!("{at}: statements are not allowed, so use spec.access"));
+                violations.push(format!(
+                    "{at}: statements are not allowed, so use spec.access, with kmsKeyArns for the keys of its objects"
+                ));
             }
         }
         for (at, statement) in asked {
@@ -87,6 +81,26 @@ pub fn compile(
     }
     let document = (!statements.is_empty()).then(|| Document::new(statements));
     Ok((document, violations))
+}
+
+/// What of the grants the class allows, and what it does not, by field.
+fn granted(access: &[AccessGrant], class: &Class) -> (Vec<AccessGrant>, Vec<String>) {
+    let (mut granted, mut violations) = (Vec::new(), Vec::new());
+    let refused = class.refused_keys(access.iter().flat_map(|grant| &grant.kms_key_arns));
+    for (index, grant) in access.iter().enumerate() {
+        if let Some(why) = class.refuses_bucket(&grant.bucket) {
+            violations.push(format!("spec.access[{index}].bucket {:?}: {why}", grant.bucket));
+            continue;
+        }
+        let mut grant = grant.clone();
+        grant.kms_key_arns.retain(|arn| {
+            let why = refused.get(arn.as_str());
+            violations.extend(why.map(|why| format!("spec.access[{index}].kmsKeyArns {arn:?}: {why}")));
+            why.is_none()
+        });
+        granted.push(grant);
+    }
+    (granted, violations)
 }
 
 /// Of what IAM takes in a document: tab, line feed, carriage return, and U+0020 to U+00FF (IAM API reference, CreatePolicy).
@@ -147,7 +161,12 @@ mod tests {
 
     /// Grants of buckets with the longest names.
     fn buckets(count: usize, level: AccessLevel) -> S3AccessUserSpec {
-        let bucket = |index| AccessGrant { bucket: format!("{index:063}"), prefixes: Vec::new(), level };
+        let bucket = |index| AccessGrant {
+            bucket: format!("{index:063}"),
+            prefixes: Vec::new(),
+            level,
+            kms_key_arns: Vec::new(),
+        };
         S3AccessUserSpec { access: (0..count).map(bucket).collect(), ..S3AccessUserSpec::default() }
     }
 
@@ -220,12 +239,50 @@ mod tests {
     }
 
     #[test]
+    fn invariant_7_a_class_bounds_the_keys_of_grants() {
+        let key = |account: &str, id: &str| format!("arn:aws:kms:eu-west-1:{account}:key/{id}");
+        let (own, other, third) = ("123456789012", "210987654321", "999999999999");
+        let (ours, theirs, far) = (key(own, "team-a"), key(other, "team-a"), key(third, "team-a"));
+        let mut spec = buckets(1, AccessLevel::ReadWrite);
+        spec.access[0].kms_key_arns = vec![ours.clone(), theirs.clone(), far.clone(), key(own, "team-b")];
+        let account = Account { id: own.to_owned(), partition: "aws".to_owned() };
+        for (extra, wanted) in [
+            (json!({}), vec![]),
+            (json!({ "allowedKmsKeyArns": ["*"] }), vec![&ours, &key(own, "team-b"), &theirs, &far]),
+            (json!({ "allowedKmsKeyArns": ["*:key/team-a"], "accountId": own }), vec![&ours]),
+            (
+                json!({ "allowedKmsKeyArns": ["*:key/team-a"], "accountId": own, "allowedResourceAccounts": [other] }),
+                vec![&ours, &theirs],
+            ),
+        ] {
+            let mut class = json!({ "allowedBuckets": ["*"] });
+            extra.as_object().unwrap().iter().for_each(|(field, value)| class[field] = value.clone());
+            let class = crate::api::S3AccessClass::new("tenants", serde_json::from_value(class).unwrap());
+            let class = Class::of(&class, "team-a", &std::collections::BTreeMap::new());
+            let (document, told) = compile(&spec, &account, &class).unwrap();
+            assert_eq!(told.len(), 4 - wanted.len(), "{told:?}");
+            assert!(told.iter().all(|told| told.starts_with("spec.access[0].kmsKeyArns \"arn:aws:kms")), "{told:?}");
+            let document = document.unwrap();
+            let keys = document.statements().into_iter().find(|found| found["Sid"] == "KeysToWrite");
+            assert_eq!(keys.map(|found| found["Resource"].clone()), (!wanted.is_empty()).then(|| json!(wanted)));
+            let Some(keys) = keys else { continue };
+            let condition = &keys["Condition"];
+            assert!(condition["StringLike"]["kms:ViaService"].is_string(), "{condition}");
+            assert_eq!(condition["StringEquals"].is_object(), extra["accountId"].is_string(), "{condition}");
+            assert!(!crate::core::curtail::exceeds(&class, &document), "what a class allows it leaves in place");
+        }
+    }
+
+    #[test]
     fn what_grants_and_preset_give_needs_no_statement_of_its_own() {
         for (action, granted) in [
             ("s3:GetObject", true),
             ("S3:listallmybuckets", true),
             ("s3:CreateBucket", true),
             ("s3:PutBucketPolicy", false),
+            ("KMS:decrypt", true),
+            ("kms:GenerateDataKey", true),
+            ("kms:Encrypt", false),
         ] {
             assert_eq!(is_granted(action), granted, "{action}");
         }

@@ -37,7 +37,7 @@ pub struct Target {
     pub endpoint: Option<String>,
     /// Whether buckets stand in the path rather than in the host name.
     pub path_style: bool,
-    /// The buckets of `spec.access`.
+    /// The buckets of `spec.access`, each once.
     pub buckets: Vec<String>,
     /// The IAM user's ARN.
     pub user_arn: String,

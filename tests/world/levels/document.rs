@@ -44,6 +44,40 @@ What follows from it:
 - No level may put a bucket policy, an ACL (of the bucket or of an object), ownership controls, a public access block, a
   website or a replication, create or delete a bucket. Who needs one of them writes it into `spec.policy.statements`.
 
+## One bucket, several entries
+
+A bucket may stand more than once, and what each entry allows is allowed: to read a whole bucket and write below one prefix of
+it, write both. In the Secret it stands once.
+
+```yaml
+access:
+  - bucket: team-a.reports
+    level: ReadOnly
+  - bucket: team-a.reports
+    prefixes: [\"out/\"]
+    level: ReadWrite
+```
+
+## Objects under a KMS key
+
+Where objects are encrypted with a KMS key (SSE-KMS), S3 asks KMS for the key in the user's name. `kmsKeyArns` of a grant names
+the keys, at most eight:
+
+| | `ReadOnly` | `WriteOnly` | `ReadWrite` | `Admin` |
+|---|---|---|---|---|
+| `kms:Decrypt` | yes | yes | yes | yes |
+| `kms:GenerateDataKey` | no | yes | yes | yes |
+
+- `WriteOnly` decrypts, too: S3 reads the parts of a multipart upload again when it puts them together.
+- Only through S3: the condition `kms:ViaService` keeps the key from every other use.
+- An alias is refused, since IAM allows a key by its own ARN only: `aws kms describe-key --key-id alias/data` tells it. A
+  replica of a multi-Region key (`key/mrk-…`) has an ARN for each Region.
+- A class allows keys by `allowedKmsKeyArns`; without it, none. With `accountId` the key has to be of that account or of one of
+  `allowedResourceAccounts`, like the buckets.
+- The key's own policy has to let IAM decide, as the default one does; for a key of another account it has to name the user's
+  account.
+- An S3-compatible system has none: `kmsKeyArns` is refused there.
+
 ## Where a server answers otherwise
 
 The table is what AWS documents. The servers of the tests do as it says, but for this:
@@ -112,7 +146,12 @@ const SCOPES: [Scope; 3] = [
 
 /// The number of buckets of that level with names of that length that fit into a policy, and into a spec.
 fn fits(level: AccessLevel, prefixes: fn(usize) -> Vec<String>, length: usize, partition: &str, limit: usize) -> usize {
-    let grant = |index| AccessGrant { bucket: format!("{index:0length$}"), prefixes: prefixes(index), level };
+    let grant = |index| AccessGrant {
+        bucket: format!("{index:0length$}"),
+        prefixes: prefixes(index),
+        level,
+        kms_key_arns: Vec::new(),
+    };
     let fits = |count: &usize| {
         let spec = S3AccessUserSpec { access: (0..*count).map(grant).collect(), ..S3AccessUserSpec::default() };
         let account = Account { id: ACCOUNT.to_owned(), partition: partition.to_owned() };
