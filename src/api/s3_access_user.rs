@@ -150,7 +150,10 @@ impl S3AccessUser {
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    // The naming rules of general purpose buckets, Amazon S3 user guide "Bucket naming rules".
+    // The naming rules of general purpose buckets, Amazon S3 user guide "Bucket naming rules". Rules, since the refusal of a
+    // pattern quotes no more than the pattern.
+    validation = Rule::new("self.bucket.matches('^[a-z0-9][a-z0-9.-]*[a-z0-9]$')").message("bucket: not a valid S3 bucket name: lower-case letters, digits, periods and hyphens; a bucket with a name of the old kind (capital letters, underscores) is granted by spec.policy.statements"),
+    validation = Rule::new("!has(self.prefixes) || self.prefixes.all(prefix, prefix.matches('^[^*?$\\\\x{0}-\\\\x{1f}\\\\x{7f}]+$'))").message("prefixes: plain text without *, ?, $ and control characters, which stands for all that begins with it: write 2026/ for 2026/*"),
     validation = Rule::new("!self.bucket.contains('..') && !self.bucket.matches('^[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+$')").message("bucket: not a valid S3 bucket name: adjacent periods and IP addresses are not allowed"),
     // IAM API reference, CreatePolicy: a document holds no character beyond U+00FF.
     validation = Rule::new("!has(self.prefixes) || self.prefixes.all(prefix, prefix.matches('^[^\\\\x{100}-\\\\x{10ffff}]*$'))").message("prefixes: IAM takes no character beyond U+00FF in a policy: grant a prefix above it or the whole bucket, or write a statement in spec.policy with ? in place of each such character"),
@@ -160,11 +163,11 @@ impl S3AccessUser {
 )]
 pub struct AccessGrant {
     /// The name of the bucket.
-    #[schemars(length(min = 3, max = 63), regex(pattern = r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"))]
+    #[schemars(length(min = 3, max = 63))]
     pub bucket: String,
     /// Only objects whose keys start with one of these. Omitted: the whole bucket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 512), regex(pattern = r"^[^*?$\x00-\x1f\x7f]+$")), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub prefixes: Vec<String>,
     /// What may be done with them.
     pub level: AccessLevel,

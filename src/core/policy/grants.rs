@@ -184,10 +184,19 @@ fn check_grant(grant: &AccessGrant, index: usize, account: &Account) -> Result<(
         .find(|prefix| prefix.is_empty() || prefix.contains(['*', '?', '$']) || prefix.chars().any(char::is_control))
     {
         return Err(Refusal::invalid_policy(format!(
-            "{at}.prefixes: {prefix:?} must be plain text, without *, ?, $ and control characters"
+            "{at}.prefixes: {prefix:?} must be plain text, without *, ?, $ and control characters: it stands for all that begins with it{}",
+            told_plain(prefix)
         )));
     }
     grant.prefixes.iter().try_for_each(|prefix| super::check_characters(prefix, &format!("{at}.prefixes {prefix:?}")))
+}
+
+/// A prefix as a pattern is meant: it ends where the pattern's wildcard begins.
+fn told_plain(prefix: &str) -> String {
+    match prefix.strip_suffix('*').map(|plain| plain.trim_end_matches('*')) {
+        Some(plain) if !plain.is_empty() && !plain.contains(['*', '?', '$']) => format!(", so write {plain:?}"),
+        _ => String::new(),
+    }
 }
 
 /// The naming rules of general purpose buckets (Amazon S3 user guide, "Bucket naming rules").
@@ -197,7 +206,9 @@ fn bucket_problem(name: &str) -> Option<&'static str> {
         return Some("it must have 3 to 63 characters");
     }
     if !name.chars().all(|c| edge(c) || c == '.' || c == '-') {
-        return Some("only lower-case letters, digits, periods and hyphens are allowed");
+        return Some(
+            "only lower-case letters, digits, periods and hyphens are allowed; a bucket with a name of the old kind (capital letters, underscores) is granted by spec.policy.statements",
+        );
     }
     if !(name.starts_with(edge) && name.ends_with(edge)) {
         return Some("it must begin and end with a letter or digit");
