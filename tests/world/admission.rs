@@ -62,6 +62,18 @@ fn classes() -> Vec<Value> {
     ]
 }
 
+/// The grant a second time, with keys.
+fn with_keys(grant: &Value) -> impl Iterator<Item = Value> {
+    let sets: [&[&str]; 3] =
+        [&["123456789012:key/a"], &["123456789012:key/b"], &["210987654321:key/mrk-1", "123456789012:key/a"]];
+    sets.into_iter().map(move |keys| {
+        let keys: Vec<String> = keys.iter().map(|key| format!("arn:aws:kms:eu-west-1:{key}")).collect();
+        let mut second = grant.clone();
+        second["kmsKeyArns"] = json!(keys);
+        json!({ "access": [grant, second] })
+    })
+}
+
 /// What a tenant writes, in one field each.
 fn specs(namespace: &str) -> Vec<Value> {
     let mut specs: Vec<Value> = [
@@ -78,14 +90,7 @@ fn specs(namespace: &str) -> Vec<Value> {
     .map(|bucket| json!({ "access": [{ "bucket": bucket, "level": "ReadOnly" }] }))
     .collect();
     let inside = || json!([{ "bucket": format!("{namespace}.data"), "level": "ReadOnly" }]);
-    for keys in
-        [&["123456789012:key/a"] as &[&str], &["123456789012:key/b"], &["210987654321:key/mrk-1", "123456789012:key/a"]]
-    {
-        let keys: Vec<String> = keys.iter().map(|key| format!("arn:aws:kms:eu-west-1:{key}")).collect();
-        let mut grants = inside();
-        grants[0]["kmsKeyArns"] = json!(keys);
-        specs.push(json!({ "access": [inside()[0], grants[0]] }));
-    }
+    specs.extend(with_keys(&inside()[0]));
     let statement =
         |effect: &str| json!({ "statements": [{ "Effect": effect, "Action": "s3:GetObject", "Resource": "*" }] });
     for extra in [

@@ -93,7 +93,7 @@ async fn invariant_7_an_annotation_of_the_namespace_gives_buckets_and_takes_them
     // A list of which one part is wrong may be meant otherwise: nothing of it is anybody's word.
     scene.annotate(json!("payroll-*, Ledger")).await;
     scene.grants_only(&user, &[], &["payroll", "ledger"]).await;
-    scene.is_told("reports", &["\"Ledger\"", "allows nothing", BUCKETS]).await;
+    scene.is_told("reports", &["Ledger\"", "allows nothing", BUCKETS]).await;
     scene.annotate(Value::Null).await;
     scene.refused("reports", "NotPermittedByClass").await;
 
