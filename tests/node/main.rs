@@ -12,6 +12,7 @@
 
 mod install;
 mod replicas;
+mod samples;
 mod workload;
 mod world;
 
@@ -73,7 +74,8 @@ fn trials(skipped: Option<&str>) -> Vec<Trial> {
     }
     let trials = trials![
         install::one_helm_install_brings_two_replicas_up_where_pod_security_is_restricted,
-        workload::the_sample_workload_prints_its_object,
+        workload::the_readmes_commands_lead_to_a_pod_that_reads_its_bucket,
+        samples::every_sample_becomes_ready_and_its_key_does_what_it_says,
         workload::two_rotations_under_load_fail_no_request,
         replicas::invariant_5_a_leader_killed_while_it_rotates_leaves_one_key_to_the_next,
         replicas::invariant_5_a_leader_frozen_while_it_rotates_leaves_one_key_to_the_next,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ground::node::WORKLOAD;
 use ground::repository;
+use k8s_openapi::ByteString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,15 +21,30 @@ struct Report {
     failures: BTreeMap<String, usize>,
 }
 
-/// With the image of the tests in place of the AWS CLI's, and the address of the test's AWS; all else is as people copy
-/// it.
-pub async fn the_sample_workload_prints_its_object(world: &World) {
+/// The README's object and its commands, word for word, in the default class of the chart; then the sample that it leads to,
+/// with the image of the tests in place of the AWS CLI's, and the address of the test's AWS.
+pub async fn the_readmes_commands_lead_to_a_pod_that_reads_its_bucket(world: &World) {
     world.object("s3://team-a-reports/today.txt", "five were sold").await;
-    let sample = repository().join("deploy/samples/demo.yaml").display().to_string();
-    world.namespace("team-a").await;
-    world.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &sample]).await.unwrap();
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let (_, section) = readme.split_once("\n## Use\n").unwrap();
+    let block = |kind: &str| section.split_once(&format!("```{kind}\n")).unwrap().1.split("```").next().unwrap();
+    let file = world.file("reports.yaml", block("yaml"));
+    let mut answers = Vec::new();
+    for command in block("console").lines().filter_map(|line| line.strip_prefix("$ kubectl ")) {
+        // What follows the pipe is the reader's shell.
+        let args: Vec<&str> =
+            command.split(" | ").next().unwrap().split(' ').map(|arg| arg.trim_matches('\'')).collect();
+        let args: Vec<String> = args.iter().map(|arg| arg.replace("reports.yaml", &file).replace("='", "=")).collect();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        answers.push(world.kubectl(&args).await.unwrap_or_else(|error| panic!("{command}: {error:#}")));
+    }
+    let [.., shown, credentials] = answers.as_slice() else { panic!("{answers:?}") };
+    assert!(shown.contains("READY") && shown.contains("True") && shown.contains("Synced"), "{shown}");
     let user = world.ready("team-a", "reports").await;
-    world.only_key(&user, "reports-s3", "").await;
+    let key = world.only_key(&user, "reports-s3", "").await;
+    let held = world.secret("team-a", "reports-s3").await.data.unwrap()["credentials"].0.clone();
+    assert_eq!(*credentials, serde_json::json!(ByteString(held.clone())).as_str().unwrap());
+    assert!(String::from_utf8(held).unwrap().contains(&key));
     tokio::time::sleep(Duration::from_secs(LAG.unsigned_abs())).await;
 
     let text = std::fs::read_to_string(repository().join("deploy/samples/workload.yaml")).unwrap();
@@ -52,6 +68,7 @@ pub async fn the_sample_workload_prints_its_object(world: &World) {
             .await;
     }
     world.kubectl(&["delete", "-n", "team-a", "deployment", "reports"]).await.unwrap();
+    world.kubectl(&["delete", "-n", "team-a", "s3accessuser", "reports"]).await.unwrap();
 }
 
 pub async fn two_rotations_under_load_fail_no_request(world: &World) {

@@ -90,7 +90,6 @@ impl World {
         self.apply(&secret).await;
         let values = json!({
             "aws": { "endpoints": { "all": self.admin.endpoint }, "credentials": { "existingSecret": "operator-aws" } },
-            "defaultClass": { "spec": { "allowedBuckets": ["{namespace}-*"], "allowStatements": true } },
             "operator": { "consistencyWindow": "5s", "probeInterval": "500ms" },
         });
         std::fs::write(self.values(), values.to_string()).unwrap();
@@ -134,6 +133,13 @@ impl World {
         self.kubectl(&["apply", "--server-side", "-f", &file.display().to_string()]).await.unwrap();
     }
 
+    /// A file of that name with this text; its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
     /// A namespace in which only pods of the profile `restricted` are let in.
     pub async fn namespace(&self, name: &str) {
         let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
@@ -151,6 +157,16 @@ impl World {
             .await
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Runs one of the tests' programs with that key and nothing else; what it prints, or why it failed.
+    pub async fn program(&self, name: &Path, args: &[&str], [id, secret]: [&String; 2]) -> Result<String, String> {
+        let mut env = self.admin.env();
+        env.insert("AWS_ACCESS_KEY_ID".to_owned(), id.clone());
+        env.insert("AWS_SECRET_ACCESS_KEY".to_owned(), secret.clone());
+        let output = Command::new(self.programs.join(name)).args(args).env_clear().envs(env).output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     /// The operator's pods that are not on their way out.
