@@ -7,7 +7,7 @@ use super::values::Test;
 use super::{Finding, Kind, MOST, Statement, finding, quoted, values};
 
 /// IAM user guide, "AWS global condition context keys". New ones come: only what resembles one of these is told.
-const GLOBAL: [&str; 50] = [
+const GLOBAL: [&str; 49] = [
     "aws:AssumedRoot",
     "aws:CalledVia",
     "aws:CalledViaFirst",
@@ -53,7 +53,6 @@ const GLOBAL: [&str; 50] = [
     "aws:ViaAWSService",
     "aws:VpcSourceIp",
     "aws:VpceAccount",
-    "aws:VpceMultiRegion",
     "aws:VpceOrgID",
     "aws:VpceOrgPaths",
     "aws:userid",
