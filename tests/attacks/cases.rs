@@ -7,7 +7,7 @@ mod texts;
 use serde_json::{Value, json};
 
 use crate::judge::{KEY, tenant};
-use texts::{ACTIONS, BUCKETS, NAMES, PATHS, POLICY_ARNS, PREFIXES, RESOURCES, TAGS};
+use texts::{ACTIONS, BUCKETS, KEYS, NAMES, PATHS, POLICY_ARNS, PREFIXES, RESOURCES, TAGS};
 
 fn allow(action: &Value, resource: &Value) -> Value {
     json!({ "Effect": "Allow", "Action": action, "Resource": resource })
@@ -15,6 +15,11 @@ fn allow(action: &Value, resource: &Value) -> Value {
 
 fn statements(statements: Vec<Value>) -> Value {
     tenant(json!({ "policy": { "statements": statements } }))
+}
+
+/// A grant inside, with that key.
+fn keyed(key: &str) -> Value {
+    json!({ "bucket": "team-a.data", "level": "Admin", "kmsKeyArns": [key] })
 }
 
 /// Each of the texts, where a tenant would write it.
@@ -29,6 +34,7 @@ pub fn all() -> Vec<(String, Value)> {
     [
         each(BUCKETS, "access to bucket", |text| json!({ "access": [{ "bucket": text, "level": "Admin" }] })),
         each(PREFIXES, "prefix", |text| json!({ "access": [grant(text)] })),
+        each(KEYS, "key", |text| tenant(json!({ "access": [keyed(text)] }))),
         each(RESOURCES, "resource", |text| statements(vec![allow(&json!("s3:*"), &json!(text))])),
         each(ACTIONS, "action", |text| statements(vec![allow(&json!(text), &inside)])),
         each(PATHS, "path", |text| tenant(json!({ "path": text }))),
@@ -71,6 +77,8 @@ pub fn honest() -> Vec<(&'static str, Value)> {
         ("a wildcard inside", statement(&json!("s3:*"), &json!("arn:aws:s3:::team-a.*"))),
         ("a variable inside", statement(&json!("s3:*"), &json!("arn:aws:s3:::team-a.home/${aws:username}/*"))),
         ("the key", statement(&json!(["kms:Decrypt", "kms:GenerateDataKey"]), &json!(KEY))),
+        ("the key of a grant", tenant(json!({ "access": [keyed(KEY)] }))),
+        ("a bucket twice", tenant(json!({ "access": [keyed(KEY), { "bucket": "team-a.data", "level": "ReadOnly" }] }))),
         ("an action that is allowed", statement(&json!("sns:Publish"), &json!("*"))),
         ("a denial", statements(vec![json!({ "Effect": "Deny", "NotAction": "s3:GetObject", "Resource": "*" })])),
         ("a shared policy", tenant(json!({ "managedPolicyArns": ["arn:aws:iam::123456789012:policy/shared-x"] }))),

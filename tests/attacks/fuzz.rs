@@ -50,7 +50,8 @@ fn users() -> Vec<Value> {
             { "Effect": "Deny", "NotAction": "s3:GetObject", "NotResource": "arn:aws:s3:::x" },
         ] } })),
         tenant(json!({ "access": [
-            { "bucket": "team-a.data", "prefixes": ["in/", "out/"], "level": "ReadWrite" }, { "bucket": "team-a.logs", "level": "Admin" },
+            { "bucket": "team-a.data", "prefixes": ["in/", "out/"], "level": "ReadWrite", "kmsKeyArns": [judge::KEY] },
+            { "bucket": "team-a.logs", "level": "Admin" }, { "bucket": "team-a.data", "level": "ReadOnly" },
         ] })),
         tenant(json!({ "secret": { "format": "template", "template": {
             "a": "{{ secret_access_key }}{% for b in buckets %}{{ b | upper }}{% endfor %}", "b": "{{ access_key_id }}",
@@ -75,6 +76,7 @@ fn classes() -> Vec<Value> {
             "allowedNames": ["{namespace}-*"], "allowedTagKeys": ["cost-*"], "allowedPaths": ["/tenants/*"], "allowRetain": true,
             "allowedSecretNames": ["{namespace}-*"], "allowedSecretLabels": ["label-*"], "allowedSecretAnnotations": ["note-*"],
             "allowedResourceAccounts": ["123456789012"], "allowForceAdoption": true,
+            "allowedBucketsFrom": { "namespaceLabel": "team", "pattern": "{label}-x-*" },
         }),
     ]
 }

@@ -317,3 +317,28 @@ pub const POLICY_ARNS: &[&str] = &[
     "shared-x",
     "",
 ];
+
+/// Keys of KMS that are not the tenant's, as `kmsKeyArns` might name them.
+pub const KEYS: &[&str] = &[
+    "*",
+    "arn:aws:kms:*:*:key/*",
+    "arn:aws:kms:eu-west-1:123456789012:key/*",
+    "arn:aws:kms:eu-west-1:123456789012:key/team-?",
+    "arn:aws:kms:eu-west-1:123456789012:key/team-b",
+    "arn:aws:kms:eu-west-1:123456789012:key/team-ab",
+    "arn:aws:kms:eu-west-1:123456789012:key/Team-a",
+    "arn:aws:kms:eu-west-1:123456789012:key/team-a ",
+    "arn:aws:kms:eu-west-1:123456789012:key/team-a/../team-b",
+    "arn:aws:kms:eu-west-1:123456789012:key/${aws:username}",
+    "arn:aws:kms:eu-west-1:123456789012:key/team-a,arn:aws:kms:eu-west-1:123456789012:key/team-b",
+    "arn:aws:kms:eu-west-1:999999999999:key/team-a",
+    "arn:aws:kms:us-east-1:123456789012:key/team-a",
+    "arn:aws-cn:kms:eu-west-1:123456789012:key/team-a",
+    "arn:aws:kms:eu-west-1:123456789012:alias/team-a",
+    "alias/team-a",
+    "team-a",
+    "arn:aws:s3:::team-b.data",
+    "arn:aws:iam::123456789012:user/admin",
+    "arn:aws:kms:eu-west-1:123456789012:key/",
+    "",
+];
