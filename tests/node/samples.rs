@@ -1,7 +1,6 @@
 //! The samples, as people copy them: applied, Ready, and used with nothing but their Secrets.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use ground::repository;
 use kube::ResourceExt;
@@ -76,32 +75,29 @@ pub async fn every_sample_becomes_ready_and_its_key_does_what_it_says(world: &Wo
     world.kubectl(&["delete", "s3accessclass", WIDE]).await.unwrap();
 }
 
-/// Does what the sample is for: reads where it may read, else writes.
+/// Does what the sample is for, and what it is not for: put, get and delete an object.
 async fn used(world: &World, user: &S3AccessUser) {
     let name = user.name_any();
-    let (bucket, key, reads) = match user.spec.access.first() {
-        Some(grant) => {
-            let prefix = grant.prefixes.first().cloned().unwrap_or_default();
-            (grant.bucket.clone(), format!("{prefix}today.txt"), grant.level != AccessLevel::WriteOnly)
-        }
-        None if name == "uploads" => ("team-a-uploads".to_owned(), "today.txt".to_owned(), false),
-        None => ("team-a-reports".to_owned(), "today.txt".to_owned(), true),
+    let (bucket, wanted) = match (user.spec.access.first(), name.as_str()) {
+        (Some(grant), _) => (
+            grant.bucket.as_str(),
+            match grant.level {
+                AccessLevel::ReadOnly => [false, true, false],
+                AccessLevel::WriteOnly => [true, false, false],
+                AccessLevel::ReadWrite | AccessLevel::Admin => [true, true, true],
+            },
+        ),
+        // Under a KMS key alone, and the request names none.
+        (None, "uploads") => ("team-a-uploads", [false, false, false]),
+        (None, "auditor") => ("team-a-reports", [false, true, false]),
+        (None, _) => ("team-a-reports", [true, true, false]),
     };
-    let url = format!("s3://{bucket}/{key}");
-    world.object(&url, "five were sold").await;
+    let admin = [world.admin.access_key_id.as_str(), world.admin.secret_access_key.as_str()];
+    let made = world.tried(bucket, &["CreateBucket", "PutObject"], admin).await;
+    assert!(made[1], "the administrator's object: {made:?}");
     let (id, secret) = credentials(world, user).await;
-    let args: &[&str] = if reads { &["cat", &url] } else { &["put", &url, "six were sold"] };
-    let answer = world.program(Path::new("workload"), args, [&id, &secret]).await;
-    if name == "uploads" {
-        let error = answer.unwrap_err();
-        assert!(
-            error.contains("AccessDenied"),
-            "it may write under a KMS key only, which the program names none: {error}"
-        );
-    } else {
-        let said = answer.unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(!reads || said == "five were sold\n", "{name}: {said:?}");
-    }
+    let found = world.tried(bucket, &["PutObject", "GetObject", "DeleteObject"], [&id, &secret]).await;
+    assert_eq!(found, wanted, "{name} puts, gets and deletes in {bucket}");
 }
 
 /// The key of a Secret of whatever format: the id that IAM knows, and the one text that can be its other half.

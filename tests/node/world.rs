@@ -159,14 +159,17 @@ impl World {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Runs one of the tests' programs with that key and nothing else; what it prints, or why it failed.
-    pub async fn program(&self, name: &Path, args: &[&str], [id, secret]: [&String; 2]) -> Result<String, String> {
-        let mut env = self.admin.env();
-        env.insert("AWS_ACCESS_KEY_ID".to_owned(), id.clone());
-        env.insert("AWS_SECRET_ACCESS_KEY".to_owned(), secret.clone());
-        let output = Command::new(self.programs.join(name)).args(args).env_clear().envs(env).output().await.unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    /// Whether S3 lets the holder of that key do these things in the bucket: boto3 with the key and nothing else.
+    pub async fn tried(&self, bucket: &str, operations: &[&str], [id, secret]: [&str; 2]) -> Vec<bool> {
+        let operations: Vec<Value> =
+            operations.iter().map(|operation| json!({ "operation": operation, "bucket": bucket })).collect();
+        let secret = json!({
+            "AWS_REGION": self.admin.partition.region(), "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret,
+        });
+        let task = json!({ "secret": secret, "endpoint": self.admin.endpoint, "operations": operations });
+        let python = cache::python().await.unwrap();
+        let answers = stand::probe_s3(&python, &self.folder, &task).await.unwrap();
+        answers.iter().map(|answer| answer["allowed"] == true).collect()
     }
 
     /// The operator's pods that are not on their way out.
