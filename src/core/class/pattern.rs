@@ -18,6 +18,11 @@ impl Default for Effort {
 }
 
 impl Effort {
+    /// Of so many steps.
+    pub fn of(steps: usize) -> Self {
+        Self(Cell::new(steps))
+    }
+
     /// Takes so many steps; false where they are not left.
     fn spend(&self, steps: usize) -> bool {
         let left = self.0.get().checked_sub(steps);

@@ -59,6 +59,8 @@ const ACCOUNTS: [&str; 5] =
     ["aws:PrincipalAccount", "aws:ResourceAccount", "aws:SourceAccount", "s3:ResourceAccount", "kms:CallerAccount"];
 const ADDRESSES: [&str; 2] = ["aws:SourceIp", "aws:VpcSourceIp"];
 const PREFIX: &str = "s3:prefix";
+/// So many values of one condition are held against those of another: each of one against each of the other.
+const MOST_VALUES: usize = 32;
 
 /// The first value that is surely not meant.
 pub(super) fn check(statement: &Statement<'_>, test: &Test<'_>) -> Option<Finding> {
@@ -71,9 +73,10 @@ pub(super) fn check(statement: &Statement<'_>, test: &Test<'_>) -> Option<Findin
             "write the values, or leave the condition out",
         ));
     }
+    let buckets = if test.is_about(PREFIX) { buckets_of(statement) } else { Vec::new() };
     test.values.iter().find_map(|value| {
         let text = text_of(value);
-        let (kind, means, instead) = misread(test, &text).or_else(|| of_prefix(statement, test, &text))?;
+        let (kind, means, instead) = misread(test, &text).or_else(|| of_prefix(test, &buckets, &text))?;
         Some(finding(kind, format!("{}: {}", test.at, quoted(&text)), means, instead))
     })
 }
@@ -129,13 +132,17 @@ fn misread(test: &Test<'_>, text: &str) -> Option<Verdict> {
     }
 }
 
-fn of_prefix(statement: &Statement<'_>, test: &Test<'_>, text: &str) -> Option<Verdict> {
+/// The buckets that the statement names without a wildcard.
+fn buckets_of<'a>(statement: &Statement<'a>) -> Vec<&'a str> {
+    let named = statement.resources.1.iter().filter_map(|resource| resource.split_once(":s3:::")?.1.split('/').next());
+    named.filter(|bucket| !bucket.contains(['*', '?', '$'])).collect()
+}
+
+fn of_prefix(test: &Test<'_>, buckets: &[&str], text: &str) -> Option<Verdict> {
     if !test.is_about(PREFIX) || text == "/" {
         return None;
     }
-    let named = statement.resources.1.iter().filter_map(|resource| resource.split(":s3:::").nth(1)?.split('/').next());
-    let named: Vec<&str> = named.filter(|bucket| !bucket.contains(['*', '?', '$'])).collect();
-    let (means, instead) = prefixes::judge(text, &named)?;
+    let (means, instead) = prefixes::judge(text, buckets)?;
     Some((Kind::Prefix, means, instead))
 }
 
@@ -166,8 +173,11 @@ pub(super) fn contradiction(tests: &[Test<'_>], effort: &Effort) -> Option<Findi
     })
 }
 
-/// Whether the first, which asks for certain texts, leaves none that the other takes.
+/// Whether the first, which asks for certain texts, leaves none that the other takes. Of very many values, nothing is said.
 fn exclude(test: &Test<'_>, other: &Test<'_>, effort: &Effort) -> bool {
+    if test.values.len().max(other.values.len()) > MOST_VALUES {
+        return false;
+    }
     let texts = |test: &Test<'_>| -> Option<Vec<String>> {
         let texts: Vec<String> = test.values.iter().map(|value| text_of(value)).collect();
         texts.iter().all(|text| !text.contains("${")).then_some(texts)
@@ -184,7 +194,8 @@ fn exclude(test: &Test<'_>, other: &Test<'_>, effort: &Effort) -> bool {
     let plain = |text: &&String| !text.contains(['*', '?']);
     match (test.operator, other.operator) {
         ("StringEquals" | "StringLike", "StringEquals" | "StringLike") => {
-            !wanted.iter().any(|one| against.iter().any(|other| meets(one, &Pattern::new(other))))
+            let against: Vec<Pattern> = against.iter().map(|text| Pattern::new(text)).collect();
+            !wanted.iter().any(|one| against.iter().any(|other| meets(one, other)))
         }
         ("StringEquals", "StringNotEquals") => wanted.iter().all(|one| against.contains(one)),
         ("StringEquals", "StringNotLike") => {
