@@ -1,13 +1,14 @@
 //! The samples, as people copy them: applied, Ready, and used with nothing but their Secrets.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ground::repository;
 use kube::ResourceExt;
 use s3_access_operator::api::{AccessLevel, S3AccessUser};
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{LAG, World};
 
 /// For the samples that ask for more than the default class allows: whatever a class can allow.
 const WIDE: &str = "wide";
@@ -63,10 +64,14 @@ pub async fn every_sample_becomes_ready_and_its_key_does_what_it_says(world: &Wo
         }
     }
     assert_eq!(by_default, BTreeSet::from(BY_DEFAULT), "which samples the default class allows");
+    let mut users = Vec::new();
     for sample in &samples {
         let meta = &sample["metadata"];
-        let user = world.ready(meta["namespace"].as_str().unwrap(), meta["name"].as_str().unwrap()).await;
-        used(world, &user).await;
+        users.push(world.ready(meta["namespace"].as_str().unwrap(), meta["name"].as_str().unwrap()).await);
+    }
+    tokio::time::sleep(Duration::from_secs(LAG.unsigned_abs())).await;
+    for user in &users {
+        used(world, user).await;
     }
     for sample in &samples {
         let (namespace, name) = (sample["metadata"]["namespace"].as_str(), sample["metadata"]["name"].as_str());

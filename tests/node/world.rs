@@ -91,6 +91,9 @@ impl World {
         let values = json!({
             "aws": { "endpoints": { "all": self.admin.endpoint }, "credentials": { "existingSecret": "operator-aws" } },
             "operator": { "consistencyWindow": "5s", "probeInterval": "500ms" },
+            // This node's snapshots are copies, so that the image counts as what its container has written; and the binary of the
+            // tests is not optimised.
+            "resources": { "limits": { "ephemeral-storage": "256Mi" } },
         });
         std::fs::write(self.values(), values.to_string()).unwrap();
     }
