@@ -40,6 +40,11 @@ use super::{Duration, FINALIZER, SecretSpec};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(has(self.access) && size(self.access) > 0) || (has(self.policy) && (has(self.policy.preset) || (has(self.policy.statements) && size(self.policy.statements) > 0))) || (has(self.managedPolicyArns) && size(self.managedPolicyArns) > 0)").message("nothing is granted: set access, policy.preset, policy.statements or managedPolicyArns"),
+    // Rules, since the refusal of a pattern quotes no more than the pattern.
+    validation = Rule::new("!has(self.userName) || self.userName.matches('^[A-Za-z0-9+=,.@_-]+$')").message("userName: letters, digits and any of + = , . @ _ - without spaces"),
+    validation = Rule::new("!has(self.path) || self.path.matches('^/([A-Za-z0-9+=,.@_-]+/)*$')").message("path: begins and ends with a slash, and has letters, digits and any of + = , . @ _ - between, such as /team-a/"),
+    validation = Rule::new("!has(self.managedPolicyArns) || self.managedPolicyArns.all(arn, arn.matches('^arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+$'))").message("managedPolicyArns: write the ARN of a managed policy, such as arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess (in China arn:aws-cn:iam::aws:policy/...)"),
+    validation = Rule::new("!has(self.permissionsBoundaryArn) || self.permissionsBoundaryArn.matches('^(arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+)?$')").message("permissionsBoundaryArn: write the ARN of a managed policy, such as arn:aws:iam::123456789012:policy/boundary"),
     // In another class the user would be in another account: the one that is left would be nobody's.
     validation = Rule::new("has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)").message("className is immutable: delete the S3AccessUser and create another"),
     validation = Rule::new("has(self.userName) == has(oldSelf.userName) && (!has(self.userName) || self.userName == oldSelf.userName)").message("userName is immutable: delete the S3AccessUser and create another"),
@@ -55,12 +60,12 @@ pub struct S3AccessUserSpec {
 
     /// The name of the IAM user. Immutable. Default: `<cluster>-<namespace>-<name>-<hash>`, at most 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9+=,.@_-]+$"))]
+    #[schemars(length(min = 1, max = 64))]
     pub user_name: Option<String>,
 
     /// The IAM path of the user and of its policy. Default: the class's, else `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 100), regex(pattern = r"^/([A-Za-z0-9+=,.@_-]+/)*$"))]
+    #[schemars(length(min = 1, max = 100))]
     pub path: Option<String>,
 
     /// High-level grants, together one policy: what each of them allows is allowed. A bucket may stand more than once, such
@@ -75,12 +80,12 @@ pub struct S3AccessUserSpec {
 
     /// Existing managed policies to attach to the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20), inner(length(min = 20, max = 512), regex(pattern = r"^arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+$")), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub managed_policy_arns: Vec<String>,
 
     /// The permissions boundary of the user; a class may force one. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^(arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+)?$"))]
+    #[schemars(length(max = 512))]
     pub permissions_boundary_arn: Option<String>,
 
     /// Tags of the IAM user, beside the operator's own.
@@ -152,7 +157,7 @@ impl S3AccessUser {
 #[x_kube(
     // The naming rules of general purpose buckets, Amazon S3 user guide "Bucket naming rules". Rules, since the refusal of a
     // pattern quotes no more than the pattern.
-    validation = Rule::new("self.bucket.matches('^[a-z0-9][a-z0-9.-]*[a-z0-9]$')").message("bucket: not a valid S3 bucket name: lower-case letters, digits, periods and hyphens; a bucket with a name of the old kind (capital letters, underscores) is granted by spec.policy.statements"),
+    validation = Rule::new("self.bucket.matches('^[a-z0-9][a-z0-9.-]*[a-z0-9]$')").message("bucket: not a valid S3 bucket name: one bucket's bare name, of lower-case letters, digits, periods and hyphens; what comes after it belongs into prefixes, and a bucket with a name of the old kind (capital letters, underscores) is granted by spec.policy.statements"),
     validation = Rule::new("!has(self.prefixes) || self.prefixes.all(prefix, prefix.matches('^[^*?$\\\\x{0}-\\\\x{1f}\\\\x{7f}]+$'))").message("prefixes: plain text without *, ?, $ and control characters, which stands for all that begins with it: write 2026/ for 2026/*"),
     validation = Rule::new("!self.bucket.contains('..') && !self.bucket.matches('^[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+$')").message("bucket: not a valid S3 bucket name: adjacent periods and IP addresses are not allowed"),
     // IAM API reference, CreatePolicy: a document holds no character beyond U+00FF.

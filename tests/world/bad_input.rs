@@ -71,15 +71,16 @@ async fn what_the_cr_alone_shows_is_refused_at_admission() {
     let scene = Scene::without_operator("admission").await;
     for (case, spec, says) in [
         ("nothing is granted", json!({}), "nothing is granted"),
-        ("upper case", json!({ "access": [{ "bucket": "Reports", "level": "ReadOnly" }] }), "bucket"),
+        ("upper case", json!({ "access": [{ "bucket": "Reports", "level": "ReadOnly" }] }), "a name of the old kind"),
+        ("a URL", json!({ "access": [{ "bucket": "s3://abc/in", "level": "ReadOnly" }] }), "belongs into prefixes"),
         ("an IP address", json!({ "access": [{ "bucket": "192.168.1.1", "level": "ReadOnly" }] }), "bucket"),
         ("adjacent periods", json!({ "access": [{ "bucket": "a..b", "level": "ReadOnly" }] }), "bucket"),
         ("a reserved prefix", json!({ "access": [{ "bucket": "xn--abc", "level": "ReadOnly" }] }), "reserves"),
         ("no such level", json!({ "access": [{ "bucket": "abc", "level": "Everything" }] }), "level"),
         (
             "a wildcard prefix",
-            json!({ "access": [{ "bucket": "abc", "level": "ReadOnly", "prefixes": ["*"] }] }),
-            "prefixes",
+            json!({ "access": [{ "bucket": "abc", "level": "ReadOnly", "prefixes": ["2026/*"] }] }),
+            "write 2026/ for 2026/*",
         ),
         (
             "an alias of a key",
@@ -104,8 +105,18 @@ async fn what_the_cr_alone_shows_is_refused_at_admission() {
             "there are no days: 90d is 2160h",
         ),
         ("an interval in words", with(json!({ "accessKey": { "rotation": { "interval": "daily" } } })), "interval"),
-        ("a name with a slash", with(json!({ "userName": "a/b" })), "userName"),
-        ("a relative path", with(json!({ "path": "k8s" })), "path"),
+        ("a name with a slash", with(json!({ "userName": "a/b" })), "userName: letters, digits"),
+        ("a relative path", with(json!({ "path": "k8s" })), "begins and ends with a slash"),
+        (
+            "the name of a policy",
+            json!({ "managedPolicyArns": ["AmazonS3ReadOnlyAccess"] }),
+            "write the ARN of a managed policy",
+        ),
+        (
+            "a role as a boundary",
+            with(json!({ "permissionsBoundaryArn": "arn:aws:iam::123456789012:role/x" })),
+            "write the ARN of a managed policy",
+        ),
         ("a reserved tag", with(json!({ "tags": { "s3access.dev/uid": "x" } })), "reserved"),
         ("a template without its format", with(json!({ "secret": { "template": { "a": "b" } } })), "template"),
         (

@@ -132,9 +132,15 @@ async fn classes(planner: &Planner) -> Result<Ends, Error> {
     Ok(ends)
 }
 
+/// As it would be created, whatever a file that was written by `kubectl get` says of an object that was there once.
+fn afresh(file: &ObjectMeta) -> ObjectMeta {
+    let ObjectMeta { name, namespace, labels, annotations, .. } = file.clone();
+    ObjectMeta { name, namespace, labels, annotations, ..ObjectMeta::default() }
+}
+
 /// Those of the file, on top of the live object's own.
 fn metadata_of(file: &ObjectMeta, live: Option<&ObjectMeta>) -> ObjectMeta {
-    let Some(live) = live else { return file.clone() };
+    let Some(live) = live else { return afresh(file) };
     let mut metadata = live.clone();
     metadata.labels.get_or_insert_default().extend(file.labels.clone().unwrap_or_default());
     metadata.annotations.get_or_insert_default().extend(file.annotations.clone().unwrap_or_default());
@@ -177,7 +183,8 @@ async fn user(planner: &Planner, file: &S3AccessUser) -> Result<Ends, Error> {
     let made_as = live.as_ref().and_then(|live| live.status.as_ref()).and_then(|status| status.user_name.clone());
     let there = live.is_some();
     let as_applied = applied(file, live);
-    let verdict = server::verdict(&users, &if there { as_applied.clone() } else { file.clone() }).await;
+    let metadata = if there { as_applied.metadata.clone() } else { afresh(&file.metadata) };
+    let verdict = server::verdict(&users, &S3AccessUser { metadata, ..as_applied.clone() }).await;
     if verdict.is_refusal() {
         write!(std::io::stdout(), "{namespace}/{name}:\n{}", verdict.told())?;
         return Ok(Ends { refused: 1, to_do: 0 });
