@@ -71,7 +71,7 @@ impl Error {
     pub fn failure(&self, part: Part) -> Failure {
         let (reason, transient) = match self {
             Self::Aws(error) => (error.reason(), error.is_transient()),
-            Self::Kubernetes(error) if error.is_forbidden() => (Reason::AccessDenied, false),
+            Self::Kubernetes(error) if error.is_denial() => (Reason::AccessDenied, false),
             Self::Kubernetes(error) => {
                 let transient = error.code.is_none_or(|code| code == 409 || code == 404 || code == 429 || code >= 500);
                 (Reason::Failed, transient)

@@ -43,9 +43,10 @@ impl KubernetesError {
         self.code == Some(404)
     }
 
-    /// The API server refuses by RBAC, admission, quota, or because the namespace is terminating.
-    pub fn is_forbidden(&self) -> bool {
-        self.code == Some(403)
+    /// The API server refuses by RBAC, admission, quota, or because the namespace is terminating; a ValidatingAdmissionPolicy
+    /// answers as an invalid object does.
+    pub fn is_denial(&self) -> bool {
+        matches!(self.code, Some(403 | 422))
     }
 }
 

@@ -35,6 +35,14 @@ async fn plan(scene: &Scene, settings: &[(&str, &str)], objects: &[Value]) -> (b
 /// The other scenes' classes are theirs.
 const WITHOUT_CLASSES: [(&str, &str); 1] = [("S3ACCESS_CLASSES", "false")];
 
+/// What `doctor` finds, well or not.
+async fn doctor(scene: &Scene) -> String {
+    let mut env: BTreeMap<String, String> = scene.stand.operator_identity.env();
+    env.insert("AWS_ENDPOINT_URL".to_owned(), scene.proxy.endpoint().to_owned());
+    let (Ok(found) | Err((found, _))) = run(scene, &["doctor"], &scene.stand.kubernetes.kubeconfig, env).await;
+    found
+}
+
 impl Scene {
     /// A Deployment as an install has it, with these variables; nothing runs it.
     async fn deployment(&self, variables: &[(&str, &str)]) {
@@ -95,6 +103,13 @@ async fn the_first_class_takes_nothing_from_those_who_came_before_until_one_take
     scene.create("late", spec()).await;
     let (_, message) = scene.refused("late", "ClassNotFound").await;
     assert!(message.contains("marked default"), "{message}");
+
+    let found = doctor(scene).await;
+    let warning = format!(
+        "WARN  S3AccessUsers without a class: 1 came before the first class and have no limits, such as {}/reports:",
+        scene.namespace
+    );
+    assert!(found.contains(&warning), "{found}");
 
     // What marking it would do, and what a wider one would.
     let narrow = scene.class_object(&class, true, &json!(["other-*"]));

@@ -68,9 +68,9 @@ async fn no_key_is_made_for_a_secret_that_the_api_server_would_not_take() {
     scene.policy_of_frozen_secrets().await;
     scene.freeze_secrets().await;
     scene.create("reports", spec()).await;
-    let (user, message) = scene.refused("reports", "Failed").await;
+    let (user, message) = scene.refused("reports", "AccessDenied").await;
     assert!(message.contains("reports-s3") && message.contains(WORDS) && message.contains("dry run"), "{message}");
-    scene.condition("reports", "SecretSynced", "False", "Failed").await;
+    scene.condition("reports", "SecretSynced", "False", "AccessDenied").await;
     scene.condition("reports", "PolicySynced", "True", "Synced").await;
     let user = user_name(&user);
     assert_eq!((scene.minted(), scene.keys(&user).await.len()), (0, 0));
@@ -82,7 +82,7 @@ async fn no_key_is_made_for_a_secret_that_the_api_server_would_not_take() {
 
     scene.freeze_secrets().await;
     scene.patch("reports", json!({ "metadata": { "annotations": { annotations::ROTATE: "1" } } })).await;
-    scene.condition("reports", "SecretSynced", "False", "Failed").await;
+    scene.condition("reports", "SecretSynced", "False", "AccessDenied").await;
     assert_eq!(scene.only_key(&user, "reports-s3").await, first, "the key that is there goes on");
     assert_eq!(scene.minted(), 1, "none was made that no Secret could hold");
     scene.thaw_secrets().await;

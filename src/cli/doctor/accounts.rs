@@ -18,6 +18,8 @@ use crate::kubernetes::KubernetesError;
 /// So many classes are checked, and so many at once.
 const CLASSES: u32 = 50;
 const AT_ONCE: usize = 4;
+/// So many S3AccessUsers are named.
+const SHOWN: usize = 5;
 /// A class that takes longer has failed: its endpoints are its own.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -56,10 +58,14 @@ pub(super) async fn check(client: Option<&Client>, options: &RunOptions, session
             "S3AccessClasses",
             "there is none, and S3ACCESS_REQUIRE_CLASS asks for one: no user is made",
         )],
-        // The operator's own identity may then have no rights but to assume the classes' roles, or not be at all.
-        (false, _) => {
-            vec![Check::ok("AWS", "not checked by itself: users are made through the classes, as each of them says")]
-        }
+        (false, _) => match without_class(&planner, &classes).await {
+            Some(check) => [own(&planner.cluster.id).await, vec![check]].concat(),
+            // The operator's own identity may then have no rights but to assume the classes' roles, or not be at all.
+            None => vec![Check::ok(
+                "AWS",
+                "not checked by itself: users are made through the classes, as each of them says",
+            )],
+        },
     };
     let of_classes = stream::iter(&classes).map(|class| of_class(class, &planner, &path)).buffered(AT_ONCE);
     checks.extend(of_classes.collect::<Vec<_>>().await.into_iter().flatten());
@@ -68,6 +74,19 @@ pub(super) async fn check(client: Option<&Client>, options: &RunOptions, session
             .push(Check::warning("S3AccessClasses", format!("there are more than {CLASSES}: only these were checked")));
     }
     checks
+}
+
+/// Whom no class bounds although there are some. Where they cannot be listed, the check of the rights has said so.
+async fn without_class(planner: &Planner, classes: &[KnownClass]) -> Option<Check> {
+    let found = planner.without_class(classes.to_vec()).await.ok().filter(|found| !found.is_empty())?;
+    let shown = found.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    Some(Check::warning(
+        "S3AccessUsers without a class",
+        format!(
+            "{} came before the first class and have no limits, such as {shown}: `plan` with the class that is to take them says what it would change; see platform-guide.md, \"From no classes to classes\"",
+            found.len()
+        ),
+    ))
 }
 
 async fn of_class(class: &KnownClass, planner: &Planner, path: &str) -> Vec<Check> {

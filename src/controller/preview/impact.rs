@@ -6,8 +6,9 @@ use kube::{Api, ResourceExt};
 
 use super::Planner;
 use crate::api::S3AccessUser;
-use crate::controller::class::{ClassResolver, Classes};
+use crate::controller::class::{ClassResolver, Classes, KnownClass};
 use crate::controller::error::Error;
+use crate::controller::watch::cached::Membership;
 use crate::core::desired::Owner;
 use crate::kubernetes::KubernetesError;
 
@@ -57,8 +58,7 @@ impl Planner {
         let every = ListParams::default();
         let namespaces = Api::<Namespace>::all(self.client.clone()).list_metadata(&every).await;
         let namespaces = namespaces.map_err(|error| KubernetesError::of("list Namespaces", "", "", &error))?.items;
-        let users = Api::<S3AccessUser>::all(self.client.clone()).list(&every).await;
-        let users = users.map_err(|error| KubernetesError::of("list S3AccessUsers", "", "", &error))?.items;
+        let users = self.users().await?;
         let now = self.classes_of(self.some_classes(None).await?.0, namespaces.clone());
         let then = self.classes_of(self.classes_with_drafts().await?, namespaces);
         let mut touched = Vec::new();
@@ -71,6 +71,23 @@ impl Planner {
         }
         touched.sort_by(|one, other| one.user.cmp(&other.user));
         Ok(touched)
+    }
+
+    /// The S3AccessUsers, by `<namespace>/<name>`, that are in the operator's own account although there are classes: who came
+    /// before the first one.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    pub async fn without_class(&self, classes: Vec<KnownClass>) -> Result<Vec<String>, Error> {
+        let classes = self.classes_of(classes, Vec::new());
+        let users = self.users().await?;
+        let unbound = users.iter().filter(|user| matches!(classes.class_of(Membership::of(user)), Ok(None)));
+        Ok(unbound.map(|user| format!("{}/{}", user.namespace().unwrap_or_default(), user.name_any())).collect())
+    }
+
+    async fn users(&self) -> Result<Vec<S3AccessUser>, Error> {
+        let users = Api::<S3AccessUser>::all(self.client.clone()).list(&ListParams::default()).await;
+        Ok(users.map_err(|error| KubernetesError::of("list S3AccessUsers", "", "", &error))?.items)
     }
 
     async fn standing(&self, classes: &Classes, user: &S3AccessUser) -> Result<Standing, String> {
