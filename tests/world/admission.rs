@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
-use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use s3_access_operator::api::S3AccessUser;
@@ -158,16 +157,7 @@ async fn invariant_7_admission_and_operator_say_the_same_of_a_spec() {
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(scene.client.clone());
     let metadata = namespaces.patch(&scene.namespace, &PatchParams::default(), &gold).await.unwrap().metadata;
     let (labels, annotations) = (metadata.labels.unwrap(), metadata.annotations.unwrap());
-    let policies: Api<ValidatingAdmissionPolicy> = Api::all(scene.client.clone());
-    scene
-        .see("the policy to be checked", async || {
-            let status = policies.get("s3access-classes").await?.status.unwrap_or_default();
-            ensure!(status.observed_generation.is_some(), "not yet");
-            let warnings = status.type_checking.and_then(|found| found.expression_warnings).unwrap_or_default();
-            assert!(warnings.is_empty(), "{warnings:?}");
-            Ok(())
-        })
-        .await;
+    scene.policy_is_sound("s3access-classes").await;
     let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
     let (mut pairs, mut refused) = (0, 0);
     for (number, class) in classes().into_iter().enumerate() {

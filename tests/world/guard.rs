@@ -50,7 +50,7 @@ impl Scene {
     }
 
     /// Waits until the policy is checked: it has no expression that the API server doubts.
-    async fn policy_is_sound(&self, name: &str) {
+    pub async fn policy_is_sound(&self, name: &str) {
         let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
         self.see("the policy to be checked", async || {
             let status = policies.get(name).await?.status.unwrap_or_default();

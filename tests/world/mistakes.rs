@@ -1,8 +1,5 @@
 //! Mistakes in a policy that IAM takes: told at `kubectl apply`, in the status and by `plan`, and nothing is held up.
 
-use anyhow::ensure;
-use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
-use kube::Api;
 use kube::api::PostParams;
 use kube::client::Body;
 use kube::core::Request;
@@ -71,16 +68,7 @@ fn specs() -> Vec<(Value, usize)> {
 #[tokio::test]
 async fn the_api_server_warns_of_what_it_can_see_and_takes_it() {
     let scene = Scene::without_operator("warned").await;
-    let policies: Api<ValidatingAdmissionPolicy> = Api::all(scene.client.clone());
-    scene
-        .see("the policy to be checked", async || {
-            let status = policies.get(POLICY).await?.status.unwrap_or_default();
-            ensure!(status.observed_generation.is_some(), "not yet");
-            let warnings = status.type_checking.and_then(|found| found.expression_warnings).unwrap_or_default();
-            assert!(warnings.is_empty(), "{warnings:?}");
-            Ok(())
-        })
-        .await;
+    scene.policy_is_sound(POLICY).await;
     let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
     for (spec, expected) in specs() {
         let warnings = scene.warnings(&spec).await;

@@ -12,6 +12,7 @@ use ground::operator::Operator;
 use ground::proxy::Proxy;
 use ground::stand::{OPERATOR_NAMESPACE, OPERATOR_USER, Stand, shipped};
 use ground::wait::eventually;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -320,6 +321,16 @@ impl Scene {
         let users = users.users().iter().map(|user| user.user_name().to_owned());
         let policies = policies.policies().iter().filter_map(|policy| policy.policy_name()).map(ToOwned::to_owned);
         users.chain(policies).filter(|name| name.contains(part)).collect()
+    }
+
+    /// Waits until the second of that time is over: Kubernetes counts in whole ones.
+    pub async fn second_passes(&self, at: Timestamp) {
+        self.see("the second to pass", async || {
+            let passed = Timestamp::now().duration_since(at);
+            ensure!(passed > SignedDuration::from_millis(1_100), "{passed:?}");
+            Ok(())
+        })
+        .await;
     }
 
     pub async fn delete(&self, name: &str) {
