@@ -97,7 +97,7 @@ reasons! {
     /// The Secret of that name belongs to another S3AccessUser.
     SecretNameTaken,
     /// The Secret is immutable, and would have to be written.
-    ImmutableSecret,
+    SecretImmutable,
     /// Both access key slots of the user hold keys that are not ours.
     ForeignAccessKeys,
     /// The object does not fit the schema of this version.

@@ -178,9 +178,9 @@ async fn an_immutable_secret_is_told_of_and_no_key_is_made_for_it() {
     let frozen = Patch::Merge(json!({ "immutable": true }));
     scene.secrets().patch("reports-s3", &PatchParams::default(), &frozen).await.unwrap();
     scene.patch("reports", json!({ "metadata": { "annotations": { annotations::ROTATE: "now" } } })).await;
-    let (_, message) = scene.refused("reports", "ImmutableSecret").await;
+    let (_, message) = scene.refused("reports", "SecretImmutable").await;
     assert!(message.contains("delete it"), "{message}");
-    scene.condition("reports", "Stalled", "True", "ImmutableSecret").await;
+    scene.condition("reports", "Stalled", "True", "SecretImmutable").await;
     assert_eq!(scene.only_key(&user, "reports-s3").await, old, "what works goes on");
 
     scene.secrets().delete("reports-s3", &DeleteParams::default()).await.unwrap();

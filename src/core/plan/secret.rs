@@ -64,7 +64,7 @@ pub(super) fn hold_where_immutable(observed: &Observed, plan: &mut Plan) {
     }
     let message =
         "the Secret is immutable, and has to be written: delete it; it is made again at once, with another key";
-    plan.block(Part::Secret, Reason::ImmutableSecret, message);
+    plan.block(Part::Secret, Reason::SecretImmutable, message);
 }
 
 /// Brings the Secret to what the spec and its key make of it, and removes it under earlier names.

@@ -300,7 +300,7 @@ fn an_immutable_secret_is_not_written_and_costs_no_key() {
     };
     let told = |(desired, observed): &(Desired, Observed)| {
         let plan = planned(desired, observed);
-        (plan.actions, matches!(plan.parts.secret, Progress::Blocked(Reason::ImmutableSecret, _)))
+        (plan.actions, matches!(plan.parts.secret, Progress::Blocked(Reason::SecretImmutable, _)))
     };
     assert_eq!(told(&frozen(&json!({}), &|_| {})), (vec![], false), "nothing is to be written");
     assert_eq!(told(&frozen(&due, &|_| {})), (vec![], true), "a rotation");
