@@ -134,7 +134,7 @@ async fn lifecycle(which: Tool, name: &str, takeover: &[&str]) {
 
     assert_eq!(cluster.kubectl(&["get", "crd", CRD, "-o", COLUMNS]).await.split(' ').count(), columns - 1);
     let user = "apiVersion: s3access.dev/v1alpha1\nkind: S3AccessUser\nmetadata: {name: reports, namespace: team-a}\n\
-                spec: {access: [{bucket: team-a.reports, level: ReadOnly}]}\n";
+                spec: {access: [{bucket: team-a-reports, level: ReadOnly}]}\n";
     cluster.apply(user).await;
 
     if which == Tool::Helm3 {
