@@ -76,6 +76,7 @@ fn trials(skipped: Option<&str>) -> Vec<Trial> {
         install::one_helm_install_brings_two_replicas_up_where_pod_security_is_restricted,
         workload::the_readmes_commands_lead_to_a_pod_that_reads_its_bucket,
         samples::every_sample_becomes_ready_and_its_key_does_what_it_says,
+        samples::the_sample_of_classes_bounds_its_users_and_their_keys_work,
         workload::two_rotations_under_load_fail_no_request,
         replicas::invariant_5_a_leader_killed_while_it_rotates_leaves_one_key_to_the_next,
         replicas::invariant_5_a_leader_frozen_while_it_rotates_leaves_one_key_to_the_next,

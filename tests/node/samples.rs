@@ -27,7 +27,7 @@ fn wide() -> Value {
     })
 }
 
-/// The S3AccessUsers of the samples; those of classes of other accounts aside. Two have one name, and are told apart by their
+/// The S3AccessUsers of the samples; those with classes of their own aside. Two have one name, and are told apart by their
 /// files.
 fn samples() -> Vec<Value> {
     let mut samples = Vec::new();
@@ -78,6 +78,39 @@ pub async fn every_sample_becomes_ready_and_its_key_does_what_it_says(world: &Wo
         world.kubectl(&["delete", "-n", namespace.unwrap(), "s3accessuser", name.unwrap()]).await.unwrap();
     }
     world.kubectl(&["delete", "s3accessclass", WIDE]).await.unwrap();
+}
+
+/// The platform team's sample, beside the default class that the chart has made: the class that its user names, and the two that
+/// go by what the Namespace says.
+pub async fn the_sample_of_classes_bounds_its_users_and_their_keys_work(world: &World) {
+    let text = std::fs::read_to_string(repository().join("deploy/samples/class-tenants.yaml")).unwrap();
+    let boundary = std::fs::read_to_string(repository().join("deploy/iam/bounded/users-boundary.aws.json")).unwrap();
+    let iam = world.admin.iam();
+    iam.create_policy().policy_name("s3access-boundary").policy_document(boundary).send().await.unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    for mut document in documents {
+        if document["metadata"]["name"] == "tenants" {
+            document["metadata"]["annotations"] = json!({});
+        }
+        world.apply(&document).await;
+    }
+    let asked = |class: &str, bucket: &str| json!({ "className": class, "access": [{ "bucket": bucket, "level": "ReadWrite" }] });
+    let mut users = vec![world.ready("team-a", "invoices").await];
+    users.push(world.user("team-a", "by-annotation", asked("by-annotation", "invoices-2026")).await);
+    users.push(world.user("team-a", "by-label", asked("by-label", "payroll-2026")).await);
+    tokio::time::sleep(Duration::from_secs(LAG.unsigned_abs())).await;
+    for user in &users {
+        used(world, user).await;
+    }
+    let beyond = json!({ "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessUser",
+        "metadata": { "name": "beyond", "namespace": "team-a" }, "spec": asked("by-label", "invoices-2026") });
+    let file = world.file("beyond.json", &beyond.to_string());
+    let refused = world.kubectl(&["apply", "-f", &file]).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("what the Namespace names by label team.example.com/name"), "{refused:#}");
+    for user in &users {
+        world.kubectl(&["delete", "-n", "team-a", "s3accessuser", &user.name_any()]).await.unwrap();
+    }
+    world.kubectl(&["delete", "s3accessclass", "tenants", "by-annotation", "by-label"]).await.unwrap();
 }
 
 /// Does what the sample is for, and what it is not for: put, get and delete an object.

@@ -69,7 +69,7 @@ impl Scene {
 
 #[tokio::test]
 async fn invariant_7_an_annotation_of_the_namespace_gives_buckets_and_takes_them_back_at_once() {
-    let scene = Scene::on_double("listed", Settings::default()).await;
+    let scene = Scene::on_double("named-by-annotation", Settings::default()).await;
     scene.annotate(json!("payroll-*, ledger")).await;
     let class = scene.class("c", json!({ "allowedBucketsFrom": { "namespaceAnnotation": BUCKETS } })).await;
     scene
@@ -105,7 +105,7 @@ async fn invariant_7_an_annotation_of_the_namespace_gives_buckets_and_takes_them
 
 #[tokio::test]
 async fn invariant_7_a_label_of_the_namespace_stands_in_the_class_pattern() {
-    let scene = Scene::on_double("labelled", Settings::default()).await;
+    let scene = Scene::on_double("named-by-label", Settings::default()).await;
     scene.mark(json!({ "labels": { "example.com/team": "payroll" } })).await;
     let from = json!({ "namespaceLabel": "example.com/team", "pattern": "{label}-*" });
     let class = scene.class("c", json!({ "allowedBuckets": ["shared"], "allowedBucketsFrom": from })).await;

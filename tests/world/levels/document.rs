@@ -51,9 +51,9 @@ it, write both. In the Secret it stands once.
 
 ```yaml
 access:
-  - bucket: team-a.reports
+  - bucket: team-a-reports
     level: ReadOnly
-  - bucket: team-a.reports
+  - bucket: team-a-reports
     prefixes: [\"out/\"]
     level: ReadWrite
 ```

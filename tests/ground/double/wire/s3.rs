@@ -135,7 +135,11 @@ impl Session<'_> {
     /// Refuses what the caller's policies do not allow, and buckets that are not there or of another account.
     fn allow(&mut self, action: &str, bucket: &str, key: &str, context: &Context) -> Result<(), Refusal> {
         let arn = self.arn(bucket, key);
-        self.allow_anywhere(action, &arn, context)?;
+        let mut context = context.clone();
+        if let Some(found) = self.world.buckets.get(bucket) {
+            context.add("aws:ResourceAccount", &found.owner);
+        }
+        self.allow_anywhere(action, &arn, &context)?;
         let owner = &self.world.buckets.get(bucket).ok_or(NO_SUCH_BUCKET)?.owner;
         if owner == self.caller.account() { Ok(()) } else { Err(ACCESS_DENIED) }
     }
