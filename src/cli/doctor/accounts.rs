@@ -58,7 +58,7 @@ pub(super) async fn check(client: Option<&Client>, options: &RunOptions, session
             "S3AccessClasses",
             "there is none, and S3ACCESS_REQUIRE_CLASS asks for one: no user is made",
         )],
-        (false, _) => match without_class(&planner, &classes).await {
+        (false, _) => match without_class(&planner, &classes, &options.watch_namespaces).await {
             Some(check) => [own(&planner.cluster.id).await, vec![check]].concat(),
             // The operator's own identity may then have no rights but to assume the classes' roles, or not be at all.
             None => vec![Check::ok(
@@ -76,9 +76,18 @@ pub(super) async fn check(client: Option<&Client>, options: &RunOptions, session
     checks
 }
 
-/// Whom no class bounds although there are some. Where they cannot be listed, the check of the rights has said so.
-async fn without_class(planner: &Planner, classes: &[KnownClass]) -> Option<Check> {
-    let found = planner.without_class(classes.to_vec()).await.ok().filter(|found| !found.is_empty())?;
+/// Whom no class bounds although there are some. Where they cannot be listed, the check of the rights has said so; where a
+/// selector hides classes, nobody knows which one was the first.
+async fn without_class(planner: &Planner, classes: &[KnownClass], watched: &[String]) -> Option<Check> {
+    if planner.class_selector.is_some() {
+        return None;
+    }
+    let mut found = planner.without_class(classes.to_vec()).await.ok()?;
+    let is_watched = |user: &String| watched.iter().any(|own| user.split('/').next() == Some(own));
+    found.retain(|user| watched.is_empty() || is_watched(user));
+    if found.is_empty() {
+        return None;
+    }
     let shown = found.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     Some(Check::warning(
         "S3AccessUsers without a class",
