@@ -13,7 +13,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 
 use super::recorders::Recorders;
-use super::{Kubernetes, KubernetesError, Mark, Result, SecretNames, UserRef};
+use super::{Kubernetes, KubernetesError, Mark, Result, SecretNames, UserRef, knows_no_dry_run};
 use crate::api::{MANAGER, S3AccessUser, S3AccessUserStatus, Workload, WorkloadKind};
 use crate::core::observed::WorkloadState;
 
@@ -73,10 +73,10 @@ impl Kubernetes for KubeClient {
             Some(_) => secrets.replace(&name, &params, secret).await,
         };
         match tried {
-            Err(error) if !cannot_tell(&error) => {
-                Err(KubernetesError::of("dry run of the Secret", &namespace, &name, &error))
-            }
-            _ => Ok(()),
+            // Only the write itself can tell.
+            Err(kube::Error::Api(status)) if knows_no_dry_run(status.code, &status.message) => Ok(()),
+            Err(error) => Err(KubernetesError::of("dry run of the Secret", &namespace, &name, &error)),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -171,12 +171,6 @@ impl Kubernetes for KubeClient {
         published
             .map_err(|error| KubernetesError::of("publish Event on S3AccessUser", &user.namespace, &user.name, &error))
     }
-}
-
-/// A webhook from before `admissionregistration.k8s.io/v1` may have side effects, and the API server then refuses every dry
-/// run that it would see: only the write itself can tell.
-fn cannot_tell(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 400 && status.message.contains("does not support dry run"))
 }
 
 fn as_manager() -> PostParams {

@@ -50,6 +50,12 @@ impl KubernetesError {
     }
 }
 
+/// A webhook from before `admissionregistration.k8s.io/v1` may have side effects, and the API server then refuses every dry
+/// run that it would see.
+pub fn knows_no_dry_run(code: u16, message: &str) -> bool {
+    code == 400 && message.contains("does not support dry run")
+}
+
 impl fmt::Display for KubernetesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.operation, self.object, self.message)

@@ -7,7 +7,7 @@ pub mod secret;
 mod secret_names;
 
 pub use client::KubeClient;
-pub use error::KubernetesError;
+pub use error::{KubernetesError, knows_no_dry_run};
 pub use secret_names::SecretNames;
 
 use async_trait::async_trait;

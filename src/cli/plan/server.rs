@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::on_one_line;
+use crate::kubernetes::knows_no_dry_run;
 
 /// What came of a dry run.
 #[derive(Debug)]
@@ -56,8 +57,7 @@ where
 /// A webhook's no may have the code of a missing right.
 fn is_refusal(code: u16, message: &str) -> bool {
     let lacks_right = code == 403 && message.contains(" cannot ");
-    let cannot_tell = code == 400 && message.contains("does not support dry run");
-    matches!(code, 400 | 403 | 404 | 409 | 413 | 422) && !lacks_right && !cannot_tell
+    matches!(code, 400 | 403 | 404 | 409 | 413 | 422) && !lacks_right && !knows_no_dry_run(code, message)
 }
 
 #[cfg(test)]

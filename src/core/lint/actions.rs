@@ -1,9 +1,10 @@
 //! Actions: those that are none, and those that none of the statement's resources is for.
 
-use super::names::{action_of_operation, nearest, service_of_client};
+use super::names::{action_of_operation, service_of_client};
 use super::reference::{Action, Service, service};
 use super::resources::Reach;
 use super::{Finding, Kind, MOST, Statement, finding, quoted};
+use crate::core::refusal::nearest;
 
 /// An action of a statement, and what it stands for.
 pub(super) struct Named<'a> {

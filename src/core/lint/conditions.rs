@@ -1,10 +1,10 @@
 //! Conditions: keys that no request carries, and values that none has.
 
 use super::actions::Named;
-use super::names::nearest;
 use super::reference::{Service, service};
 use super::values::Test;
 use super::{Finding, Kind, MOST, Statement, finding, quoted, values};
+use crate::core::refusal::nearest;
 
 /// IAM user guide, "AWS global condition context keys". New ones come: only what resembles one of these is told.
 const GLOBAL: [&str; 49] = [
@@ -97,7 +97,7 @@ fn unknown(test: &Test<'_>) -> Option<Finding> {
         return None;
     }
     if prefix.eq_ignore_ascii_case("aws") {
-        let near = nearest(test.key, GLOBAL.into_iter())?;
+        let near = nearest(test.key, GLOBAL)?;
         return of("no request carries such a key".to_owned(), format!("write {near:?}"));
     }
     let service = service(prefix)?;

@@ -101,30 +101,6 @@ pub(super) fn service_of_client(prefix: &str) -> Option<&'static str> {
     PREFIXES.iter().find(|(client, _)| client.eq_ignore_ascii_case(prefix)).map(|(_, service)| *service)
 }
 
-/// The known name that resembles the text most, where one does: at most every fourth letter is another, at least two.
-pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = text.to_ascii_lowercase();
-    let most = (lower.len() / 4).clamp(2, 5);
-    let alike = known.filter(|name| name.len().abs_diff(lower.len()) <= most);
-    let distances = alike.map(|name| (distance(&lower, &name.to_ascii_lowercase()), name));
-    distances.filter(|(distance, _)| *distance <= most).min().map(|(_, name)| name)
-}
-
-/// How many letters have to be put in, left out or replaced to make one text of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<u8> = other.bytes().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, letter) in one.bytes().enumerate() {
-        let mut next = vec![index + 1];
-        for ((above, before), theirs) in row.iter().skip(1).zip(&row).zip(&other) {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((before + usize::from(letter != *theirs)).min(above + 1).min(left + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::reference::service;
@@ -139,20 +115,6 @@ mod tests {
             let (instead, name) = action.split_once(':').unwrap();
             let matching = service(instead).unwrap().matching(name, &Effort::default());
             assert!(!matching.is_empty(), "{action} is no action");
-        }
-    }
-
-    #[test]
-    fn what_resembles_a_name_is_told_it() {
-        let names = ["GetObject", "GetObjectAcl", "PutObject"];
-        for (text, expected) in [
-            ("GetObjct", Some("GetObject")),
-            ("getobjects", Some("GetObject")),
-            ("PutObjectt", Some("PutObject")),
-            ("Frobnicate", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(text, names.into_iter()), expected, "{text}");
         }
     }
 }

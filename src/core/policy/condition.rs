@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{Refusal, nearest};
 
 /// IAM user guide, "IAM JSON policy elements: Condition operators".
 const OPERATORS: [&str; 27] = [
@@ -70,24 +70,19 @@ fn check_operator(operator: &str, at: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     let told: String = operator.chars().take(64).collect();
-    let nearest = nearest(&told).map(|name| format!(": did you mean {name}?")).unwrap_or_default();
+    let nearest = nearest(&told, all_operators()).map(|name| format!(": did you mean {name}?")).unwrap_or_default();
     Err(Refusal::invalid_policy(format!(
         "{at}.Condition: {told:?} is no condition operator of IAM (names are case-sensitive){nearest}"
     )))
 }
 
-/// The operator, with quantifier and suffix, that differs from that text by the fewest letters.
-fn nearest(text: &str) -> Option<String> {
+/// Every operator, with every quantifier and suffix.
+fn all_operators() -> impl Iterator<Item = String> {
     let suffixed = OPERATORS.iter().flat_map(|name| [String::from(*name), format!("{name}{IF_EXISTS}")]);
-    let all = suffixed.flat_map(|name| {
+    suffixed.flat_map(|name| {
         let quantified = QUANTIFIERS.map(|quantifier| format!("{quantifier}{name}"));
         quantified.into_iter().chain([name])
-    });
-    let letters = text.to_ascii_lowercase();
-    all.map(|name| (strsim::osa_distance(&letters, &name.to_ascii_lowercase()), name))
-        .min()
-        .filter(|(distance, name)| distance * 3 <= name.len())
-        .map(|(_, name)| name)
+    })
 }
 
 /// YAML takes an account's number without quotes for a number, and one that begins with 0 for an octal one: the statement
