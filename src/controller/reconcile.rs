@@ -259,7 +259,7 @@ impl Pass<'_> {
                 let beyond = Refusal { reason: Reason::NotPermittedByClass, message };
                 refuse(ctx, user, Some(owner), Part::Policy, beyond).await
             }
-            Obstacle::Paused => refuse(ctx, user, None, Part::User, paused()).await,
+            Obstacle::Paused => refuse(ctx, user, Some(owner), Part::User, paused()).await,
             Obstacle::Refusal(refusal) => refuse(ctx, user, Some(owner), part_of(refusal.reason), refusal).await,
         };
         outcome.by(outlived_at)

@@ -31,6 +31,20 @@ async fn plan(scene: &Scene, settings: &[(&str, &str)], objects: &[Value]) -> (b
     (is_well, told.unwrap_or_else(|(out, errors)| format!("{out}{errors}")))
 }
 
+/// A cluster of its own, with a running operator: whoever sees but some of the classes leaves the rest to others.
+async fn alone(name: &str) -> Loose {
+    let double = DoubleServer::start(Config::default()).await.unwrap();
+    let stand = Stand::attach().unwrap().on_double(&double, Partition::Aws).await.unwrap();
+    let mut own = Loose::without_operator(name, stand).await;
+    own.scene.double = Some(double);
+    own.scene.start(&[("S3ACCESS_WATCH_NAMESPACES", ""), ("S3ACCESS_CLASS_SELECTOR", "")]).await;
+    own
+}
+
+fn default_mark(value: &str) -> Value {
+    json!({ "metadata": { "annotations": { "s3access.dev/is-default-class": value } } })
+}
+
 /// The other scenes' classes are theirs.
 const WITHOUT_CLASSES: [(&str, &str); 1] = [("S3ACCESS_CLASSES", "false")];
 
@@ -73,13 +87,8 @@ impl Scene {
 
 #[tokio::test]
 async fn the_first_class_takes_nothing_from_those_who_came_before_until_one_takes_them() {
-    // A cluster of its own: whoever sees but some of the classes leaves the rest to others.
-    let double = DoubleServer::start(Config::default()).await.unwrap();
-    let stand = Stand::attach().unwrap().on_double(&double, Partition::Aws).await.unwrap();
-    let mut own = Loose::without_operator("first-class", stand).await;
-    let scene = &mut own.scene;
-    scene.double = Some(double);
-    scene.start(&[("S3ACCESS_WATCH_NAMESPACES", ""), ("S3ACCESS_CLASS_SELECTOR", "")]).await;
+    let own = alone("first-class").await;
+    let scene = &own.scene;
     let made = scene.create("reports", spec()).await;
     let user = user_name(&scene.ready("reports").await);
     let key = scene.only_key(&user, "reports-s3").await;
@@ -119,8 +128,7 @@ async fn the_first_class_takes_nothing_from_those_who_came_before_until_one_take
 
     let wider = json!({ "spec": { "allowedBuckets": ["other-*", "team-a-*"], "allowedTagKeys": ["team"] } });
     scene.patch_class(&class, wider).await;
-    let mark = |value: &str| json!({ "metadata": { "annotations": { "s3access.dev/is-default-class": value } } });
-    scene.patch_class(&class, mark("true")).await;
+    scene.patch_class(&class, default_mark("true")).await;
     scene.class_is(&class, "Synced").await;
     let taken = scene.ready("reports").await;
     assert_eq!(taken.status.unwrap().class_name.as_ref(), Some(&class));
@@ -129,10 +137,29 @@ async fn the_first_class_takes_nothing_from_those_who_came_before_until_one_take
     scene.ready("late").await;
 
     // Whom a class has taken does not get rid of its limits with the mark.
-    scene.patch_class(&class, mark("false")).await;
+    scene.patch_class(&class, default_mark("false")).await;
     scene.refused("reports", "ClassNotFound").await;
-    scene.patch_class(&class, mark("true")).await;
+    scene.patch_class(&class, default_mark("true")).await;
     scene.ready("reports").await;
+}
+
+/// Else a pause, while the class has the mark, would be the way out of its limits.
+#[tokio::test]
+async fn invariant_7_who_is_paused_is_taken_by_a_class_all_the_same() {
+    let own = alone("first-paused").await;
+    let scene = &own.scene;
+    let made = scene.create("reports", spec()).await;
+    scene.ready("reports").await;
+    scene.second_passes(made.metadata.creation_timestamp.unwrap().0).await;
+    let pause = |value: Value| json!({ "metadata": { "annotations": { "s3access.dev/paused": value } } });
+    scene.patch("reports", pause(json!("true"))).await;
+    scene.refused("reports", "Paused").await;
+    let class = scene.class("c", json!({ "allowedBuckets": ["team-a-*"] })).await;
+    scene.patch_class(&class, default_mark("true")).await;
+    scene.class_is(&class, "Synced").await;
+    scene.patch_class(&class, default_mark("false")).await;
+    scene.patch("reports", pause(Value::Null)).await;
+    scene.refused("reports", "ClassNotFound").await;
 }
 
 #[tokio::test]
