@@ -5,10 +5,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_iam::types::StatusType;
 use futures::future::join_all;
-use ground::recorder::ADMIN;
+use ground::recorder::{ADMIN, Exchange};
+use ground::wait::eventually;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
+use super::objects::SOON;
 use super::run::{Run, admin};
 use super::tools::Workload;
 
@@ -215,6 +217,7 @@ impl Run<'_> {
             version.set_as_default(true).send().await?;
             self.iam.detach_user_policy().user_name(&user).policy_arn(arn).send().await?;
             mended.extend(["another version", "a detached policy"]);
+            self.operator_calls(&["AttachUserPolicy"]).await?;
             self.look("the policy to be put right", async || {
                 let attached = self.iam.list_attached_user_policies().user_name(&user).send().await?;
                 let there = attached.attached_policies().iter().any(|policy| policy.policy_arn() == Some(arn));
@@ -224,6 +227,7 @@ impl Run<'_> {
             })
             .await?;
         }
+        self.operator_calls(&["PutUserPolicy", "UpdateAccessKey"]).await?;
         self.look("the inline policy to be put right", async || {
             let found = self.iam.get_user_policy().user_name(&inline).policy_name(&name).send().await?;
             ensure!(!found.policy_document().contains("ByHand"), "the document is as by hand");
@@ -235,6 +239,22 @@ impl Run<'_> {
         self.latin_is_at_rest().await?;
         self.start(&[]).await?;
         Ok(format!("put right within a sweep: {}; the key is the same", mended.join(", ")))
+    }
+
+    /// Waits until the operator has made those calls in this step. A replica that is behind shows what was changed by hand as
+    /// if it never had been, so that a look at the account alone would not tell.
+    async fn operator_calls(&self, actions: &[&str]) -> Result<()> {
+        eventually(&format!("the operator to call {}", actions.join(" and ")), SOON, async || {
+            let exchanges = self.recorder.exchanges();
+            let made = |action: &str| {
+                let of_it = |one: &&Exchange| one.step == "drift" && one.caller != ADMIN && one.action == action;
+                exchanges.iter().find(of_it).is_some_and(|one| one.said.status == 200)
+            };
+            let missing = actions.iter().find(|action| !made(action));
+            ensure!(missing.is_none(), "{missing:?} was not made");
+            Ok(())
+        })
+        .await
     }
 
     /// The sweeps that went by found nothing to put right in the policy with letters.
