@@ -13,7 +13,7 @@
 //! | module | what it is | may import, beside its own |
 //! |---|---|---|
 //! | [`api`] | the custom resource, its conditions, every name that is written on an object | no module, client or time: types only |
-//! | [`core`] | desired, observed, reads, plan, curtail, policy, lint, rotation, drift, names, conditions, secret data | `api`; neither client nor time, which callers hand over |
+//! | [`core`] | desired, observed, reads, plan, curtail, policy, lint, rotation, revocation, drift, names, conditions, secret data | `api`; neither client nor time, which callers hand over |
 //! | [`leadership`] | until when this process may write | no module |
 //! | [`metrics`] | what is counted | `core` |
 //! | [`traces`] | what is told of a reconcile, and where to | `api`; the AWS SDK's HTTP client, tokio |
@@ -31,7 +31,7 @@
 //! 1. A secret key is only ever in the Secret and in memory.
 //! 2. IAM never holds a key of ours that is not in the Secret, beyond a rotation's overlap or one in-flight mint.
 //! 3. No key that the Secret holds is deactivated or deleted before its successor is in the Secret and has been seen to
-//!    work, unless the CR is being deleted or suspended, or the key is proven lost.
+//!    work, unless the CR is being deleted or suspended, or the key is revoked or proven lost.
 //! 4. Nothing is changed or deleted without proof of ownership, read live: our tags with the CR's UID on the user, our
 //!    controller reference with the CR's UID on the Secret.
 //! 5. Two leaders, a stale cache, a lost answer or a crash at any point lead to the same end, with no key left over.
@@ -72,6 +72,7 @@
 //! | *pass* | one reconcile of one object, with all that it is about |
 //! | *reads* | how much a reconcile reads: nothing, the Secret, a probe, keys, user and keys, everything |
 //! | *retiring* | the replaced key in its overlap |
+//! | *revocation* | the end of keys that have leaked, recorded on the IAM user; revoked keys are kept for a while, inactive |
 //! | *settled* | everything was done at the end of the last reconcile |
 //! | *work queue* | each object at most once: delayed until it is due, admitted to a lane if there is work, queued, running |
 

@@ -132,6 +132,8 @@ reasons! {
     DeleteBlocked,
     /// The access key is inactive because the spec says so.
     Suspended,
+    /// The access key was revoked, and the next one is not in the Secret yet.
+    Revoked,
     /// The CR carries the paused annotation.
     Paused,
     /// An error that has no name of its own.

@@ -18,7 +18,8 @@ pub use s3_access_class::{
 };
 pub use s3_access_user::{
     AccessGrant, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference, DeletionPolicy, PolicyPreset,
-    PolicySpec, PolicyType, RetiringKey, RotationSpec, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus,
+    PolicySpec, PolicyType, RetiringKey, RevocationReport, RotationSpec, S3AccessUser, S3AccessUserSpec,
+    S3AccessUserStatus,
 };
 pub use secret_spec::{SecretFormat, SecretSpec, Workload, WorkloadKind};
 
@@ -35,6 +36,9 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub mod annotations {
     /// Any new value rotates the access key at once.
     pub const ROTATE: &str = "s3access.dev/rotate";
+    /// Any new value revokes the access key: it is inactive at once, and another one is made. With a value that begins with
+    /// `keep-working`, the other one is in the Secret before.
+    pub const REVOKE: &str = "s3access.dev/revoke";
     /// `"true"` stops every write, to IAM and to Kubernetes, until it is removed; but what a class or a deletion takes away is
     /// taken all the same.
     pub const PAUSED: &str = "s3access.dev/paused";
@@ -98,4 +102,6 @@ pub mod tags {
     /// When the user was adopted, RFC 3339: keys that are older than this belong to somebody else. With the words
     /// `settling since` before it, no key is the operator's yet.
     pub const ADOPTED_AT: &str = "s3access.dev/adopted-at";
+    /// Which keys were revoked last, by which request and when: see [`crate::core::revocation`].
+    pub const REVOKED: &str = "s3access.dev/revoked";
 }

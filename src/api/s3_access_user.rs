@@ -345,6 +345,9 @@ pub struct S3AccessUserStatus {
     /// The key that the Secret held before, until it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retiring_key: Option<RetiringKey>,
+    /// The last revocation of its access keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<RevocationReport>,
     /// servicebinding.io: the Secret to bind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<BindingReference>,
@@ -361,6 +364,22 @@ pub struct RetiringKey {
     /// Why it is kept for longer than the overlap, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// What was revoked, and what is left of it.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RevocationReport {
+    /// A digest of the annotation's value: each new value is another request.
+    pub request: String,
+    /// When the keys were taken out of use, or that was begun.
+    pub revoked_at: Time,
+    /// Those of the revoked keys that IAM still has, for whoever looks into what was done with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access_key_ids: Vec<String>,
+    /// When they are deleted; earlier where their slot is needed for another key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete_at: Option<Time>,
 }
 
 /// servicebinding.io's reference to a Secret of the same namespace.

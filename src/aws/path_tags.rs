@@ -1,4 +1,4 @@
-//! The ownership tags of a user, kept in its path: for systems whose users have none. IAM lets nobody but those who may
+//! The tags of a user that decisions rest upon, kept in its path: for systems whose users have none. IAM lets nobody but those who may
 //! manage users write a path, so it proves as much as a tag does.
 
 use std::collections::BTreeMap;
@@ -9,10 +9,14 @@ const ROOT: &str = "/s3access/";
 /// What stands for a UID that was taken off.
 const NOBODY: &str = "-";
 
-/// The path that holds the ownership tags, with the wanted path behind.
+/// Between a UID and the record of what was revoked.
+const REVOKED: char = '~';
+
+/// The path that holds the ownership tags and the record of a revocation, with the wanted path behind.
 pub(super) fn encode(path: &str, owned: &BTreeMap<String, String>) -> String {
     let tag = |key: &str| owned.get(key).map_or(NOBODY, String::as_str);
-    format!("{ROOT}{}/{}/{}{path}", tag(tags::CLUSTER), tag(tags::UID), tag(tags::OWNER))
+    let revoked = owned.get(tags::REVOKED).map(|record| format!("{REVOKED}{record}")).unwrap_or_default();
+    format!("{ROOT}{}/{}{revoked}/{}{path}", tag(tags::CLUSTER), tag(tags::UID), tag(tags::OWNER))
 }
 
 /// The wanted path, and the ownership tags. A path that is not ours has none.
@@ -24,7 +28,8 @@ pub(super) fn decode(path: &str) -> (String, BTreeMap<String, String>) {
         return (path.to_owned(), BTreeMap::new());
     };
     let owner = format!("{namespace}/{name}");
-    let found = [(tags::CLUSTER, cluster), (tags::UID, uid), (tags::OWNER, &owner)];
+    let (uid, revoked) = uid.split_once(REVOKED).unwrap_or((uid, NOBODY));
+    let found = [(tags::CLUSTER, cluster), (tags::UID, uid), (tags::REVOKED, revoked), (tags::OWNER, &owner)];
     let found = found.into_iter().filter(|(_, value)| *value != NOBODY);
     (format!("/{rest}"), found.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
 }
@@ -49,6 +54,9 @@ mod tests {
             assert_eq!(ours.ownership(&owned), Ownership::Ours);
             assert_eq!(identity("uid-2").ownership(&owned), Ownership::Predecessor);
         }
+        let revoked = "0123456789abcdef+1800000000+now+01234567".to_owned();
+        let marked: BTreeMap<_, _> = ours.tags().into_iter().chain([(tags::REVOKED.to_owned(), revoked)]).collect();
+        assert_eq!(decode(&encode("/k8s/", &marked)), ("/k8s/".to_owned(), marked));
         let retained = BTreeMap::from_iter(ours.tags().into_iter().filter(|(key, _)| key != tags::UID));
         let (_, owned) = decode(&encode("/", &retained));
         assert_eq!(owned, retained);

@@ -5,6 +5,7 @@ mod crd;
 mod doctor;
 mod plan;
 mod render;
+mod revoke;
 mod rotate;
 mod run;
 mod status;
@@ -50,6 +51,8 @@ enum Command {
     Status(status::Options),
     /// Ask for a new access key.
     Rotate(rotate::Options),
+    /// Take access keys out of use at once, since they have leaked, and have others made.
+    Revoke(revoke::Options),
 }
 
 /// Why a command failed.
@@ -110,6 +113,12 @@ pub enum Error {
     /// `doctor` has found what is wrong.
     #[error("{0} of the checks failed")]
     Unwell(usize),
+    /// `revoke` could not ask for some.
+    #[error("{0} of the S3AccessUsers are not revoked: see above, and try again with the same --value")]
+    Unrevoked(usize),
+    /// `revoke` was given a class that is not there.
+    #[error("there is no S3AccessClass {0}: `kubectl get s3accessclasses` lists what there is")]
+    NoClass(String),
     /// A part of the process ended that must not.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
@@ -167,6 +176,7 @@ impl Cli {
             Command::Render(options) => render::print(&options),
             Command::Status(options) => status::run(&options).await,
             Command::Rotate(options) => rotate::run(&options).await,
+            Command::Revoke(options) => revoke::run(&options).await,
         }
     }
 }

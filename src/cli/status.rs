@@ -58,7 +58,7 @@ pub(super) async fn run(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-async fn list_all<K>(api: &Api<K>) -> kube::Result<Vec<K>>
+pub(super) async fn list_all<K>(api: &Api<K>) -> kube::Result<Vec<K>>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
@@ -201,12 +201,12 @@ fn details(users: &[Guarded]) -> String {
     users.collect()
 }
 
-fn condition(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+pub(super) fn condition(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == kind.as_str())
 }
 
 /// Seconds as kubectl would write an age; what is past due is `now`.
-fn span(seconds: i64) -> String {
+pub(super) fn span(seconds: i64) -> String {
     match seconds {
         ..1 => "now".to_owned(),
         1..120 => format!("{seconds}s"),

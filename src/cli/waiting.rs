@@ -9,9 +9,10 @@ use kube::ResourceExt;
 
 use crate::api::{S3AccessClass, S3AccessUser, annotations};
 use crate::core::priority::{Priority, Situation};
+use crate::core::reads::known::Known;
 
 /// Calls a second where no class says, and `run` is not told otherwise.
-const PER_SECOND: u32 = 10;
+pub(super) const PER_SECOND: u32 = 10;
 
 /// The place of a user in the line of its account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +85,7 @@ fn waits(user: &S3AccessUser, now: Timestamp) -> Option<(Priority, Timestamp)> {
     let asked = asked.zip(key_made).filter(|(asked, made)| asked > made).map(|(asked, _)| asked);
     let situation = Situation {
         generation: user.metadata.generation,
+        revokes: Known::default().revokes(user).is_some(),
         deleting: user.metadata.deletion_timestamp.is_some(),
         finalized: user.is_finalized(),
         status,
@@ -106,6 +108,8 @@ fn waits(user: &S3AccessUser, now: Timestamp) -> Option<(Priority, Timestamp)> {
 /// Calls to AWS that such a user usually takes: a new one is made, another is read first.
 fn calls(user: &S3AccessUser, priority: Priority) -> u64 {
     match priority {
+        // Two reads, then the key and the record; the new key follows as any other.
+        Priority::Revoked => 4,
         // CreateUser, CreatePolicy, AttachUserPolicy, CreateAccessKey, GetCallerIdentity.
         Priority::New => 5,
         // Five reads; then the policy, or each thing that is deleted.

@@ -1,5 +1,7 @@
 //! Carries out one action. What it leads to is recorded by the caller, so that the next decision needs no new read.
 
+use std::collections::BTreeMap;
+
 use kube::ResourceExt;
 use secrecy::SecretString;
 
@@ -32,10 +34,11 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
         Action::Announce(reason) => report::announce(ctx, user, owner, *reason).await?,
         Action::CreateUser { tags, boundary } => {
             let arn = iam.create_user(name, &owner.path, tags, boundary.as_deref()).await?;
+            ctx.state.tagged(pass.uid(), tags);
             return Ok(Effect::UserCreated(arn));
         }
         Action::MoveUser { path } => iam.update_user_path(name, path).await?,
-        Action::TagUser(tags) => iam.tag_user(name, tags).await?,
+        Action::TagUser(tags) => tag_user(pass, tags).await?,
         Action::UntagUser(keys) => iam.untag_user(name, keys).await?,
         Action::PutBoundary(arn) => iam.put_user_permissions_boundary(name, arn).await?,
         Action::DeleteBoundary => iam.delete_user_permissions_boundary(name).await?,
@@ -73,6 +76,12 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
         Action::ClearLeftovers => iam.clear_leftovers(name).await?,
     }
     Ok(Effect::Done)
+}
+
+async fn tag_user(pass: Pass<'_>, tags: &BTreeMap<String, String>) -> Result<(), Error> {
+    pass.resolved.session.iam.tag_user(&pass.owner.user_name, tags).await?;
+    pass.ctx.state.tagged(pass.uid(), tags);
+    Ok(())
 }
 
 async fn create_access_key(pass: Pass<'_>, held: &mut Held) -> Result<Effect, Error> {

@@ -140,6 +140,7 @@ impl Pass<'_> {
         let state = &self.ctx.state;
         state.observed(self.uid(), observed);
         if let (Some(user), Some(desired)) = (observed.user(), self.desired) {
+            state.tagged(self.uid(), &user.tags);
             let life = desired.rotation.longest_life;
             state.outlives(self.uid(), first_end(life, &user.tags, &user.keys, read_at));
         }

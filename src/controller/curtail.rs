@@ -6,25 +6,73 @@ use tracing::{info, warn};
 use super::apply::apply;
 use super::context::Pass;
 use super::error::Error;
-use super::observe::{Held, Possession, holdings};
+use super::observe::{self, Held, Possession};
 use crate::aws::ErrorKind;
 use crate::core::curtail::{self, Bounds};
+use crate::core::names::Ownership;
 use crate::core::observed::Observed;
 use crate::core::plan::Action;
+use crate::core::revocation::Request;
 
-/// Reads what hangs on the IAM user and takes away what is beyond its bounds. What can be done is done, whatever else
-/// fails. `hindered`: the spec is not carried out after this. Answers what is left, for a deletion to go on with; `None` where there is no such user.
+/// How far it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The access keys; what is granted was held against the class before.
+    Keys,
+    /// All; after it, the spec is carried out.
+    All,
+    /// All, and the spec is not carried out.
+    Hindered,
+}
+
+/// Reads what hangs on the IAM user and takes away what is beyond its bounds: first of the access keys, so that a revocation
+/// waits for two reads and no more. What can be done is done, whatever else fails. Answers what is left, for a deletion to go
+/// on with; `None` where there is no such user.
 ///
 /// # Errors
 /// The first part that could not be read or taken away.
-pub async fn curtail(pass: Pass<'_>, hindered: bool) -> Result<Option<Possession>, Error> {
+pub async fn curtail(pass: Pass<'_>, extent: Extent) -> Result<Option<Possession>, Error> {
     let Pass { ctx, resolved, user, owner, .. } = pass;
     let deleting = user.metadata.deletion_timestamp.is_some();
-    let (possession, mut first) = holdings(&resolved.session, owner, &resolved.class, deleting).await;
+    let (possession, mut first) = observe::possession(pass).await;
     let Some(mut possession) = possession else { return first.map_or(Ok(None), Err) };
-    let bounds = Bounds { class: &resolved.class, spec: &user.spec, deleting, hindered };
+    let request = Request::of(user);
+    let bounds = Bounds {
+        class: &resolved.class,
+        spec: &user.spec,
+        revocation: request.as_ref(),
+        deleting,
+        hindered: extent == Extent::Hindered,
+    };
+    let mut failed = take(pass, bounds, &mut possession).await?;
+    first = first.or(failed);
+    // Deletion goes on with a plan of its own once the keys are gone.
+    let ours = owner.identity.ownership(&possession.found.tags) == Ownership::Ours;
+    if extent != Extent::Keys && ours && !deleting && resolved.class.name().is_some() {
+        failed = observe::grants(pass, &mut possession.found).await;
+        first = first.or(failed);
+        failed = take(pass, bounds, &mut possession).await?;
+        first = first.or(failed);
+    }
+    let (life, found) = (resolved.class.longest_life(&user.spec), &possession.found);
+    let outlived_at = found.keys.as_ref().and_then(|keys| curtail::first_end(life, &found.tags, keys, ctx.now()));
+    ctx.state.outlives(pass.uid(), outlived_at);
+    first.map_or(Ok(Some(possession)), Err)
+}
+
+/// Takes away what is known to be beyond the bounds; the first failure, which keeps nothing else from being done.
+///
+/// # Errors
+/// This process may not write any more.
+async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -> Result<Option<Error>, Error> {
+    let Pass { ctx, user, owner, .. } = pass;
     let observed = Observed::nothing();
+    let (mut first, mut works) = (None, false);
     for action in curtail::curtail(bounds, owner, &possession.found, ctx.now()) {
+        // A key that still works is not recorded as revoked.
+        if works && matches!(action, Action::TagUser(_)) {
+            continue;
+        }
         ctx.may_write()?;
         let mut held = Held::default();
         let mut done = apply(pass, &observed, &mut held, &action).await;
@@ -36,26 +84,18 @@ pub async fn curtail(pass: Pass<'_>, hindered: bool) -> Result<Option<Possession
         }
         match done {
             Ok(_) => {
-                possession.taken = true;
+                possession.taken |= !matches!(action, Action::TagUser(_));
                 info!(namespace = user.namespace(), name = user.name_any(), "taken away: {action}");
-                match (&action, &mut possession.found.keys) {
-                    (Action::DeleteKey { id, .. }, Some(keys)) => keys.retain(|key| key.id != *id),
-                    (Action::SetKeyStatus { id, active }, Some(keys)) => {
-                        keys.iter_mut().filter(|key| key.id == *id).for_each(|key| key.active = *active);
-                    }
-                    _ => {}
-                }
+                possession.found.record(&action);
             }
             Err(error) => {
                 warn!(namespace = user.namespace(), name = user.name_any(), %error, "could not {action}");
+                works |= matches!(action, Action::SetKeyStatus { .. });
                 first.get_or_insert(error);
             }
         }
     }
-    let (life, found) = (resolved.class.longest_life(&user.spec), &possession.found);
-    let outlived_at = found.keys.as_ref().and_then(|keys| curtail::first_end(life, &found.tags, keys, ctx.now()));
-    ctx.state.outlives(pass.uid(), outlived_at);
-    first.map_or(Ok(Some(possession)), Err)
+    Ok(first)
 }
 
 /// Where IAM refuses the narrower policy, the one in force goes.

@@ -8,10 +8,9 @@ use secrecy::SecretString;
 
 use super::context::Pass;
 use super::error::Error;
-use crate::api::{S3AccessUser, Workload};
+use crate::api::{S3AccessUser, Workload, tags};
 use crate::aws::{ErrorKind, Session, UserRecord, inline_policy};
 use crate::core::adoption::Adoption;
-use crate::core::class::Class;
 use crate::core::curtail::{Holdings, exceeds};
 use crate::core::desired::{DesiredPolicy, Owner};
 use crate::core::iam::{AccessKey, AccessKeyId};
@@ -25,6 +24,7 @@ use crate::core::policy::Document;
 use crate::core::reads::Reads;
 use crate::core::reads::known::Known;
 use crate::core::reads::picture::{Itself, picture as of_level, unread};
+use crate::core::revocation;
 use crate::core::secret_data::{Credentials, Target};
 use crate::kubernetes::KubernetesError;
 use crate::kubernetes::secret::{
@@ -229,7 +229,7 @@ pub fn before_iam(user: &S3AccessUser, seen: &Seen, known: &Known) -> Observed {
 /// # Errors
 /// Something could not be read.
 pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Known) -> Result<Option<Observed>, Error> {
-    let observed = before_iam(pass.user, seen, known);
+    let mut observed = before_iam(pass.user, seen, known);
     let Some(desired) = pass.desired.filter(|_| reads != Reads::Everything) else {
         return everything(pass, observed, seen).await.map(Some);
     };
@@ -246,7 +246,10 @@ pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Know
             Err(error) => return Err(error.into()),
         },
         Reads::UserAndKeys => {
-            let found = iam.get_user(name).await?;
+            let found = iam.get_user(name).await?.map(|mut found| {
+                revocation::carry(&mut found.tags, observed.revoked.as_deref());
+                found
+            });
             let is_as_wanted = found.as_ref().is_some_and(|found| itself(found).is_as_wanted(desired));
             seen.user = Some(found);
             match seen.keys.take_if(|_| is_as_wanted) {
@@ -257,6 +260,8 @@ pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Know
         _ => None,
     };
     let elsewhere = if reads == Reads::UserAndKeys { made_elsewhere(pass.user, pass.owner) } else { None };
+    let live = seen.user.as_ref().and_then(|found| found.as_ref()?.tags.get(tags::REVOKED).cloned());
+    observed.revoked = live.or(observed.revoked);
     let observed = Observed { account_elsewhere: elsewhere, ..observed };
     Ok(of_level(reads, desired, observed, keys, known))
 }
@@ -272,7 +277,10 @@ async fn everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen) -> 
     let tags = found.as_ref().map(|found| found.tags.clone()).unwrap_or_default();
     observed.user = match found {
         None => UserState::Missing,
-        Some(found) => UserState::Present(Box::new(user_of(pass, found, seen.keys.take()).await?)),
+        Some(mut found) => {
+            revocation::carry(&mut found.tags, observed.revoked.as_deref());
+            UserState::Present(Box::new(user_of(pass, found, seen.keys.take()).await?))
+        }
     };
     let wanted = desired.and_then(|desired| desired.policy_of(Some(&tags)));
     for arn in policies_to_read(owner, desired, &tags) {
@@ -294,62 +302,67 @@ pub fn made_elsewhere(user: &S3AccessUser, owner: &Owner) -> Option<String> {
     (user.was_acted_upon() && *account != owner.account.id).then(|| account.clone())
 }
 
-/// Reads what there is to curtail, part by part: what cannot be read keeps nothing else from being read. Answers the
-/// first error beside what was read.
-pub async fn holdings(
-    session: &Session,
-    owner: &Owner,
-    class: &Class,
-    deleting: bool,
-) -> (Option<Possession>, Option<Error>) {
-    let (iam, name) = (&session.iam, &owner.user_name);
+/// Reads the user and its access keys, to curtail it; of a user that is not ours, nothing hangs on it. Answers the error beside
+/// what was read.
+pub async fn possession(pass: Pass<'_>) -> (Option<Possession>, Option<Error>) {
+    let Pass { ctx, resolved, owner, .. } = pass;
+    let (iam, name) = (&resolved.session.iam, &owner.user_name);
     let record = match iam.get_user(name).await {
         Ok(Some(record)) => record,
         Ok(None) => return (None, None),
         Err(error) => return (None, Some(error.into())),
     };
+    let mut found = Holdings { tags: record.tags.clone(), boundary: record.boundary.clone(), ..Holdings::default() };
+    revocation::carry(&mut found.tags, ctx.state.known(pass.uid()).revoked.as_deref());
+    let mut failed = None;
+    if owner.identity.ownership(&found.tags) == Ownership::Ours {
+        ctx.state.tagged(pass.uid(), &found.tags);
+        match iam.list_access_keys(name).await {
+            Ok(keys) => found.keys = Some(keys),
+            Err(error) if error.kind == ErrorKind::NotFound => found.keys = Some(Vec::new()),
+            Err(error) => failed = Some(error.into()),
+        }
+    }
+    (Some(Possession { record, found, taken: false }), failed)
+}
+
+/// Reads what the user is granted, part by part: what cannot be read keeps nothing else from being read. Answers the first
+/// error.
+pub async fn grants(pass: Pass<'_>, found: &mut Holdings) -> Option<Error> {
+    let Pass { resolved, owner, .. } = pass;
+    let (iam, name) = (&resolved.session.iam, &owner.user_name);
     let mut first = None;
     let mut tell = |error: Error| {
         first.get_or_insert(error);
     };
-    let mut found = Holdings { tags: record.tags.clone(), boundary: record.boundary.clone(), ..Holdings::default() };
-    if owner.identity.ownership(&found.tags) == Ownership::Ours {
-        match iam.list_access_keys(name).await {
-            Ok(keys) => found.keys = Some(keys),
-            Err(error) if error.kind == ErrorKind::NotFound => found.keys = Some(Vec::new()),
-            Err(error) => tell(error.into()),
-        }
-        // Deletion goes on with a plan of its own once the keys are gone.
-        if !deleting && class.name().is_some() {
-            match iam.list_attached_user_policies(name).await {
-                Ok(attached) => found.attached = Some(attached),
-                Err(error) => tell(error.into()),
-            }
-            for record in policy_records(&record.tags) {
-                let Some(arn) = owner.recorded_policy_arn(record) else {
-                    let Some(policy) = record.strip_prefix("inline:") else { continue };
-                    match iam.get_user_policy(name, policy).await {
-                        Ok(None) => {}
-                        Ok(Some(document)) => drop(found.inline.insert(policy.to_owned(), Some(document))),
-                        Err(error) => {
-                            tell(error.into());
-                            found.inline.insert(policy.to_owned(), None);
-                        }
-                    }
-                    continue;
-                };
-                match policy(session, &arn, |document| exceeds(class, document)).await {
-                    Ok(PolicyState::Missing) => {}
-                    Ok(PolicyState::Present(policy)) => drop(found.managed.insert(arn, Some(policy))),
-                    Err(error) => {
-                        tell(error);
-                        found.managed.insert(arn, None);
-                    }
+    match iam.list_attached_user_policies(name).await {
+        Ok(attached) => found.attached = Some(attached),
+        Err(error) => tell(error.into()),
+    }
+    let records: Vec<String> = policy_records(&found.tags).map(ToOwned::to_owned).collect();
+    for record in records {
+        let Some(arn) = owner.recorded_policy_arn(&record) else {
+            let Some(policy) = record.strip_prefix("inline:") else { continue };
+            match iam.get_user_policy(name, policy).await {
+                Ok(None) => {}
+                Ok(Some(document)) => drop(found.inline.insert(policy.to_owned(), Some(document))),
+                Err(error) => {
+                    tell(error.into());
+                    found.inline.insert(policy.to_owned(), None);
                 }
+            }
+            continue;
+        };
+        match policy(&resolved.session, &arn, |document| exceeds(&resolved.class, document)).await {
+            Ok(PolicyState::Missing) => {}
+            Ok(PolicyState::Present(policy)) => drop(found.managed.insert(arn, Some(policy))),
+            Err(error) => {
+                tell(error);
+                found.managed.insert(arn, None);
             }
         }
     }
-    (Some(Possession { record, found, taken: false }), first)
+    first
 }
 
 fn itself(found: &UserRecord) -> Itself<'_> {

@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 use super::context::{Context, Pass};
 use super::error::Error;
 use super::panics::contained;
-use super::report::{self, report};
+use super::report::{self, report, with_revocation};
 use crate::api::{Reason, S3AccessUser, S3AccessUserStatus};
 use crate::core::conditions::{Conditions, Failure, interrupted, says_settled, status};
 use crate::core::desired::Owner;
@@ -213,7 +213,8 @@ pub async fn interrupt(
     outcome: Outcome,
 ) -> Outcome {
     let earlier = user.status.clone().unwrap_or_default();
-    let report_it = interrupted(owner, parts, &earlier, user.metadata.generation, ctx.now());
+    let known = with_revocation(ctx, user);
+    let report_it = interrupted(owner, parts, &known, user.metadata.generation, ctx.now());
     match report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
         Ok(()) => outcome,
         Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error),

@@ -8,13 +8,13 @@ use tracing::field::Empty;
 use tracing::{Instrument, debug, info_span};
 
 use super::context::{Context, Pass};
-use super::curtail::curtail;
+use super::curtail::{Extent, curtail};
 use super::error::Error;
 use super::observe::made_elsewhere;
 use super::outcome::{Outcome, QUIET_FAILURES, abandon, fail, panicked, refuse, release, retry_later};
 use super::panics::contained;
 use super::queue::Key;
-use super::report::hold;
+use super::report::{announce, hold};
 use super::watch::cached::Opened;
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
@@ -157,7 +157,9 @@ async fn without_account(ctx: &Context, user: &S3AccessUser, error: &Error) -> O
         return release(ctx, user).await;
     }
     if is_true(user, annotations::PAUSED) && !deleting {
-        return refuse(ctx, user, None, Part::User, paused()).await;
+        let told = refuse(ctx, user, None, Part::User, paused()).await;
+        // What is to be taken away in that account does not wait for the next resync.
+        return if user.is_finalized() { retry_later(ctx, &user.uid().unwrap_or_default(), error) } else { told };
     }
     match fail(ctx, user, None, error, Part::User).await {
         Outcome::Failed(_) if may_abandon(ctx, user) => abandon(ctx, user).await,
@@ -181,7 +183,7 @@ impl Pass<'_> {
     /// up.
     async fn remove(self) -> Outcome {
         let Self { ctx, user, owner, .. } = self;
-        let outcome = match curtail(self, false).await {
+        let outcome = match curtail(self, Extent::All).await {
             Ok(possession) => self.converge(possession).await,
             Err(error) => fail(ctx, user, Some(owner), &error, Part::AccessKey).await,
         };
@@ -193,16 +195,27 @@ impl Pass<'_> {
 
     /// The CR could not be written: nothing is made for it, and what its class takes away is taken all the same.
     async fn unheld(self, error: &Error) -> Outcome {
-        let taken = curtail(self, true).await;
+        let taken = curtail(self, Extent::Hindered).await;
         retry_later(self.ctx, self.uid(), taken.as_ref().err().unwrap_or(error))
     }
 
-    /// The spec is carried out; first, what a changed class takes away is.
+    /// The spec is carried out; first, what a changed class takes away is, and what is revoked.
     async fn carry_out(self) -> Outcome {
         let Self { ctx, resolved, user, owner, .. } = self;
-        let may_exceed = self.may_exceed();
-        if may_exceed && let Err(error) = curtail(self, false).await {
-            return fail(ctx, user, Some(owner), &error, Part::User).await;
+        let (may_exceed, revokes) = (self.may_exceed(), self.revokes());
+        if may_exceed || revokes {
+            let extent = if may_exceed { Extent::All } else { Extent::Keys };
+            let revoked = match curtail(self, extent).await {
+                Ok(possession) => revokes && possession.is_some_and(|possession| possession.taken),
+                Err(error) => return fail(ctx, user, Some(owner), &error, Part::AccessKey).await,
+            };
+            if revoked {
+                // Everybody's revocations come before anybody's new key.
+                return match announce(ctx, user, owner, Reason::Revoked).await {
+                    Ok(()) => Outcome::Waiting(ctx.now()),
+                    Err(error) => retry_later(ctx, self.uid(), &error),
+                };
+            }
         }
         // From here on nothing is beyond the class, whatever becomes of the rest: one whose making fails for ever must not
         // keep the class from being in force.
@@ -211,6 +224,11 @@ impl Pass<'_> {
         }
         let outcome = self.converge(None).await;
         self.end_outlived(outcome).await
+    }
+
+    /// Its keys are to be revoked, and something was made for it.
+    fn revokes(self) -> bool {
+        self.user.is_finalized() && self.ctx.state.known(self.uid()).revokes(self.user).is_some()
     }
 
     /// Something was made for it, and nobody has held that against the class as it is now.
@@ -230,7 +248,7 @@ impl Pass<'_> {
         }
         let outlived_at = || ctx.state.known(self.uid()).outlived_at;
         if outlived_at().is_none_or(|at| at <= ctx.now())
-            && let Err(error) = curtail(self, true).await
+            && let Err(error) = curtail(self, Extent::Hindered).await
         {
             return retry_later(ctx, self.uid(), &error);
         }
@@ -243,8 +261,8 @@ impl Pass<'_> {
         let Self { ctx, resolved, user, owner, .. } = self;
         let class = &resolved.class;
         let (mut beyond, mut outlived_at) = (None, None);
-        if class.name().is_some() && user.is_finalized() {
-            let taken = match curtail(self, true).await {
+        if (class.name().is_some() && user.is_finalized()) || self.revokes() {
+            let taken = match curtail(self, Extent::Hindered).await {
                 Ok(possession) => possession.is_some_and(|possession| possession.taken),
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
             };

@@ -8,10 +8,11 @@ use tracing::warn;
 
 use super::context::Context;
 use super::error::Error;
-use crate::api::{ConditionType, FINALIZER, Reason, S3AccessUser, S3AccessUserStatus};
-use crate::core::conditions::interrupted;
+use crate::api::{ConditionType, FINALIZER, Reason, RevocationReport, S3AccessUser, S3AccessUserStatus, annotations};
+use crate::core::conditions::{interrupted, revocation_report};
 use crate::core::desired::Owner;
 use crate::core::plan::{Part, Parts, Progress};
+use crate::core::revocation::Revocation;
 use crate::kubernetes::UserRef;
 
 /// The limit of Kubernetes on an Event's note.
@@ -68,13 +69,36 @@ fn written_since(ctx: &Context, user: &UserRef) -> UserRef {
 pub async fn announce(ctx: &Context, user: &S3AccessUser, owner: &Owner, reason: Reason) -> Result<(), Error> {
     let earlier = user.status.clone().unwrap_or_default();
     let synced = || Progress::Synced;
-    let key = Progress::Waiting(reason, "a new access key is being made".to_owned());
+    let message = match reason {
+        Reason::Revoked => {
+            format!(
+                "revoked, as the annotation {} asks: no access key of this user works, and another one is being made",
+                annotations::REVOKE
+            )
+        }
+        _ => "a new access key is being made".to_owned(),
+    };
+    let key = Progress::Waiting(reason, message);
     let mut parts = Parts { user: synced(), policy: synced(), key, secret: synced() };
     if reason != Reason::Rotating {
         parts.set(Part::Secret, Progress::Pending);
     }
-    let status = interrupted(Some(owner), &parts, &earlier, user.metadata.generation, ctx.now());
+    let known = with_revocation(ctx, user);
+    let status = interrupted(Some(owner), &parts, &known, user.metadata.generation, ctx.now());
     report(ctx, &UserRef::of(&user.metadata), &earlier, &status).await
+}
+
+/// The status as it is, with the last revocation that this process knows of.
+pub fn with_revocation(ctx: &Context, user: &S3AccessUser) -> S3AccessUserStatus {
+    let earlier = user.status.clone().unwrap_or_default();
+    let known = ctx.state.known(&user.uid().unwrap_or_default());
+    let known = known.revoked.as_deref().and_then(Revocation::read).map(|known| revocation_report(&known, &[]));
+    let is_told =
+        |known: &RevocationReport| earlier.revocation.as_ref().is_some_and(|told| told.request == known.request);
+    match known.filter(|known| !is_told(known)) {
+        None => earlier,
+        revocation => S3AccessUserStatus { revocation, ..earlier },
+    }
 }
 
 /// Names, in an Event that outlives the user, what may be left in IAM.

@@ -1,7 +1,7 @@
 //! The one state that a process keeps of its S3AccessUsers between two reconciles: behind a lock, by UID. How it changes is
 //! said in [`crate::core::reads::known`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -75,6 +75,11 @@ impl State {
     /// What was read shows whether the new key is delivered.
     pub fn observed(&self, uid: &str, observed: &Observed) {
         self.change(uid, |known| known.observed(observed));
+    }
+
+    /// The user's tags were read or written.
+    pub fn tagged(&self, uid: &str, tags: &BTreeMap<String, String>) {
+        self.change(uid, |known| known.tagged(tags));
     }
 
     /// The oldest key will have outlived what its class allows at that time; `None` where it is not known.

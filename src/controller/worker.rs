@@ -142,6 +142,7 @@ fn priority_of(ctx: &Context, user: &S3AccessUser) -> Priority {
         .is_some_and(|settled| ctx.kubernetes.secret_has_changed(&uid, &user.secret_name(), &settled.secret_version));
     Situation {
         generation: user.metadata.generation,
+        revokes: known.revokes(user).is_some(),
         deleting: user.metadata.deletion_timestamp.is_some(),
         finalized: user.is_finalized(),
         status: user.status.as_ref(),

@@ -4,10 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::desired::{Desired, DesiredPolicy, Owner};
+use super::iam::AccessKey;
 use super::lint;
 use super::observed::{Observed, WorkloadState};
 use super::plan::{Part, Parts, Plan, Progress};
-use crate::api::{BindingReference, ConditionType, Reason, RetiringKey, S3AccessUserStatus};
+use super::revocation::Revocation;
+use crate::api::{BindingReference, ConditionType, Reason, RetiringKey, RevocationReport, S3AccessUserStatus};
 
 /// The limit of Kubernetes on a condition's message.
 const MESSAGE_LIMIT: usize = 32_768;
@@ -168,8 +170,21 @@ pub fn status(desired: &Desired, observed: &Observed, plan: &Plan, conditions: &
                     .to_owned()
             }),
         }),
+        revocation: user.and_then(|user| Some(revocation_report(&Revocation::of(&user.tags)?, &user.keys))),
         binding: key.map(|_| BindingReference { name: desired.owner.secret_name.clone() }),
         ..whose(&desired.owner, conditions.generation)
+    }
+}
+
+/// What was revoked of a user, and what of that is still among its keys.
+pub fn revocation_report(revocation: &Revocation, keys: &[AccessKey]) -> RevocationReport {
+    let left = keys.iter().filter(|key| revocation.covers(&key.id) && !key.active);
+    let access_key_ids: Vec<String> = left.map(|key| key.id.clone()).collect();
+    RevocationReport {
+        request: revocation.request.clone(),
+        revoked_at: time(revocation.at),
+        delete_at: (!access_key_ids.is_empty()).then(|| time(revocation.delete_at())),
+        access_key_ids,
     }
 }
 

@@ -1,5 +1,5 @@
 //! What is taken away, whatever else is to be done: the class has shrunk or shuts the user out, its key has outlived what
-//! the class allows and nothing replaces it, or the S3AccessUser is being deleted.
+//! the class allows and nothing replaces it, its keys are revoked, or the S3AccessUser is being deleted.
 //!
 //! It comes before the plan and waits for nothing: it needs proof of ownership and what was read of IAM, and no valid
 //! spec, no Secret, no finalizer, no probe. `paused` does not hold it up. Where a part could not be read, the others are
@@ -17,6 +17,7 @@ use super::names::{self, Ownership};
 use super::observed::ManagedPolicy;
 use super::plan::{Action, WhyDelete, version_to_prune};
 use super::policy::Document;
+use super::revocation;
 use super::rotation::later;
 use crate::api::{S3AccessUserSpec, tags};
 
@@ -37,6 +38,22 @@ pub struct Holdings {
     pub managed: BTreeMap<String, Option<ManagedPolicy>>,
 }
 
+impl Holdings {
+    /// Brings it up to date after one of the actions that concern the keys, the tags and the boundary.
+    pub fn record(&mut self, action: &Action) {
+        match action {
+            Action::DeleteKey { id, .. } => self.keys.iter_mut().for_each(|keys| keys.retain(|key| key.id != *id)),
+            Action::SetKeyStatus { id, active } => {
+                let keys = self.keys.iter_mut().flatten();
+                keys.filter(|key| key.id == *id).for_each(|key| key.active = *active);
+            }
+            Action::TagUser(more) => self.tags.extend(more.clone()),
+            Action::PutBoundary(arn) => self.boundary = Some(arn.clone()),
+            _ => {}
+        }
+    }
+}
+
 /// Why something is to go.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds<'a> {
@@ -44,6 +61,8 @@ pub struct Bounds<'a> {
     pub class: &'a Class,
     /// The spec as far as it could be read: which namespace and names the class is asked for.
     pub spec: &'a S3AccessUserSpec,
+    /// What the revoke annotation asks for.
+    pub revocation: Option<&'a revocation::Request>,
     /// The S3AccessUser is being deleted.
     pub deleting: bool,
     /// The spec is not carried out: it is paused or wrong, or something keeps it from that.
@@ -65,10 +84,14 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     // While the spec is carried out, the plan replaces an old key first.
     let life = class.longest_life(bounds.spec).filter(|_| bounds.hindered);
     let aged = |key: &AccessKey| life.is_some_and(|life| later(key.created_at, life) <= now);
-    let mut actions: Vec<Action> = ours
+    // Unless the keys are known, nothing may be recorded as revoked.
+    let revoked = found.keys.iter().flat_map(|keys| revocation::revoke(bounds.revocation, &found.tags, keys, now));
+    let mut actions: Vec<Action> = revoked.collect();
+    let off = ours
         .filter(|key| key.active && (expelled || aged(key)))
-        .map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false })
-        .collect();
+        .map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false });
+    let more: Vec<Action> = off.filter(|action| !actions.contains(action)).collect();
+    actions.extend(more);
     if class.name().is_none() {
         return actions;
     }

@@ -12,6 +12,7 @@ use super::lint::{self, Finding};
 use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document};
 use super::refusal::Refusal;
+use super::revocation;
 use super::rotation::{DEFAULT_OVERLAP, Rotation};
 use crate::api::{AccessKeyStatus, Adoption, Duration, PolicyType, Reason, S3AccessUser, Workload, annotations, tags};
 
@@ -141,6 +142,8 @@ pub struct Desired {
     pub active: bool,
     /// When the key is replaced, and how long the old one is kept.
     pub rotation: Rotation,
+    /// What the revoke annotation asks for.
+    pub revocation: Option<revocation::Request>,
     /// The workloads that are restarted when the key was replaced.
     pub workloads: BTreeSet<Workload>,
     /// What of the spec the class does not allow, in words; it is left out of all the rest.
@@ -206,6 +209,7 @@ impl Desired {
             attached: if expelled { BTreeSet::new() } else { attached },
             active: !expelled && !spec.suspend && spec.access_key.status == AccessKeyStatus::Active,
             rotation: rotation_of(user, class)?,
+            revocation: revocation::Request::of(user),
             workloads: spec.secret.rollout_restart.iter().cloned().collect(),
             mistakes: (!spec.access.is_empty() || spec.policy.is_some()).then(|| lint::findings(spec, account)),
             violation: (!violations.is_empty()).then(|| class.told(&violations)),

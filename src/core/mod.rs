@@ -23,6 +23,7 @@ pub mod queue;
 pub mod rate;
 pub mod reads;
 pub mod refusal;
+pub mod revocation;
 pub mod rotation;
 pub mod schedule;
 pub mod secret_data;

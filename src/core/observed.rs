@@ -176,6 +176,8 @@ pub struct Observed {
     /// The account in which something was made, by the status and the Secret, where that is another one than the owner's:
     /// a hint that only holds up what would be begun or let go in the wrong account.
     pub account_elsewhere: Option<String>,
+    /// The record of the last revocation, as this process has written or seen it: a replica of IAM may show an earlier one.
+    pub revoked: Option<String>,
     /// The IAM user.
     pub user: UserState,
     /// The managed policies that were asked for, by ARN: the wanted one and the recorded ones.
@@ -227,6 +229,7 @@ impl Observed {
             announced_settled: false,
             retiring_hint: None,
             account_elsewhere: None,
+            revoked: None,
             user: UserState::Unread,
             policies: BTreeMap::new(),
             secret: SecretState::Missing,

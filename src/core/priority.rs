@@ -1,11 +1,13 @@
-//! Who goes first. What nobody can use yet comes before what somebody has changed, and both before what can wait: the
-//! sweep, rotations by the hundred, and what has just failed.
+//! Who goes first. What is to be revoked comes before what nobody can use yet, that before what somebody has changed, and all
+//! of them before what can wait: the sweep, rotations by the hundred, and what has just failed.
 
 use crate::api::{ConditionType, S3AccessUserStatus};
 
 /// How urgent a reconcile of a user is, and each call that it makes; the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
+    /// Its keys are to be revoked: taking access away waits for nothing.
+    Revoked,
     /// A workload waits for a key that works: the user is new, or its Secret was lost or altered.
     New,
     /// The spec was edited, or the user is to be deleted.
@@ -21,11 +23,12 @@ pub enum Priority {
 
 impl Priority {
     /// Every priority, the most urgent first.
-    pub const ALL: [Self; 5] = [Self::New, Self::Edited, Self::Begun, Self::Requested, Self::Background];
+    pub const ALL: [Self; 6] = [Self::Revoked, Self::New, Self::Edited, Self::Begun, Self::Requested, Self::Background];
 
     /// The label of the metrics.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Revoked => "revoked",
             Self::New => "new",
             Self::Edited => "edited",
             Self::Begun => "begun",
@@ -37,7 +40,7 @@ impl Priority {
     /// The share of what may be used at once that is kept for the more urgent.
     pub fn kept_for_others(self) -> f64 {
         match self {
-            Self::New => 0.0,
+            Self::Revoked | Self::New => 0.0,
             Self::Edited => 0.1,
             Self::Begun | Self::Requested | Self::Background => 0.75,
         }
@@ -49,6 +52,8 @@ impl Priority {
 pub struct Situation<'a> {
     /// The spec's generation.
     pub generation: Option<i64>,
+    /// Its keys are to be revoked, and were not yet.
+    pub revokes: bool,
     /// The deletion was asked for.
     pub deleting: bool,
     /// Something may have been made for it already.
@@ -68,6 +73,9 @@ pub struct Situation<'a> {
 impl Situation<'_> {
     /// How urgent a reconcile is.
     pub fn priority(&self) -> Priority {
+        if self.revokes && self.finalized {
+            return Priority::Revoked;
+        }
         let seen = self.status.is_some_and(|status| status.observed_generation == self.generation);
         if self.secret_changed && !self.deleting {
             return Priority::New;
@@ -121,7 +129,7 @@ mod tests {
     #[test]
     fn the_less_urgent_leave_more_to_others() {
         let kept = Priority::ALL.map(Priority::kept_for_others);
-        assert!(kept.is_sorted() && kept[0] < kept[1] && kept[1] < kept[2], "{kept:?}");
+        assert!(kept.is_sorted() && kept[1] < kept[2] && kept[2] < kept[3], "{kept:?}");
         assert!(kept.iter().all(|kept| (0.0..1.0).contains(kept)), "{kept:?}");
     }
 
@@ -143,6 +151,9 @@ mod tests {
         let well = status(1, Progress::Synced);
         let edited = Situation { generation: Some(2), ..settled(&well) };
         assert_eq!(edited.priority(), Priority::Edited);
+        let revoked = Situation { revokes: true, secret_changed: true, failures: 3, ..settled(&well) };
+        assert_eq!(revoked.priority(), Priority::Revoked, "whatever else it is");
+        assert_eq!(Situation { finalized: false, ..revoked }.priority(), Priority::New, "it has no key yet");
         assert_eq!(Situation { deleting: true, ..settled(&well) }.priority(), Priority::Edited);
         assert_eq!(Situation { secret_changed: true, ..settled(&well) }.priority(), Priority::New);
         assert_eq!(Situation { asks_anew: true, ..settled(&well) }.priority(), Priority::Requested);
@@ -176,7 +187,10 @@ mod tests {
 
     #[test]
     fn each_priority_has_a_name_of_its_own() {
-        assert_eq!(Priority::ALL.map(Priority::as_str), ["new", "edited", "begun", "requested", "background"]);
+        assert_eq!(
+            Priority::ALL.map(Priority::as_str),
+            ["revoked", "new", "edited", "begun", "requested", "background"]
+        );
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ground::double::{Operation, Request, Status, User};
+use ground::double::{AccessKey, Operation, Request, Status, User};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use s3_access_operator::api::{AccessKeyStatus, Adoption, S3AccessUser, secret_annotations, tags};
 use s3_access_operator::core::class::Class;
 use s3_access_operator::core::names::workload_annotation;
+use s3_access_operator::core::revocation::Revocation;
 
 use crate::cluster::{ClassState, NAMESPACE};
 use crate::outside::{CLUSTER_ID, State};
@@ -20,7 +21,7 @@ pub fn held(secret: &Secret) -> Option<(String, Vec<String>)> {
 }
 
 /// The Secret really holds a key: its id and its very secret half.
-pub fn holds(secret: &Secret, key: &ground::double::AccessKey) -> bool {
+pub fn holds(secret: &Secret, key: &AccessKey) -> bool {
     let data = secret.data.iter().flatten();
     let texts: Vec<String> = data.map(|(_, value)| String::from_utf8_lossy(&value.0).into_owned()).collect();
     [&key.id, &key.secret].into_iter().all(|half| texts.iter().any(|text| text.contains(half.as_str())))
@@ -155,13 +156,16 @@ impl State {
         }
     }
 
-    /// A key that a Secret holds works until its successor is there, or it has become older than its class lets it.
+    /// A key that a Secret holds works until its successor is there, or it has become older than its class lets it, or was
+    /// revoked.
     fn judge_revocation(&mut self, user: &User, id: &str, owner: Option<&S3AccessUser>) {
         let Some(key) = user.keys.iter().find(|key| key.id == id) else { return };
         let class = self.cluster.class.as_ref();
         let longest = class.and_then(|class| class.class.as_ref()?.spec.rotation.as_ref()?.max_interval);
         let outlived = longest.is_some_and(|longest| self.now.duration_since(key.created) > longest.signed());
-        let wanted = owner.is_some_and(|owner| wants_a_working_key(owner) && !is_expelled(class, owner)) && !outlived;
+        let revoked = self.revoked_at.is_some_and(|revoked_at| key.created <= revoked_at);
+        let wanted = owner.is_some_and(|owner| wants_a_working_key(owner) && !is_expelled(class, owner));
+        let wanted = wanted && !outlived && !revoked;
         if wanted && self.cluster.secrets.values().any(|secret| holds(secret, key)) {
             self.violate(3, format_args!("key {id} was revoked while a Secret holds it"));
         }
@@ -231,6 +235,12 @@ impl State {
             self.violate(1, "a secret key in a status or an Event");
         }
     }
+}
+
+/// Whether the key is kept, inactive, only for whoever looks into what was done with it: the user's tags say that it was revoked.
+pub fn is_evidence(user: &User, key: &AccessKey) -> bool {
+    let tags = user.tags.values().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
+    key.status == Status::Inactive && Revocation::of(&tags).is_some_and(|revocation| revocation.covers(&key.id))
 }
 
 /// An adopted user may keep the keys that it had before.

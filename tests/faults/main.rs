@@ -34,6 +34,7 @@ mod mistakes;
 mod outside;
 mod real;
 mod restarts;
+mod revocation_scenarios;
 mod scenarios;
 mod simulation;
 mod snapshot;

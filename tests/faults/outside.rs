@@ -27,6 +27,10 @@ pub struct State {
     pub accepted: BTreeSet<String>,
     /// The keys that people made by hand.
     pub strangers: BTreeSet<String>,
+    /// Keys that were made by then are to be revoked: nothing keeps them any more.
+    pub revoked_at: Option<Timestamp>,
+    /// Keys that have to be dead in the end: ids and secret halves.
+    pub revoked: Vec<(String, String)>,
     /// The processes that have made a key for a user since they last listed the user's keys.
     pub blind: BTreeSet<(usize, String)>,
     /// The operator sweeps its account in bulk, and reads less of each user in between.
@@ -56,6 +60,8 @@ impl Outside {
             cluster,
             accepted: BTreeSet::new(),
             strangers: BTreeSet::new(),
+            revoked_at: None,
+            revoked: Vec::new(),
             blind: BTreeSet::new(),
             swept: false,
             mistake: None,

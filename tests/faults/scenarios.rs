@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::class_scenarios;
 use crate::ending_scenarios;
 use crate::outside::{Outside, State};
+use crate::revocation_scenarios;
 use crate::simulation::{RESYNC, Simulation};
 use crate::withdrawal_scenarios;
 
@@ -232,7 +233,8 @@ fn a_replaced_key_that_is_still_used_is_kept_for_one_overlap_more_and_the_status
 
 /// All of them.
 pub fn all() -> Vec<&'static Scenario> {
-    LIVES.iter().chain(ending_scenarios::ALL).chain(class_scenarios::ALL).chain(withdrawal_scenarios::ALL).collect()
+    let others = [ending_scenarios::ALL, class_scenarios::ALL, withdrawal_scenarios::ALL, revocation_scenarios::ALL];
+    LIVES.iter().chain(others.into_iter().flatten()).collect()
 }
 
 /// What happens to an S3AccessUser and to what is made for it.

@@ -209,6 +209,11 @@ impl Simulation {
         simulation
     }
 
+    /// Whether two operators take themselves for the leader.
+    pub fn is_race(&self) -> bool {
+        self.random.is_some()
+    }
+
     /// Whether somebody was frozen for longer than a leader can be.
     pub fn lease_was_lost(&self) -> bool {
         self.frozen > HICCUP

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use ground::double::{AccessKey, Status, User};
+use ground::double::{AccessKey, Status, Tag, User};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use s3_access_operator::api::{S3AccessUser, secret_annotations as annotations, tags};
 use serde_json::json;
 
-use crate::judge::holds;
+use crate::judge::{holds, is_evidence};
 use crate::outside::{ACCOUNT, Outside, State};
 
 /// Annotations of a Secret that differ from run to run.
@@ -113,7 +113,12 @@ impl Snapshot {
     fn iam_user(&mut self, state: &mut State, user: &User, secrets: &[Secret]) {
         let User { name, path, boundary, attached, inline, groups, login_profile, mfa_devices, .. } = user;
         let uid = user.tags.values().filter(|tag| tag.key != tags::UID && tag.key != tags::ADOPTED_AT);
-        let tags: Vec<_> = uid.map(|tag| format!("{}={}", tag.key, tag.value)).collect();
+        // Of a revocation, only the request is the same in each run.
+        let value = |tag: &Tag| match tag.value.split_once('+') {
+            Some((request, _)) if tag.key == tags::REVOKED => request.to_owned(),
+            _ => tag.value.clone(),
+        };
+        let tags: Vec<_> = uid.map(|tag| format!("{}={}", tag.key, value(tag))).collect();
         let inline: Vec<_> =
             inline.iter().map(|(name, document)| format!("{name}: {}", meaning(document.text()))).collect();
         self.line(format_args!(
@@ -122,7 +127,9 @@ impl Snapshot {
             login_profile.is_some(),
             mfa_devices.len()
         ));
-        let mut keys: Vec<String> = user.keys.iter().map(|key| self.key(state, key, secrets)).collect();
+        // One that was revoked goes earlier where its slot is needed.
+        let used = user.keys.iter().filter(|key| !is_evidence(user, key));
+        let mut keys: Vec<String> = used.map(|key| self.key(state, key, secrets)).collect();
         keys.sort();
         self.line(format_args!("  keys {keys:?}"));
     }

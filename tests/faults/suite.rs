@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use s3_access_operator::api::S3AccessUser;
 
 use crate::boundary::{Fault, Plan};
+use crate::judge::is_evidence;
 use crate::mistakes::Mistake;
 use crate::outside::{ACCOUNT, Outside, State};
 use crate::scenarios::{End, Scenario, USER};
@@ -183,7 +184,8 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
     let look = |outside: &Outside| {
         outside.with(|state| {
             let ours: Vec<_> = state.users().filter(|user| user.name == USER).cloned().collect();
-            let keys: Vec<_> = ours.iter().flat_map(|user| user.keys.clone()).map(|key| (key.id, key.secret)).collect();
+            let used = ours.iter().flat_map(|user| user.keys.iter().filter(|key| !is_evidence(user, key)));
+            let keys: Vec<_> = used.map(|key| (key.id.clone(), key.secret.clone())).collect();
             let works: Vec<bool> = keys.iter().map(|(id, secret)| state.accepts(id, secret)).collect();
             let policies = state.aws.account(ACCOUNT).unwrap().state().local_policies().count();
             let cluster = &state.cluster;
@@ -246,7 +248,7 @@ fn check_status(state: &State) {
     let resource = state.cluster.users.values().next().unwrap();
     let status = resource.status.clone().unwrap();
     let user = state.user(USER).unwrap();
-    let key = &user.keys[0];
+    let key = user.keys.iter().find(|key| !is_evidence(user, key)).unwrap();
     let own = |arn: &&String| arn.starts_with(&format!("arn:aws:iam::{ACCOUNT}:"));
     assert_eq!(status.user_arn.as_ref(), Some(&user.arn));
     assert_eq!(status.policy_arn.as_ref(), user.attached.iter().find(own));
@@ -279,7 +281,12 @@ fn finish(simulation: &mut Simulation) -> (Snapshot, Vec<String>) {
     let before = writes(simulation);
     simulation.run(RESYNC * 2);
     let after = writes(simulation);
-    let mut problems = simulation.outside.with(|state| std::mem::take(&mut state.violations));
+    let mut problems = simulation.outside.with(|state| {
+        let revoked = std::mem::take(&mut state.revoked);
+        let alive = revoked.into_iter().filter(|(id, half)| state.accepts(id, half)).map(|(id, _)| id);
+        let alive: Vec<String> = alive.map(|id| format!("invariant 12: revoked key {id} works")).collect();
+        std::mem::take(&mut state.violations).into_iter().chain(alive).collect::<Vec<_>>()
+    });
     if before != after {
         problems.push(format!("invariant 6: at rest, writes to Kubernetes and IAM went from {before:?} to {after:?}"));
     }

@@ -123,6 +123,23 @@ async fn a_tenant_pauses_and_abandons_nothing() {
 }
 
 #[tokio::test]
+async fn a_tenant_asks_for_a_revocation_and_takes_none_back() {
+    const REVOKE: &str = "s3access.dev/revoke";
+    let scene = Scene::without_operator("guard-revoke").await;
+    let tenant = scene.somebody("tenant", "s3access-editor").await;
+    let team = scene.somebody("team", "s3access-admin").await;
+    create(&tenant, "reports", json!({})).await.unwrap();
+    change(&tenant, "reports", annotations(REVOKE, json!("1"))).await.unwrap();
+    change(&tenant, "reports", annotations(REVOKE, json!("2"))).await.unwrap();
+    for softer in [Value::Null, json!(""), json!("keep-working"), json!("keep-working-2")] {
+        wants("pause", change(&tenant, "reports", annotations(REVOKE, softer)).await);
+    }
+    wants("pause", change(&tenant, "reports", json!({ "annotations": null })).await);
+    change(&team, "reports", annotations(REVOKE, Value::Null)).await.unwrap();
+    change(&tenant, "reports", annotations(REVOKE, json!("keep-working"))).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_finalizer_is_the_operators() {
     let scene = Scene::without_operator("finalizer").await;
     let tenant = scene.somebody("tenant", "s3access-editor").await;

@@ -34,6 +34,7 @@ mod recorded;
 mod rest;
 mod restart;
 mod restore;
+mod revoke;
 mod rotation;
 mod scene;
 mod secrecy;

@@ -156,7 +156,7 @@ fn names_of(object: &Value) -> S3AccessUser {
     }
     let mut meta: ObjectMeta = serde_json::from_value(object["metadata"].clone()).unwrap_or_default();
     (meta.labels, meta.owner_references) = (None, None);
-    let ours = [annotations::PAUSED, annotations::ABANDON, annotations::ROTATE];
+    let ours = [annotations::PAUSED, annotations::ABANDON, annotations::ROTATE, annotations::REVOKE];
     if let Some(annotations) = &mut meta.annotations {
         annotations.retain(|name, value| ours.contains(&name.as_str()) && value.len() <= SHORT);
     }

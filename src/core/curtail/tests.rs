@@ -69,12 +69,22 @@ fn holdings(resources: &[&str]) -> Holdings {
 }
 
 fn taken(class: &Class, found: &Holdings) -> Vec<Action> {
-    curtail(Bounds { class, spec: &user().spec, deleting: false, hindered: false }, &owner(), found, now())
+    curtail(
+        Bounds { class, spec: &user().spec, revocation: None, deleting: false, hindered: false },
+        &owner(),
+        found,
+        now(),
+    )
 }
 
 /// The same, where the spec is not carried out.
 fn hindered(class: &Class, found: &Holdings) -> Vec<Action> {
-    curtail(Bounds { class, spec: &user().spec, deleting: false, hindered: true }, &owner(), found, now())
+    curtail(
+        Bounds { class, spec: &user().spec, revocation: None, deleting: false, hindered: true },
+        &owner(),
+        found,
+        now(),
+    )
 }
 
 fn detached(arn: &str) -> Action {
@@ -236,7 +246,8 @@ fn invariant_4_nothing_is_taken_without_proof_of_ownership() {
         let mut found = holdings(&[OUTSIDE]);
         found.tags.insert(change.to_owned(), "another".to_owned());
         assert_eq!(taken(&expelling(), &found), [], "{change}");
-        let deleting = Bounds { class: &expelling(), spec: &user().spec, deleting: true, hindered: false };
+        let deleting =
+            Bounds { class: &expelling(), spec: &user().spec, revocation: None, deleting: true, hindered: false };
         assert_eq!(curtail(deleting, &owner(), &found, now()), [], "{change}");
     }
 }
@@ -246,7 +257,8 @@ fn invariant_10_a_deletion_begins_with_the_keys_and_leaves_those_of_strangers() 
     let mut found = holdings(&[INSIDE]);
     found.keys = Some(vec![key("THEIRS", "2025-01-01T00:00:00Z"), key("OURS", "2026-05-01T00:00:00Z")]);
     found.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned());
-    let deleting = Bounds { class: &class(json!({})), spec: &user().spec, deleting: true, hindered: false };
+    let deleting =
+        Bounds { class: &class(json!({})), spec: &user().spec, revocation: None, deleting: true, hindered: false };
     let gone = Action::DeleteKey { id: "OURS".to_owned(), why: WhyDelete::Teardown };
     assert_eq!(curtail(deleting, &owner(), &found, now()), [gone]);
     assert_eq!(taken(&expelling(), &found)[0], deactivated("OURS"));

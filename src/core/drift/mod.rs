@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use crate::api::tags;
 use crate::core::desired::{Desired, DesiredPolicy};
 use crate::core::iam::AccessKey;
 use crate::core::observed::{ManagedPolicy, Observed, PolicyState, User, UserState};
@@ -104,7 +105,8 @@ pub fn rest(
 
 /// The picture in which user and policies are as the spec wants them, and the access keys are those.
 pub fn as_wanted(desired: &Desired, observed: Observed, keys: Vec<AccessKey>) -> Observed {
-    let tags = desired.user_tags(None);
+    let mut tags = desired.user_tags(None);
+    tags.extend(observed.revoked.iter().map(|record| (tags::REVOKED.to_owned(), record.clone())));
     let (policies, arn) = policies_as_wanted(desired, &tags);
     let inline = match &desired.policy {
         Some(DesiredPolicy::Inline { name, document }) => BTreeMap::from([(name.clone(), document.clone())]),

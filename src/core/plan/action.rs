@@ -44,6 +44,8 @@ pub enum WhyDelete {
     Orphan,
     /// Its successor has taken over.
     Retired,
+    /// It was revoked, and kept inactive for long enough, or its slot is needed.
+    Revoked,
     /// AWS never came to accept it.
     Unusable,
     /// The CR is being deleted.
@@ -329,6 +331,7 @@ impl WhyDelete {
         match self {
             Self::Orphan => "orphan",
             Self::Retired => "retired",
+            Self::Revoked => "revoked",
             Self::Unusable => "unusable",
             Self::Teardown => "teardown",
         }
@@ -356,7 +359,7 @@ mod tests {
 
     #[test]
     fn reasons_of_deletions_are_the_words_of_the_metric() {
-        let all = [WhyDelete::Orphan, WhyDelete::Retired, WhyDelete::Unusable, WhyDelete::Teardown];
-        assert_eq!(all.map(WhyDelete::as_str), ["orphan", "retired", "unusable", "teardown"]);
+        let all = [WhyDelete::Orphan, WhyDelete::Retired, WhyDelete::Revoked, WhyDelete::Unusable, WhyDelete::Teardown];
+        assert_eq!(all.map(WhyDelete::as_str), ["orphan", "retired", "revoked", "unusable", "teardown"]);
     }
 }

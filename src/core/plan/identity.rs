@@ -10,6 +10,7 @@ use crate::core::adoption;
 use crate::core::desired::Desired;
 use crate::core::names::{self, Ownership};
 use crate::core::observed::{Observed, User, UserState};
+use crate::core::revocation;
 
 /// Plans the user; `None` where nothing else can be planned before it is there and ours.
 pub(super) fn plan_user<'a>(
@@ -21,7 +22,9 @@ pub(super) fn plan_user<'a>(
     let user = match &observed.user {
         UserState::Unread | UserState::Missing | UserState::Deleted => {
             add_finalizer(observed, plan);
-            plan.actions.push(Action::CreateUser { tags: desired.user_tags(None), boundary: desired.boundary.clone() });
+            let revoked = revocation::of_new_user(desired.revocation.as_ref(), now);
+            let tags = desired.user_tags(None).into_iter().chain(revoked).collect();
+            plan.actions.push(Action::CreateUser { tags, boundary: desired.boundary.clone() });
             return None;
         }
         UserState::Present(user) => user,
@@ -48,6 +51,7 @@ pub(super) fn plan_user<'a>(
         }
     }
     add_finalizer(observed, plan);
+    plan.actions.extend(revocation::revoke(desired.revocation.as_ref(), &user.tags, &user.keys, now));
     if user.path != owner.path {
         plan.actions.push(Action::MoveUser { path: owner.path.clone() });
     }

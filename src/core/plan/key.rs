@@ -9,6 +9,7 @@ use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
 use crate::core::iam::{AccessKey, AccessKeyId, past};
 use crate::core::observed::{HeldKey, Minted, OurSecret, Probes};
+use crate::core::revocation::Revocation;
 use crate::core::rotation::{PROBES, Retirement, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.
@@ -111,9 +112,32 @@ impl View<'_> {
         self.spread_at(&key.id, key.created_at, self.waits.before_loss()).is_some_and(|spread_at| spread_at > self.now)
     }
 
+    /// Whether the key was revoked: it is inactive, or will be once its successor is in the Secret, and never put to use again.
+    fn is_revoked(&self, id: &str) -> bool {
+        Revocation::of(&self.user.tags).is_some_and(|revocation| revocation.covers(id))
+    }
+
+    /// Revoked keys that the Secret does not hold: inactive, until nobody looks into them any more.
+    fn plan_revoked(&self, current: Option<&AccessKey>, plan: &mut Plan) {
+        let Some(revocation) = Revocation::of(&self.user.tags) else { return };
+        let held = |key: &&AccessKey| current.is_some_and(|current| current.id == key.id);
+        for key in
+            self.user.keys.iter().filter(|key| revocation.covers(&key.id) && self.user.is_ours(key) && !held(key))
+        {
+            if key.active {
+                plan.actions.push(Action::SetKeyStatus { id: key.id.clone(), active: false });
+            } else if revocation.delete_at() <= self.now {
+                plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Revoked });
+            } else {
+                plan.wake(revocation.delete_at());
+            }
+        }
+    }
+
     /// No Secret of ours holds a key that IAM knows: make one, then remove what nobody can use any more.
     fn plan_first(&self, plan: &mut Plan) {
-        if let Some(minted) = &self.observed.minted {
+        self.plan_revoked(None, plan);
+        if let Some(minted) = self.observed.minted.as_ref().filter(|minted| !self.is_revoked(&minted.id)) {
             plan.parts.key = Progress::Waiting(Reason::Creating, "the new access key goes into the Secret".to_owned());
             plan.actions.push(self.write_first(&minted.id, minted.created_at));
             return;
@@ -130,9 +154,12 @@ impl View<'_> {
             return;
         }
         if self.user.keys.len() >= KEYS_LIMIT {
-            // The newest of ours goes: of two, it is the one that no consumer can have got from the Secret.
-            let newest = self.user.keys.iter().filter(|key| self.user.is_ours(key)).max_by_key(|key| key.created_at);
-            match newest {
+            // A revoked one goes, or the newest of ours: of two, it is the one that no consumer can have got from the Secret.
+            let ours = self.user.keys.iter().filter(|key| self.user.is_ours(key));
+            match ours.max_by_key(|key| (self.is_revoked(&key.id), key.created_at)) {
+                Some(key) if self.is_revoked(&key.id) => {
+                    plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Revoked });
+                }
                 Some(key) if self.may_be_on_its_way(key, plan) => {
                     plan.parts.key = Progress::Waiting(Reason::Creating, no_secret_yet(key));
                     return;
@@ -173,8 +200,9 @@ impl View<'_> {
         let secret = &self.believed(secret, current);
         plan.next_rotation_at = self.desired.rotation.due_at(current.created_at).filter(|_| self.desired.active);
         secret::refresh(self.desired, self.observed, secret, current, plan);
-        // One that was taken out of use for its age waits for the rotation that is due.
-        if current.active != self.desired.active && !(self.desired.active && self.has_outlived(current)) {
+        // One that was revoked, or taken out of use for its age, waits for the rotation that is due.
+        let stays_off = self.has_outlived(current) || self.is_revoked(&current.id);
+        if current.active != self.desired.active && !(self.desired.active && stays_off) {
             plan.actions.push(Action::SetKeyStatus { id: current.id.clone(), active: self.desired.active });
         }
         if self.desired.active {
@@ -184,6 +212,7 @@ impl View<'_> {
         } else {
             self.plan_retiring(secret, current, true, plan);
         }
+        self.plan_revoked(Some(current), plan);
         self.delete_orphans(secret, current, plan);
         if !plan.actions.is_empty() {
             return;
@@ -208,6 +237,9 @@ impl View<'_> {
 
     /// A key in its first minutes is Ready only when AWS has been seen to accept it.
     fn prove(&self, current: &AccessKey, plan: &mut Plan) {
+        if !current.active && self.is_revoked(&current.id) {
+            return;
+        }
         let tried = self.observed.probes.get(&current.id);
         if tried.is_some_and(|probes| probes.successes > 0) {
             return;
@@ -234,15 +266,16 @@ impl View<'_> {
         let requested = &self.desired.rotation.requested;
         let on_demand = secret.annotated && requested.is_some() && *requested != secret.rotate_handled;
         let scheduled = plan.next_rotation_at.is_some_and(|due_at| due_at <= self.now);
-        if !on_demand && !scheduled {
+        let revoked = self.is_revoked(&current.id);
+        if !on_demand && !scheduled && !revoked {
             if let Some(due_at) = plan.next_rotation_at {
                 plan.wake(due_at);
             }
             return;
         }
         if let Some(retiring) = plan.retiring.clone() {
-            if retiring.retire_at <= self.now {
-                // Kept only as a courtesy by now, it must not hold up a rotation.
+            if retiring.retire_at <= self.now || revoked {
+                // Kept only as a courtesy by now, it must not hold up a rotation; nor may anything hold up a revocation.
                 plan.actions.push(Action::DeleteKey { id: retiring.id, why: WhyDelete::Retired });
                 return;
             }
@@ -253,22 +286,40 @@ impl View<'_> {
             plan.wait(Part::AccessKey, Reason::Rotating, message, retiring.retire_at);
             return;
         }
+        let why = self.why_replaced(current);
         if self.user.keys.len() >= KEYS_LIMIT {
-            match self.orphans(Some((secret, current))).next() {
-                Some(young) => plan.parts.key = Progress::Waiting(Reason::Rotating, no_secret_yet(young)),
-                None => self.block_on_foreign_keys(plan),
+            let others = self.user.keys.iter().filter(|key| key.id != current.id && self.user.is_ours(key));
+            let spent = others.into_iter().find(|key| self.is_revoked(&key.id));
+            let spent = spent.or(Some(current).filter(|_| why == Reason::Revoked));
+            match (self.orphans(Some((secret, current))).next(), spent) {
+                (Some(young), _) => plan.parts.key = Progress::Waiting(why, no_secret_yet(young)),
+                (None, Some(key)) => {
+                    plan.parts.key = Progress::Waiting(why, replaced(current));
+                    plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Revoked });
+                }
+                (None, None) => self.block_on_foreign_keys(plan),
             }
             return;
         }
-        let message = format!("access key {} is being replaced", current.id);
-        plan.parts.key = Progress::Waiting(Reason::Rotating, message);
-        self.make_key(Reason::Rotating, plan);
+        plan.parts.key = Progress::Waiting(why, replaced(current));
+        self.make_key(why, plan);
+    }
+
+    /// Whether the key works while another one is made in its place.
+    fn why_replaced(&self, current: &AccessKey) -> Reason {
+        if !current.active && self.is_revoked(&current.id) { Reason::Revoked } else { Reason::Rotating }
     }
 
     /// The new key goes into the Secret once it has been seen to work several times in a row, and is older than the
-    /// consistency window: the replicas that answered say nothing of the others, and the old key works meanwhile.
+    /// consistency window: the replicas that answered say nothing of the others, and the old key works meanwhile. Where that was
+    /// revoked, every second without a key counts for more.
     fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, minted: &Minted, plan: &mut Plan) {
         let (id, created_at) = (&minted.id, minted.created_at);
+        if self.is_revoked(id) {
+            plan.actions.push(Action::DeleteKey { id: id.clone(), why: WhyDelete::Revoked });
+            return;
+        }
+        let why = self.why_replaced(current);
         let probes = self.observed.probes.get(id);
         let successes = probes.map_or(0, |probes| probes.successes);
         let message = format!(
@@ -276,8 +327,8 @@ impl View<'_> {
             current.id
         );
         let spread_at = self.spread_at(id, Some(created_at), self.waits.consistency_window).unwrap_or(self.now);
-        plan.parts.key = Progress::Waiting(Reason::Rotating, message);
-        if successes >= PROBES && spread_at > self.now {
+        plan.parts.key = Progress::Waiting(why, message);
+        if successes >= PROBES && spread_at > self.now && why == Reason::Rotating {
             plan.wake(spread_at);
         } else if successes >= PROBES {
             plan.actions.push(Action::WriteSecret {
@@ -308,7 +359,7 @@ impl View<'_> {
     ///
     /// It outlives its overlap where it may not go yet, because a workload that it may be in is still to be restarted.
     fn plan_retiring(&self, secret: &OurSecret, current: &AccessKey, may_go: bool, plan: &mut Plan) {
-        let Some(key) = self.retiring(secret, current) else {
+        let Some(key) = self.retiring(secret, current).filter(|key| !self.is_revoked(&key.id)) else {
             return;
         };
         let rotated_at = secret.rotated_at.unwrap_or(current.created_at);
@@ -369,7 +420,7 @@ impl View<'_> {
             let kept = keep.is_some_and(|(secret, current)| {
                 key.id == current.id || self.retiring(secret, current).is_some_and(|retiring| retiring.id == key.id)
             });
-            self.user.is_ours(key) && !kept && minted != Some(key.id.as_str())
+            self.user.is_ours(key) && !kept && minted != Some(key.id.as_str()) && !self.is_revoked(&key.id)
         })
     }
 
@@ -408,9 +459,19 @@ impl View<'_> {
     }
 }
 
+fn replaced(current: &AccessKey) -> String {
+    if current.active {
+        return format!("access key {} is being replaced", current.id);
+    }
+    format!("access key {} is inactive, and another one is being made in its place", current.id)
+}
+
 fn no_secret_yet(key: &AccessKey) -> String {
     format!("access key {} of this user is in no Secret yet: it is deleted if it stays so", key.id)
 }
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod revoked;

@@ -47,8 +47,10 @@ fn window_passed(owner: &Owner, now: Timestamp, waits: &Waits) -> bool {
 
 fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {
     let (ours, foreign): (Vec<_>, Vec<_>) = user.keys.iter().partition(|key| user.is_ours(key));
-    for key in ours {
-        plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Teardown });
+    // One that this process has made or tried may be unknown to the replica that answered.
+    let unlisted = observed.probes.keys().filter(|id| user.keys.iter().all(|key| key.id != **id));
+    for id in ours.into_iter().map(|key| &key.id).chain(unlisted) {
+        plan.actions.push(Action::DeleteKey { id: id.clone(), why: WhyDelete::Teardown });
     }
     if owner.retain {
         // Without the UID the user is nobody's, and the next S3AccessUser of this name may take it over.

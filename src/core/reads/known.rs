@@ -1,6 +1,7 @@
 //! What one process knows of an S3AccessUser between two reconciles, with a name for each way in which it changes. All of it
 //! may be lost at any time: a minted key that is forgotten is found in IAM, in no Secret, and deleted.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
@@ -8,9 +9,10 @@ use kube::ResourceExt;
 use secrecy::SecretString;
 
 use super::Reads;
-use crate::api::{S3AccessUser, S3AccessUserStatus, annotations};
+use crate::api::{S3AccessUser, S3AccessUserStatus, annotations, tags};
 use crate::core::iam::AccessKey;
 use crate::core::observed::{Minted, Observed, Probes, SecretState};
+use crate::core::revocation::{Request, newest};
 
 /// What is known of one S3AccessUser.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,8 @@ pub struct Known {
     pub last_written: Option<Box<(u64, S3AccessUserStatus)>>,
     /// The revision of the class that the CR was last held against, to the end.
     pub enforced_revision: Option<u64>,
+    /// The record of the last revocation, as it was written or read last.
+    pub revoked: Option<Box<str>>,
     /// When the oldest of its keys has outlived what the class allows, as IAM showed them last.
     pub outlived_at: Option<Timestamp>,
 }
@@ -86,6 +90,20 @@ impl Known {
         if observed.minted.is_none() {
             self.minted = None;
         }
+    }
+
+    /// The user's tags, as they were read or written, tell what was revoked; a replica of IAM that lags takes nothing back.
+    pub fn tagged(&mut self, found: &BTreeMap<String, String>) {
+        let record = found.get(tags::REVOKED).map(String::as_str);
+        self.revoked = newest(self.revoked.as_deref(), record).map(Into::into);
+    }
+
+    /// What the CR asks to have revoked and that was not yet, as far as this process knows; after a start, the status says.
+    pub fn revokes(&self, user: &S3AccessUser) -> Option<Request> {
+        let request = Request::of(user)?.unless_answered(self.revoked.as_deref())?;
+        let told = user.status.as_ref().and_then(|status| status.revocation.as_ref());
+        let told = self.is_new() && told.is_some_and(|revocation| revocation.request == request.digest);
+        (!told).then_some(request)
     }
 
     /// What new keys have shown so far is not asked again.
@@ -196,7 +214,7 @@ pub struct Kept {
 pub struct Fingerprint {
     /// All of it.
     pub all: u64,
-    /// Less a request to rotate, which concerns nothing but the key.
+    /// Less a request to rotate or to revoke, which concerns nothing but the key.
     pub but_rotation: u64,
 }
 
@@ -211,7 +229,10 @@ impl Fingerprint {
             class_revision.hash(&mut hasher);
             hasher.finish()
         };
-        Self { all: digest(|_| true), but_rotation: digest(|name| name != annotations::ROTATE) }
+        Self {
+            all: digest(|_| true),
+            but_rotation: digest(|name| ![annotations::ROTATE, annotations::REVOKE].contains(&name)),
+        }
     }
 }
 

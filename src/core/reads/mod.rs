@@ -15,6 +15,7 @@ use crate::core::conditions::says_settled;
 use crate::core::desired::Desired;
 use crate::core::observed::SecretState;
 use crate::core::plan::{Action, Plan};
+use crate::core::revocation::Request;
 use crate::core::rotation::later;
 use known::{Fingerprint, Known};
 
@@ -208,7 +209,10 @@ pub fn done_by_status(
     let alone = status.access_key_id.as_deref() == Some(&*key.id) && status.retiring_key.is_none();
     let requested = &desired.rotation.requested;
     let rotated = requested.is_none() || *requested == secret.rotate_handled;
-    let created_at = key.created_at.filter(|_| settled && alone && rotated)?;
+    let revoked =
+        |request: &Request| status.revocation.as_ref().is_some_and(|revocation| revocation.request == request.digest);
+    let revoked = desired.revocation.as_ref().is_none_or(revoked);
+    let created_at = key.created_at.filter(|_| settled && alone && rotated && revoked)?;
     Some(desired.rotation.due_at(created_at).map_or(resync, |due_at| due_at.min(resync)))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Reads;
 use super::known::Known;
-use crate::api::S3AccessUser;
+use crate::api::{S3AccessUser, tags};
 use crate::core::conditions::says_settled;
 use crate::core::desired::Desired;
 use crate::core::drift::as_wanted;
@@ -19,6 +19,7 @@ pub fn unread(user: &S3AccessUser, known: &Known) -> Observed {
         announced_settled: status.is_some_and(|status| says_settled(status, user.metadata.generation)),
         retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
         minted: known.minted.as_ref().map(|minted| minted.0.clone()),
+        revoked: known.revoked.as_deref().map(ToOwned::to_owned),
         probes: known.probes.iter().cloned().collect(),
         ..Observed::nothing()
     }
@@ -38,13 +39,14 @@ pub struct Itself<'a> {
 }
 
 impl Itself<'_> {
-    /// Whether it is exactly as it should be.
+    /// Whether it is exactly as it should be; what was revoked is nothing that a spec could tell.
     pub fn is_as_wanted(&self, desired: &Desired) -> bool {
         let owner = &desired.owner;
+        let found = self.tags.iter().filter(|(tag, _)| *tag != tags::REVOKED);
         self.arn == owner.user_arn()
             && self.path == owner.path
             && self.boundary == desired.boundary.as_ref()
-            && *self.tags == desired.user_tags(None)
+            && found.eq(&desired.user_tags(None))
     }
 }
 
