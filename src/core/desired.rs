@@ -8,12 +8,16 @@ use kube::ResourceExt;
 use super::budget;
 use super::class::Class;
 use super::iam::Account;
+use super::inactive::Inactive;
 use super::lint::{self, Finding};
 use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document};
 use super::refusal::Refusal;
 use super::rotation::{DEFAULT_OVERLAP, Rotation};
-use crate::api::{AccessKeyStatus, Adoption, Duration, PolicyType, Reason, S3AccessUser, Workload, annotations, tags};
+use crate::api::{
+    AccessKeyStatus, Adoption, Duration, PolicyType, Reason, S3AccessUser, S3AccessUserSpec, Workload, annotations,
+    tags,
+};
 
 /// Who owns what, and under which names: all that deletion needs. It can always be told, also of a refused spec.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,8 +141,8 @@ pub struct Desired {
     pub policy: Option<DesiredPolicy>,
     /// Existing managed policies to attach.
     pub attached: BTreeSet<String>,
-    /// Whether the access key may be used.
-    pub active: bool,
+    /// Why the access key is not to work; `None`: it may be used.
+    pub inactive: Option<Inactive>,
     /// When the key is replaced, and how long the old one is kept.
     pub rotation: Rotation,
     /// The workloads that are restarted when the key was replaced.
@@ -204,7 +208,7 @@ impl Desired {
             tags: class.tags(&spec.tags),
             policy,
             attached: if expelled { BTreeSet::new() } else { attached },
-            active: !expelled && !spec.suspend && spec.access_key.status == AccessKeyStatus::Active,
+            inactive: inactive_of(spec, expelled),
             rotation: rotation_of(user, class)?,
             workloads: spec.secret.rollout_restart.iter().cloned().collect(),
             mistakes: (!spec.access.is_empty() || spec.policy.is_some()).then(|| lint::findings(spec, account)),
@@ -280,6 +284,11 @@ impl Desired {
 /// Whether an annotation of the CR says `"true"`.
 pub fn is_true(user: &S3AccessUser, annotation: &str) -> bool {
     user.annotations().get(annotation).is_some_and(|value| value == "true")
+}
+
+fn inactive_of(spec: &S3AccessUserSpec, expelled: bool) -> Option<Inactive> {
+    let suspended = spec.suspend || spec.access_key.status == AccessKeyStatus::Inactive;
+    expelled.then(Inactive::expelled).or_else(|| suspended.then(Inactive::suspended))
 }
 
 fn rotation_of(user: &S3AccessUser, class: &Class) -> Result<Rotation, Refusal> {

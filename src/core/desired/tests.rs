@@ -79,7 +79,7 @@ fn a_key_is_wanted_active_unless_either_switch_is_off() {
         (json!({ "accessKey": { "status": "Inactive" } }), false),
         (json!({ "suspend": true, "accessKey": { "status": "Inactive" } }), false),
     ] {
-        assert_eq!(desired(extra.clone()).unwrap().active, active, "{extra}");
+        assert_eq!(desired(extra.clone()).unwrap().inactive.is_none(), active, "{extra}");
     }
 }
 

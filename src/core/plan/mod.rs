@@ -198,7 +198,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Wait
         return plan;
     }
     if let UserState::Present(user) = &observed.user
-        && !desired.active
+        && desired.inactive.is_some()
         && desired.owner.identity.ownership(&user.tags) == Ownership::Ours
     {
         let working = user.keys.iter().filter(|key| key.active && user.is_ours(key));

@@ -204,7 +204,7 @@ pub fn done_by_status(
 ) -> Option<Timestamp> {
     let SecretState::Ours(secret) = secret else { return None };
     let (status, key) = (user.status.as_ref()?, secret.key.as_ref()?);
-    let settled = desired.active && says_settled(status, user.metadata.generation);
+    let settled = desired.inactive.is_none() && says_settled(status, user.metadata.generation);
     let alone = status.access_key_id.as_deref() == Some(&*key.id) && status.retiring_key.is_none();
     let requested = &desired.rotation.requested;
     let rotated = requested.is_none() || *requested == secret.rotate_handled;

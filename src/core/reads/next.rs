@@ -38,7 +38,7 @@ impl End {
             return Self::Blocked;
         }
         let comes = parts.iter().any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending));
-        if comes && desired.is_none_or(|desired| desired.active) { Self::Waiting } else { Self::Settled }
+        if comes && desired.is_none_or(|desired| desired.inactive.is_none()) { Self::Waiting } else { Self::Settled }
     }
 }
 
