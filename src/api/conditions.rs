@@ -132,6 +132,8 @@ reasons! {
     DeleteBlocked,
     /// The access key is inactive because the spec says so.
     Suspended,
+    /// The time that the spec or the class has set is over.
+    Expired,
     /// The CR carries the paused annotation.
     Paused,
     /// An error that has no name of its own.

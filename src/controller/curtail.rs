@@ -18,11 +18,10 @@ use crate::core::plan::Action;
 /// # Errors
 /// The first part that could not be read or taken away.
 pub async fn curtail(pass: Pass<'_>, hindered: bool) -> Result<Option<Possession>, Error> {
-    let Pass { ctx, resolved, user, owner, .. } = pass;
-    let deleting = user.metadata.deletion_timestamp.is_some();
-    let (possession, mut first) = holdings(&resolved.session, owner, &resolved.class, deleting).await;
+    let Pass { ctx, user, owner, .. } = pass;
+    let (possession, mut first) = holdings(pass).await;
     let Some(mut possession) = possession else { return first.map_or(Ok(None), Err) };
-    let bounds = Bounds { class: &resolved.class, spec: &user.spec, deleting, hindered };
+    let bounds = pass.bounds(hindered);
     let observed = Observed::nothing();
     for action in curtail::curtail(bounds, owner, &possession.found, ctx.now()) {
         ctx.may_write()?;
@@ -52,10 +51,17 @@ pub async fn curtail(pass: Pass<'_>, hindered: bool) -> Result<Option<Possession
             }
         }
     }
-    let (life, found) = (resolved.class.longest_life(&user.spec), &possession.found);
-    let outlived_at = found.keys.as_ref().and_then(|keys| curtail::first_end(life, &found.tags, keys, ctx.now()));
-    ctx.state.outlives(pass.uid(), outlived_at);
+    let found = &possession.found;
+    let ends_at = found.keys.as_ref().and_then(|keys| bounds.first_end(&found.tags, keys, ctx.now()));
+    ctx.state.ends(pass.uid(), ends_at);
     first.map_or(Ok(Some(possession)), Err)
+}
+
+impl Pass<'_> {
+    /// What it is held to. `hindered`: the spec is not carried out.
+    pub fn bounds(&self, hindered: bool) -> Bounds<'_> {
+        Bounds { class: &self.resolved.class, user: self.user, hindered }
+    }
 }
 
 /// Where IAM refuses the narrower policy, the one in force goes.

@@ -11,7 +11,6 @@ use super::error::Error;
 use crate::api::{S3AccessUser, Workload};
 use crate::aws::{ErrorKind, Session, UserRecord, inline_policy};
 use crate::core::adoption::Adoption;
-use crate::core::class::Class;
 use crate::core::curtail::{Holdings, exceeds};
 use crate::core::desired::{DesiredPolicy, Owner};
 use crate::core::iam::{AccessKey, AccessKeyId};
@@ -296,12 +295,10 @@ pub fn made_elsewhere(user: &S3AccessUser, owner: &Owner) -> Option<String> {
 
 /// Reads what there is to curtail, part by part: what cannot be read keeps nothing else from being read. Answers the
 /// first error beside what was read.
-pub async fn holdings(
-    session: &Session,
-    owner: &Owner,
-    class: &Class,
-    deleting: bool,
-) -> (Option<Possession>, Option<Error>) {
+pub async fn holdings(pass: Pass<'_>) -> (Option<Possession>, Option<Error>) {
+    let Pass { resolved, user, owner, .. } = pass;
+    let (session, class) = (&resolved.session, &resolved.class);
+    let deleting = user.metadata.deletion_timestamp.is_some();
     let (iam, name) = (&session.iam, &owner.user_name);
     let record = match iam.get_user(name).await {
         Ok(Some(record)) => record,
@@ -338,7 +335,7 @@ pub async fn holdings(
                     }
                     continue;
                 };
-                match policy(session, &arn, |document| exceeds(class, document)).await {
+                match policy(session, &arn, |document| exceeds(class, user, document)).await {
                     Ok(PolicyState::Missing) => {}
                     Ok(PolicyState::Present(policy)) => drop(found.managed.insert(arn, Some(policy))),
                     Err(error) => {

@@ -8,7 +8,6 @@ use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, View, WhyDelet
 use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
 use crate::core::iam::{AccessKey, AccessKeyId, past};
-use crate::core::inactive::Inactive;
 use crate::core::observed::{HeldKey, Minted, OurSecret, Probes};
 use crate::core::rotation::{PROBES, Retirement, later};
 
@@ -60,10 +59,6 @@ impl View<'_> {
             plan.actions.push(Action::TagUser(BTreeMap::from([(tags::ADOPTED_AT.to_owned(), value)])));
         }
         true
-    }
-
-    fn inactive(&self) -> Option<&Inactive> {
-        self.desired.inactive.as_ref()
     }
 
     fn has_outlived(&self, key: &AccessKey) -> bool {
@@ -123,7 +118,7 @@ impl View<'_> {
             plan.actions.push(self.write_first(&minted.id, minted.created_at));
             return;
         }
-        if let Some(inactive) = self.inactive() {
+        if let Some(inactive) = self.inactive {
             for key in self.orphans(None) {
                 if !self.may_be_on_its_way(key, plan) {
                     plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan });
@@ -176,7 +171,7 @@ impl View<'_> {
     /// The Secret holds a key that IAM knows.
     fn plan_current(&self, secret: &OurSecret, current: &AccessKey, plan: &mut Plan) {
         let secret = &self.believed(secret, current);
-        let active = self.inactive().is_none();
+        let active = self.inactive.is_none();
         plan.next_rotation_at = self.desired.rotation.due_at(current.created_at).filter(|_| active);
         secret::refresh(self.desired, self.observed, secret, current, plan);
         // One that was taken out of use for its age waits for the rotation that is due.
@@ -195,7 +190,7 @@ impl View<'_> {
             return;
         }
         plan.parts.secret = Progress::Synced;
-        if let Some(inactive) = self.inactive() {
+        if let Some(inactive) = self.inactive {
             let message = format!("access key {} is inactive, because {}", current.id, inactive.message);
             plan.block(Part::AccessKey, inactive.reason, message);
             return;
@@ -238,9 +233,8 @@ impl View<'_> {
         let on_demand = secret.annotated && requested.is_some() && *requested != secret.rotate_handled;
         let scheduled = plan.next_rotation_at.is_some_and(|due_at| due_at <= self.now);
         if !on_demand && !scheduled {
-            if let Some(due_at) = plan.next_rotation_at {
-                plan.wake(due_at);
-            }
+            let ends_at = self.desired.expiry.map(|expiry| expiry.at);
+            plan.next_rotation_at.into_iter().chain(ends_at).for_each(|at| plan.wake(at));
             return;
         }
         if let Some(retiring) = plan.retiring.clone() {
@@ -339,7 +333,7 @@ impl View<'_> {
     }
 
     fn keep_retiring(&self, key: &AccessKey, retirement: Retirement, last_used: Option<Timestamp>, plan: &mut Plan) {
-        let active = self.inactive().is_none() && retirement.deactivate_at > self.now && !self.has_outlived(key);
+        let active = self.inactive.is_none() && retirement.deactivate_at > self.now && !self.has_outlived(key);
         if key.active != active {
             plan.actions.push(Action::SetKeyStatus { id: key.id.clone(), active });
         }
@@ -367,8 +361,7 @@ impl View<'_> {
         &'a self,
         keep: Option<(&'a OurSecret, &'a AccessKey)>,
     ) -> impl Iterator<Item = &'a AccessKey> + use<'a> {
-        let minted =
-            self.observed.minted.as_ref().filter(|_| self.inactive().is_none()).map(|minted| minted.id.as_str());
+        let minted = self.observed.minted.as_ref().filter(|_| self.inactive.is_none()).map(|minted| minted.id.as_str());
         self.user.keys.iter().filter(move |key| {
             let kept = keep.is_some_and(|(secret, current)| {
                 key.id == current.id || self.retiring(secret, current).is_some_and(|retiring| retiring.id == key.id)

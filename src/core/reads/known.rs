@@ -33,8 +33,8 @@ pub struct Known {
     pub last_written: Option<Box<(u64, S3AccessUserStatus)>>,
     /// The revision of the class that the CR was last held against, to the end.
     pub enforced_revision: Option<u64>,
-    /// When the oldest of its keys has outlived what the class allows, as IAM showed them last.
-    pub outlived_at: Option<Timestamp>,
+    /// When the first of its keys has to be inactive, as IAM showed them last: by its age, or since all access ends.
+    pub ends_at: Option<Timestamp>,
 }
 
 impl Known {

@@ -193,8 +193,8 @@ impl Facts {
     }
 }
 
-/// Where status and Secret say that all is done: when the key that they tell of is due, or the next resync is, whichever
-/// comes first. After a start they stand in for what is known. That decides nothing but when to reconcile: so a restart asks
+/// Where status and Secret say that all is done: when the key that they tell of is due or its time is over, or the next
+/// resync is, whichever comes first. After a start they stand in for what is known. That decides nothing but when to reconcile: so a restart asks
 /// IAM nothing. What must not wait is read live: the Secret.
 pub fn done_by_status(
     user: &S3AccessUser,
@@ -209,7 +209,8 @@ pub fn done_by_status(
     let requested = &desired.rotation.requested;
     let rotated = requested.is_none() || *requested == secret.rotate_handled;
     let created_at = key.created_at.filter(|_| settled && alone && rotated)?;
-    Some(desired.rotation.due_at(created_at).map_or(resync, |due_at| due_at.min(resync)))
+    let ends_at = desired.expiry.map(|expiry| expiry.at);
+    desired.rotation.due_at(created_at).into_iter().chain(ends_at).chain([resync]).min()
 }
 
 /// The least that has to be read, beyond what has not sufficed.
