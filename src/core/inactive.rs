@@ -68,3 +68,83 @@ impl Expiry {
         (self.at <= now).then_some(Inactive { reason: Reason::Expired, message })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::desired::Desired;
+    use crate::core::drift::as_wanted;
+    use crate::core::iam::{AccessKey, AccessKeyId};
+    use crate::core::observed::{HeldKey, Observed, OurSecret, SecretState};
+    use crate::core::plan::{Action, Part, Plan, Progress, Waits, plan};
+    use crate::core::reads::next::End;
+    use crate::core::rotation::later;
+
+    const END: &str = "2027-01-31T00:00:00Z";
+
+    fn end() -> Timestamp {
+        END.parse().unwrap()
+    }
+
+    fn until(time: &str) -> Desired {
+        Desired::by_spec(&json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }], "expiresAt": time }))
+    }
+
+    /// All is as it should be, with a key that is in its Secret.
+    fn observed(desired: &Desired, active: bool) -> Observed {
+        let created_at = later(end(), SignedDuration::from_hours(-1_000));
+        let id = AccessKeyId::of_iam("AKIA1");
+        let held = HeldKey { id, created_at: Some(created_at), account_id: None };
+        let secret = SecretState::Ours(OurSecret::intact(Some(held)));
+        let key = AccessKey { id: "AKIA1".to_owned(), active, created_at };
+        as_wanted(desired, Observed { secret, ..Observed::nothing() }, vec![key])
+    }
+
+    fn planned(desired: &Desired, active: bool, after: i64) -> Plan {
+        let now = later(end(), SignedDuration::from_secs(after));
+        plan(desired, &observed(desired, active), now, &Waits::default())
+    }
+
+    fn set(active: bool) -> [Action; 1] {
+        [Action::SetKeyStatus { id: "AKIA1".to_owned(), active }]
+    }
+
+    #[test]
+    fn a_key_works_until_its_time_is_over_and_again_once_that_is_extended() {
+        let desired = until(END);
+        let before = planned(&desired, true, -1);
+        assert_eq!((before.actions.as_slice(), before.wake_at), ([].as_slice(), Some(end())), "it wakes at the end");
+        assert_eq!(planned(&desired, true, 0).actions, set(false));
+        let over = planned(&desired, false, 0);
+        let Progress::Blocked(Reason::Expired, why) = &over.parts.key else { panic!("{over:?}") };
+        assert!(why.contains("AKIA1") && why.contains(END) && why.contains("spec.expiresAt"), "{why}");
+        assert!(over.rests() && over.wake_at.is_none() && over.parts.of(Part::Secret) == &Progress::Synced);
+        assert_eq!(End::of(Some(&desired), &observed(&desired, false), &over, end()), End::Settled);
+        assert_eq!(planned(&until("2028-01-31T00:00:00Z"), false, 0).actions, set(true), "the very key");
+    }
+
+    #[test]
+    fn whose_time_is_over_at_the_start_is_made_no_key() {
+        let desired = until(END);
+        let fresh = Observed { secret: SecretState::Missing, ..as_wanted(&desired, Observed::nothing(), Vec::new()) };
+        let planned = plan(&desired, &fresh, end(), &Waits::default());
+        assert_eq!(planned.actions, []);
+        assert!(matches!(planned.parts.key, Progress::Blocked(Reason::Expired, _)), "{planned:?}");
+    }
+
+    #[test]
+    fn suspension_is_told_before_expiry_and_the_earlier_of_two_ends_counts() {
+        let suspended = Desired { inactive: Some(Inactive::suspended()), ..until(END) };
+        assert_eq!(suspended.inactive_at(end()), Some(Inactive::suspended()));
+        let [spec, class] = [EndedBy::Spec, EndedBy::Class].map(|by| Expiry::at(end(), by));
+        let later = Expiry::at(later(end(), SignedDuration::from_hours(1)), EndedBy::Spec);
+        assert_eq!(Expiry::earlier(Some(later), Some(class)), Some(class));
+        assert_eq!((Expiry::earlier(None, Some(spec)), Expiry::earlier(None, None)), (Some(spec), None));
+        assert!(class.inactive(end()).unwrap().message.contains("maxLifetime"));
+    }
+}
