@@ -134,6 +134,8 @@ reasons! {
     Suspended,
     /// The access key was revoked, and the next one is not in the Secret yet.
     Revoked,
+    /// The time that the spec or the class has set is over.
+    Expired,
     /// The CR carries the paused annotation.
     Paused,
     /// An error that has no name of its own.

@@ -24,6 +24,14 @@ pub const ACTION: usize = 128;
 pub const RESOURCE: usize = 1_200;
 /// Managed policies that are named (IAM attaches 20 at most).
 pub const MANAGED_POLICIES: usize = 20;
+/// Ranges of addresses that a key may be used from: each stands in every statement.
+pub const SOURCE_IPS: usize = 32;
+/// Characters of one: an IPv6 range in full.
+pub const SOURCE_IP: usize = 49;
+/// VPCs, and VPC endpoints, that a key may be used from.
+pub const SOURCE_VPCS: usize = 16;
+/// Characters of the id of one.
+pub const SOURCE_VPC: usize = 32;
 /// Tags of a spec: IAM takes 50, of which the operator needs some.
 pub const TAGS: usize = 30;
 /// Entries in `secret.keys`, `secret.template`, `secret.labels` and `secret.annotations`.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything; [`crate::core`] does.
 
+mod access_conditions;
 mod conditions;
 mod duration;
 pub mod limits;
@@ -9,6 +10,7 @@ mod s3_access_class;
 mod s3_access_user;
 mod secret_spec;
 
+pub use access_conditions::AccessConditions;
 pub use conditions::{ConditionType, Reason};
 use duration::duration_schema;
 pub use duration::{Duration, DurationError};

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{DeletionPolicy, Duration};
+use super::{AccessConditions, DeletionPolicy, Duration};
 
 /// Marks the class of the S3AccessUsers that name none.
 pub const DEFAULT_CLASS_ANNOTATION: &str = "s3access.dev/is-default-class";
@@ -121,6 +121,17 @@ pub struct S3AccessClassSpec {
     /// How old access keys may become.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<ClassRotation>,
+
+    /// From where and how every access key of the class may be used; an S3AccessUser may narrow that further. Managed
+    /// policies cannot be bound by it, and are not allowed where it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required_conditions: Option<AccessConditions>,
+
+    /// How long after its creation an S3AccessUser may have access. IAM sees to it by itself. Managed policies cannot be
+    /// bound by it, and are not allowed where it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::duration_schema")]
+    pub max_lifetime: Option<Duration>,
 
     /// Tags of every IAM user; they win over those of an S3AccessUser.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, FINALIZER, SecretSpec};
+use super::{AccessConditions, Duration, FINALIZER, SecretSpec};
 
 /// An IAM user with an S3 policy and one access key, delivered in a Secret of the same namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
@@ -35,6 +35,7 @@ use super::{Duration, FINALIZER, SecretSpec};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "ARN", type_ = "string", json_path = ".status.userArn", priority = 1),
     printcolumn(name = "Class", type_ = "string", json_path = ".status.className", priority = 1),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
@@ -87,6 +88,16 @@ pub struct S3AccessUserSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub permissions_boundary_arn: Option<String>,
+
+    /// From where and how the access key may be used: narrows all that is allowed, within what the class requires. Not with
+    /// `managedPolicyArns`, which nobody can bind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<AccessConditions>,
+
+    /// From then on nothing is allowed and the access key is inactive, until a later date stands here. IAM sees to it by
+    /// itself. Default: never, or when the class's maxLifetime ends. Not with `managedPolicyArns`, which nobody can bind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
 
     /// Tags of the IAM user, beside the operator's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -339,6 +350,9 @@ pub struct S3AccessUserStatus {
     /// When it is due to be replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_rotation_at: Option<Time>,
+    /// When the access key stops working: `spec.expiresAt`, or the end of the class's maxLifetime, whichever is earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
     /// When AWS last reported a use of the retiring key; IAM's report lags by hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<Time>,

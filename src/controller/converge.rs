@@ -10,7 +10,6 @@ use super::context::Pass;
 use super::error::Error;
 use super::observe::{self, Held, Possession, Seen, picture};
 use super::outcome::{Outcome, Stopped, conclude, fail, settle, stop, told};
-use crate::core::curtail::first_end;
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Effect, Part, Plan, plan, teardown};
 use crate::core::reads::known::{Known, Settled};
@@ -139,10 +138,9 @@ impl Pass<'_> {
     fn note(self, observed: &Observed, read_at: Timestamp) {
         let state = &self.ctx.state;
         state.observed(self.uid(), observed);
-        if let (Some(user), Some(desired)) = (observed.user(), self.desired) {
+        if let Some(user) = observed.user().filter(|_| self.desired.is_some()) {
             state.tagged(self.uid(), &user.tags);
-            let life = desired.rotation.longest_life;
-            state.outlives(self.uid(), first_end(life, &user.tags, &user.keys, read_at));
+            state.ends(self.uid(), self.bounds(false).first_end(&user.tags, &user.keys, read_at));
         }
     }
 

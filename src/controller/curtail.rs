@@ -12,7 +12,7 @@ use crate::core::curtail::{self, Bounds};
 use crate::core::names::Ownership;
 use crate::core::observed::Observed;
 use crate::core::plan::Action;
-use crate::core::revocation::Request;
+use crate::core::revocation::{Request, revoke};
 
 /// How far it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,30 +33,23 @@ pub enum Extent {
 /// The first part that could not be read or taken away.
 pub async fn curtail(pass: Pass<'_>, extent: Extent) -> Result<Option<Possession>, Error> {
     let Pass { ctx, resolved, user, owner, .. } = pass;
-    let deleting = user.metadata.deletion_timestamp.is_some();
     let (possession, mut first) = observe::possession(pass).await;
     let Some(mut possession) = possession else { return first.map_or(Ok(None), Err) };
-    let request = Request::of(user);
-    let bounds = Bounds {
-        class: &resolved.class,
-        spec: &user.spec,
-        revocation: request.as_ref(),
-        deleting,
-        hindered: extent == Extent::Hindered,
-    };
+    let bounds = pass.bounds(extent == Extent::Hindered);
     let mut failed = take(pass, bounds, &mut possession).await?;
     first = first.or(failed);
     // Deletion goes on with a plan of its own once the keys are gone.
-    let ours = owner.identity.ownership(&possession.found.tags) == Ownership::Ours;
-    if extent != Extent::Keys && ours && !deleting && resolved.class.name().is_some() {
+    let goes_on = user.metadata.deletion_timestamp.is_none()
+        && owner.identity.ownership(&possession.found.tags) == Ownership::Ours;
+    if extent != Extent::Keys && goes_on && resolved.class.name().is_some() {
         failed = observe::grants(pass, &mut possession.found).await;
         first = first.or(failed);
         failed = take(pass, bounds, &mut possession).await?;
         first = first.or(failed);
     }
-    let (life, found) = (resolved.class.longest_life(&user.spec), &possession.found);
-    let outlived_at = found.keys.as_ref().and_then(|keys| curtail::first_end(life, &found.tags, keys, ctx.now()));
-    ctx.state.outlives(pass.uid(), outlived_at);
+    let found = &possession.found;
+    let ends_at = found.keys.as_ref().and_then(|keys| bounds.first_end(&found.tags, keys, ctx.now()));
+    ctx.state.ends(pass.uid(), ends_at);
     first.map_or(Ok(Some(possession)), Err)
 }
 
@@ -68,6 +61,8 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
     let Pass { ctx, user, owner, .. } = pass;
     let observed = Observed::nothing();
     let (mut first, mut works) = (None, false);
+    let keys = possession.found.keys.as_deref().unwrap_or_default();
+    let revoked = revoke(Request::of(user).as_ref(), &possession.found.tags, keys, ctx.now());
     for action in curtail::curtail(bounds, owner, &possession.found, ctx.now()) {
         // A key that still works is not recorded as revoked.
         if works && matches!(action, Action::TagUser(_)) {
@@ -84,7 +79,9 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
         }
         match done {
             Ok(_) => {
-                possession.taken |= !matches!(action, Action::TagUser(_));
+                let is_revocation = revoked.contains(&action) || matches!(action, Action::TagUser(_));
+                possession.taken |= !is_revocation;
+                possession.revoked |= is_revocation && matches!(action, Action::SetKeyStatus { .. });
                 info!(namespace = user.namespace(), name = user.name_any(), "taken away: {action}");
                 possession.found.record(&action);
             }
@@ -96,6 +93,13 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
         }
     }
     Ok(first)
+}
+
+impl Pass<'_> {
+    /// What it is held to. `hindered`: the spec is not carried out.
+    pub fn bounds(&self, hindered: bool) -> Bounds<'_> {
+        Bounds { class: &self.resolved.class, user: self.user, hindered }
+    }
 }
 
 /// Where IAM refuses the narrower policy, the one in force goes.

@@ -48,8 +48,10 @@ pub struct Possession {
     pub record: UserRecord,
     /// What hangs on it.
     pub found: Holdings,
-    /// Something of it was taken away.
+    /// Something of it was taken away, beside what was revoked.
     pub taken: bool,
+    /// A key of it was revoked.
+    pub revoked: bool,
 }
 
 /// What has been read before the rest: what the Secrets hold, and perhaps the access keys.
@@ -323,13 +325,13 @@ pub async fn possession(pass: Pass<'_>) -> (Option<Possession>, Option<Error>) {
             Err(error) => failed = Some(error.into()),
         }
     }
-    (Some(Possession { record, found, taken: false }), failed)
+    (Some(Possession { record, found, taken: false, revoked: false }), failed)
 }
 
 /// Reads what the user is granted, part by part: what cannot be read keeps nothing else from being read. Answers the first
 /// error.
 pub async fn grants(pass: Pass<'_>, found: &mut Holdings) -> Option<Error> {
-    let Pass { resolved, owner, .. } = pass;
+    let Pass { resolved, user, owner, .. } = pass;
     let (iam, name) = (&resolved.session.iam, &owner.user_name);
     let mut first = None;
     let mut tell = |error: Error| {
@@ -353,7 +355,7 @@ pub async fn grants(pass: Pass<'_>, found: &mut Holdings) -> Option<Error> {
             }
             continue;
         };
-        match policy(&resolved.session, &arn, |document| exceeds(&resolved.class, document)).await {
+        match policy(&resolved.session, &arn, |document| exceeds(&resolved.class, user, document)).await {
             Ok(PolicyState::Missing) => {}
             Ok(PolicyState::Present(policy)) => drop(found.managed.insert(arn, Some(policy))),
             Err(error) => {

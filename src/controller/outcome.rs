@@ -103,7 +103,7 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan) -> Outcom
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
         return retry_later(ctx, uid, &error);
     }
-    match End::of(desired, observed, &plan) {
+    match End::of(desired, observed, &plan, now) {
         End::Refused => Outcome::Refused(next_resync(uid, now, ctx.resync_interval)),
         End::Blocked => Outcome::Failed(pause_blocked(ctx, uid)),
         End::Waiting => Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid))),

@@ -81,12 +81,6 @@ fn last_written(ctx: &Context, user: &S3AccessUser) -> Option<S3AccessUser> {
     })
 }
 
-/// What stands between a spec and its being carried out.
-enum Obstacle {
-    Paused,
-    Refusal(Refusal),
-}
-
 /// Finds out in which account and class the user is, and what is to become of it.
 async fn begin(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> Outcome {
     let deleting = user.metadata.deletion_timestamp.is_some();
@@ -129,9 +123,9 @@ async fn begin(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> O
         _ if deleting => pass.remove().await,
         _ if let Some(error) = unheld => pass.unheld(&error).await,
         desired if is_true(&user, annotations::PAUSED) => {
-            pass.hindered(Obstacle::Paused, desired.ok().and_then(|desired| desired.violation)).await
+            pass.hindered(paused(), desired.ok().and_then(|desired| desired.violation)).await
         }
-        Err(refusal) => pass.hindered(Obstacle::Refusal(refusal), None).await,
+        Err(refusal) => pass.hindered(refusal, None).await,
         Ok(desired) => Pass { desired: Some(&desired), ..pass }.carry_out().await,
     };
     debug!(name = user.name_any(), namespace = user.namespace(), ?outcome, "reconciled");
@@ -206,7 +200,7 @@ impl Pass<'_> {
         if may_exceed || revokes {
             let extent = if may_exceed { Extent::All } else { Extent::Keys };
             let revoked = match curtail(self, extent).await {
-                Ok(possession) => revokes && possession.is_some_and(|possession| possession.taken),
+                Ok(possession) => possession.is_some_and(|possession| possession.revoked),
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::AccessKey).await,
             };
             if revoked {
@@ -223,7 +217,7 @@ impl Pass<'_> {
             ctx.state.enforced(self.uid(), resolved.revision);
         }
         let outcome = self.converge(None).await;
-        self.end_outlived(outcome).await
+        self.end_in_time(outcome).await
     }
 
     /// Its keys are to be revoked, and something was made for it.
@@ -239,54 +233,63 @@ impl Pass<'_> {
         resolved.class.name().is_some() && user.is_finalized() && !held
     }
 
-    /// Whatever keeps the plan from replacing a key: it ends in time.
-    async fn end_outlived(self, outcome: Outcome) -> Outcome {
-        let Self { ctx, resolved, user, .. } = self;
+    /// Whatever keeps the plan from replacing a key, or from putting it out of use: it ends in time.
+    async fn end_in_time(self, outcome: Outcome) -> Outcome {
+        let Self { ctx, user, .. } = self;
         let stuck = matches!(outcome, Outcome::Failed(_) | Outcome::Waiting(_) | Outcome::Refused(_));
-        if !stuck || !user.is_finalized() || resolved.class.max_interval().is_none() {
+        if !stuck || !user.is_finalized() || !self.has_an_end() {
             return outcome;
         }
-        let outlived_at = || ctx.state.known(self.uid()).outlived_at;
-        if outlived_at().is_none_or(|at| at <= ctx.now())
+        let ends_at = || ctx.state.known(self.uid()).ends_at;
+        if ends_at().is_none_or(|at| at <= ctx.now())
             && let Err(error) = curtail(self, Extent::Hindered).await
         {
             return retry_later(ctx, self.uid(), &error);
         }
-        outcome.by(outlived_at())
+        outcome.by(ends_at())
+    }
+
+    /// Its keys may not work for ever, by the class or by its own spec.
+    fn has_an_end(self) -> bool {
+        self.resolved.class.max_interval().is_some() || self.bounds(true).expiry().is_some()
     }
 
     /// The spec is not carried out, and what was made for an earlier one stays; but only within the class, or a spec that
     /// is paused or wrong would be the way to keep what the class takes back.
-    async fn hindered(self, obstacle: Obstacle, violation: Option<String>) -> Outcome {
+    async fn hindered(self, obstacle: Refusal, violation: Option<String>) -> Outcome {
         let Self { ctx, resolved, user, owner, .. } = self;
         let class = &resolved.class;
-        let (mut beyond, mut outlived_at) = (None, None);
-        if (class.name().is_some() && user.is_finalized()) || self.revokes() {
+        let (mut refusal, mut ends_at) = (obstacle, None);
+        if ((class.name().is_some() || self.has_an_end()) && user.is_finalized()) || self.revokes() {
             let taken = match curtail(self, Extent::Hindered).await {
                 Ok(possession) => possession.is_some_and(|possession| possession.taken),
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
             };
-            outlived_at = ctx.state.known(self.uid()).outlived_at;
+            ends_at = ctx.state.known(self.uid()).ends_at;
+            let over = self.bounds(true).expiry().and_then(|expiry| expiry.inactive(ctx.now()));
             let expulsions = class.expulsions(&user.spec);
             let left = ["what was granted before: it is taken back, so correct the spec".to_owned()];
-            beyond = (!expulsions.is_empty()).then(|| class.told(&expulsions)).or(violation);
-            beyond = beyond.or_else(|| taken.then(|| class.told(&left)));
+            let beyond = (!expulsions.is_empty()).then(|| class.told(&expulsions)).or(violation);
+            refusal = match (beyond.or_else(|| (taken && over.is_none()).then(|| class.told(&left))), over) {
+                (Some(message), _) => Refusal { reason: Reason::NotPermittedByClass, message },
+                (None, Some(over)) => {
+                    let message =
+                        format!("no access key works, because {}; besides, {}", over.message, refusal.message);
+                    Refusal { reason: over.reason, message }
+                }
+                (None, None) => refusal,
+            };
         }
-        let outcome = match obstacle {
-            _ if let Some(message) = beyond => {
-                let beyond = Refusal { reason: Reason::NotPermittedByClass, message };
-                refuse(ctx, user, Some(owner), Part::Policy, beyond).await
-            }
-            Obstacle::Paused => refuse(ctx, user, Some(owner), Part::User, paused()).await,
-            Obstacle::Refusal(refusal) => refuse(ctx, user, Some(owner), part_of(refusal.reason), refusal).await,
-        };
-        outcome.by(outlived_at)
+        refuse(ctx, user, Some(owner), part_of(refusal.reason), refusal).await.by(ends_at)
     }
 }
 
 fn part_of(reason: Reason) -> Part {
     match reason {
-        Reason::InvalidPolicy | Reason::PolicyTooLarge | Reason::PartitionMismatch => Part::Policy,
+        Reason::InvalidPolicy | Reason::PolicyTooLarge | Reason::PartitionMismatch | Reason::NotPermittedByClass => {
+            Part::Policy
+        }
+        Reason::Expired => Part::AccessKey,
         _ => Part::User,
     }
 }

@@ -82,9 +82,9 @@ impl State {
         self.change(uid, |known| known.tagged(tags));
     }
 
-    /// The oldest key will have outlived what its class allows at that time; `None` where it is not known.
-    pub fn outlives(&self, uid: &str, at: Option<Timestamp>) {
-        self.change(uid, |known| known.outlived_at = at);
+    /// The first of the keys has to be inactive at that time; `None` where it is not known.
+    pub fn ends(&self, uid: &str, at: Option<Timestamp>) {
+        self.change(uid, |known| known.ends_at = at);
     }
 
     /// What new keys have shown so far is not asked again.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::class;
 use super::refusal::Refusal;
 use crate::api::{BucketsFrom, S3AccessClassSpec, S3AccessUserSpec, limits};
 
@@ -183,6 +184,7 @@ pub fn check_class(class: &S3AccessClassSpec) -> Result<(), Refusal> {
     }
     within("spec.tags", class.tags.len(), limits::CLASS_TAGS, "entries")?;
     check_tags(&class.tags, "spec.tags")?;
+    class::required(class)?;
     within("spec.allowedNamespaces.selector", expressions.map_or(0, Vec::len), limits::PATTERNS, "expressions")
 }
 

@@ -161,6 +161,7 @@ pub fn status(desired: &Desired, observed: &Observed, plan: &Plan, conditions: &
         access_key_id: key.map(|key| key.id.to_string()),
         access_key_created_at: listed.map(|key| key.created_at).or_else(|| key?.created_at).map(time),
         next_rotation_at: plan.next_rotation_at.map(time),
+        expires_at: desired.expiry.map(|expiry| time(expiry.at)),
         last_used_at: plan.retiring.as_ref().and_then(|retiring| retiring.last_used).map(time),
         retiring_key: plan.retiring.as_ref().map(|retiring| RetiringKey {
             id: retiring.id.clone(),

@@ -1,5 +1,5 @@
 //! What is taken away, whatever else is to be done: the class has shrunk or shuts the user out, its key has outlived what
-//! the class allows and nothing replaces it, its keys are revoked, or the S3AccessUser is being deleted.
+//! the class allows and nothing replaces it, its time is over, its keys are revoked, or the S3AccessUser is being deleted.
 //!
 //! It comes before the plan and waits for nothing: it needs proof of ownership and what was read of IAM, and no valid
 //! spec, no Secret, no finalizer, no probe. `paused` does not hold it up. Where a part could not be read, the others are
@@ -7,19 +7,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use serde_json::Value;
 
 use super::adoption::Adoption;
 use super::class::{Class, Effort};
-use super::desired::Owner;
+use super::desired::{Owner, expiry_by_spec};
 use super::iam::AccessKey;
+use super::inactive::Expiry;
 use super::names::{self, Ownership};
 use super::observed::ManagedPolicy;
 use super::plan::{Action, WhyDelete, version_to_prune};
-use super::policy::Document;
-use super::revocation;
+use super::policy::{Document, Terms};
+use super::revocation::{self, Request};
 use super::rotation::later;
-use crate::api::{S3AccessUserSpec, tags};
+use crate::api::{S3AccessUser, tags};
 
 /// What was read of an IAM user, as far as it could be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,14 +61,33 @@ impl Holdings {
 pub struct Bounds<'a> {
     /// The class as it is now.
     pub class: &'a Class,
-    /// The spec as far as it could be read: which namespace and names the class is asked for.
-    pub spec: &'a S3AccessUserSpec,
-    /// What the revoke annotation asks for.
-    pub revocation: Option<&'a revocation::Request>,
-    /// The S3AccessUser is being deleted.
-    pub deleting: bool,
+    /// The S3AccessUser as far as it could be read: which namespace and names the class is asked for, and until when.
+    pub user: &'a S3AccessUser,
     /// The spec is not carried out: it is paused or wrong, or something keeps it from that.
     pub hindered: bool,
+}
+
+impl Bounds<'_> {
+    fn deleting(&self) -> bool {
+        self.user.metadata.deletion_timestamp.is_some()
+    }
+
+    /// When the S3AccessUser's access ends.
+    pub fn expiry(&self) -> Option<Expiry> {
+        Expiry::earlier(self.class.expiry(self.user), expiry_by_spec(&self.user.spec))
+    }
+
+    /// When the first of the user's keys that are ours, or one that is made now, has to be inactive: by its own age, or since
+    /// all access ends; `None` where there is no bound.
+    pub fn first_end(&self, tags: &BTreeMap<String, String>, keys: &[AccessKey], now: Timestamp) -> Option<Timestamp> {
+        let adoption = Adoption::of(tags);
+        let active = || keys.iter().filter(|key| key.active && adoption.owns(key)).map(|key| key.created_at);
+        let life = self.class.longest_life(&self.user.spec);
+        let outlived = life.and_then(|life| active().chain([now]).min().map(|oldest| later(oldest, life)));
+        // What has ended ends no more.
+        let ends = self.expiry().map(|expiry| expiry.at).filter(|at| *at > now || active().next().is_some());
+        outlived.into_iter().chain(ends).min()
+    }
 }
 
 /// The actions that take away what is beyond the bounds; each of them only removes. None without proof of ownership.
@@ -76,19 +97,21 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     }
     let adoption = Adoption::of(&found.tags);
     let ours = found.keys.iter().flatten().filter(|key| adoption.owns(key));
-    if bounds.deleting {
+    if bounds.deleting() {
         return ours.map(|key| Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Teardown }).collect();
     }
     let class = bounds.class;
-    let expelled = !class.expulsions(bounds.spec).is_empty();
+    let expelled = !class.expulsions(&bounds.user.spec).is_empty();
+    let shut = expelled || bounds.expiry().is_some_and(|expiry| expiry.at <= now);
     // While the spec is carried out, the plan replaces an old key first.
-    let life = class.longest_life(bounds.spec).filter(|_| bounds.hindered);
+    let life = class.longest_life(&bounds.user.spec).filter(|_| bounds.hindered);
     let aged = |key: &AccessKey| life.is_some_and(|life| later(key.created_at, life) <= now);
     // Unless the keys are known, nothing may be recorded as revoked.
-    let revoked = found.keys.iter().flat_map(|keys| revocation::revoke(bounds.revocation, &found.tags, keys, now));
+    let request = Request::of(bounds.user);
+    let revoked = found.keys.iter().flat_map(|keys| revocation::revoke(request.as_ref(), &found.tags, keys, now));
     let mut actions: Vec<Action> = revoked.collect();
     let off = ours
-        .filter(|key| key.active && (expelled || aged(key)))
+        .filter(|key| key.active && (shut || aged(key)))
         .map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false });
     let more: Vec<Action> = off.filter(|action| !actions.contains(action)).collect();
     actions.extend(more);
@@ -98,7 +121,7 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     if let Some(forced) = class.forced_boundary().filter(|forced| found.boundary.as_deref() != Some(forced)) {
         actions.push(Action::PutBoundary(forced.to_owned()));
     }
-    let cut = Cut { class, expelled, effort: Effort::default() };
+    let cut = Cut { class, terms: class.terms(bounds.user), expelled, effort: Effort::default() };
     for (name, document) in &found.inline {
         actions.extend(match cut.of(document.as_ref()) {
             Verdict::Keep => None,
@@ -132,15 +155,16 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     actions
 }
 
-/// Whether what a policy says reaches beyond the class, so that it has to be narrowed.
-pub fn exceeds(class: &Class, document: &Document) -> bool {
-    let cut = Cut { class, expelled: false, effort: Effort::default() };
+/// Whether what a policy says reaches beyond the user's class, so that it has to be narrowed.
+pub fn exceeds(class: &Class, user: &S3AccessUser, document: &Document) -> bool {
+    let cut = Cut { class, terms: class.terms(user), expelled: false, effort: Effort::default() };
     !matches!(cut.of(Some(document)), Verdict::Keep)
 }
 
 /// How a policy in force is cut down to the class.
 struct Cut<'a> {
     class: &'a Class,
+    terms: Terms,
     expelled: bool,
     effort: Effort,
 }
@@ -167,14 +191,23 @@ impl Cut<'_> {
         }
     }
 
+    /// What of a statement is within the class, under the class's terms.
+    fn left_of(&self, statement: &Value) -> Vec<Value> {
+        match self.class.cut_down(statement, &self.effort) {
+            None => Vec::new(),
+            Some(left) if self.terms.hold(&left) => vec![left],
+            // What cannot be put under them goes.
+            Some(left) => self.terms.bound(&left).unwrap_or_default(),
+        }
+    }
+
     /// One that cannot be read stays unless all is to go: a failed read is tried again, and is no proof of anything.
     fn of(&self, document: Option<&Document>) -> Verdict {
         let Some(document) = document.filter(|_| !self.expelled) else {
             return if self.expelled { Verdict::Remove } else { Verdict::Keep };
         };
         let statements = document.statements();
-        let rest: Vec<_> =
-            statements.iter().filter_map(|statement| self.class.cut_down(statement, &self.effort)).collect();
+        let rest: Vec<_> = statements.iter().flat_map(|statement| self.left_of(statement)).collect();
         if rest.iter().eq(statements.iter().copied()) {
             Verdict::Keep
         } else if rest.iter().any(|statement| statement["Effect"] == "Allow") {
@@ -183,19 +216,6 @@ impl Cut<'_> {
             Verdict::Remove
         }
     }
-}
-
-/// When the first of the user's keys that are ours, or one that is made now, has outlived what the class allows; `None`
-/// where it sets no bound.
-pub fn first_end(
-    life: Option<SignedDuration>,
-    user_tags: &BTreeMap<String, String>,
-    keys: &[AccessKey],
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let (life, adoption) = (life?, Adoption::of(user_tags));
-    let active = keys.iter().filter(|key| key.active && adoption.owns(key)).map(|key| key.created_at);
-    active.chain([now]).min().map(|oldest| later(oldest, life))
 }
 
 #[cfg(test)]

@@ -8,13 +8,17 @@ use kube::ResourceExt;
 use super::budget;
 use super::class::Class;
 use super::iam::Account;
+use super::inactive::{EndedBy, Expiry, Inactive};
 use super::lint::{self, Finding};
 use super::names::{self, Cluster, Identity};
-use super::policy::{self, Document};
+use super::policy::{self, Document, Terms};
 use super::refusal::Refusal;
 use super::revocation;
 use super::rotation::{DEFAULT_OVERLAP, Rotation};
-use crate::api::{AccessKeyStatus, Adoption, Duration, PolicyType, Reason, S3AccessUser, Workload, annotations, tags};
+use crate::api::{
+    AccessKeyStatus, Adoption, Duration, PolicyType, Reason, S3AccessUser, S3AccessUserSpec, Workload, annotations,
+    tags,
+};
 
 /// Who owns what, and under which names: all that deletion needs. It can always be told, also of a refused spec.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,8 +142,10 @@ pub struct Desired {
     pub policy: Option<DesiredPolicy>,
     /// Existing managed policies to attach.
     pub attached: BTreeSet<String>,
-    /// Whether the access key may be used.
-    pub active: bool,
+    /// Why the access key is not to work, whatever the time: [`Self::inactive_at`].
+    pub inactive: Option<Inactive>,
+    /// When its access ends.
+    pub expiry: Option<Expiry>,
     /// When the key is replaced, and how long the old one is kept.
     pub rotation: Rotation,
     /// What the revoke annotation asks for.
@@ -165,26 +171,29 @@ impl Desired {
         let owner = Owner::of(user, account, cluster, class);
         let mut violations = class.violations(spec);
         let expelled = !class.expulsions(spec).is_empty();
-        let (document, beyond) = policy::compile(spec, account, class)?;
+        let (terms, expiry, beyond) = terms_of(user, class)?;
+        violations.extend(beyond);
+        let (document, beyond) = policy::compile(spec, account, class, &terms)?;
         violations.extend(beyond);
         let granted = document.is_some() || !violations.is_empty();
         let document = document.filter(|_| !expelled);
         let inline = spec.policy.as_ref().is_some_and(|policy| policy.policy_type == PolicyType::Inline);
-        let policy = document.map(|document| DesiredPolicy::holding(document, inline, &owner)).transpose()?;
+        let policy = document.map(|document| DesiredPolicy::holding(document, inline, &owner)).transpose();
+        let policy = policy.map_err(|refusal| terms.told_of_size(refusal))?;
         for (index, arn) in spec.managed_policy_arns.iter().enumerate() {
             check_policy_arn(arn, &format!("spec.managedPolicyArns[{index}]"), account)?;
         }
         let (attached, refused): (BTreeSet<String>, BTreeSet<String>) =
             spec.managed_policy_arns.iter().cloned().partition(|arn| class.allows_policy(arn));
-        violations.extend(
-            refused
-                .iter()
-                .map(|arn| format!("spec.managedPolicyArns {arn:?}: it is not one of allowedManagedPolicyArns")),
-        );
-        let boundary = class.boundary(spec.permissions_boundary_arn.as_deref());
-        if let Some(arn) = &boundary {
-            check_policy_arn(arn, "spec.permissionsBoundaryArn", account)?;
+        let why = |arn: &String| Some(format!("spec.managedPolicyArns {arn:?}: {}", class.refuses_policy(arn)?));
+        violations.extend(refused.iter().filter_map(why));
+        if terms.bind() && !attached.is_empty() {
+            return Err(Refusal::invalid_spec(
+                "spec.managedPolicyArns: nobody can put a managed policy under spec.conditions and spec.expiresAt: use spec.access or spec.policy, or leave the conditions out",
+            ));
         }
+        let boundary = class.boundary(spec.permissions_boundary_arn.as_deref());
+        boundary.iter().try_for_each(|arn| check_policy_arn(arn, "spec.permissionsBoundaryArn", account))?;
         if !granted && spec.managed_policy_arns.is_empty() {
             return Err(Refusal {
                 reason: Reason::InvalidPolicy,
@@ -207,7 +216,8 @@ impl Desired {
             tags: class.tags(&spec.tags),
             policy,
             attached: if expelled { BTreeSet::new() } else { attached },
-            active: !expelled && !spec.suspend && spec.access_key.status == AccessKeyStatus::Active,
+            inactive: inactive_of(spec, expelled),
+            expiry,
             rotation: rotation_of(user, class)?,
             revocation: revocation::Request::of(user),
             workloads: spec.secret.rollout_restart.iter().cloned().collect(),
@@ -216,6 +226,11 @@ impl Desired {
             class: class.clone(),
             owner,
         })
+    }
+
+    /// Why the access key is not to work now; `None`: it may be used.
+    pub fn inactive_at(&self, now: Timestamp) -> Option<Inactive> {
+        self.inactive.clone().or_else(|| self.expiry?.inactive(now))
     }
 
     /// The policy, where the user's tags say that it is there already.
@@ -284,6 +299,40 @@ impl Desired {
 /// Whether an annotation of the CR says `"true"`.
 pub fn is_true(user: &S3AccessUser, annotation: &str) -> bool {
     user.annotations().get(annotation).is_some_and(|value| value == "true")
+}
+
+/// When the spec has the access end.
+pub fn expiry_by_spec(spec: &S3AccessUserSpec) -> Option<Expiry> {
+    spec.expires_at.as_ref().map(|time| Expiry::at(time.0, EndedBy::Spec))
+}
+
+/// Under which terms what the spec asks for is allowed, when that ends, and what of the spec's own terms the class does not
+/// allow.
+fn terms_of(user: &S3AccessUser, class: &Class) -> Result<(Terms, Option<Expiry>, Vec<String>), Refusal> {
+    let mut violations = Vec::new();
+    let (asked, longest) = (expiry_by_spec(&user.spec), class.expiry(user));
+    if let (Some(asked), Some(longest)) = (asked, longest)
+        && asked.at > longest.at
+    {
+        violations.push(format!(
+            "spec.expiresAt {}: maxLifetime ends at {}, so write that or an earlier time",
+            asked.at, longest.at
+        ));
+    }
+    let own = user.spec.conditions.as_ref().map(|conditions| Terms::of(conditions, "spec.conditions")).transpose()?;
+    let of_class = class.terms(user);
+    let unmeetable = of_class.is_unmeetable();
+    let terms = of_class.and(own.unwrap_or_default()).until(asked);
+    if terms.is_unmeetable() && !unmeetable {
+        violations
+            .push("spec.conditions: none of its places is within requiredConditions, so name such as are".to_owned());
+    }
+    Ok((terms, Expiry::earlier(longest, asked), violations))
+}
+
+fn inactive_of(spec: &S3AccessUserSpec, expelled: bool) -> Option<Inactive> {
+    let suspended = spec.suspend || spec.access_key.status == AccessKeyStatus::Inactive;
+    expelled.then(Inactive::expelled).or_else(|| suspended.then(Inactive::suspended))
 }
 
 fn rotation_of(user: &S3AccessUser, class: &Class) -> Result<Rotation, Refusal> {

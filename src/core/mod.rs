@@ -12,6 +12,7 @@ pub mod curtail;
 pub mod desired;
 pub mod drift;
 pub mod iam;
+pub mod inactive;
 pub mod lint;
 pub mod names;
 pub mod observed;

@@ -155,7 +155,7 @@ fn escape(desired: &Desired, asked_name: Option<&str>) -> Option<String> {
     }
     let owner = &desired.owner;
     let named = asked_name.is_some_and(|asked| !asked.to_lowercase().starts_with("team-a-"));
-    let has_access = desired.active || desired.policy.is_some() || !desired.attached.is_empty();
+    let has_access = desired.inactive.is_none() || desired.policy.is_some() || !desired.attached.is_empty();
     let tag = |key: &String| *key != "team" && !key.starts_with("cost-") || key.contains("s3access.dev");
     [
         (named && has_access, "the name"),

@@ -255,7 +255,7 @@ impl Explorer {
         let (read, uid, now) = (work.resource.read(), work.resource.uid, world.now);
         let resync = next_resync(&read.owner.identity.uid, now, RESYNC);
         let pause = pause(world, index, &work.resource);
-        let outcome = match End::of(read.desired.as_ref(), &work.view, left) {
+        let outcome = match End::of(read.desired.as_ref(), &work.view, left, now) {
             End::Refused => Ok(resync),
             End::Blocked => Err(pause),
             End::Waiting => Ok(left.wake_at.unwrap_or(pause)),

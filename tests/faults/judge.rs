@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use ground::double::{AccessKey, Operation, Request, Status, User};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use s3_access_operator::api::{AccessKeyStatus, Adoption, S3AccessUser, secret_annotations, tags};
+use s3_access_operator::api::{AccessKeyStatus, Adoption, Duration, S3AccessUser, secret_annotations, tags};
 use s3_access_operator::core::class::Class;
 use s3_access_operator::core::names::workload_annotation;
 use s3_access_operator::core::revocation::Revocation;
@@ -34,6 +35,15 @@ fn tag<'a>(user: &'a User, key: &str) -> Option<&'a str> {
 fn wants_a_working_key(user: &S3AccessUser) -> bool {
     let spec = &user.spec;
     user.metadata.deletion_timestamp.is_none() && !spec.suspend && spec.access_key.status == AccessKeyStatus::Active
+}
+
+/// Whether the time is over that the spec or the class has set.
+fn is_over(class: Option<&ClassState>, user: &S3AccessUser, now: Timestamp) -> bool {
+    let created_at = user.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let longest = class.and_then(|state| state.class.as_ref()?.spec.max_lifetime).map(Duration::signed);
+    let by_class = created_at.zip(longest).map(|(created_at, longest)| created_at + longest);
+    let by_spec = user.spec.expires_at.as_ref().map(|time| time.0);
+    by_class.into_iter().chain(by_spec).any(|at| at <= now)
 }
 
 /// Whether the class takes back all that the user has.
@@ -164,7 +174,9 @@ impl State {
         let longest = class.and_then(|class| class.class.as_ref()?.spec.rotation.as_ref()?.max_interval);
         let outlived = longest.is_some_and(|longest| self.now.duration_since(key.created) > longest.signed());
         let revoked = self.revoked_at.is_some_and(|revoked_at| key.created <= revoked_at);
-        let wanted = owner.is_some_and(|owner| wants_a_working_key(owner) && !is_expelled(class, owner));
+        let wanted = owner.is_some_and(|owner| {
+            wants_a_working_key(owner) && !is_expelled(class, owner) && !is_over(class, owner, self.now)
+        });
         let wanted = wanted && !outlived && !revoked;
         if wanted && self.cluster.secrets.values().any(|secret| holds(secret, key)) {
             self.violate(3, format_args!("key {id} was revoked while a Secret holds it"));

@@ -40,6 +40,7 @@ mod simulation;
 mod snapshot;
 mod suite;
 mod table;
+mod term_scenarios;
 mod withdrawal_scenarios;
 
 use std::env;

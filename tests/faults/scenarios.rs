@@ -12,7 +12,7 @@ use crate::ending_scenarios;
 use crate::outside::{Outside, State};
 use crate::revocation_scenarios;
 use crate::simulation::{RESYNC, Simulation};
-use crate::withdrawal_scenarios;
+use crate::{term_scenarios, withdrawal_scenarios};
 
 /// Something that happens.
 pub struct Scenario {
@@ -34,6 +34,8 @@ pub enum End {
     Replaced,
     /// The user is there, and its key does not work.
     Suspended,
+    /// The same, since its time is over.
+    Expired,
     /// Nothing is left, neither in IAM nor in Kubernetes.
     Gone,
     /// It is not Ready, for that reason, and keys are as before.
@@ -233,7 +235,13 @@ fn a_replaced_key_that_is_still_used_is_kept_for_one_overlap_more_and_the_status
 
 /// All of them.
 pub fn all() -> Vec<&'static Scenario> {
-    let others = [ending_scenarios::ALL, class_scenarios::ALL, withdrawal_scenarios::ALL, revocation_scenarios::ALL];
+    let others = [
+        ending_scenarios::ALL,
+        class_scenarios::ALL,
+        withdrawal_scenarios::ALL,
+        revocation_scenarios::ALL,
+        term_scenarios::ALL,
+    ];
     LIVES.iter().chain(others.into_iter().flatten()).collect()
 }
 

@@ -220,12 +220,13 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
             assert_eq!((works.as_slice(), users, secrets), ([true, true].as_slice(), 1, 1), "{name}");
             is("Ready", "True", "Synced");
         }
-        End::Suspended => {
+        End::Suspended | End::Expired => {
+            let reason = if matches!(scenario.end, End::Expired) { "Expired" } else { "Suspended" };
             assert_eq!((works.as_slice(), users, secrets, custom_resources), ([false].as_slice(), 1, 1, 1), "{name}");
-            is("Ready", "False", "Suspended");
+            is("Ready", "False", reason);
             is("Reconciling", "False", "Synced");
-            is("Stalled", "True", "Suspended");
-            is("AccessKeySynced", "False", "Suspended");
+            is("Stalled", "True", reason);
+            is("AccessKeySynced", "False", reason);
             is("SecretSynced", "True", "Synced");
         }
         End::Gone => assert_eq!((users, policies, secrets, custom_resources), (0, 0, 0, 0), "{name}"),

@@ -33,7 +33,7 @@ fn paused(simulation: &mut Simulation) {
     simulation.annotate("s3access.dev/paused", "true");
 }
 
-fn no_key_works(simulation: &mut Simulation) {
+pub fn no_key_works(simulation: &mut Simulation) {
     let keys = simulation.by_hand(&Request::ListAccessKeys { user_name: user_name(), page: Page::default() });
     let Response::AccessKeys(keys) = keys else { panic!("no keys: {keys:?}") };
     assert!(keys.items.iter().all(|key| key.status == Status::Inactive), "{keys:?}");

@@ -170,7 +170,11 @@ async fn invariant_7_admission_and_operator_say_the_same_of_a_spec() {
             spec["className"] = json!(name);
             let parsed = serde_json::from_value(spec.clone()).unwrap();
             let mut violations = class.violations(&parsed);
-            violations.extend(policy::compile(&parsed, &account, &class).unwrap().1);
+            violations.extend(
+                policy::compile(&parsed, &account, &class, &s3_access_operator::core::policy::Terms::default())
+                    .unwrap()
+                    .1,
+            );
             let beyond = parsed.managed_policy_arns.iter().filter(|arn| !class.allows_policy(arn));
             violations.extend(beyond.map(|arn| format!("spec.managedPolicyArns {arn}")));
             let said = scene

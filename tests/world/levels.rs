@@ -137,7 +137,15 @@ fn each_level_allows_by_iams_rules_what_the_table_says() {
         let mut world = World::new(account.clone(), Settings::default());
         let mut call = |request: Request| world.call(now, Caller::root(&account.id), &request).result.unwrap();
         let by = iam::Account { id: account.id.clone(), partition: account.partition.clone() };
-        let document = policy::compile(&spec(level, prefixes, "team-a"), &by, &Class::none()).unwrap().0.unwrap();
+        let document = policy::compile(
+            &spec(level, prefixes, "team-a"),
+            &by,
+            &Class::none(),
+            &s3_access_operator::core::policy::Terms::default(),
+        )
+        .unwrap()
+        .0
+        .unwrap();
         let (user_name, policy_name) = ("reports".to_owned(), "reports".to_owned());
         call(Request::CreateUser {
             user_name: user_name.clone(),

@@ -10,6 +10,7 @@
 
 mod admission;
 mod bad_input;
+mod bound;
 mod bounded;
 mod buckets;
 mod classes;

@@ -17,7 +17,7 @@ use tokio::process::Command;
 use crate::cargo;
 
 /// What `src/api` and `src/core` import, and their unit tests; the compiler says so where one is missing.
-const DEPENDENCIES: &str = "hex jiff k8s-openapi kube minijinja percent-encoding schemars secrecy serde serde_json sha2 strsim \
+const DEPENDENCIES: &str = "hex ipnet jiff k8s-openapi kube minijinja percent-encoding schemars secrecy serde serde_json sha2 strsim \
                             thiserror zeroize insta proptest stateright";
 /// Of a hundred mutants that compile, so many must be caught.
 const CAUGHT: usize = 92;

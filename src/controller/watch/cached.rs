@@ -144,7 +144,7 @@ fn names_of(object: &Value) -> S3AccessUser {
         }
     };
     let found = &object["spec"];
-    for field in ["className", "userName", "path", "deletionPolicy", "adoption"] {
+    for field in ["className", "userName", "path", "deletionPolicy", "adoption", "expiresAt"] {
         if let Some(value) = found.get(field).filter(|value| short(value)) {
             keep(field, value.clone());
         }

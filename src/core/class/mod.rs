@@ -19,7 +19,10 @@ pub use buckets::{Overlap, admits_namespace, kept, named_by};
 pub use pattern::{Effort, Pattern};
 
 use self::buckets::{Listed, Neighbours};
-use super::rotation::DEFAULT_OVERLAP;
+use super::inactive::{EndedBy, Expiry};
+use super::policy::Terms;
+use super::refusal::Refusal;
+use super::rotation::{DEFAULT_OVERLAP, later};
 use crate::api::{
     Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, S3AccessClass, S3AccessClassSpec,
     S3AccessUser, S3AccessUserSpec, SecretSpec,
@@ -35,6 +38,7 @@ pub struct Class {
     listed: Listed,
     neighbours: Arc<Neighbours>,
     defaults: Defaults,
+    terms: Terms,
 }
 
 /// What the operator's settings say where a class does not.
@@ -80,6 +84,7 @@ impl Class {
             listed: Listed::default(),
             neighbours: Arc::default(),
             defaults: Defaults::default(),
+            terms: Terms::default(),
         }
     }
 
@@ -101,6 +106,7 @@ impl Class {
             listed: Listed::by_label(&class.spec, namespace, labels),
             neighbours: Arc::default(),
             defaults: Defaults::default(),
+            terms: required(&class.spec).unwrap_or_else(|_| Terms::unmeetable()),
         }
     }
 
@@ -236,7 +242,29 @@ impl Class {
 
     /// Whether a managed policy may be attached.
     pub fn allows_policy(&self, arn: &str) -> bool {
-        self.spec.allowed_managed_policy_arns.iter().any(|pattern| Pattern::new(pattern).matches(arn))
+        self.refuses_policy(arn).is_none()
+    }
+
+    /// Why a managed policy may not be attached.
+    pub fn refuses_policy(&self, arn: &str) -> Option<&'static str> {
+        if self.terms.bind() || self.spec.max_lifetime.is_some() {
+            return Some(
+                "nobody can put a managed policy under its requiredConditions and maxLifetime, so use spec.access",
+            );
+        }
+        let allowed = self.spec.allowed_managed_policy_arns.iter().any(|pattern| Pattern::new(pattern).matches(arn));
+        (!allowed).then_some("it is not one of allowedManagedPolicyArns")
+    }
+
+    /// Under which terms whoever is in the class may use what it is allowed.
+    pub fn terms(&self, user: &S3AccessUser) -> Terms {
+        self.terms.clone().until(self.expiry(user))
+    }
+
+    /// When whoever is in the class has no access any more; `None` where the class does not say.
+    pub fn expiry(&self, user: &S3AccessUser) -> Option<Expiry> {
+        let created_at = user.metadata.creation_timestamp.as_ref()?.0;
+        Some(Expiry::at(later(created_at, self.spec.max_lifetime?.signed()), EndedBy::Class))
     }
 
     /// What of a spec, its grants apart, does not fit: by field, with what to write instead.
@@ -349,6 +377,17 @@ impl Class {
     fn patterns(&self, texts: &[String], make: fn(&str) -> Pattern) -> Vec<Pattern> {
         texts.iter().map(|text| make(&text.replace("{namespace}", &self.namespace))).collect()
     }
+}
+
+/// What the class requires of every request.
+///
+/// # Errors
+/// [`Refusal`] with the text that is no range of addresses, VPC or endpoint.
+pub fn required(class: &S3AccessClassSpec) -> Result<Terms, Refusal> {
+    class
+        .required_conditions
+        .as_ref()
+        .map_or_else(|| Ok(Terms::default()), |conditions| Terms::of(conditions, "spec.requiredConditions"))
 }
 
 fn admits(allowed: &AllowedNamespaces, namespace: &str, labels: &BTreeMap<String, String>) -> bool {

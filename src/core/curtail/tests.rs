@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{S3AccessClass, S3AccessUser};
+use crate::api::{S3AccessClass, S3AccessUserSpec};
 use crate::core::iam::Account;
 use crate::core::names::Cluster;
 use crate::core::observed::PolicyVersion;
@@ -34,6 +36,12 @@ fn expelling() -> Class {
 fn user() -> S3AccessUser {
     let mut user = S3AccessUser::new("reports", S3AccessUserSpec::default());
     (user.metadata.namespace, user.metadata.uid) = (Some("team-a".to_owned()), Some("uid".to_owned()));
+    user
+}
+
+fn deleted() -> S3AccessUser {
+    let mut user = user();
+    user.metadata.deletion_timestamp = Some(Time(now()));
     user
 }
 
@@ -69,22 +77,12 @@ fn holdings(resources: &[&str]) -> Holdings {
 }
 
 fn taken(class: &Class, found: &Holdings) -> Vec<Action> {
-    curtail(
-        Bounds { class, spec: &user().spec, revocation: None, deleting: false, hindered: false },
-        &owner(),
-        found,
-        now(),
-    )
+    curtail(Bounds { class, user: &user(), hindered: false }, &owner(), found, now())
 }
 
 /// The same, where the spec is not carried out.
 fn hindered(class: &Class, found: &Holdings) -> Vec<Action> {
-    curtail(
-        Bounds { class, spec: &user().spec, revocation: None, deleting: false, hindered: true },
-        &owner(),
-        found,
-        now(),
-    )
+    curtail(Bounds { class, user: &user(), hindered: true }, &owner(), found, now())
 }
 
 fn detached(arn: &str) -> Action {
@@ -162,8 +160,8 @@ fn invariant_12_a_spec_that_is_not_carried_out_keeps_no_key_without_a_grant() {
 #[test]
 fn a_policy_exceeds_the_class_where_something_of_it_would_go() {
     for (resources, beyond) in [(&[INSIDE] as &[&str], false), (&[INSIDE, OUTSIDE], true), (&[OUTSIDE], true)] {
-        assert_eq!(exceeds(&class(json!({})), &document(resources)), beyond, "{resources:?}");
-        assert!(!exceeds(&Class::none(), &document(resources)), "{resources:?}");
+        assert_eq!(exceeds(&class(json!({})), &user(), &document(resources)), beyond, "{resources:?}");
+        assert!(!exceeds(&Class::none(), &user(), &document(resources)), "{resources:?}");
     }
 }
 
@@ -188,7 +186,10 @@ fn invariant_12_a_key_that_is_allowed_no_more_is_taken_from_the_grants() {
     let spec: S3AccessUserSpec = serde_json::from_value(json!({ "access": access })).unwrap();
     let wide = class(keys);
     let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
-    let granted = crate::core::policy::compile(&spec, &account, &wide).unwrap().0.unwrap();
+    let granted = crate::core::policy::compile(&spec, &account, &wide, &crate::core::policy::Terms::default())
+        .unwrap()
+        .0
+        .unwrap();
     let mut found = holdings(&[INSIDE]);
     found.managed.get_mut(OWN).unwrap().as_mut().unwrap().document = granted.clone();
     let of =
@@ -228,8 +229,9 @@ fn invariant_12_a_key_that_nothing_replaces_stops_working_in_the_end() {
     found.keys.as_mut().unwrap()[0].active = false;
     assert_eq!(hindered(&aging, &found), []);
 
-    let life = aging.longest_life(&user().spec);
-    let first_end = |keys: &[AccessKey], tags: &BTreeMap<String, String>| first_end(life, tags, keys, now());
+    let user = user();
+    let bounds = Bounds { class: &aging, user: &user, hindered: false };
+    let first_end = |keys: &[AccessKey], tags: &BTreeMap<String, String>| bounds.first_end(tags, keys, now());
     let ends = |created_at: &str| Some(later(created_at.parse().unwrap(), SignedDuration::from_hours(289)));
     let keys = [key("OLD", old), key("YOUNG", young)];
     assert_eq!(first_end(&keys, &found.tags), ends(old));
@@ -237,7 +239,71 @@ fn invariant_12_a_key_that_nothing_replaces_stops_working_in_the_end() {
     assert_eq!(first_end(&[], &found.tags), ends("2026-06-01T00:00:00Z"), "one may be made now");
     found.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-05-19T23:59:59Z".to_owned());
     assert_eq!(first_end(&keys, &found.tags), ends(young), "a stranger's key is none of ours");
-    assert_eq!(class(json!({})).longest_life(&user().spec), None);
+    assert_eq!(class(json!({})).longest_life(&user.spec), None);
+}
+
+#[test]
+fn invariant_12_what_is_in_force_comes_under_what_the_class_requires() {
+    let office =
+        class(json!({ "requiredConditions": { "sourceIps": ["10.0.0.0/8"], "sourceVpcs": ["vpc-00000001"] } }));
+    let statement = |condition: Value| {
+        let mut statement = document(&[INSIDE]).statements()[0].clone();
+        statement["Condition"] = condition;
+        statement
+    };
+    let of = |statements: Vec<Value>| {
+        let mut found = holdings(&[INSIDE]);
+        found.managed.get_mut(OWN).unwrap().as_mut().unwrap().document = Document::new(statements);
+        found.attached.as_mut().unwrap().remove(SHARED);
+        taken(&office, &found)
+    };
+    let [ips, vpcs] = [
+        json!({ "IpAddress": { "aws:SourceIp": ["10.0.0.0/8"] } }),
+        json!({ "StringEquals": { "aws:SourceVpc": ["vpc-00000001"] } }),
+    ]
+    .map(statement);
+    let narrowed = vec![Action::CreatePolicyVersion {
+        arn: OWN.to_owned(),
+        document: Document::new(vec![ips.clone(), vpcs.clone()]),
+    }];
+    assert_eq!(of(document(&[INSIDE]).statements().into_iter().cloned().collect()), narrowed);
+    assert_eq!(of(vec![statement(json!({ "IpAddressIfExists": { "aws:SourceIp": "10.0.0.0/8" } }))]).len(), 1);
+    assert_eq!(of(vec![ips, vpcs]), [], "it is under them already");
+    let elsewhere = statement(json!({
+        "IpAddress": { "aws:SourceIp": "192.168.0.0/16" }, "StringEquals": { "aws:SourceVpc": "${aws:username}" },
+    }));
+    assert_eq!(of(vec![elsewhere]), [detached(OWN)], "what cannot be put under them goes");
+    assert_eq!(taken(&office, &holdings(&[INSIDE])).last(), Some(&detached(SHARED)), "and what nobody can bind");
+}
+
+#[test]
+fn invariant_12_access_ends_in_time_whatever_else_is_wrong() {
+    let lifetime = class(json!({ "maxLifetime": "240h" }));
+    let with = |created_at: &str, expires_at: Option<&str>| {
+        let mut user = user();
+        user.metadata.creation_timestamp = Some(Time(created_at.parse().unwrap()));
+        user.spec.expires_at = expires_at.map(|at| Time(at.parse().unwrap()));
+        user
+    };
+    let mut found = holdings(&[INSIDE]);
+    (found.attached, found.managed) = (None, BTreeMap::new());
+    for (class, user, over) in [
+        (&lifetime, with("2026-05-22T00:00:00Z", None), true),
+        (&lifetime, with("2026-05-22T00:00:01Z", None), false),
+        (&lifetime, with("2026-05-22T00:00:00Z", Some("9999-01-01T00:00:00Z")), true),
+        (&lifetime, with("2026-05-30T00:00:00Z", Some("2026-06-01T00:00:00Z")), true),
+        (&Class::none(), with("2026-05-30T00:00:00Z", Some("2026-06-01T00:00:00.5Z")), true),
+        (&Class::none(), with("2026-05-30T00:00:00Z", Some("2026-06-01T00:00:01Z")), false),
+    ] {
+        for hindered in [true, false] {
+            let bounds = Bounds { class, user: &user, hindered };
+            let wanted = if over { vec![deactivated("AKIA1")] } else { Vec::new() };
+            assert_eq!(curtail(bounds, &owner(), &found, now()), wanted, "{user:?}");
+            let ends_at = bounds.first_end(&found.tags, found.keys.as_ref().unwrap(), now());
+            assert_eq!(ends_at.is_some_and(|at| at <= now()), over, "{user:?}");
+            assert_eq!(bounds.first_end(&found.tags, &[], now()).is_none(), over, "what has ended ends no more");
+        }
+    }
 }
 
 #[test]
@@ -246,8 +312,8 @@ fn invariant_4_nothing_is_taken_without_proof_of_ownership() {
         let mut found = holdings(&[OUTSIDE]);
         found.tags.insert(change.to_owned(), "another".to_owned());
         assert_eq!(taken(&expelling(), &found), [], "{change}");
-        let deleting =
-            Bounds { class: &expelling(), spec: &user().spec, revocation: None, deleting: true, hindered: false };
+        let (class, user) = (expelling(), deleted());
+        let deleting = Bounds { class: &class, user: &user, hindered: false };
         assert_eq!(curtail(deleting, &owner(), &found, now()), [], "{change}");
     }
 }
@@ -257,8 +323,8 @@ fn invariant_10_a_deletion_begins_with_the_keys_and_leaves_those_of_strangers() 
     let mut found = holdings(&[INSIDE]);
     found.keys = Some(vec![key("THEIRS", "2025-01-01T00:00:00Z"), key("OURS", "2026-05-01T00:00:00Z")]);
     found.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned());
-    let deleting =
-        Bounds { class: &class(json!({})), spec: &user().spec, revocation: None, deleting: true, hindered: false };
+    let (bounding, user) = (class(json!({})), deleted());
+    let deleting = Bounds { class: &bounding, user: &user, hindered: false };
     let gone = Action::DeleteKey { id: "OURS".to_owned(), why: WhyDelete::Teardown };
     assert_eq!(curtail(deleting, &owner(), &found, now()), [gone]);
     assert_eq!(taken(&expelling(), &found)[0], deactivated("OURS"));

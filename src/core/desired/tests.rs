@@ -79,7 +79,7 @@ fn a_key_is_wanted_active_unless_either_switch_is_off() {
         (json!({ "accessKey": { "status": "Inactive" } }), false),
         (json!({ "suspend": true, "accessKey": { "status": "Inactive" } }), false),
     ] {
-        assert_eq!(desired(extra.clone()).unwrap().active, active, "{extra}");
+        assert_eq!(desired(extra.clone()).unwrap().inactive.is_none(), active, "{extra}");
     }
 }
 
@@ -183,4 +183,62 @@ fn a_policy_of_ours_keeps_its_arn_while_its_name_stays() {
     let inline = desired(json!({ "policy": { "type": "Inline" } })).unwrap();
     let found = BTreeMap::from([(tags::POLICY.to_owned(), "managed:/old/app".to_owned())]);
     assert_eq!(inline.policy_of(Some(&found)), inline.policy);
+}
+
+#[test]
+fn a_class_bounds_place_and_time_and_what_nobody_can_bind_is_refused() {
+    let class = |extra: Value| {
+        let mut spec = json!({ "allowedBuckets": ["*"], "allowedManagedPolicyArns": ["*"] });
+        extra.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
+        let class = crate::api::S3AccessClass::new("tenants", serde_json::from_value(spec).unwrap());
+        Class::of(&class, "team-a", &BTreeMap::new())
+    };
+    let under = |class: &Class, extra: Value| {
+        let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
+        let cluster = Cluster { id: "id".to_owned(), name: "prod".to_owned() };
+        let mut user = user(extra);
+        let created_at = "2026-01-01T00:00:00Z".parse().unwrap();
+        user.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(created_at));
+        Desired::of(&user, &account, &cluster, class)
+    };
+    let ends = |made: &Desired| made.expiry.map(|expiry| (expiry.at.to_string(), expiry.by));
+    let a_week = class(json!({ "maxLifetime": "168h" }));
+    let of_class = Some(("2026-01-08T00:00:00Z".to_owned(), EndedBy::Class));
+    let made = under(&a_week, json!({})).unwrap();
+    assert_eq!((ends(&made), made.violation), (of_class.clone(), None));
+    let earlier = under(&a_week, json!({ "expiresAt": "2026-01-02T00:00:00Z" })).unwrap();
+    assert_eq!(ends(&earlier), Some(("2026-01-02T00:00:00Z".to_owned(), EndedBy::Spec)));
+    let beyond = under(&a_week, json!({ "expiresAt": "2026-01-08T00:00:01Z" })).unwrap();
+    assert_eq!(ends(&beyond), of_class, "it is cut down, and told");
+    assert!(beyond.violation.unwrap().contains("spec.expiresAt 2026-01-08T00:00:01Z: maxLifetime ends at"));
+
+    let office = class(json!({ "requiredConditions": { "sourceIps": ["10.0.0.0/8"] } }));
+    let elsewhere = under(&office, json!({ "conditions": { "sourceIps": ["192.168.0.0/16"] } })).unwrap();
+    assert!(elsewhere.policy.is_none() && elsewhere.violation.unwrap().contains("none of its places is within"));
+    let arn = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+    for class in [&a_week, &office] {
+        let made = under(class, json!({ "managedPolicyArns": [arn] })).unwrap();
+        assert!(made.attached.is_empty() && made.violation.unwrap().contains("nobody can put a managed policy under"));
+    }
+    for own in [json!({ "expiresAt": "2030-01-01T00:00:00Z" }), json!({ "conditions": { "secureTransport": true } })] {
+        let mut spec = own;
+        spec["managedPolicyArns"] = json!([arn]);
+        let refusal = under(&class(json!({})), spec).unwrap_err();
+        assert!(refusal.message.starts_with("spec.managedPolicyArns: nobody can put"), "{refusal}");
+    }
+    let spec = json!({ "managedPolicyArns": [arn], "conditions": {} });
+    assert!(under(&class(json!({})), spec).is_ok(), "which ask for nothing");
+    let large: Vec<Value> = (0..40).map(|n| json!({ "bucket": format!("{n:063}"), "level": "Admin" })).collect();
+    let refusal = under(&office, json!({ "access": large })).unwrap_err();
+    assert!(refusal.reason == Reason::PolicyTooLarge && refusal.message.contains("once for each kind of place"));
+    assert!(
+        crate::core::budget::check_class(&crate::api::S3AccessClassSpec {
+            required_conditions: Some(crate::api::AccessConditions {
+                source_ips: vec!["10.0.0.0".to_owned()],
+                ..Default::default()
+            }),
+            ..Default::default()
+        })
+        .is_err_and(|refusal| refusal.message.starts_with("spec.requiredConditions.sourceIps: \"10.0.0.0\""))
+    );
 }

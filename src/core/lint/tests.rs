@@ -111,7 +111,13 @@ fn what_grants_and_preset_come_to_is_no_mistake() {
     });
     let spec = json!({ "access": grants.collect::<Vec<_>>(), "policy": { "preset": "ReadWriteNoDelete" } });
     let spec: S3AccessUserSpec = serde_json::from_value(spec).unwrap();
-    let compiled = crate::core::policy::compile(&spec, &account(), &crate::core::class::Class::none()).unwrap();
+    let compiled = crate::core::policy::compile(
+        &spec,
+        &account(),
+        &crate::core::class::Class::none(),
+        &crate::core::policy::Terms::default(),
+    )
+    .unwrap();
     let document = compiled.0.unwrap();
     let statements: Vec<Value> = document.statements().into_iter().cloned().collect();
     assert!(statements.len() >= 10, "{statements:?}");

@@ -142,14 +142,14 @@ impl View<'_> {
             plan.actions.push(self.write_first(&minted.id, minted.created_at));
             return;
         }
-        if !self.desired.active {
+        if let Some(inactive) = self.inactive {
             for key in self.orphans(None) {
                 if !self.may_be_on_its_way(key, plan) {
                     plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan });
                 }
             }
-            let message = "suspended: no access key is made until spec.suspend and spec.accessKey.status allow it";
-            plan.block(Part::AccessKey, Reason::Suspended, message);
+            let message = format!("no access key is made, because {}", inactive.message);
+            plan.block(Part::AccessKey, inactive.reason, message);
             plan.parts.secret = Progress::Pending;
             return;
         }
@@ -198,14 +198,15 @@ impl View<'_> {
     /// The Secret holds a key that IAM knows.
     fn plan_current(&self, secret: &OurSecret, current: &AccessKey, plan: &mut Plan) {
         let secret = &self.believed(secret, current);
-        plan.next_rotation_at = self.desired.rotation.due_at(current.created_at).filter(|_| self.desired.active);
+        let active = self.inactive.is_none();
+        plan.next_rotation_at = self.desired.rotation.due_at(current.created_at).filter(|_| active);
         secret::refresh(self.desired, self.observed, secret, current, plan);
         // One that was revoked, or taken out of use for its age, waits for the rotation that is due.
         let stays_off = self.has_outlived(current) || self.is_revoked(&current.id);
-        if current.active != self.desired.active && !(self.desired.active && stays_off) {
-            plan.actions.push(Action::SetKeyStatus { id: current.id.clone(), active: self.desired.active });
+        if current.active != active && !(active && stays_off) {
+            plan.actions.push(Action::SetKeyStatus { id: current.id.clone(), active });
         }
-        if self.desired.active {
+        if active {
             let retiring = self.retiring(secret, current);
             let may_retire = workloads::restart(self, secret, current, retiring, plan);
             self.plan_retiring(secret, current, may_retire, plan);
@@ -218,12 +219,9 @@ impl View<'_> {
             return;
         }
         plan.parts.secret = Progress::Synced;
-        if !self.desired.active {
-            let message = format!(
-                "suspended: access key {} is inactive because spec.suspend or spec.accessKey.status says so",
-                current.id
-            );
-            plan.block(Part::AccessKey, Reason::Suspended, message);
+        if let Some(inactive) = self.inactive {
+            let message = format!("access key {} is inactive, because {}", current.id, inactive.message);
+            plan.block(Part::AccessKey, inactive.reason, message);
             return;
         }
         plan.parts.key = Progress::Synced;
@@ -268,9 +266,8 @@ impl View<'_> {
         let scheduled = plan.next_rotation_at.is_some_and(|due_at| due_at <= self.now);
         let revoked = self.is_revoked(&current.id);
         if !on_demand && !scheduled && !revoked {
-            if let Some(due_at) = plan.next_rotation_at {
-                plan.wake(due_at);
-            }
+            let ends_at = self.desired.expiry.map(|expiry| expiry.at);
+            plan.next_rotation_at.into_iter().chain(ends_at).for_each(|at| plan.wake(at));
             return;
         }
         if let Some(retiring) = plan.retiring.clone() {
@@ -387,7 +384,7 @@ impl View<'_> {
     }
 
     fn keep_retiring(&self, key: &AccessKey, retirement: Retirement, last_used: Option<Timestamp>, plan: &mut Plan) {
-        let active = self.desired.active && retirement.deactivate_at > self.now && !self.has_outlived(key);
+        let active = self.inactive.is_none() && retirement.deactivate_at > self.now && !self.has_outlived(key);
         if key.active != active {
             plan.actions.push(Action::SetKeyStatus { id: key.id.clone(), active });
         }
@@ -415,7 +412,7 @@ impl View<'_> {
         &'a self,
         keep: Option<(&'a OurSecret, &'a AccessKey)>,
     ) -> impl Iterator<Item = &'a AccessKey> + use<'a> {
-        let minted = self.observed.minted.as_ref().filter(|_| self.desired.active).map(|minted| minted.id.as_str());
+        let minted = self.observed.minted.as_ref().filter(|_| self.inactive.is_none()).map(|minted| minted.id.as_str());
         self.user.keys.iter().filter(move |key| {
             let kept = keep.is_some_and(|(secret, current)| {
                 key.id == current.id || self.retiring(secret, current).is_some_and(|retiring| retiring.id == key.id)

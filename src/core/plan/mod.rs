@@ -19,6 +19,7 @@ pub use teardown::{policies_to_read, teardown};
 use jiff::{SignedDuration, Timestamp};
 
 use super::desired::{Desired, Owner};
+use super::inactive::Inactive;
 use super::names::Ownership;
 use super::observed::{Observed, User, UserState};
 use super::rotation::later;
@@ -70,10 +71,13 @@ pub enum Progress {
 }
 
 impl Progress {
-    /// As the spec says, or kept from it by choice: suspension and what the class does not allow wait for nothing but
-    /// another spec or class.
+    /// As the spec says, or kept from it by choice: suspension, expiry and what the class does not allow wait for nothing
+    /// but another spec or class.
     pub fn rests(&self) -> bool {
-        matches!(self, Self::Synced | Self::Blocked(Reason::Suspended | Reason::NotPermittedByClass, _))
+        matches!(
+            self,
+            Self::Synced | Self::Blocked(Reason::Suspended | Reason::Expired | Reason::NotPermittedByClass, _)
+        )
     }
 }
 
@@ -176,6 +180,8 @@ struct View<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
     user: &'a User,
+    /// Why the key is not to work.
+    inactive: Option<&'a Inactive>,
     now: Timestamp,
     waits: &'a Waits,
 }
@@ -198,7 +204,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Wait
         return plan;
     }
     if let UserState::Present(user) = &observed.user
-        && !desired.active
+        && desired.inactive_at(now).is_some()
         && desired.owner.identity.ownership(&user.tags) == Ownership::Ours
     {
         let working = user.keys.iter().filter(|key| key.active && user.is_ours(key));
@@ -234,7 +240,8 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
     if !plan.actions.is_empty() || beyond {
         return plan;
     }
-    key::plan_key(&View { desired, observed, user, now, waits }, &mut plan);
+    let inactive = desired.inactive_at(now);
+    key::plan_key(&View { desired, observed, user, inactive: inactive.as_ref(), now, waits }, &mut plan);
     plan
 }
 

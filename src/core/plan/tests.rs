@@ -9,6 +9,7 @@ use crate::api::{S3AccessClass, tags};
 use crate::core::class::Class;
 use crate::core::drift::as_wanted;
 use crate::core::iam::{AccessKey, AccessKeyId};
+use crate::core::inactive::Inactive;
 use crate::core::observed::{HeldKey, Minted, OurSecret, SecretState};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -76,7 +77,7 @@ fn a_tag_whose_key_changes_its_case_is_not_removed() {
 #[test]
 fn invariant_12_what_the_class_does_not_allow_is_not_begun_and_its_keys_go_first() {
     let beyond = Desired { violation: Some("why".to_owned()), ..desired(json!({})) };
-    let expelled = Desired { active: false, ..beyond.clone() };
+    let expelled = Desired { inactive: Some(Inactive::expelled()), ..beyond.clone() };
     let refused = Progress::Blocked(Reason::NotPermittedByClass, "why".to_owned());
     for desired in [&beyond, &expelled] {
         let found = planned(desired, &Observed::nothing());
@@ -312,7 +313,7 @@ fn an_immutable_secret_is_not_written_and_costs_no_key() {
     user_of(&mut minted.1).keys.push(key("NEW", true, 0));
     let given_up = Action::DeleteKey { id: "NEW".to_owned(), why: WhyDelete::Unusable };
     assert_eq!(told(&minted), (vec![given_up.clone()], true), "it was made before");
-    let suspended = Desired { active: false, ..minted.0.clone() };
+    let suspended = Desired { inactive: Some(Inactive::suspended()), ..minted.0.clone() };
     let off = Action::SetKeyStatus { id: "CURRENT".to_owned(), active: false };
     assert_eq!(told(&(suspended, minted.1)), (vec![off, given_up], true), "taking access away waits for nothing");
     let mut orphan = frozen(&json!({}), &|_| {});

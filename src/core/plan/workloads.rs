@@ -110,7 +110,8 @@ mod tests {
         let old = key("old");
         let retiring = overlapping.then_some(&old);
         let (user, waits) = (observed.user().unwrap(), Waits::default());
-        let view = View { desired: &desired, observed: &observed, user, now: at(minute), waits: &waits };
+        let view =
+            View { desired: &desired, observed: &observed, user, inactive: None, now: at(minute), waits: &waits };
         let may_go = restart(&view, &secret, &key("new"), retiring, &mut plan);
         let restarts = plan.actions.iter().map(|action| match action {
             Action::MarkWorkload { key_id, restart, .. } if key_id == "new" => *restart,

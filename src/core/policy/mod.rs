@@ -4,10 +4,13 @@ mod condition;
 mod document;
 mod grants;
 mod keys;
+mod requirement;
 mod statement;
+mod terms;
 
 pub use document::Document;
 pub(super) use statement::fill_in;
+pub use terms::Terms;
 
 use std::collections::BTreeSet;
 
@@ -23,22 +26,29 @@ pub const MANAGED_LIMIT: usize = 6_144;
 /// IAM's limit on all inline policies of a user together, counted in the same way.
 pub const INLINE_LIMIT: usize = 2_048;
 
-/// The policy of `spec.access` and `spec.policy`, and what of it the class does not allow: that is left out, by field.
-/// No policy where nothing is granted.
+/// The policy of `spec.access` and `spec.policy`, each statement under these terms, and what of it the class does not allow:
+/// that is left out, by field. No policy where nothing is granted.
 ///
 /// # Errors
-/// [`Refusal`] where IAM would refuse the policy.
+/// [`Refusal`] where IAM would refuse the policy, or a statement cannot be put under the terms.
 pub fn compile(
     spec: &S3AccessUserSpec,
     account: &Account,
     class: &Class,
+    terms: &Terms,
 ) -> Result<(Option<Document>, Vec<String>), Refusal> {
     grants::check(&spec.access, account)?;
     let (granted, mut violations) = granted(&spec.access, class);
-    let mut statements = grants::statements(&granted, &account.partition);
     let accounts = class.resource_accounts();
-    for statement in statements.iter_mut().filter(|_| !accounts.is_empty()) {
-        statement["Condition"]["StringEquals"] = json!({ "aws:ResourceAccount": accounts });
+    let bound = |at: &str, statement: &Value| {
+        terms.bound(statement).map_err(|why| Refusal::invalid_policy(format!("{at}{why}")))
+    };
+    let mut statements = Vec::new();
+    for mut statement in grants::statements(&granted, &account.partition) {
+        if !accounts.is_empty() {
+            statement["Condition"]["StringEquals"] = json!({ "aws:ResourceAccount": accounts });
+        }
+        statements.extend(bound("spec.access", &statement)?);
     }
     if let Some(policy) = &spec.policy {
         let limit = if policy.policy_type == PolicyType::Inline { INLINE_LIMIT } else { MANAGED_LIMIT };
@@ -66,7 +76,7 @@ pub fn compile(
         }
         for (at, statement) in asked {
             match class.judge(&statement, &effort) {
-                Ok(()) => statements.push(statement),
+                Ok(()) => statements.extend(bound(&at, &statement)?),
                 Err(why) => violations.push(format!("{at}{why}")),
             }
         }
@@ -172,7 +182,7 @@ mod tests {
 
     fn compiled(spec: &S3AccessUserSpec, partition: &str) -> Result<Document, Refusal> {
         let account = Account { id: "123456789012".to_owned(), partition: partition.to_owned() };
-        compile(spec, &account, &Class::none()).map(|(document, _)| document.unwrap())
+        compile(spec, &account, &Class::none(), &Terms::default()).map(|(document, _)| document.unwrap())
     }
 
     #[test]
@@ -225,7 +235,7 @@ mod tests {
         for (extra, statements, violations) in
             [(json!({}), 1, 1), (json!({ "allowStatements": true }), 2, 0), (json!({ "accountId": account.id }), 1, 1)]
         {
-            let (document, told) = compile(&spec, &account, &class(extra.clone())).unwrap();
+            let (document, told) = compile(&spec, &account, &class(extra.clone()), &Terms::default()).unwrap();
             let document = document.unwrap();
             let (grants, asked): (Vec<&Value>, Vec<&Value>) =
                 document.statements().into_iter().partition(|statement| statement["Sid"].is_string());
@@ -259,7 +269,7 @@ mod tests {
             extra.as_object().unwrap().iter().for_each(|(field, value)| class[field] = value.clone());
             let class = crate::api::S3AccessClass::new("tenants", serde_json::from_value(class).unwrap());
             let class = Class::of(&class, "team-a", &std::collections::BTreeMap::new());
-            let (document, told) = compile(&spec, &account, &class).unwrap();
+            let (document, told) = compile(&spec, &account, &class, &Terms::default()).unwrap();
             assert_eq!(told.len(), 4 - wanted.len(), "{told:?}");
             assert!(told.iter().all(|told| told.starts_with("spec.access[0].kmsKeyArns \"arn:aws:kms")), "{told:?}");
             let document = document.unwrap();
@@ -269,7 +279,14 @@ mod tests {
             let condition = &keys["Condition"];
             assert!(condition["StringLike"]["kms:ViaService"].is_string(), "{condition}");
             assert_eq!(condition["StringEquals"].is_object(), extra["accountId"].is_string(), "{condition}");
-            assert!(!crate::core::curtail::exceeds(&class, &document), "what a class allows it leaves in place");
+            assert!(
+                !crate::core::curtail::exceeds(
+                    &class,
+                    &crate::api::S3AccessUser::new("reports", spec.clone()),
+                    &document
+                ),
+                "what a class allows it leaves in place"
+            );
         }
     }
 

@@ -37,8 +37,8 @@ pub struct Known {
     pub enforced_revision: Option<u64>,
     /// The record of the last revocation, as it was written or read last.
     pub revoked: Option<Box<str>>,
-    /// When the oldest of its keys has outlived what the class allows, as IAM showed them last.
-    pub outlived_at: Option<Timestamp>,
+    /// When the first of its keys has to be inactive, as IAM showed them last: by its age, or since all access ends.
+    pub ends_at: Option<Timestamp>,
 }
 
 impl Known {

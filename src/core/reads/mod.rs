@@ -194,8 +194,8 @@ impl Facts {
     }
 }
 
-/// Where status and Secret say that all is done: when the key that they tell of is due, or the next resync is, whichever
-/// comes first. After a start they stand in for what is known. That decides nothing but when to reconcile: so a restart asks
+/// Where status and Secret say that all is done: when the key that they tell of is due or its time is over, or the next
+/// resync is, whichever comes first. After a start they stand in for what is known. That decides nothing but when to reconcile: so a restart asks
 /// IAM nothing. What must not wait is read live: the Secret.
 pub fn done_by_status(
     user: &S3AccessUser,
@@ -205,7 +205,7 @@ pub fn done_by_status(
 ) -> Option<Timestamp> {
     let SecretState::Ours(secret) = secret else { return None };
     let (status, key) = (user.status.as_ref()?, secret.key.as_ref()?);
-    let settled = desired.active && says_settled(status, user.metadata.generation);
+    let settled = desired.inactive.is_none() && says_settled(status, user.metadata.generation);
     let alone = status.access_key_id.as_deref() == Some(&*key.id) && status.retiring_key.is_none();
     let requested = &desired.rotation.requested;
     let rotated = requested.is_none() || *requested == secret.rotate_handled;
@@ -213,7 +213,8 @@ pub fn done_by_status(
         |request: &Request| status.revocation.as_ref().is_some_and(|revocation| revocation.request == request.digest);
     let revoked = desired.revocation.as_ref().is_none_or(revoked);
     let created_at = key.created_at.filter(|_| settled && alone && rotated && revoked)?;
-    Some(desired.rotation.due_at(created_at).map_or(resync, |due_at| due_at.min(resync)))
+    let ends_at = desired.expiry.map(|expiry| expiry.at);
+    desired.rotation.due_at(created_at).into_iter().chain(ends_at).chain([resync]).min()
 }
 
 /// The least that has to be read, beyond what has not sufficed.

@@ -25,7 +25,7 @@ pub enum End {
 
 impl End {
     /// Of the plan that is left.
-    pub fn of(desired: Option<&Desired>, observed: &Observed, plan: &Plan) -> Self {
+    pub fn of(desired: Option<&Desired>, observed: &Observed, plan: &Plan, now: Timestamp) -> Self {
         let parts = Part::ALL.map(|part| plan.parts.of(part));
         // What the class does not allow waits for another spec or class, and so does all that would come after it.
         let refused = parts.iter().any(|part| matches!(part, Progress::Blocked(Reason::NotPermittedByClass, _)));
@@ -38,7 +38,11 @@ impl End {
             return Self::Blocked;
         }
         let comes = parts.iter().any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending));
-        if comes && desired.is_none_or(|desired| desired.active) { Self::Waiting } else { Self::Settled }
+        if comes && desired.is_none_or(|desired| desired.inactive_at(now).is_none()) {
+            Self::Waiting
+        } else {
+            Self::Settled
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::core::conditions::Conditions;
+use crate::core::inactive::Inactive;
 use crate::core::observed::{HeldKey, OurSecret};
 use crate::core::plan::{Part, Parts, Progress, WhyDelete};
 use crate::core::reads::known::{Awaited, Settled};
@@ -432,6 +433,6 @@ fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
     let SecretState::Ours(ours) = secret("1") else { unreachable!("it is ours") };
     let handled = SecretState::Ours(OurSecret { rotate_handled: asked, ..ours });
     assert_eq!(done_by_status(&well, &rotated, &handled, at(5)), Some(at(5)));
-    let suspended = Desired { active: false, ..desired.clone() };
+    let suspended = Desired { inactive: Some(Inactive::suspended()), ..desired.clone() };
     assert_eq!(done_by_status(&well, &suspended, &secret("1"), at(5)), None);
 }

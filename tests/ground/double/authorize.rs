@@ -252,6 +252,11 @@ impl Iam {
         resource: &str,
         context: &Context,
     ) -> Result<Decision, ApiError> {
+        let context = &context
+            .clone()
+            .with("aws:CurrentTime", now.to_string())
+            .with("aws:EpochTime", now.as_second().to_string())
+            .ignoring(self.settings.conditions_ignored);
         match caller {
             Caller::Root { .. } => Ok(Decision::Allowed),
             Caller::User { name, .. } => {

@@ -2,10 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// What a request says about itself: condition keys, lower-cased, and their values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Context(BTreeMap<String, Vec<String>>);
+pub struct Context {
+    values: BTreeMap<String, Vec<String>>,
+    conditions_ignored: bool,
+}
 
 impl Context {
     /// A context that says nothing.
@@ -22,11 +26,17 @@ impl Context {
 
     /// Adds a value of a key.
     pub fn add(&mut self, key: &str, value: impl Into<String>) {
-        self.0.entry(key.to_lowercase()).or_default().push(value.into());
+        self.values.entry(key.to_lowercase()).or_default().push(value.into());
+    }
+
+    /// The same context on a server that looks at no condition.
+    #[must_use]
+    pub(super) fn ignoring(self, conditions_ignored: bool) -> Self {
+        Self { conditions_ignored, ..self }
     }
 
     fn get(&self, key: &str) -> &[String] {
-        self.0.get(key).map_or(&[], Vec::as_slice)
+        self.values.get(key).map_or(&[], Vec::as_slice)
     }
 
     /// Fills in policy variables such as `${aws:username}`; a variable without a value makes the pattern void.
@@ -63,6 +73,7 @@ enum Comparison {
     Pattern,
     Number(Order),
     Date(Order),
+    Address,
     Null,
     /// Accepted by the grammar, as by IAM, and never true here: no test of ours sends what it looks at.
     Unsupported,
@@ -129,7 +140,9 @@ impl Operator {
             "DateGreaterThan" => (Comparison::Date(Order::Greater), false),
             "DateGreaterThanEquals" => (Comparison::Date(Order::GreaterOrEqual), false),
             "Null" => (Comparison::Null, false),
-            "IpAddress" | "NotIpAddress" | "BinaryEquals" => (Comparison::Unsupported, false),
+            "IpAddress" => (Comparison::Address, false),
+            "NotIpAddress" => (Comparison::Address, true),
+            "BinaryEquals" => (Comparison::Unsupported, false),
             _ => return None,
         };
         Some(Self { quantifier, comparison, negated, if_exists })
@@ -142,6 +155,9 @@ impl Operator {
 
     /// Whether a request passes the test of a key against the policy's values.
     pub(super) fn holds(self, key: &str, wanted: &[String], context: &Context) -> bool {
+        if context.conditions_ignored {
+            return true;
+        }
         let values = context.get(key);
         if self.comparison == Comparison::Null {
             return wanted.iter().any(|word| word.eq_ignore_ascii_case("true") == values.is_empty());
@@ -177,9 +193,24 @@ impl Operator {
                 (Ok(value), Ok(wanted)) => order.holds(&value, &wanted),
                 _ => false,
             },
+            Comparison::Address => value.parse().is_ok_and(|value| is_in(value, &wanted)),
             Comparison::Null | Comparison::Unsupported => false,
         }
     }
+}
+
+/// Whether an address is in a range in CIDR notation, or is that address.
+fn is_in(address: IpAddr, range: &str) -> bool {
+    let (network, prefix) = range.split_once('/').map_or((range, None), |(network, prefix)| (network, Some(prefix)));
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
+        IpAddr::V6(address) => (u128::from(address), 128),
+    };
+    let Ok(network) = network.parse::<IpAddr>() else { return false };
+    let ((address, width), (network, of)) = (bits(address), bits(network));
+    let prefix = prefix.map_or(Some(of), |prefix| prefix.parse().ok().filter(|prefix| *prefix <= of));
+    let same = |prefix: u32| prefix == 0 || (address ^ network) >> (width - prefix) == 0;
+    width == of && prefix.is_some_and(same)
 }
 
 /// Whether a text matches a pattern with `*` (any run) and `?` (any one character), with regard to case.
@@ -295,6 +326,28 @@ mod tests {
         assert_eq!(holds("NumericGreaterThan", &["9"], &context), Some(true));
         let context = Context::new().with("s3:prefix", "2026-01-02T00:00:00Z");
         assert_eq!(holds("DateLessThan", &["2026-01-10T00:00:00Z"], &context), Some(true));
+    }
+
+    #[test]
+    fn an_address_is_in_a_range_of_its_own_kind() {
+        let from = |address: &str| Context::new().with("s3:prefix", address);
+        for (range, address, inside) in [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("10.1.2.3", "10.1.2.3", true),
+            ("10.1.2.3/32", "10.1.2.2", false),
+            ("0.0.0.0/0", "192.0.2.1", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("10.0.0.0/33", "10.0.0.0", false),
+            ("anywhere", "10.0.0.0", false),
+        ] {
+            assert_eq!(holds("IpAddress", &[range], &from(address)), Some(inside), "{address} in {range}");
+            assert_eq!(holds("NotIpAddress", &[range], &from(address)), Some(!inside), "{address} in {range}");
+        }
+        let blind = Context::new().ignoring(true);
+        assert_eq!(holds("IpAddress", &["10.0.0.0/8"], &blind), Some(true), "a server that looks at no condition");
     }
 
     #[test]

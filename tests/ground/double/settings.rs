@@ -65,6 +65,8 @@ pub struct Settings {
     pub short_pages: bool,
     /// Whether policy documents come back as another text of the same meaning.
     pub reorder_documents: bool,
+    /// Whether conditions count for nothing, as on some S3-compatible systems.
+    pub conditions_ignored: bool,
 }
 
 impl Default for Settings {
@@ -78,6 +80,7 @@ impl Default for Settings {
             credentials: Lag::NONE,
             throttle: Throttle::default(),
             short_pages: false,
+            conditions_ignored: false,
             reorder_documents: true,
         }
     }

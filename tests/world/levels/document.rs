@@ -155,7 +155,11 @@ fn fits(level: AccessLevel, prefixes: fn(usize) -> Vec<String>, length: usize, p
     let fits = |count: &usize| {
         let spec = S3AccessUserSpec { access: (0..*count).map(grant).collect(), ..S3AccessUserSpec::default() };
         let account = Account { id: ACCOUNT.to_owned(), partition: partition.to_owned() };
-        let document = policy::compile(&spec, &account, &Class::none()).unwrap().0.unwrap();
+        let document =
+            policy::compile(&spec, &account, &Class::none(), &s3_access_operator::core::policy::Terms::default())
+                .unwrap()
+                .0
+                .unwrap();
         policy::check_size(&document, limit).is_ok()
     };
     (1..=most_grants()).take_while(fits).count()

@@ -7,6 +7,7 @@ use super::*;
 use crate::api::{Workload, WorkloadKind};
 use crate::core::desired::Desired;
 use crate::core::drift::as_wanted;
+use crate::core::inactive::Inactive;
 use crate::core::observed::{Minted, Observed, SecretState, UserState, WorkloadState};
 use crate::core::plan::{Effect, Waits, plan};
 use crate::core::rotation::DEFAULT_OVERLAP;
@@ -343,12 +344,13 @@ fn a_key_in_no_secret_is_noted_and_deleted_once_nobody_can_be_about_to_deliver_i
 #[test]
 fn where_two_keys_are_in_the_way_the_newest_of_ours_goes_and_no_strangers() {
     let younger = SignedDuration::from_hours(10);
-    let at = |after, adopted: Option<i64>, active| {
+    let at = |after, adopted: Option<i64>, active: bool| {
         let mut observed = Observed { secret: SecretState::Missing, ..with_another(younger) };
         let UserState::Present(user) = &mut observed.user else { panic!("there is a user") };
         let adopted = adopted.map(|hours| later(made_at(), SignedDuration::from_hours(hours)).to_string());
         user.tags.extend(adopted.map(|at| (tags::ADOPTED_AT.to_owned(), at)));
-        plan(&Desired { active, ..desired() }, &observed, later(made_at(), younger + after), &Waits::default())
+        let inactive = (!active).then(Inactive::suspended);
+        plan(&Desired { inactive, ..desired() }, &observed, later(made_at(), younger + after), &Waits::default())
     };
     let (hour, moment) = (SignedDuration::from_hours(1), SignedDuration::from_secs(1));
     let gone = |id: &str| Action::DeleteKey { id: id.to_owned(), why: WhyDelete::Orphan };

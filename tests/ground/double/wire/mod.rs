@@ -9,6 +9,7 @@ mod xml;
 
 pub use server::{Clock, Config, DoubleServer};
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -53,10 +54,11 @@ impl Content {
     }
 }
 
-/// The time at which a request is answered.
+/// When a request is answered, and from where it came.
 #[derive(Debug, Clone, Copy)]
 struct Moment {
     now: Timestamp,
+    from: IpAddr,
     /// Whether signatures are held against it: not where the clock is the test's, since clients sign by their own.
     is_real: bool,
 }

@@ -42,7 +42,7 @@ pub(super) fn answer(
     request_id: &str,
 ) -> Content {
     let refusal = match authenticate(world, moment, claim, signed) {
-        Ok(caller) => match (Session { world, moment, caller }).answer(signed) {
+        Ok(caller) => match (Session { world, moment, caller, place: place(moment, signed) }).answer(signed) {
             Ok(content) => return content,
             Err(refusal) => refusal,
         },
@@ -81,11 +81,30 @@ fn authenticate(
     })
 }
 
+/// The header by which a test sends a request through a VPC endpoint.
+pub const VPC_ENDPOINT: &str = "x-double-vpc-endpoint";
+
+/// From where and how a request comes (IAM user guide, "AWS global condition context keys"): the address of who sent it, or,
+/// through a VPC endpoint, `<vpc> <endpoint>` as the header has it. The double speaks no TLS; a proxy in front of it may say that it does.
+fn place(moment: Moment, signed: &Signed<'_>) -> Context {
+    let header = |name: &str| signed.headers.get(name).and_then(|value| value.to_str().ok());
+    let tls = header("x-forwarded-proto") == Some("https");
+    let context = Context::new().with("aws:SecureTransport", tls.to_string());
+    match header(VPC_ENDPOINT).and_then(|through| through.split_once(' ')) {
+        Some((vpc, endpoint)) => context
+            .with("aws:SourceVpc", vpc)
+            .with("aws:SourceVpce", endpoint)
+            .with("aws:VpcSourceIp", moment.from.to_string()),
+        None => context.with("aws:SourceIp", moment.from.to_string()),
+    }
+}
+
 /// A request of a caller that has proved who it is.
 struct Session<'a> {
     world: &'a mut World,
     moment: Moment,
     caller: Caller,
+    place: Context,
 }
 
 impl Session<'_> {
@@ -99,14 +118,14 @@ impl Session<'_> {
             ("GET", _, "") if query.contains_key("location") => self.location(bucket),
             ("GET", _, "") if query.get("list-type").is_some_and(|number| number == "2") => self.list(bucket, &query),
             ("HEAD", _, "") => {
-                self.allow("s3:ListBucket", bucket, "", &Context::new())?;
+                self.allow("s3:ListBucket", bucket, "", &self.place.clone())?;
                 Ok(empty(StatusCode::OK))
             }
             ("DELETE", _, "") => self.delete_bucket(bucket),
             ("PUT", ..) => self.put(bucket, key, signed),
             ("GET" | "HEAD", ..) => self.get(bucket, key),
             ("DELETE", ..) => {
-                self.allow("s3:DeleteObject", bucket, key, &Context::new())?;
+                self.allow("s3:DeleteObject", bucket, key, &self.place.clone())?;
                 if let Some(bucket) = self.world.buckets.get_mut(bucket) {
                     bucket.objects.remove(key);
                 }
@@ -145,7 +164,7 @@ impl Session<'_> {
     }
 
     fn list_buckets(&mut self) -> Result<Content, Refusal> {
-        self.allow_anywhere("s3:ListAllMyBuckets", "*", &Context::new())?;
+        self.allow_anywhere("s3:ListAllMyBuckets", "*", &self.place.clone())?;
         let owner = self.caller.account().to_owned();
         let body = Xml::document("ListAllMyBucketsResult", NAMESPACE, |xml| {
             xml.element("Owner", |xml| xml.text("ID", &owner));
@@ -163,7 +182,7 @@ impl Session<'_> {
 
     fn create_bucket(&mut self, name: &str) -> Result<Content, Refusal> {
         let arn = self.arn(name, "");
-        self.allow_anywhere("s3:CreateBucket", &arn, &Context::new())?;
+        self.allow_anywhere("s3:CreateBucket", &arn, &self.place.clone())?;
         let is_name = (3..=63).contains(&name.len())
             && name.chars().all(|letter| matches!(letter, 'a'..='z' | '0'..='9' | '-' | '.'));
         if !is_name {
@@ -187,7 +206,7 @@ impl Session<'_> {
     }
 
     fn delete_bucket(&mut self, name: &str) -> Result<Content, Refusal> {
-        self.allow("s3:DeleteBucket", name, "", &Context::new())?;
+        self.allow("s3:DeleteBucket", name, "", &self.place.clone())?;
         if self.world.buckets.get(name).is_some_and(|bucket| !bucket.objects.is_empty()) {
             return Err((StatusCode::CONFLICT, "BucketNotEmpty", "The bucket you tried to delete is not empty"));
         }
@@ -196,7 +215,7 @@ impl Session<'_> {
     }
 
     fn location(&mut self, bucket: &str) -> Result<Content, Refusal> {
-        self.allow("s3:GetBucketLocation", bucket, "", &Context::new())?;
+        self.allow("s3:GetBucketLocation", bucket, "", &self.place.clone())?;
         Ok(Content::xml(StatusCode::OK, Xml::document("LocationConstraint", NAMESPACE, |_| ())))
     }
 
@@ -205,7 +224,7 @@ impl Session<'_> {
         if header("x-amz-copy-source").is_some() {
             return Err(NOT_IMPLEMENTED);
         }
-        self.allow("s3:PutObject", bucket, key, &Context::new())?;
+        self.allow("s3:PutObject", bucket, key, &self.place.clone())?;
         let content_type = header("content-type").unwrap_or("binary/octet-stream");
         let object = Object::new(signed.body, content_type, self.moment.now);
         let etag = object.etag.clone();
@@ -216,8 +235,8 @@ impl Session<'_> {
 
     /// Who may not list a bucket is not told whether an object is there (S3 API reference, GetObject).
     fn get(&mut self, bucket: &str, key: &str) -> Result<Content, Refusal> {
-        self.allow("s3:GetObject", bucket, key, &Context::new())?;
-        let may_list = self.allow("s3:ListBucket", bucket, "", &Context::new()).is_ok();
+        self.allow("s3:GetObject", bucket, key, &self.place.clone())?;
+        let may_list = self.allow("s3:ListBucket", bucket, "", &self.place.clone()).is_ok();
         let absent = if may_list { NO_SUCH_KEY } else { ACCESS_DENIED };
         let object = self.world.buckets.get(bucket).and_then(|bucket| bucket.objects.get(key)).ok_or(absent)?;
         let content = Content {
@@ -230,7 +249,7 @@ impl Session<'_> {
     }
 
     fn list(&mut self, name: &str, query: &BTreeMap<String, String>) -> Result<Content, Refusal> {
-        let mut context = Context::new();
+        let mut context = self.place.clone();
         for parameter in ["prefix", "delimiter", "max-keys"] {
             if let Some(value) = query.get(parameter) {
                 context.add(&format!("s3:{parameter}"), value);

@@ -66,14 +66,14 @@ struct Shared {
 }
 
 impl Shared {
-    fn moment(&self) -> Moment {
+    fn moment(&self, from: IpAddr) -> Moment {
         match *self.clock.lock().unwrap_or_else(PoisonError::into_inner) {
-            Clock::Real => Moment { now: Timestamp::now(), is_real: true },
+            Clock::Real => Moment { now: Timestamp::now(), from, is_real: true },
             Clock::Ahead(by) => {
                 let now = Timestamp::now().checked_add(by).unwrap_or(Timestamp::MAX);
-                Moment { now, is_real: true }
+                Moment { now, from, is_real: true }
             }
-            Clock::Virtual(now) => Moment { now, is_real: false },
+            Clock::Virtual(now) => Moment { now, from, is_real: false },
         }
     }
 
@@ -146,7 +146,7 @@ impl DoubleServer {
 
     /// What time it is for the double.
     pub fn now(&self) -> Timestamp {
-        self.shared.moment().now
+        self.shared.moment(self.address.ip()).now
     }
 
     /// The region that clients of the first account's partition sign for.
@@ -183,8 +183,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(serve(stream, Arc::clone(&shared)));
+                Ok((stream, peer)) => {
+                    connections.spawn(serve(stream, peer.ip(), Arc::clone(&shared)));
                 }
                 // Out of file descriptors, most likely: some of them come back.
                 Err(error) => {
@@ -197,11 +197,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+async fn serve(stream: TcpStream, peer: IpAddr, shared: Arc<Shared>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the connection waits for full packets");
     }
-    let service = service_fn(|request| respond(Arc::clone(&shared), request));
+    let service = service_fn(|request| respond(Arc::clone(&shared), peer, request));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service);
@@ -223,10 +223,10 @@ impl std::fmt::Display for Lost {
 
 impl std::error::Error for Lost {}
 
-async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
+async fn respond(shared: Arc<Shared>, peer: IpAddr, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
-    let moment = shared.moment();
+    let moment = shared.moment(peer);
     let answer = shared.with(|world| answer(world, moment, &parts, &body));
     if !answer.delay.is_zero() {
         tokio::time::sleep(answer.delay).await;

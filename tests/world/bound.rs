@@ -1,0 +1,153 @@
+//! Keys that are bound to places and to a time, held against what they do in S3.
+
+use anyhow::ensure;
+use aws_sdk_iam::types::StatusType;
+use ground::double::Settings;
+use ground::stand::probe_s3;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::consumer::create_bucket;
+use crate::scene::{Scene, user_name};
+
+const BUCKET: &str = "bound-data";
+/// Where the tests' requests come from, and where none of them does.
+const HERE: &str = "127.0.0.0/8";
+const ELSEWHERE: &str = "10.0.0.0/8";
+
+impl Scene {
+    /// What a consumer who has nothing but the Secret gets for listing the bucket: nothing, or a code.
+    async fn lists(&self, secret: &str, endpoint: &str) -> String {
+        let task = json!({
+            "secret": self.secret(secret).await, "endpoint": endpoint,
+            "operations": [{ "operation": "ListBucket", "bucket": BUCKET }],
+        });
+        let answers = probe_s3(&self.stand.python, &self.stand.folder, &task).await.unwrap();
+        answers[0]["code"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a consumer gets that.
+    pub async fn listing_answers(&self, secret: &str, endpoint: &str, wanted: &str) {
+        self.see(&format!("{BUCKET} to answer {wanted:?}"), async || {
+            let code = self.lists(secret, endpoint).await;
+            ensure!(code == wanted, "it answers {code:?}");
+            Ok(())
+        })
+        .await;
+    }
+
+    async fn bound_bucket(&self) -> String {
+        let endpoint = self.stand.aws.endpoint.clone();
+        create_bucket(&self.stand, &self.stand.aws, &endpoint, BUCKET).await;
+        endpoint
+    }
+}
+
+fn grant(extra: Value) -> Value {
+    let mut spec = json!({ "access": [{ "bucket": BUCKET, "level": "ReadWrite" }] });
+    extra.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
+    spec
+}
+
+fn required(ips: &[&str]) -> Value {
+    json!({ "spec": { "requiredConditions": { "sourceIps": ips } } })
+}
+
+fn in_seconds(seconds: i64) -> String {
+    (Timestamp::now() + SignedDuration::from_secs(seconds)).to_string()
+}
+
+#[tokio::test]
+async fn invariant_12_a_class_that_comes_to_require_places_binds_the_keys_that_there_are() {
+    let scene = Scene::on_double("bound", Settings::default()).await;
+    let endpoint = scene.bound_bucket().await;
+    let class = scene.class("c", json!({ "allowedBuckets": ["*"] })).await;
+    for name in ["plain", "paused"] {
+        scene.create(name, grant(json!({ "className": class }))).await;
+        scene.ready(name).await;
+        scene.listing_answers(&format!("{name}-s3"), &endpoint, "").await;
+    }
+    scene.patch("paused", json!({ "metadata": { "annotations": { "s3access.dev/paused": "true" } } })).await;
+    scene.refused("paused", "Paused").await;
+
+    scene.patch_class(&class, required(&[ELSEWHERE])).await;
+    scene.class_is(&class, "Synced").await;
+    for name in ["plain", "paused"] {
+        scene.listing_answers(&format!("{name}-s3"), &endpoint, "AccessDenied").await;
+    }
+    scene.patch_class(&class, required(&[ELSEWHERE, HERE])).await;
+    scene.ready("plain").await;
+    scene.listing_answers("plain-s3", &endpoint, "").await;
+
+    // A spec narrows, and never widens.
+    scene.patch("plain", json!({ "spec": { "conditions": { "sourceIps": [ELSEWHERE] } } })).await;
+    scene.ready("plain").await;
+    scene.listing_answers("plain-s3", &endpoint, "AccessDenied").await;
+    scene.patch("plain", json!({ "spec": { "conditions": { "sourceIps": ["192.0.2.0/24"] } } })).await;
+    let (_, message) = scene.refused("plain", "NotPermittedByClass").await;
+    assert!(message.contains("spec.conditions: none of its places is within requiredConditions"), "{message}");
+
+    scene.patch("plain", json!({ "spec": { "conditions": null, "managedPolicyArns": ["arn:aws:iam::aws:policy/AmazonS3FullAccess"] } })).await;
+    scene.patch_class(&class, json!({ "spec": { "allowedManagedPolicyArns": ["*"] } })).await;
+    let (_, message) = scene.refused("plain", "NotPermittedByClass").await;
+    assert!(message.contains("nobody can put a managed policy under its requiredConditions"), "{message}");
+}
+
+#[tokio::test]
+async fn invariant_12_a_key_ends_in_iam_itself_while_the_operator_is_down_and_comes_back_when_extended() {
+    let mut scene = Scene::on_double("ends", Settings::default()).await;
+    let endpoint = scene.bound_bucket().await;
+    scene.create("reports", grant(json!({ "expiresAt": in_seconds(10) }))).await;
+    let user = user_name(&scene.ready("reports").await);
+    let key = scene.only_key(&user, "reports-s3").await;
+    scene.listing_answers("reports-s3", &endpoint, "").await;
+    scene.kill9().await;
+    scene.listing_answers("reports-s3", &endpoint, "AccessDenied").await;
+    assert_eq!(scene.keys(&user).await[0].status(), Some(&StatusType::Active), "nobody has deactivated it");
+
+    scene.start(&[]).await;
+    let (ended, message) = scene.refused("reports", "Expired").await;
+    assert!(message.contains(&key) && message.contains("spec.expiresAt"), "{message}");
+    assert!(ended.status.unwrap().expires_at.is_some());
+    assert_eq!(scene.keys(&user).await[0].status(), Some(&StatusType::Inactive));
+
+    scene.patch("reports", json!({ "spec": { "expiresAt": in_seconds(86_400) } })).await;
+    scene.ready("reports").await;
+    assert_eq!(scene.only_key(&user, "reports-s3").await, key, "the very key works again");
+    scene.listing_answers("reports-s3", &endpoint, "").await;
+}
+
+#[tokio::test]
+async fn a_key_is_put_out_of_use_in_the_very_second_that_its_time_is_over() {
+    let scene = Scene::on_double("over", Settings::default()).await;
+    let class = scene.class("c", json!({ "allowedBuckets": ["*"], "maxLifetime": "8s" })).await;
+    scene.create("brief", grant(json!({ "className": class }))).await;
+    scene.create("long", grant(json!({ "className": class, "expiresAt": in_seconds(86_400) }))).await;
+    let (_, message) = scene.refused("long", "NotPermittedByClass").await;
+    assert!(message.contains("spec.expiresAt") && message.contains("maxLifetime ends at"), "{message}");
+    let made = scene.ready("brief").await;
+    let ends_at = made.status.clone().unwrap().expires_at.unwrap().0;
+    assert_eq!(ends_at, made.metadata.creation_timestamp.clone().unwrap().0 + SignedDuration::from_secs(8));
+    let (_, message) = scene.refused("brief", "Expired").await;
+    assert!(Timestamp::now() >= ends_at && message.contains("the class's maxLifetime"), "{message}");
+    assert_eq!(scene.keys(&user_name(&made)).await[0].status(), Some(&StatusType::Inactive));
+
+    scene.create("late", grant(json!({ "expiresAt": "2020-01-01T00:00:00Z", "className": class }))).await;
+    scene.refused("late", "Expired").await;
+    assert!(scene.secrets().get_opt("late-s3").await.unwrap().is_none(), "no key was made at all");
+}
+
+#[tokio::test]
+async fn what_is_no_place_and_no_time_is_refused_at_admission_in_words() {
+    let scene = Scene::without_operator("noplace").await;
+    for (extra, says) in [
+        (json!({ "conditions": { "sourceIps": ["10.0.0.0"] } }), "not a CIDR: write 203.0.113.0/24"),
+        (json!({ "conditions": { "sourceVpcs": ["vpce-00000001"] } }), "not the id of a VPC"),
+        (json!({ "conditions": { "sourceVpcEndpoints": ["vpc-00000001"] } }), "not the id of a VPC endpoint"),
+        (json!({ "expiresAt": "2027-01-31" }), "spec.expiresAt"),
+        (json!({ "expiresAt": "tomorrow" }), "spec.expiresAt"),
+    ] {
+        let error = scene.try_create("reports", grant(extra.clone())).await.unwrap_err().to_string();
+        assert!(error.contains(says), "{extra}: {error}");
+    }
+}
