@@ -33,6 +33,9 @@ pub struct RunOptions {
     /// Interval of drift detection for a Ready user
     #[arg(long, env = "S3ACCESS_RESYNC_INTERVAL", default_value = "10h", value_parser = duration)]
     pub resync_interval: SignedDuration,
+    /// How often each account is asked whether AWS has found a key in public; 0s: never
+    #[arg(long, env = "S3ACCESS_ALARM_INTERVAL", default_value = "5m", value_parser = duration_or_never)]
+    pub alarm_interval: SignedDuration,
     /// How long IAM may take to show what was just written: within it, "not found" is not believed
     #[arg(long, env = "S3ACCESS_CONSISTENCY_WINDOW", default_value = "60s", value_parser = duration)]
     pub consistency_window: SignedDuration,
@@ -139,6 +142,13 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
         Ok(duration) if duration > SignedDuration::ZERO => Ok(duration),
         Ok(_) => Err("must be longer than nothing".to_owned()),
         Err(error) => Err(format!("not a duration such as 10h or 90s: {error}")),
+    }
+}
+
+fn duration_or_never(text: &str) -> Result<SignedDuration, String> {
+    match text.parse::<SignedDuration>() {
+        Ok(SignedDuration::ZERO) => Ok(SignedDuration::ZERO),
+        _ => duration(text),
     }
 }
 

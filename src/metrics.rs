@@ -100,6 +100,7 @@ pub struct Metrics {
     sweeps: Family<ResultLabel, Counter>,
     panics: Counter,
     orphan_users: Family<AccountLabel, Gauge>,
+    compromised_users: Family<AccountLabel, Gauge>,
     users: Family<UsersLabels, Gauge>,
     user_ready: Family<UserLabels, Gauge>,
     queue_depth: Family<PriorityLabel, Gauge>,
@@ -124,6 +125,7 @@ impl Default for Metrics {
             sweeps: Family::default(),
             panics: Counter::default(),
             orphan_users: Family::default(),
+            compromised_users: Family::default(),
             users: Family::default(),
             user_ready: Family::default(),
             queue_depth: Family::default(),
@@ -169,6 +171,11 @@ impl Metrics {
             "orphan_users",
             "IAM users with this cluster's tags and without an S3AccessUser, by account",
             self.orphan_users.clone(),
+        );
+        registry.register(
+            "compromised_users",
+            "S3AccessUsers to whose IAM users AWS has attached its policy of keys that it found in public, by account",
+            self.compromised_users.clone(),
         );
         registry.register("sweeps", "Bulk sweeps of accounts, by result", self.sweeps.clone());
         registry.register(
@@ -267,6 +274,12 @@ impl Metrics {
     pub fn set_orphan_users(&self, account: &str, count: usize) {
         let labels = AccountLabel { account: account.to_owned() };
         self.orphan_users.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// AWS has found keys of so many of our IAM users of the account in public.
+    pub fn set_compromised_users(&self, account: &str, count: usize) {
+        let labels = AccountLabel { account: account.to_owned() };
+        self.compromised_users.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The numbers of ready and other users, by class.

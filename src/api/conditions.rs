@@ -25,11 +25,14 @@ pub enum ConditionType {
     /// Nothing in `access` and `policy` is surely a mistake. Ready does not depend on it, and it is there only where they
     /// grant anything and AWS is what serves IAM.
     PolicyEffective,
+    /// AWS has found an access key of the user in public, and has attached a policy that says so. Ready does not depend on it,
+    /// and it is there only while it is true.
+    Compromised,
 }
 
 impl ConditionType {
     /// Every type.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
@@ -39,6 +42,7 @@ impl ConditionType {
         Self::SecretSynced,
         Self::WorkloadsRestarted,
         Self::PolicyEffective,
+        Self::Compromised,
     ];
 
     /// The name as it stands in `status.conditions[].type`.
@@ -53,6 +57,7 @@ impl ConditionType {
             Self::SecretSynced => "SecretSynced",
             Self::WorkloadsRestarted => "WorkloadsRestarted",
             Self::PolicyEffective => "PolicyEffective",
+            Self::Compromised => "Compromised",
         }
     }
 }
@@ -132,6 +137,8 @@ reasons! {
     DeleteBlocked,
     /// The access key is inactive because the spec says so.
     Suspended,
+    /// AWS has found an access key of the user in public.
+    Compromised,
     /// The access key was revoked, and the next one is not in the Secret yet.
     Revoked,
     /// The time that the spec or the class has set is over.

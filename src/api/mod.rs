@@ -16,7 +16,8 @@ use duration::duration_schema;
 pub use duration::{Duration, DurationError};
 pub use s3_access_class::{
     AllowedNamespaces, BucketsFrom, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation,
-    CredentialsSecretRef, DEFAULT_CLASS_ANNOTATION, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessClassStatus,
+    CredentialsSecretRef, DEFAULT_CLASS_ANNOTATION, OnCompromise, Ownership, S3AccessClass, S3AccessClassSpec,
+    S3AccessClassStatus,
 };
 pub use s3_access_user::{
     AccessGrant, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference, DeletionPolicy, PolicyPreset,

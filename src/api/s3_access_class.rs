@@ -133,6 +133,10 @@ pub struct S3AccessClassSpec {
     #[schemars(schema_with = "super::duration_schema")]
     pub max_lifetime: Option<Duration>,
 
+    /// What becomes of an access key that AWS has found in public.
+    #[serde(default)]
+    pub on_compromise: OnCompromise,
+
     /// Tags of every IAM user; they win over those of an S3AccessUser.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "class_tags_schema")]
@@ -256,6 +260,19 @@ impl S3AccessClass {
             status.observed_generation == self.metadata.generation && status.is_default == Some(self.is_default())
         })
     }
+}
+
+/// What to do about a user whose access key AWS has found in public, and to which it has attached its policy
+/// AWSCompromisedKeyQuarantine.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
+pub enum OnCompromise {
+    /// It is told, by the condition `Compromised`, an Event and a metric.
+    #[default]
+    Report,
+    /// The keys are revoked, once for each time that AWS attaches a policy, and another one is made.
+    Revoke,
+    /// No key of the user works for as long as the policy is attached.
+    Suspend,
 }
 
 /// What serves IAM.

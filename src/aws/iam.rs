@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use aws_sdk_iam::config::retry::RetryConfig;
-use aws_sdk_iam::types::StatusType;
+use aws_sdk_iam::types::{EntityType, StatusType};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
@@ -17,6 +17,9 @@ use crate::api::tags;
 use crate::core::iam::{AccessKey, AccessKeyId};
 use crate::core::observed::{Minted, PolicyVersion};
 use crate::core::policy::Document;
+
+/// The most that IAM takes for MaxItems (IAM API reference).
+const ITEMS: i32 = 1_000;
 
 impl SdkIam {
     async fn set_path(&self, user: &str, path: &str) -> Result<()> {
@@ -297,6 +300,20 @@ impl Iam for SdkIam {
 
     async fn account_details(&self, query: DetailsQuery<'_>) -> Result<DetailsPage> {
         details::page(self, query).await
+    }
+
+    async fn list_users_of_policy(&self, arn: &str) -> Result<Vec<String>> {
+        let request = self.client.list_entities_for_policy().policy_arn(arn).entity_filter(EntityType::User);
+        let (mut users, mut marker) = (Vec::new(), None);
+        loop {
+            let request = request.clone().max_items(ITEMS).set_marker(marker);
+            let answer = self.lane.call("ListEntitiesForPolicy", arn, || request.clone().send()).await?;
+            users.extend(answer.policy_users().iter().filter_map(|user| user.user_name()).map(ToOwned::to_owned));
+            marker = answer.marker.filter(|_| answer.is_truncated);
+            if marker.is_none() {
+                return Ok(users);
+            }
+        }
     }
 
     async fn list_entities_for_policy(&self, arn: &str) -> Result<Vec<String>> {

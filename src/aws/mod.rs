@@ -149,6 +149,8 @@ pub trait Iam: Send + Sync {
     async fn tag_policy(&self, arn: &str, tags: &BTreeMap<String, String>) -> Result<()>;
     /// GetAccountAuthorizationDetails, one page.
     async fn account_details(&self, query: DetailsQuery<'_>) -> Result<DetailsPage>;
+    /// ListEntitiesForPolicy, all pages: the names of the users that a policy is attached to.
+    async fn list_users_of_policy(&self, arn: &str) -> Result<Vec<String>>;
     /// ListEntitiesForPolicy: what a policy is still attached to, in words.
     async fn list_entities_for_policy(&self, arn: &str) -> Result<Vec<String>>;
 }

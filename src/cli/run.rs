@@ -135,6 +135,7 @@ async fn settings(
         slots: usize::from(options.concurrency),
         user_metrics: options.user_metrics,
         waits: waits(options),
+        alarm_interval: options.alarm_interval,
         resync_interval: options.resync_interval,
         leadership: leadership.clone(),
     })

@@ -55,6 +55,8 @@ pub struct Options {
     pub user_metrics: UserMetrics,
     /// Waits within a reconcile.
     pub waits: Waits,
+    /// How often each account is asked for AWS's alarm of keys found in public; zero: never.
+    pub alarm_interval: SignedDuration,
     /// The interval of drift detection for a Ready user.
     pub resync_interval: SignedDuration,
     /// Whether to write.

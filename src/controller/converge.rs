@@ -77,6 +77,9 @@ impl Pass<'_> {
             if reads.begins_anew() {
                 self.note(&observed, read_at);
             }
+            if let Some(found) = observed.user().filter(|_| reads == Reads::Everything) {
+                ctx.state.attached(uid, &found.attached);
+            }
             match self.drive(reads, &mut observed, held).await {
                 Ok(next) if reads == Reads::Keys => {
                     // The status may have been edited: then it is told anew, and not on what a bulk read has shown.

@@ -12,7 +12,6 @@ use crate::core::curtail::{self, Bounds};
 use crate::core::names::Ownership;
 use crate::core::observed::Observed;
 use crate::core::plan::Action;
-use crate::core::revocation::{Request, revoke};
 
 /// How far it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +60,7 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
     let Pass { ctx, user, owner, .. } = pass;
     let observed = Observed::nothing();
     let (mut first, mut works) = (None, false);
-    let keys = possession.found.keys.as_deref().unwrap_or_default();
-    let revoked = revoke(Request::of(user).as_ref(), &possession.found.tags, keys, ctx.now());
+    let revoked = bounds.revocations(&possession.found, ctx.now());
     for action in curtail::curtail(bounds, owner, &possession.found, ctx.now()) {
         // A key that still works is not recorded as revoked.
         if works && matches!(action, Action::TagUser(_)) {

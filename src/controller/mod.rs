@@ -1,11 +1,11 @@
 //! The controller: watches objects, queues them, and reconciles each one.
 
+mod account;
 mod apply;
 mod class;
 mod context;
 mod converge;
 mod curtail;
-mod drift;
 mod error;
 mod observe;
 mod outcome;

@@ -32,7 +32,7 @@ pub async fn report(
     let version = ctx.kubernetes.apply_status(&written_since(ctx, user), status).await?;
     ctx.state.written(&user.uid, version, status);
     let verdict = |condition: Option<&Condition>| condition.map(|found| (found.status.clone(), found.reason.clone()));
-    for kind in [ConditionType::Ready, ConditionType::WorkloadsRestarted] {
+    for kind in [ConditionType::Ready, ConditionType::WorkloadsRestarted, ConditionType::Compromised] {
         let (before, after) = (of_kind(earlier, kind), of_kind(status, kind));
         let Some(condition) = after.filter(|_| verdict(before) != verdict(after)) else { continue };
         // That nothing is to be restarted is no news.
@@ -40,7 +40,7 @@ pub async fn report(
             continue;
         }
         let event = Event {
-            type_: if condition.status == "True" || is_progress(condition) {
+            type_: if kind != ConditionType::Compromised && (condition.status == "True" || is_progress(condition)) {
                 EventType::Normal
             } else {
                 EventType::Warning
@@ -94,7 +94,7 @@ pub fn with_revocation(ctx: &Context, user: &S3AccessUser) -> S3AccessUserStatus
     let known = ctx.state.known(&user.uid().unwrap_or_default());
     let known = known.revoked.as_deref().and_then(Revocation::read).map(|known| revocation_report(&known, &[]));
     let is_told =
-        |known: &RevocationReport| earlier.revocation.as_ref().is_some_and(|told| told.request == known.request);
+        |known: &RevocationReport| earlier.revocation.as_ref().is_some_and(|told| told.revoked_at >= known.revoked_at);
     match known.filter(|known| !is_told(known)) {
         None => earlier,
         revocation => S3AccessUserStatus { revocation, ..earlier },

@@ -1,7 +1,7 @@
 //! The wiring: S3AccessUsers and the metadata of their Secrets are watched in each scope, and queued and reconciled together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -11,9 +11,9 @@ use kube::runtime::reflector::{self, Store};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
+use super::account::Sweeper;
 use super::class::{ClassResolver, Classes, OneAccount, Watched};
 use super::context::{Context, Options, Scope};
-use super::drift::Sweeper;
 use super::queue::WorkQueue;
 use super::state::State;
 use super::watch::{self, cached::CachedUser};
@@ -48,6 +48,9 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
         coverage: shared.coverage,
         metrics: options.metrics.clone(),
         interval: options.resync_interval,
+        alarms: Coverage::default(),
+        alarm_interval: options.alarm_interval,
+        heard: Mutex::default(),
         leadership: options.leadership.clone(),
         sees_all: options.namespaces.is_empty() && options.class_selector.is_none(),
     };

@@ -1,7 +1,7 @@
 //! The one state that a process keeps of its S3AccessUsers between two reconciles: behind a lock, by UID. How it changes is
 //! said in [`crate::core::reads::known`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -75,6 +75,11 @@ impl State {
     /// What was read shows whether the new key is delivered.
     pub fn observed(&self, uid: &str, observed: &Observed) {
         self.change(uid, |known| known.observed(observed));
+    }
+
+    /// Everything that is attached to the user was read.
+    pub fn attached(&self, uid: &str, attached: &BTreeSet<String>) {
+        self.change(uid, |known| known.attached(attached));
     }
 
     /// The user's tags were read or written.

@@ -8,6 +8,7 @@ use super::iam::AccessKey;
 use super::lint;
 use super::observed::{Observed, WorkloadState};
 use super::plan::{Part, Parts, Plan, Progress};
+use super::quarantine;
 use super::revocation::Revocation;
 use crate::api::{BindingReference, ConditionType, Reason, RetiringKey, RevocationReport, S3AccessUserStatus};
 
@@ -154,8 +155,14 @@ pub fn status(desired: &Desired, observed: &Observed, plan: &Plan, conditions: &
         let message = lint::told(mistakes, MISTAKES_LIMIT);
         conditions.of(ConditionType::PolicyEffective, mistakes.is_empty(), reason, message)
     });
+    let alarm = user.map(|user| quarantine::policies(&user.attached)).filter(|alarm| !alarm.is_empty());
+    let compromised = alarm.map(|alarm| {
+        let message = quarantine::told(&desired.owner.user_name, &alarm, desired.class.on_compromise());
+        conditions.of(ConditionType::Compromised, true, Reason::Compromised, message)
+    });
+    let beside = [restarted, effective, compromised].into_iter().flatten();
     S3AccessUserStatus {
-        conditions: conditions.of_parts(&plan.parts).into_iter().chain(restarted).chain(effective).collect(),
+        conditions: conditions.of_parts(&plan.parts).into_iter().chain(beside).collect(),
         user_arn: user.map(|user| user.arn.clone()),
         policy_arn,
         access_key_id: key.map(|key| key.id.to_string()),
@@ -182,7 +189,7 @@ pub fn revocation_report(revocation: &Revocation, keys: &[AccessKey]) -> Revocat
     let left = keys.iter().filter(|key| revocation.covers(&key.id) && !key.active);
     let access_key_ids: Vec<String> = left.map(|key| key.id.clone()).collect();
     RevocationReport {
-        request: revocation.request.clone(),
+        request: revocation.asked.clone().unwrap_or_else(|| "quarantine".to_owned()),
         revoked_at: time(revocation.at),
         delete_at: (!access_key_ids.is_empty()).then(|| time(revocation.delete_at())),
         access_key_ids,
@@ -232,7 +239,8 @@ pub fn interrupted(
 ) -> S3AccessUserStatus {
     let names = owner.map_or_else(S3AccessUserStatus::default, |owner| whose(owner, generation));
     let made = earlier.user_arn.is_some() || owner.is_none();
-    let beside = [ConditionType::WorkloadsRestarted, ConditionType::PolicyEffective].map(ConditionType::as_str);
+    let beside = [ConditionType::WorkloadsRestarted, ConditionType::PolicyEffective, ConditionType::Compromised]
+        .map(ConditionType::as_str);
     let beside = |found: &&Condition| beside.contains(&found.type_.as_str());
     let mut conditions = Conditions { earlier: &earlier.conditions, generation, now }.of_parts(parts);
     conditions.extend(earlier.conditions.iter().filter(beside).cloned());

@@ -19,9 +19,10 @@ use super::names::{self, Ownership};
 use super::observed::ManagedPolicy;
 use super::plan::{Action, WhyDelete, version_to_prune};
 use super::policy::{Document, Terms};
+use super::quarantine;
 use super::revocation::{self, Request};
 use super::rotation::later;
-use crate::api::{S3AccessUser, tags};
+use crate::api::{OnCompromise, S3AccessUser, tags};
 
 /// What was read of an IAM user, as far as it could be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,6 +78,14 @@ impl Bounds<'_> {
         Expiry::earlier(self.class.expiry(self.user), expiry_by_spec(&self.user.spec))
     }
 
+    /// What is to be done about keys that are revoked, by whoever asks for it and as far as that is known.
+    pub fn revocations(&self, found: &Holdings, now: Timestamp) -> Vec<Action> {
+        let alarm = quarantine::request(self.class.on_compromise(), found.attached.iter().flatten());
+        let requests: Vec<Request> = Request::of(self.user).into_iter().chain(alarm).collect();
+        let revoke = |keys: &Vec<AccessKey>| revocation::revoke(&requests, &found.tags, keys, now);
+        found.keys.as_ref().map(revoke).unwrap_or_default()
+    }
+
     /// When the first of the user's keys that are ours, or one that is made now, has to be inactive: by its own age, or since
     /// all access ends; `None` where there is no bound.
     pub fn first_end(&self, tags: &BTreeMap<String, String>, keys: &[AccessKey], now: Timestamp) -> Option<Timestamp> {
@@ -102,14 +111,14 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     }
     let class = bounds.class;
     let expelled = !class.expulsions(&bounds.user.spec).is_empty();
-    let shut = expelled || bounds.expiry().is_some_and(|expiry| expiry.at <= now);
+    let alarm = quarantine::policies(found.attached.iter().flatten());
+    let suspended = class.on_compromise() == OnCompromise::Suspend && !alarm.is_empty();
+    let shut = expelled || suspended || bounds.expiry().is_some_and(|expiry| expiry.at <= now);
     // While the spec is carried out, the plan replaces an old key first.
     let life = class.longest_life(&bounds.user.spec).filter(|_| bounds.hindered);
     let aged = |key: &AccessKey| life.is_some_and(|life| later(key.created_at, life) <= now);
     // Unless the keys are known, nothing may be recorded as revoked.
-    let request = Request::of(bounds.user);
-    let revoked = found.keys.iter().flat_map(|keys| revocation::revoke(request.as_ref(), &found.tags, keys, now));
-    let mut actions: Vec<Action> = revoked.collect();
+    let mut actions = bounds.revocations(found, now);
     let off = ours
         .filter(|key| key.active && (shut || aged(key)))
         .map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false });

@@ -12,12 +12,13 @@ use super::inactive::{EndedBy, Expiry, Inactive};
 use super::lint::{self, Finding};
 use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document, Terms};
+use super::quarantine;
 use super::refusal::Refusal;
 use super::revocation;
 use super::rotation::{DEFAULT_OVERLAP, Rotation};
 use crate::api::{
-    AccessKeyStatus, Adoption, Duration, PolicyType, Reason, S3AccessUser, S3AccessUserSpec, Workload, annotations,
-    tags,
+    AccessKeyStatus, Adoption, Duration, OnCompromise, PolicyType, Reason, S3AccessUser, S3AccessUserSpec, Workload,
+    annotations, tags,
 };
 
 /// Who owns what, and under which names: all that deletion needs. It can always be told, also of a refused spec.
@@ -231,6 +232,22 @@ impl Desired {
     /// Why the access key is not to work now; `None`: it may be used.
     pub fn inactive_at(&self, now: Timestamp) -> Option<Inactive> {
         self.inactive.clone().or_else(|| self.expiry?.inactive(now))
+    }
+
+    /// The same, of what is attached to the user as well.
+    pub fn inactive_with(&self, user: Option<&super::observed::User>, now: Timestamp) -> Option<Inactive> {
+        let alarm = || {
+            let policies = quarantine::policies(&user?.attached);
+            let suspends = self.class.on_compromise() == OnCompromise::Suspend && !policies.is_empty();
+            suspends.then(|| Inactive::compromised(&policies))
+        };
+        self.inactive_at(now).or_else(alarm)
+    }
+
+    /// What is to be revoked, given what is attached to the user.
+    pub fn revocations(&self, user: &super::observed::User) -> Vec<revocation::Request> {
+        let alarm = quarantine::request(self.class.on_compromise(), &user.attached);
+        self.revocation.iter().cloned().chain(alarm).collect()
     }
 
     /// The policy, where the user's tags say that it is there already.

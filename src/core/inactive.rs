@@ -20,6 +20,15 @@ impl Inactive {
         Self { reason: Reason::Suspended, message }
     }
 
+    /// AWS has found a key of the user in public, and the class has it suspended.
+    pub fn compromised(policies: &[&str]) -> Self {
+        let message = format!(
+            "AWS has found one of this user in public and attached {}, and the class's onCompromise is Suspend: see the condition Compromised",
+            policies.join(" and ")
+        );
+        Self { reason: Reason::Compromised, message }
+    }
+
     /// The class allows the S3AccessUser nothing at all.
     pub fn expelled() -> Self {
         let message = "the class allows this S3AccessUser nothing".to_owned();

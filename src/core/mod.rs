@@ -20,6 +20,7 @@ pub mod plan;
 pub mod policy;
 pub mod priority;
 pub mod provider;
+pub mod quarantine;
 pub mod queue;
 pub mod rate;
 pub mod reads;

@@ -178,6 +178,8 @@ pub struct Observed {
     pub account_elsewhere: Option<String>,
     /// The record of the last revocation, as this process has written or seen it: a replica of IAM may show an earlier one.
     pub revoked: Option<String>,
+    /// The policies by which AWS says that it has found a key of the user in public, as they were read last: ARNs.
+    pub quarantine: Vec<String>,
     /// The IAM user.
     pub user: UserState,
     /// The managed policies that were asked for, by ARN: the wanted one and the recorded ones.
@@ -230,6 +232,7 @@ impl Observed {
             retiring_hint: None,
             account_elsewhere: None,
             revoked: None,
+            quarantine: Vec::new(),
             user: UserState::Unread,
             policies: BTreeMap::new(),
             secret: SecretState::Missing,

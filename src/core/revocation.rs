@@ -1,6 +1,7 @@
 //! A revocation: keys that are not to be used any more, whatever that does to whoever uses them.
 //!
-//! It is asked for by the annotation [`annotations::REVOKE`]. What it has ended is recorded on the IAM user
+//! It is asked for by the annotation [`annotations::REVOKE`], or by a class where AWS has found a key in public
+//! ([`super::quarantine`]). What it has ended is recorded on the IAM user
 //! ([`tags::REVOKED`]), where no tenant writes: a revoked key is never activated again, and another one takes its place in the
 //! Secret. Until that record is there, every key of ours is ended anew, so that a crash in between leaves none at work.
 
@@ -23,13 +24,26 @@ pub const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub const KEEP_WORKING: &str = "keep-working";
 /// Hex digits of a request's digest.
 const DIGEST: usize = 16;
+/// What stands for no digest.
+const NONE: &str = "-";
 /// Between the parts of a record: allowed in a tag's value and in an IAM path.
 const SEPARATOR: char = '+';
 
-/// What the annotation asks for.
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Somebody, by the annotation.
+    Annotation,
+    /// AWS, by its quarantine, and the class.
+    Quarantine,
+}
+
+/// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Tells one value of the annotation from another.
+    /// Who asks.
+    pub by: By,
+    /// Tells one request from another.
     pub digest: String,
     /// The Secret's key goes on until its successor is in the Secret.
     pub keep_working: bool,
@@ -42,14 +56,20 @@ impl Request {
         Some(Self::by(value))
     }
 
-    /// Of that value.
+    /// Of that value of the annotation.
     pub fn by(value: &str) -> Self {
-        Self { digest: names::digest(&[value], DIGEST), keep_working: value.starts_with(KEEP_WORKING) }
+        let keep_working = value.starts_with(KEEP_WORKING);
+        Self { by: By::Annotation, digest: names::digest(&[value], DIGEST), keep_working }
+    }
+
+    /// Of AWS's quarantine, by those policies.
+    pub fn of_quarantine(policies: &[&str]) -> Self {
+        Self { by: By::Quarantine, digest: names::digest(policies, DIGEST), keep_working: false }
     }
 
     /// The same, unless it is answered by that record.
     pub fn unless_answered(self, record: Option<&str>) -> Option<Self> {
-        let answered = record.and_then(Revocation::read).is_some_and(|revocation| revocation.request == self.digest);
+        let answered = record.and_then(Revocation::read).is_some_and(|revocation| revocation.answers(&self));
         (!answered).then_some(self)
     }
 }
@@ -57,8 +77,10 @@ impl Request {
 /// What was revoked last, as the user's tag has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// The digest of the request that it answers.
-    pub request: String,
+    /// The digest of the annotation's value that it answers.
+    pub asked: Option<String>,
+    /// The digest of the quarantine that it answers, while that lasts.
+    quarantined: Option<String>,
     /// When it was, to the second.
     pub at: Timestamp,
     keep_working: bool,
@@ -75,7 +97,9 @@ impl Revocation {
     /// Of a tag's value.
     pub fn read(value: &str) -> Option<Self> {
         let mut parts = value.split(SEPARATOR);
-        let (request, at, mode, keys) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let mut digest = || Some(parts.next()?).map(|digest| (digest != NONE).then(|| digest.to_owned()));
+        let (asked, quarantined) = (digest()?, digest()?);
+        let (at, mode, keys) = (parts.next()?, parts.next()?, parts.next()?);
         let at = Timestamp::from_second(at.parse().ok()?).ok()?;
         let keep_working = match mode {
             "now" => false,
@@ -83,19 +107,44 @@ impl Revocation {
             _ => return None,
         };
         let whole = parts.next().is_none();
-        whole.then(|| Self { request: request.to_owned(), at, keep_working, keys: keys.to_owned() })
+        whole.then(|| Self { asked, quarantined, at, keep_working, keys: keys.to_owned() })
     }
 
     /// The tag's value.
     pub fn value(&self) -> String {
         let mode = if self.keep_working { "swap" } else { "now" };
-        [self.request.as_str(), &self.at.as_second().to_string(), mode, &self.keys].join(&SEPARATOR.to_string())
+        let [asked, quarantined] = [&self.asked, &self.quarantined].map(|digest| digest.as_deref().unwrap_or(NONE));
+        [asked, quarantined, &self.at.as_second().to_string(), mode, &self.keys].join(&SEPARATOR.to_string())
     }
 
-    /// Of those keys, at that request.
-    fn answering<'a>(request: &Request, keys: impl Iterator<Item = &'a AccessKey>, now: Timestamp) -> Self {
-        let keys = names::record(keys.map(|key| key.id.as_str()));
-        Self { request: request.digest.clone(), at: now, keep_working: request.keep_working, keys }
+    /// Of those keys, now; what was answered before stays so.
+    fn of_keys<'a>(before: Option<&Self>, keys: impl Iterator<Item = &'a AccessKey>, now: Timestamp) -> Self {
+        let (asked, quarantined) =
+            before.map(|before| (before.asked.clone(), before.quarantined.clone())).unwrap_or_default();
+        Self { asked, quarantined, at: now, keep_working: true, keys: names::record(keys.map(|key| key.id.as_str())) }
+    }
+
+    fn answering(mut self, request: &Request) -> Self {
+        let digest = Some(request.digest.clone());
+        match request.by {
+            By::Annotation => self.asked = digest,
+            By::Quarantine => self.quarantined = digest,
+        }
+        // Of two requests, the one that waits for nothing counts.
+        self.keep_working &= request.keep_working;
+        self
+    }
+
+    fn answers(&self, request: &Request) -> bool {
+        let answered = match request.by {
+            By::Annotation => &self.asked,
+            By::Quarantine => &self.quarantined,
+        };
+        answered.as_ref() == Some(&request.digest)
+    }
+
+    fn tag(&self) -> (String, String) {
+        (tags::REVOKED.to_owned(), self.value())
     }
 
     /// Whether the key is not to be used any more, or, where it is to go on until its successor is there, not much longer.
@@ -114,14 +163,9 @@ impl Revocation {
     }
 }
 
-/// The record of a user whose keys are those.
-fn record<'a>(request: &Request, keys: impl Iterator<Item = &'a AccessKey>, now: Timestamp) -> (String, String) {
-    (tags::REVOKED.to_owned(), Revocation::answering(request, keys, now).value())
-}
-
 /// The record that a user is made with, where one is asked for: there is nothing to revoke.
 pub fn of_new_user(request: Option<&Request>, now: Timestamp) -> Option<(String, String)> {
-    request.map(|request| record(request, std::iter::empty(), now))
+    request.map(|request| Revocation::of_keys(None, std::iter::empty(), now).answering(request).tag())
 }
 
 /// Of two records of one user the later: a replica of IAM may show an earlier one, or none.
@@ -138,8 +182,8 @@ pub fn carry(found: &mut BTreeMap<String, String>, record: Option<&str>) {
 
 /// What takes the keys out of use that are revoked, asked for now or recorded before: first they are deactivated, then that is
 /// recorded. Only keys of ours, and only of a user whose tags prove that it is.
-pub fn revoke(
-    request: Option<&Request>,
+pub fn revoke<'a>(
+    requests: impl IntoIterator<Item = &'a Request>,
     found: &BTreeMap<String, String>,
     keys: &[AccessKey],
     now: Timestamp,
@@ -147,22 +191,31 @@ pub fn revoke(
     let adoption = Adoption::of(found);
     let ours = || keys.iter().filter(|key| adoption.owns(key));
     let recorded = found.get(tags::REVOKED).map(String::as_str);
-    let asked = request.cloned().and_then(|request| request.unless_answered(recorded));
+    let requests = requests.into_iter().cloned();
+    let asked: Vec<_> = requests.filter_map(|request| request.unless_answered(recorded)).collect();
     let recorded = recorded.and_then(Revocation::read);
-    let ends = |key: &AccessKey| match &asked {
-        Some(request) if !request.keep_working => true,
-        // Which key is the Secret's is not known here.
-        _ => recorded.as_ref().is_some_and(|revocation| revocation.ends(&key.id, true)),
-    };
+    let at_once = asked.iter().any(|request| !request.keep_working);
+    // Which key is the Secret's is not known here.
+    let ends = |key: &AccessKey| at_once || recorded.as_ref().is_some_and(|revocation| revocation.ends(&key.id, true));
     let off = ours().filter(|key| key.active && ends(key));
     let mut actions: Vec<_> = off.map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false }).collect();
-    actions.extend(asked.map(|request| Action::TagUser(BTreeMap::from([record(&request, ours(), now)]))));
+    if !asked.is_empty() {
+        let record = Revocation::of_keys(recorded.as_ref(), ours(), now);
+        let record = asked.iter().fold(record, Revocation::answering);
+        actions.push(Action::TagUser(BTreeMap::from([record.tag()])));
+    }
     actions
+}
+
+/// Once AWS's quarantine is over, the next one is another.
+pub fn after_quarantine(found: &BTreeMap<String, String>) -> Option<Action> {
+    let over = Revocation { quarantined: None, ..Revocation::of(found).filter(|record| record.quarantined.is_some())? };
+    Some(Action::TagUser(BTreeMap::from([over.tag()])))
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
     use super::*;
 
@@ -175,7 +228,7 @@ mod tests {
     /// What is done, with the tags as they are then.
     fn done(value: Option<&str>, found: &mut BTreeMap<String, String>, keys: &[AccessKey]) -> Vec<String> {
         let request = value.map(Request::by);
-        let actions = revoke(request.as_ref(), found, keys, NOW);
+        let actions = revoke(&request, found, keys, NOW);
         let off = actions.iter().filter_map(|action| match action {
             Action::SetKeyStatus { id, active: false } => Some(id.clone()),
             Action::TagUser(more) => {
@@ -192,14 +245,16 @@ mod tests {
         for value in ["1", "keep-working-1", ""] {
             let request = Request::by(value);
             let keys = [key("AKIA1", true), key("AKIA2", false)];
-            let revocation =
-                Revocation::answering(&request, keys.iter(), Timestamp::from_second(1_800_000_000).unwrap());
+            let at = Timestamp::from_second(1_800_000_000).unwrap();
+            let revocation = Revocation::of_keys(None, keys.iter(), at).answering(&request);
             assert_eq!(Revocation::read(&revocation.value()), Some(revocation.clone()), "{value}");
             assert!(revocation.covers("AKIA1") && revocation.covers("AKIA2") && !revocation.covers("AKIA3"));
             assert_eq!(request.clone().unless_answered(Some(&revocation.value())), None);
             assert_eq!(request.clone().unless_answered(None), Some(request));
         }
-        for broken in ["", "x", "a+b+now+", "a+1+later+", "a+1+now", "a+1+now++", "a+99999999999999+now+"] {
+        for broken in
+            ["", "x", "a+-+b+now+", "a+-+1+later+", "a+-+1+now", "a+-+1+now++", "a+-+99999999999999+now+", "a+1+now+"]
+        {
             assert_eq!(Revocation::read(broken), None, "{broken}");
         }
     }
@@ -207,7 +262,9 @@ mod tests {
     #[test]
     fn a_record_fits_a_tag_with_more_keys_than_iam_allows() {
         let keys: Vec<_> = (0..8).map(|number| key(&format!("{number:0128}"), true)).collect();
-        let value = Revocation::answering(&Request::by("x"), keys.iter(), Timestamp::MAX).value();
+        let quarantine = Request::of_quarantine(&["AWSCompromisedKeyQuarantineV3"]);
+        let record = Revocation::of_keys(None, keys.iter(), Timestamp::MAX);
+        let value = record.answering(&Request::by("x")).answering(&quarantine).value();
         assert!(value.len() <= 256 && value.chars().all(|c| c.is_ascii_alphanumeric() || c == SEPARATOR), "{value}");
     }
 
@@ -226,7 +283,7 @@ mod tests {
     fn before_the_record_is_written_everything_is_ended_again() {
         let mut found = BTreeMap::new();
         let request = Request::by("1");
-        let actions = revoke(Some(&request), &found, &[key("AKIA1", true)], NOW);
+        let actions = revoke([&request], &found, &[key("AKIA1", true)], NOW);
         assert!(matches!(actions.as_slice(), [Action::SetKeyStatus { .. }, Action::TagUser(_)]), "{actions:?}");
         assert_eq!(done(Some("1"), &mut found, &[key("AKIA1", false), key("AKIA2", true)]), ["AKIA2"]);
         found.insert(tags::REVOKED.to_owned(), "by hand".to_owned());
@@ -246,6 +303,30 @@ mod tests {
     }
 
     #[test]
+    fn a_quarantine_and_an_annotation_are_answered_apart() {
+        let (mut found, quarantine) = (BTreeMap::new(), Request::of_quarantine(&["AWSCompromisedKeyQuarantineV3"]));
+        let asked = Request::by("1");
+        let mut answered = |keys: &[AccessKey], requests: &[&Request]| {
+            let actions = revoke(requests.iter().copied(), &found, keys, NOW);
+            for action in &actions {
+                if let Action::TagUser(more) = action {
+                    found.extend(more.clone());
+                }
+            }
+            actions.len()
+        };
+        assert_eq!(answered(&[key("AKIA1", true)], &[&asked]), 2);
+        assert_eq!(answered(&[key("AKIA2", true)], &[&asked, &quarantine]), 2, "the new key is of before the alarm");
+        assert_eq!(answered(&[key("AKIA3", true)], &[&asked, &quarantine]), 0);
+        let over = after_quarantine(&found).unwrap();
+        let Action::TagUser(record) = over else { panic!("{over:?}") };
+        found.extend(record);
+        assert_eq!(after_quarantine(&found), None);
+        assert_eq!(revoke([&asked], &found, &[key("AKIA3", true)], NOW), [], "the annotation stays answered");
+        assert_eq!(revoke([&asked, &quarantine], &found, &[key("AKIA3", true)], NOW).len(), 2, "AWS has found another");
+    }
+
+    #[test]
     fn invariant_4_keys_of_others_are_left_alone() {
         let line = Adoption::At(later(NOW, SignedDuration::from_secs(1))).value().unwrap();
         let mut found = BTreeMap::from([(tags::ADOPTED_AT.to_owned(), line)]);
@@ -257,7 +338,7 @@ mod tests {
     fn the_later_record_is_believed_whichever_shows_it() {
         let record = |second| {
             let at = Timestamp::from_second(second).unwrap();
-            Revocation::answering(&Request::by("x"), std::iter::empty(), at).value()
+            Revocation::of_keys(None, std::iter::empty(), at).answering(&Request::by("x")).value()
         };
         let (old, new) = (record(1), record(2));
         assert_eq!(newest(Some(&old), Some(&new)), Some(new.as_str()));

@@ -424,6 +424,14 @@ impl Iam for Cloud {
         Ok(page)
     }
 
+    async fn list_users_of_policy(&self, arn: &str) -> Result<Vec<String>> {
+        let listed = self.list(
+            |page| Request::ListEntitiesForPolicy { policy_arn: arn.to_owned(), page },
+            |answer| if let Response::PolicyUsers(users) = answer { Some(users) } else { None },
+        );
+        Ok(listed.await?.into_iter().map(|(name, _)| name).collect())
+    }
+
     async fn list_entities_for_policy(&self, arn: &str) -> Result<Vec<String>> {
         let listed = self.list(
             |page| Request::ListEntitiesForPolicy { policy_arn: arn.to_owned(), page },

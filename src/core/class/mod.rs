@@ -24,8 +24,8 @@ use super::policy::Terms;
 use super::refusal::Refusal;
 use super::rotation::{DEFAULT_OVERLAP, later};
 use crate::api::{
-    Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, S3AccessClass, S3AccessClassSpec,
-    S3AccessUser, S3AccessUserSpec, SecretSpec,
+    Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, OnCompromise, S3AccessClass,
+    S3AccessClassSpec, S3AccessUser, S3AccessUserSpec, SecretSpec,
 };
 
 /// An S3AccessClass as it applies to one namespace; or none, in the operator's own account.
@@ -259,6 +259,11 @@ impl Class {
     /// Under which terms whoever is in the class may use what it is allowed.
     pub fn terms(&self, user: &S3AccessUser) -> Terms {
         self.terms.clone().until(self.expiry(user))
+    }
+
+    /// What becomes of a key that AWS has found in public.
+    pub fn on_compromise(&self) -> OnCompromise {
+        self.spec.on_compromise
     }
 
     /// When whoever is in the class has no access any more; `None` where the class does not say.

@@ -18,6 +18,7 @@ use crate::core::iam::AccessKey;
 use crate::core::observed::{ManagedPolicy, Observed, PolicyState, User, UserState};
 use crate::core::plan::{Plan, Waits, leaves_alone, plan};
 use crate::core::policy::Document;
+use crate::core::quarantine;
 
 pub use coverage::Coverage;
 
@@ -63,7 +64,7 @@ pub enum Verdict {
 
 /// Judges a user.
 pub fn screen_user(desired: &Desired, found: &UserDetail) -> Verdict {
-    if !found.name.eq_ignore_ascii_case(&desired.owner.user_name) {
+    if !found.name.eq_ignore_ascii_case(&desired.owner.user_name) || !quarantine::policies(&found.attached).is_empty() {
         return Verdict::Differs;
     }
     let user = User {
@@ -118,7 +119,7 @@ pub fn as_wanted(desired: &Desired, observed: Observed, keys: Vec<AccessKey>) ->
         tags,
         boundary: desired.boundary.clone(),
         keys,
-        attached: desired.attached.iter().cloned().chain(arn).collect(),
+        attached: desired.attached.iter().cloned().chain(arn).chain(observed.quarantine.iter().cloned()).collect(),
         inline,
         beside: BTreeSet::new(),
     };

@@ -10,6 +10,7 @@ use crate::core::adoption;
 use crate::core::desired::Desired;
 use crate::core::names::{self, Ownership};
 use crate::core::observed::{Observed, User, UserState};
+use crate::core::quarantine;
 use crate::core::revocation;
 
 /// Plans the user; `None` where nothing else can be planned before it is there and ours.
@@ -51,7 +52,10 @@ pub(super) fn plan_user<'a>(
         }
     }
     add_finalizer(observed, plan);
-    plan.actions.extend(revocation::revoke(desired.revocation.as_ref(), &user.tags, &user.keys, now));
+    plan.actions.extend(revocation::revoke(&desired.revocations(user), &user.tags, &user.keys, now));
+    if quarantine::policies(&user.attached).is_empty() {
+        plan.actions.extend(revocation::after_quarantine(&user.tags));
+    }
     if user.path != owner.path {
         plan.actions.push(Action::MoveUser { path: owner.path.clone() });
     }

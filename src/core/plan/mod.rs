@@ -19,9 +19,10 @@ pub use teardown::{policies_to_read, teardown};
 use jiff::{SignedDuration, Timestamp};
 
 use super::desired::{Desired, Owner};
+use super::iam::AccessKey;
 use super::inactive::Inactive;
 use super::names::Ownership;
-use super::observed::{Observed, User, UserState};
+use super::observed::{Observed, User};
 use super::rotation::later;
 use crate::api::Reason;
 
@@ -76,7 +77,11 @@ impl Progress {
     pub fn rests(&self) -> bool {
         matches!(
             self,
-            Self::Synced | Self::Blocked(Reason::Suspended | Reason::Expired | Reason::NotPermittedByClass, _)
+            Self::Synced
+                | Self::Blocked(
+                    Reason::Suspended | Reason::Compromised | Reason::Expired | Reason::NotPermittedByClass,
+                    _
+                )
         )
     }
 }
@@ -194,29 +199,32 @@ struct View<'a> {
 /// What a class does not allow is not in the spec as it is desired. Nothing is begun for such a spec, and where something
 /// was made for an earlier one, access goes first.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
-    let Some(violation) = &desired.violation else {
-        return chain(desired, observed, now, waits);
-    };
-    let not_permitted = Progress::Blocked(Reason::NotPermittedByClass, violation.clone());
-    let mut plan = Plan::new();
-    if !observed.finalizer {
-        plan.parts.set(Part::Policy, not_permitted);
-        return plan;
-    }
-    if let UserState::Present(user) = &observed.user
-        && desired.inactive_at(now).is_some()
-        && desired.owner.identity.ownership(&user.tags) == Ownership::Ours
-    {
-        let working = user.keys.iter().filter(|key| key.active && user.is_ours(key));
-        plan.actions.extend(working.map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false }));
-    }
-    if plan.actions.is_empty() {
-        plan = chain(desired, observed, now, waits);
-    }
-    if !matches!(plan.parts.policy, Progress::Blocked(..)) {
-        plan.parts.policy = not_permitted;
+    let begins_nothing = desired.violation.is_some() && !observed.finalizer;
+    let mut plan = if begins_nothing { Plan::new() } else { chain(desired, observed, now, waits) };
+    put_out_of_use(desired, observed, now, &mut plan);
+    if let Some(violation) = desired.violation.clone().filter(|_| !matches!(plan.parts.policy, Progress::Blocked(..))) {
+        plan.parts.policy = Progress::Blocked(Reason::NotPermittedByClass, violation);
     }
     plan
+}
+
+/// A key that is not to work goes before anything else is done, whatever keeps the rest of the plan from coming to it.
+fn put_out_of_use(desired: &Desired, observed: &Observed, now: Timestamp, plan: &mut Plan) {
+    let ours = |user: &&User| desired.owner.identity.ownership(&user.tags) == Ownership::Ours;
+    let Some(user) = observed.user().filter(ours).filter(|_| observed.finalizer) else { return };
+    if desired.inactive_with(Some(user), now).is_none() {
+        return;
+    }
+    let goes = |key: &AccessKey| {
+        let is_its_end = |action: &Action| match action {
+            Action::SetKeyStatus { id, active: false } | Action::DeleteKey { id, .. } => *id == key.id,
+            _ => false,
+        };
+        plan.actions.iter().any(is_its_end)
+    };
+    let left = user.keys.iter().filter(|key| key.active && user.is_ours(key) && !goes(key));
+    let first: Vec<_> = left.map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false }).collect();
+    plan.actions.splice(..0, first);
 }
 
 fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
@@ -240,7 +248,7 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
     if !plan.actions.is_empty() || beyond {
         return plan;
     }
-    let inactive = desired.inactive_at(now);
+    let inactive = desired.inactive_with(Some(user), now);
     key::plan_key(&View { desired, observed, user, inactive: inactive.as_ref(), now, waits }, &mut plan);
     plan
 }

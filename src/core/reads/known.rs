@@ -1,7 +1,7 @@
 //! What one process knows of an S3AccessUser between two reconciles, with a name for each way in which it changes. All of it
 //! may be lost at any time: a minted key that is forgotten is found in IAM, in no Secret, and deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use super::Reads;
 use crate::api::{S3AccessUser, S3AccessUserStatus, annotations, tags};
 use crate::core::iam::AccessKey;
 use crate::core::observed::{Minted, Observed, Probes, SecretState};
+use crate::core::quarantine;
 use crate::core::revocation::{Request, newest};
 
 /// What is known of one S3AccessUser.
@@ -35,6 +36,8 @@ pub struct Known {
     pub last_written: Option<Box<(u64, S3AccessUserStatus)>>,
     /// The revision of the class that the CR was last held against, to the end.
     pub enforced_revision: Option<u64>,
+    /// The policies by which AWS says that it has found a key of the user in public, as they were read last: ARNs.
+    pub quarantine: Box<[Box<str>]>,
     /// The record of the last revocation, as it was written or read last.
     pub revoked: Option<Box<str>>,
     /// When the first of its keys has to be inactive, as IAM showed them last: by its age, or since all access ends.
@@ -104,6 +107,12 @@ impl Known {
         let told = user.status.as_ref().and_then(|status| status.revocation.as_ref());
         let told = self.is_new() && told.is_some_and(|revocation| revocation.request == request.digest);
         (!told).then_some(request)
+    }
+
+    /// Everything that is attached to the user was read.
+    pub fn attached(&mut self, attached: &BTreeSet<String>) {
+        let alarms = attached.iter().filter(|arn| !quarantine::policies([*arn]).is_empty());
+        self.quarantine = alarms.map(|arn| arn.as_str().into()).collect();
     }
 
     /// What new keys have shown so far is not asked again.

@@ -67,7 +67,9 @@ impl Reads {
         match self {
             Self::Nothing { .. } | Self::Keys => false,
             Self::Probe => matches!(action, Action::ProbeKey { .. }),
-            Self::Secret | Self::UserAndKeys | Self::Everything => true,
+            // What is attached to the user may say that no key is to work.
+            Self::UserAndKeys => !matches!(action, Action::SetKeyStatus { active: true, .. }),
+            Self::Secret | Self::Everything => true,
         }
     }
 

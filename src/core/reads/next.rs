@@ -38,7 +38,7 @@ impl End {
             return Self::Blocked;
         }
         let comes = parts.iter().any(|part| matches!(part, Progress::Waiting(..) | Progress::Pending));
-        if comes && desired.is_none_or(|desired| desired.inactive_at(now).is_none()) {
+        if comes && desired.is_none_or(|desired| desired.inactive_with(observed.user(), now).is_none()) {
             Self::Waiting
         } else {
             Self::Settled

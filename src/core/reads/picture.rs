@@ -20,6 +20,7 @@ pub fn unread(user: &S3AccessUser, known: &Known) -> Observed {
         retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
         minted: known.minted.as_ref().map(|minted| minted.0.clone()),
         revoked: known.revoked.as_deref().map(ToOwned::to_owned),
+        quarantine: known.quarantine.iter().map(ToString::to_string).collect(),
         probes: known.probes.iter().cloned().collect(),
         ..Observed::nothing()
     }

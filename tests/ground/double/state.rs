@@ -31,14 +31,20 @@ pub struct State {
     pub(super) devices: RedBlackTreeMapSync<String, Arc<VirtualMfaDevice>>,
 }
 
-/// AWS's managed policies that the double knows, and what they allow.
-const AWS_MANAGED: [(&str, &str); 5] = [
-    ("AdministratorAccess", r#""Action":"*""#),
-    ("AmazonS3FullAccess", r#""Action":["s3:*","s3-object-lambda:*"]"#),
-    ("AmazonS3ReadOnlyAccess", r#""Action":["s3:Get*","s3:List*","s3:Describe*"]"#),
-    ("IAMFullAccess", r#""Action":"iam:*""#),
-    ("IAMReadOnlyAccess", r#""Action":["iam:Get*","iam:List*"]"#),
+/// AWS's managed policies that the double knows, their effect and on what.
+const AWS_MANAGED: [(&str, &str, &str); 8] = [
+    ("AdministratorAccess", "Allow", r#""Action":"*""#),
+    ("AmazonS3FullAccess", "Allow", r#""Action":["s3:*","s3-object-lambda:*"]"#),
+    ("AmazonS3ReadOnlyAccess", "Allow", r#""Action":["s3:Get*","s3:List*","s3:Describe*"]"#),
+    ("IAMFullAccess", "Allow", r#""Action":"iam:*""#),
+    ("IAMReadOnlyAccess", "Allow", r#""Action":["iam:Get*","iam:List*"]"#),
+    ("AWSCompromisedKeyQuarantine", "Deny", QUARANTINE),
+    ("AWSCompromisedKeyQuarantineV2", "Deny", QUARANTINE),
+    ("AWSCompromisedKeyQuarantineV3", "Deny", QUARANTINE),
 ];
+/// A part of what AWS denies a user whose key it found in public (AWS managed policy reference).
+const QUARANTINE: &str =
+    r#""Action":["iam:AttachUserPolicy","iam:CreateAccessKey","iam:CreateUser","s3:DeleteBucket","s3:PutBucketPolicy"]"#;
 
 impl State {
     /// An account with nothing in it but AWS's managed policies.
@@ -54,9 +60,9 @@ impl State {
         };
         // Their identifiers are the same in every account, whatever its seed.
         let mut ids = Ids::new(0);
-        for (name, actions) in AWS_MANAGED {
+        for (name, effect, actions) in AWS_MANAGED {
             let text =
-                format!(r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow",{actions},"Resource":"*"}}]}}"#);
+                format!(r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"{effect}",{actions},"Resource":"*"}}]}}"#);
             let Ok(document) = Document::parse(&text, &state.account.partition) else {
                 continue;
             };

@@ -164,7 +164,7 @@ fn invariant_12_a_revoked_key_stays_dead_and_a_working_one_follows() {
             assert_eq!((user.keys.len(), working.len()), (1, 1), "{case:?}: what was revoked is deleted in the end");
         }
         let asked = case.asked.map(|value| Request::by(value).digest);
-        assert!(asked.is_none() || revocation.map(|revocation| revocation.request) == asked, "{case:?}");
+        assert!(asked.is_none() || revocation.map(|revocation| revocation.asked) == Some(asked), "{case:?}");
         assert_eq!(user.tags.contains_key(tags::REVOKED), case.asked.or(case.before.map(|(value, _)| value)).is_some());
         tried += 1;
     }

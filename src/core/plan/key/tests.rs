@@ -362,7 +362,8 @@ fn where_two_keys_are_in_the_way_the_newest_of_ours_goes_and_no_strangers() {
     assert!(matches!(foreign.parts.key, Progress::Blocked(Reason::ForeignAccessKeys, _)), "{foreign:?}");
     assert_eq!(foreign.actions, []);
     assert_eq!(at(hour, None, false).actions, [gone(CURRENT), gone(OTHER)], "suspended, none is of use");
-    assert_eq!(at(moment, None, false).actions, [gone(CURRENT)]);
+    let off = Action::SetKeyStatus { id: OTHER.to_owned(), active: false };
+    assert_eq!(at(moment, None, false).actions, [off, gone(CURRENT)], "one may be on its way, and is of no use there");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 //! A page at most is in memory, and of each S3AccessUser a few words. Nothing is written on what is read here: see
 //! [`crate::core::sweep`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,13 +12,13 @@ use kube::ResourceExt;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use super::class::ClassResolver;
-use super::context::Scope;
-use super::error::Error;
-use super::panics::{contained, contained_now};
-use super::watch::cached::{CachedUser, Opened};
 use crate::api::{S3AccessUser, annotations, tags};
 use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, Session};
+use crate::controller::class::ClassResolver;
+use crate::controller::context::Scope;
+use crate::controller::error::Error;
+use crate::controller::panics::{contained, contained_now};
+use crate::controller::watch::cached::{CachedUser, Opened};
 use crate::core::desired::{Desired, DesiredPolicy, is_true};
 use crate::core::drift::Coverage;
 use crate::core::drift::{Verdict, screen_policy, screen_user};
@@ -49,6 +49,12 @@ pub struct Sweeper {
     pub metrics: Arc<Metrics>,
     /// How often each account is swept.
     pub interval: SignedDuration,
+    /// When each account is asked for AWS's alarm.
+    pub alarms: Coverage,
+    /// How often; zero: never.
+    pub alarm_interval: SignedDuration,
+    /// Whom AWS has put under quarantine, by account, as it was heard last: names in lower case.
+    pub heard: Mutex<HashMap<Account, BTreeSet<Box<str>>>>,
     /// Whether to work.
     pub leadership: Leadership,
     /// Whether every S3AccessUser of the cluster is this operator's to see: only then is a user without one an orphan.
@@ -72,6 +78,17 @@ impl Sweeper {
             }
             let sessions = sweeper.sessions();
             let accounts: Vec<Account> = sessions.keys().cloned().collect();
+            let listens = !sweeper.alarm_interval.is_zero();
+            let alarming = if listens { accounts.as_slice() } else { &[] };
+            for account in sweeper.alarms.take_due(alarming, now, sweeper.alarm_interval) {
+                let Some(session) = sessions.get(&account).cloned() else { continue };
+                let sweeper = sweeper.clone();
+                under_way.spawn(async move {
+                    if contained(&sweeper.metrics, sweeper.listen(&account, &session)).await.is_none() {
+                        sweeper.alarms.failed(&account, Timestamp::now());
+                    }
+                });
+            }
             for account in sweeper.coverage.take_due(&accounts, now, sweeper.interval) {
                 let Some(session) = sessions.get(&account).cloned() else { continue };
                 let sweeper = sweeper.clone();
