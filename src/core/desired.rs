@@ -145,6 +145,8 @@ pub struct Desired {
     pub inactive: Option<Inactive>,
     /// When its access ends.
     pub expiry: Option<Expiry>,
+    /// Under which terms it may use what it is allowed.
+    pub terms: Terms,
     /// When the key is replaced, and how long the old one is kept.
     pub rotation: Rotation,
     /// The workloads that are restarted when the key was replaced.
@@ -217,6 +219,7 @@ impl Desired {
             attached: if expelled { BTreeSet::new() } else { attached },
             inactive: inactive_of(spec, expelled),
             expiry,
+            terms,
             rotation: rotation_of(user, class)?,
             workloads: spec.secret.rollout_restart.iter().cloned().collect(),
             mistakes: (!spec.access.is_empty() || spec.policy.is_some()).then(|| lint::findings(spec, account)),

@@ -9,6 +9,7 @@ mod statement;
 mod terms;
 
 pub use document::Document;
+pub use requirement::{PROVABLE, Provable};
 pub(super) use statement::fill_in;
 pub use terms::Terms;
 
