@@ -20,7 +20,8 @@ pub use pattern::{Effort, Pattern};
 
 use self::buckets::{Listed, Neighbours};
 use super::inactive::{EndedBy, Expiry};
-use super::policy::{Provable, Terms};
+use super::policy::requirement::Provable;
+use super::policy::terms::Terms;
 use super::refusal::Refusal;
 use super::rotation::{DEFAULT_OVERLAP, later};
 use crate::api::{

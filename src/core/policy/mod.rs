@@ -4,9 +4,9 @@ mod condition;
 mod document;
 mod grants;
 mod keys;
-mod requirement;
+pub mod requirement;
 mod statement;
-mod terms;
+pub mod terms;
 
 pub use document::Document;
 pub use requirement::{PROVABLE, Provable};
