@@ -15,7 +15,7 @@ pub use conditions::{ConditionType, Reason};
 use duration::duration_schema;
 pub use duration::{Duration, DurationError};
 pub use s3_access_class::{
-    AllowedNamespaces, BucketsFrom, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation,
+    AllowedNamespaces, BucketsFrom, CLASS_FINALIZER, Capabilities, ClassEndpoints, ClassProvider, ClassRotation,
     CredentialsSecretRef, DEFAULT_CLASS_ANNOTATION, OnCompromise, Ownership, S3AccessClass, S3AccessClassSpec,
     S3AccessClassStatus,
 };

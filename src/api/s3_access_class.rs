@@ -254,6 +254,12 @@ impl S3AccessClass {
         self.annotations().get(DEFAULT_CLASS_ANNOTATION).is_some_and(|value| value == "true")
     }
 
+    /// What its system was found to do, as the class is now. Only the operator writes this status.
+    pub fn capabilities(&self) -> Option<&Capabilities> {
+        let found = self.status.as_ref()?.capabilities.as_ref()?;
+        (Some(found.observed_generation) == self.metadata.generation).then_some(found)
+    }
+
     /// Whether every S3AccessUser has been held against the class as it is now. Only the operator writes this status.
     pub fn is_enforced(&self) -> bool {
         self.status.as_ref().is_some_and(|status| {
@@ -410,9 +416,24 @@ pub struct S3AccessClassStatus {
     /// Absent: it goes by nothing there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces_digest: Option<String>,
+    /// What an S3-compatible system was found to do, by trying it. Absent: nothing was tried, since nobody needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
     /// How many S3AccessUsers there are in the class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<i64>,
+}
+
+/// What an S3-compatible system was found to do.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
+#[serde(rename_all = "camelCase")]
+pub struct Capabilities {
+    /// The generation of the class that it was tried for.
+    pub observed_generation: i64,
+    /// The condition keys of policies that it looks at: `aws:SourceIp`, `aws:SecureTransport`, `aws:CurrentTime`. What binds
+    /// keys by others is refused.
+    #[serde(default)]
+    pub condition_keys: Vec<String>,
 }
 
 fn arn_patterns_schema(_: &mut SchemaGenerator) -> Schema {

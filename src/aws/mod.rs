@@ -165,4 +165,9 @@ pub trait Sts: Send + Sync {
     async fn caller(&self) -> Result<Account>;
     /// GetCallerIdentity with a user's key: whether AWS accepts it. At an S3-compatible system, ListBuckets.
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool>;
+    /// ListBuckets with a user's key, at an S3-compatible system: whether its policies let it; `None`: the key is not known,
+    /// or nobody is asked.
+    async fn lists_buckets(&self, _id: &str, _secret: &SecretString) -> Result<Option<bool>> {
+        Ok(None)
+    }
 }

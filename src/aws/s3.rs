@@ -1,4 +1,4 @@
-//! Whether an S3 server knows a key: one signed ListBuckets, for systems whose STS is absent or is not what consumers
+//! Whether an S3 server knows a key, and what it lets it do: one signed ListBuckets, for systems whose STS is absent or is not what consumers
 //! talk to.
 //!
 //! A client of its own would be as large as IAM's, for one request; the SDK's signer and connector are there already.
@@ -33,8 +33,8 @@ impl S3Endpoint {
         Self { url: format!("{}/", url.trim_end_matches('/')), region: region.to_owned(), connector }
     }
 
-    /// Whether the endpoint knows the key, whatever it lets the key do.
-    pub(super) async fn knows(&self, lane: &Lane, id: &str, secret: &SecretString) -> Result<bool> {
+    /// Whether the key's policies let it list buckets; `None`: the endpoint does not know the key.
+    pub(super) async fn lists_buckets(&self, lane: &Lane, id: &str, secret: &SecretString) -> Result<Option<bool>> {
         let request = self.signed(id, secret).ok_or_else(|| failed(id, ErrorKind::Other, "RequestNotSent", ""))?;
         let connector = self.connector.as_ref().ok_or_else(|| failed(id, ErrorKind::Other, "RequestNotSent", ""))?;
         lane.turn(OPERATION).await;
@@ -50,13 +50,12 @@ impl S3Endpoint {
         lane.count(OPERATION, code, status, started.elapsed());
         let answer = answer?;
         if answer.status().is_success() {
-            return Ok(true);
+            return Ok(Some(true));
         }
         let code = answer.code_in_body().unwrap_or("Unknown");
         match ErrorKind::of_code(code, Some(status)) {
-            // Refused by a policy, it was known: authentication comes before authorization.
-            ErrorKind::AccessDenied => Ok(true),
-            ErrorKind::InvalidCredentials => Ok(false),
+            ErrorKind::AccessDenied => Ok(Some(false)),
+            ErrorKind::InvalidCredentials => Ok(None),
             kind => Err(failed(id, kind, code, &format!("HTTP status {status}"))),
         }
     }

@@ -42,7 +42,12 @@ impl Sts for CompatibleSts {
     }
 
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool> {
-        self.s3.knows(&self.sts.lane, id, secret).await
+        // Refused by a policy, it was known: authentication comes before authorization.
+        Ok(self.lists_buckets(id, secret).await?.is_some())
+    }
+
+    async fn lists_buckets(&self, id: &str, secret: &SecretString) -> Result<Option<bool>> {
+        self.s3.lists_buckets(&self.sts.lane, id, secret).await
     }
 }
 

@@ -147,6 +147,8 @@ pub struct Desired {
     pub inactive: Option<Inactive>,
     /// When its access ends.
     pub expiry: Option<Expiry>,
+    /// Under which terms it may use what it is allowed.
+    pub terms: Terms,
     /// When the key is replaced, and how long the old one is kept.
     pub rotation: Rotation,
     /// What the revoke annotation asks for.
@@ -219,6 +221,7 @@ impl Desired {
             attached: if expelled { BTreeSet::new() } else { attached },
             inactive: inactive_of(spec, expelled),
             expiry,
+            terms,
             rotation: rotation_of(user, class)?,
             revocation: revocation::Request::of(user),
             workloads: spec.secret.rollout_restart.iter().cloned().collect(),

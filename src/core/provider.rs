@@ -35,6 +35,12 @@ impl Provider {
     /// # Errors
     /// [`Refusal`], which says what to write instead.
     pub fn check(self, spec: &S3AccessUserSpec, desired: Desired) -> Result<Desired, Refusal> {
+        if let Some(why) = desired.class.unproven(&desired.terms.keys()).filter(|_| !self.has_all_of_iam()) {
+            let message = format!(
+                "spec.conditions, spec.expiresAt, and what the class requires: {why}: leave them out, or use a system that does"
+            );
+            return Err(Refusal { reason: Reason::InvalidPolicy, message });
+        }
         let lacks = match self {
             Self::Aws => None,
             Self::S3Compatible { .. } if spec.access.iter().any(|grant| !grant.kms_key_arns.is_empty()) => Some(
@@ -139,5 +145,56 @@ mod tests {
         );
         assert!(Provider::Aws.has_all_of_iam() && !tagged.has_all_of_iam());
         assert!(Provider::Aws.has_tags() && tagged.has_tags() && !tagless.has_tags());
+    }
+
+    #[test]
+    fn what_binds_keys_is_refused_where_the_system_was_not_seen_to_look_at_it() {
+        let class = |extra: Value, seen: Option<&[&str]>| {
+            let mut spec = json!({ "provider": "s3-compatible", "allowedBuckets": ["*"] });
+            extra.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
+            let mut class = S3AccessClass::new("own", serde_json::from_value(spec).unwrap());
+            class.metadata.generation = Some(2);
+            let status = |keys| json!({ "capabilities": { "observedGeneration": 2, "conditionKeys": keys } });
+            class.status = seen.map(|keys| serde_json::from_value(status(keys)).unwrap());
+            Class::of(&class, "team-a", &BTreeMap::new())
+        };
+        let made = |class: &Class, extra: Value| {
+            let mut spec =
+                json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }], "policy": { "type": "Inline" } });
+            extra.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
+            let user = S3AccessUser::new("reports", serde_json::from_value(spec).unwrap());
+            let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
+            let cluster = Cluster { id: "id".to_owned(), name: "prod".to_owned() };
+            let desired = Desired::of(&user, &account, &cluster, class).unwrap();
+            let provider = Provider::S3Compatible { tags: true };
+            (class.expulsions(&user.spec).len(), provider.check(&user.spec, desired).map_err(|refusal| refusal.message))
+        };
+        let all: &[&str] = &["aws:SourceIp", "aws:SecureTransport", "aws:CurrentTime"];
+        let required = || json!({ "requiredConditions": { "sourceIps": ["10.0.0.0/8"] }, "maxLifetime": "24h" });
+        for (extra, says) in [
+            (
+                json!({ "conditions": { "sourceIps": ["10.0.0.0/8"], "secureTransport": true } }),
+                "aws:SecureTransport and aws:SourceIp",
+            ),
+            (json!({ "expiresAt": "2027-01-01T00:00:00Z" }), "aws:CurrentTime"),
+        ] {
+            assert!(made(&class(json!({}), Some(all)), extra.clone()).1.is_ok(), "{extra}");
+            for (seen, how) in [(None, "is being tried"), (Some(&[] as &[&str]), "was tried, and does not look at")] {
+                let (expelled, told) = made(&class(json!({}), seen), extra.clone());
+                let told = told.unwrap_err();
+                assert!(expelled == 0 && told.contains(says) && told.contains(how), "{told}");
+            }
+        }
+        let (expelled, told) = made(&class(required(), Some(all)), json!({}));
+        assert!(expelled == 0 && told.is_ok());
+        assert!(made(&class(required(), None), json!({})).1.is_err(), "until it was tried");
+        assert_eq!(made(&class(required(), None), json!({})).0, 0, "nobody is shut out before");
+        assert_eq!(
+            made(&class(required(), Some(&["aws:SourceIp"])), json!({})).0,
+            1,
+            "what cannot be bound does not work"
+        );
+        let vpcs = json!({ "conditions": { "sourceVpcs": ["vpc-00000001"] } });
+        assert!(made(&class(json!({}), Some(all)), vpcs).1.is_err(), "a system of one's own has no VPCs");
     }
 }

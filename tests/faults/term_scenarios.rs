@@ -1,11 +1,14 @@
 //! A key that works from some places and for some time: it comes under that, and ends, whatever strikes meanwhile.
 
-use ground::double::{Access, Context, Credentials};
+use ground::double::{Access, Context, Credentials, Settings};
 use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use s3_access_operator::api::annotations;
 use serde_json::{Value, json};
 
 use crate::class_scenarios::{class, set, settled};
+use crate::outside::Outside;
 use crate::scenarios::{End, HOUR, ROTATION, SECRET, Scenario, spec};
 use crate::simulation::Simulation;
 use crate::withdrawal_scenarios::no_key_works;
@@ -69,6 +72,20 @@ fn paused(simulation: &mut Simulation) {
     simulation.annotate(annotations::PAUSED, "true");
 }
 
+/// One that goes on being tried would take the suite long.
+#[test]
+fn a_key_ends_in_time_whose_secret_is_not_to_be_had() {
+    let start = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut simulation = Simulation::new(Outside::new(Settings::default(), start));
+    ending(&mut simulation);
+    let theirs = ObjectMeta { name: Some("theirs".to_owned()), ..ObjectMeta::default() };
+    let theirs = Secret { metadata: theirs, ..Secret::default() };
+    simulation.outside.with(|state| state.cluster.put_secret(theirs));
+    simulation.respec(&spec(json!({ "expiresAt": END, "secret": { "name": "theirs" } })));
+    simulation.run(HOUR * 3);
+    no_key_works(&mut simulation);
+}
+
 pub const ALL: &[Scenario] = &[
     Scenario { name: "expires", before: ending, act: |simulation| simulation.run(HOUR * 3), end: End::Expired },
     Scenario {
@@ -126,15 +143,6 @@ pub const ALL: &[Scenario] = &[
     hindered!("expires-with-a-wrong-spec", 180 => End::Refused("Expired"), |simulation| {
         let rotation = json!({ "rotation": { "interval": "1h", "overlap": "2h" } });
         simulation.respec(&spec(json!({ "expiresAt": END, "accessKey": rotation })));
-    }),
-    hindered!("expires-while-the-secret-is-not-to-be-had", 30 => End::Refused("ForeignSecret"), |simulation| {
-        let theirs = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-            name: Some("theirs".to_owned()),
-            ..Default::default()
-        };
-        let theirs = k8s_openapi::api::core::v1::Secret { metadata: theirs, ..Default::default() };
-        simulation.outside.with(|state| state.cluster.put_secret(theirs));
-        simulation.respec(&spec(json!({ "expiresAt": "2026-01-01T01:30:00Z", "secret": { "name": "theirs" } })));
     }),
     Scenario {
         name: "class-sets-a-lifetime",

@@ -1,12 +1,13 @@
 //! Keys that are bound to places and to a time, held against what they do in S3.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use aws_sdk_iam::types::StatusType;
-use ground::double::Settings;
+use ground::double::{Config, DoubleServer, Settings, Status};
 use ground::stand::probe_s3;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::compatible::Gateway;
 use crate::consumer::create_bucket;
 use crate::scene::{Scene, user_name};
 
@@ -17,19 +18,19 @@ const ELSEWHERE: &str = "10.0.0.0/8";
 
 impl Scene {
     /// What a consumer who has nothing but the Secret gets for listing the bucket: nothing, or a code.
-    async fn lists(&self, secret: &str, endpoint: &str) -> String {
+    async fn lists(&self, secret: &str, endpoint: &str, bucket: &str) -> String {
         let task = json!({
             "secret": self.secret(secret).await, "endpoint": endpoint,
-            "operations": [{ "operation": "ListBucket", "bucket": BUCKET }],
+            "operations": [{ "operation": "ListBucket", "bucket": bucket }],
         });
         let answers = probe_s3(&self.stand.python, &self.stand.folder, &task).await.unwrap();
         answers[0]["code"].as_str().unwrap().to_owned()
     }
 
     /// Waits until a consumer gets that.
-    pub async fn listing_answers(&self, secret: &str, endpoint: &str, wanted: &str) {
-        self.see(&format!("{BUCKET} to answer {wanted:?}"), async || {
-            let code = self.lists(secret, endpoint).await;
+    pub async fn listing_answers(&self, secret: &str, (endpoint, bucket): (&str, &str), wanted: &str) {
+        self.see(&format!("{bucket} to answer {wanted:?}"), async || {
+            let code = self.lists(secret, endpoint, bucket).await;
             ensure!(code == wanted, "it answers {code:?}");
             Ok(())
         })
@@ -41,6 +42,16 @@ impl Scene {
         create_bucket(&self.stand, &self.stand.aws, &endpoint, BUCKET).await;
         endpoint
     }
+}
+
+/// The condition keys that the class's system was found to look at.
+async fn looks_at(scene: &Scene, class: &str) -> Vec<String> {
+    scene
+        .see(&format!("the system of {class} to have been tried"), async || {
+            let found = scene.classes().get(class).await?;
+            Ok(found.capabilities().context("not tried yet")?.condition_keys.clone())
+        })
+        .await
 }
 
 fn grant(extra: Value) -> Value {
@@ -65,7 +76,7 @@ async fn invariant_12_a_class_that_comes_to_require_places_binds_the_keys_that_t
     for name in ["plain", "paused"] {
         scene.create(name, grant(json!({ "className": class }))).await;
         scene.ready(name).await;
-        scene.listing_answers(&format!("{name}-s3"), &endpoint, "").await;
+        scene.listing_answers(&format!("{name}-s3"), (&endpoint, BUCKET), "").await;
     }
     scene.patch("paused", json!({ "metadata": { "annotations": { "s3access.dev/paused": "true" } } })).await;
     scene.refused("paused", "Paused").await;
@@ -73,24 +84,30 @@ async fn invariant_12_a_class_that_comes_to_require_places_binds_the_keys_that_t
     scene.patch_class(&class, required(&[ELSEWHERE])).await;
     scene.class_is(&class, "Synced").await;
     for name in ["plain", "paused"] {
-        scene.listing_answers(&format!("{name}-s3"), &endpoint, "AccessDenied").await;
+        scene.listing_answers(&format!("{name}-s3"), (&endpoint, BUCKET), "AccessDenied").await;
     }
     scene.patch_class(&class, required(&[ELSEWHERE, HERE])).await;
     scene.ready("plain").await;
-    scene.listing_answers("plain-s3", &endpoint, "").await;
+    scene.listing_answers("plain-s3", (&endpoint, BUCKET), "").await;
 
     // A spec narrows, and never widens.
     scene.patch("plain", json!({ "spec": { "conditions": { "sourceIps": [ELSEWHERE] } } })).await;
     scene.ready("plain").await;
-    scene.listing_answers("plain-s3", &endpoint, "AccessDenied").await;
+    scene.listing_answers("plain-s3", (&endpoint, BUCKET), "AccessDenied").await;
     scene.patch("plain", json!({ "spec": { "conditions": { "sourceIps": ["192.0.2.0/24"] } } })).await;
     let (_, message) = scene.refused("plain", "NotPermittedByClass").await;
     assert!(message.contains("spec.conditions: none of its places is within requiredConditions"), "{message}");
 
-    scene.patch("plain", json!({ "spec": { "conditions": null, "managedPolicyArns": ["arn:aws:iam::aws:policy/AmazonS3FullAccess"] } })).await;
     scene.patch_class(&class, json!({ "spec": { "allowedManagedPolicyArns": ["*"] } })).await;
-    let (_, message) = scene.refused("plain", "NotPermittedByClass").await;
-    assert!(message.contains("nobody can put a managed policy under its requiredConditions"), "{message}");
+    let arn = "arn:aws:iam::aws:policy/AmazonS3FullAccess";
+    scene.patch("plain", json!({ "spec": { "conditions": null, "managedPolicyArns": [arn] } })).await;
+    scene
+        .see("the managed policy to be refused", async || {
+            let (_, message) = scene.refused("plain", "NotPermittedByClass").await;
+            ensure!(message.contains("nobody can put a managed policy under its requiredConditions"), "{message}");
+            Ok(())
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -100,9 +117,9 @@ async fn invariant_12_a_key_ends_in_iam_itself_while_the_operator_is_down_and_co
     scene.create("reports", grant(json!({ "expiresAt": in_seconds(10) }))).await;
     let user = user_name(&scene.ready("reports").await);
     let key = scene.only_key(&user, "reports-s3").await;
-    scene.listing_answers("reports-s3", &endpoint, "").await;
+    scene.listing_answers("reports-s3", (&endpoint, BUCKET), "").await;
     scene.kill9().await;
-    scene.listing_answers("reports-s3", &endpoint, "AccessDenied").await;
+    scene.listing_answers("reports-s3", (&endpoint, BUCKET), "AccessDenied").await;
     assert_eq!(scene.keys(&user).await[0].status(), Some(&StatusType::Active), "nobody has deactivated it");
 
     scene.start(&[]).await;
@@ -114,7 +131,7 @@ async fn invariant_12_a_key_ends_in_iam_itself_while_the_operator_is_down_and_co
     scene.patch("reports", json!({ "spec": { "expiresAt": in_seconds(86_400) } })).await;
     scene.ready("reports").await;
     assert_eq!(scene.only_key(&user, "reports-s3").await, key, "the very key works again");
-    scene.listing_answers("reports-s3", &endpoint, "").await;
+    scene.listing_answers("reports-s3", (&endpoint, BUCKET), "").await;
 }
 
 #[tokio::test]
@@ -150,4 +167,102 @@ async fn what_is_no_place_and_no_time_is_refused_at_admission_in_words() {
         let error = scene.try_create("reports", grant(extra.clone())).await.unwrap_err().to_string();
         assert!(error.contains(says), "{extra}: {error}");
     }
+}
+
+/// The strict double as an S3-compatible system, one that looks at conditions and one that does not.
+#[tokio::test]
+async fn a_system_that_ignores_conditions_is_found_out_by_use_and_refused() {
+    let scene = Scene::new("ignores").await;
+    for conditions_ignored in [false, true] {
+        let settings = Settings { conditions_ignored, ..Settings::default() };
+        let system = DoubleServer::start(Config { settings, ..Config::default() }).await.unwrap();
+        let (name, endpoint, admin) = (format!("u{conditions_ignored}"), system.endpoint(), system.admin());
+        let secret = scene.credentials(&name, &admin.access_key_id, &admin.secret_access_key).await;
+        let spec = json!({
+            "provider": "s3-compatible", "region": "us-east-1", "allowedBuckets": ["*"],
+            "credentialsSecretRef": { "name": secret }, "endpoints": { "iam": endpoint, "s3": endpoint },
+        });
+        let class = scene.class(&name, spec).await;
+        let spec = grant(json!({ "className": class, "policy": { "type": "Inline" } }));
+        scene.create(&name, spec.clone()).await;
+        let user = user_name(&scene.ready(&name).await);
+        let status = || {
+            system.with(|world| {
+                let users = world.account(&system.account().id).unwrap().state().users().cloned().collect::<Vec<_>>();
+                users.iter().map(|user| (user.name.clone(), user.keys[0].status)).collect::<Vec<_>>()
+            })
+        };
+        assert!(scene.classes().get(&class).await.unwrap().capabilities().is_none(), "nobody needs to know");
+
+        scene
+            .patch_class(
+                &class,
+                json!({ "spec": { "requiredConditions": { "sourceIps": [HERE] }, "maxLifetime": "24h" } }),
+            )
+            .await;
+        let found = looks_at(&scene, &class).await;
+        if conditions_ignored {
+            assert_eq!(found, Vec::<String>::new());
+            // At first it is told that its policy was put under the terms, since the system was still being tried.
+            let told = async || {
+                let (_, message) = scene.refused(&name, "NotPermittedByClass").await;
+                ensure!(message.contains("does not look at"), "{message}");
+                Ok(message)
+            };
+            let message = scene.see("what the system ignores to be told", told).await;
+            assert!(message.contains("aws:CurrentTime") && message.contains("aws:SourceIp"), "{message}");
+            assert_eq!(status(), [(user.clone(), Status::Inactive)], "what cannot be bound does not work");
+            scene.patch_class(&class, json!({ "spec": { "requiredConditions": null, "maxLifetime": null } })).await;
+        } else {
+            assert_eq!(found, ["aws:SourceIp", "aws:SecureTransport", "aws:CurrentTime"]);
+        }
+        scene.ready(&name).await;
+        assert_eq!(status(), [(user, Status::Active)], "and nothing is left of the trial");
+
+        let brief = format!("{name}-brief");
+        let mut ending = spec;
+        ending["expiresAt"] = json!(in_seconds(86_400));
+        scene.create(&brief, ending).await;
+        if conditions_ignored {
+            let told = async || {
+                let (_, message) = scene.refused(&brief, "InvalidPolicy").await;
+                ensure!(message.contains("was tried, and does not look at aws:CurrentTime"), "{message}");
+                Ok(())
+            };
+            scene.see("its end to be refused", told).await;
+        } else {
+            scene.ready(&brief).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_on_versitygw_are_bound_to_place_and_time() {
+    let mut gateway = Gateway::new("gwbound", "Tags").await;
+    let bucket = format!("{}.data", gateway.scene.namespace);
+    let s3 = gateway.server.s3().to_owned();
+    create_bucket(&gateway.scene.stand, gateway.server.account(), &s3, &bucket).await;
+    gateway.scene.create("reports", gateway.spec(json!({}))).await;
+    gateway.scene.ready("reports").await;
+    let at = (s3.as_str(), bucket.as_str());
+    gateway.scene.listing_answers("reports-s3", at, "").await;
+
+    gateway.scene.patch_class(&gateway.class, required(&[ELSEWHERE])).await;
+    assert_eq!(
+        looks_at(&gateway.scene, &gateway.class).await,
+        ["aws:SourceIp", "aws:SecureTransport", "aws:CurrentTime"]
+    );
+    gateway.scene.ready("reports").await;
+    gateway.scene.listing_answers("reports-s3", at, "AccessDenied").await;
+    gateway.scene.patch_class(&gateway.class, required(&[HERE])).await;
+    gateway.scene.ready("reports").await;
+    gateway.scene.listing_answers("reports-s3", at, "").await;
+
+    gateway.scene.patch("reports", json!({ "spec": { "expiresAt": in_seconds(10) } })).await;
+    gateway.scene.ready("reports").await;
+    gateway.scene.listing_answers("reports-s3", at, "").await;
+    gateway.scene.kill9().await;
+    gateway.scene.listing_answers("reports-s3", at, "AccessDenied").await;
+    gateway.scene.start(&[]).await;
+    gateway.scene.refused("reports", "Expired").await;
 }

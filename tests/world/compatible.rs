@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use crate::doctor::{as_admin, says};
 use crate::scene::{Scene, user_name};
 
-struct Gateway {
-    scene: Scene,
-    server: VersityGw,
+pub struct Gateway {
+    pub scene: Scene,
+    pub server: VersityGw,
     iam: aws_sdk_iam::Client,
-    class: String,
+    pub class: String,
     _folder: Folder,
 }
 
 impl Gateway {
-    async fn new(name: &str, ownership: &str) -> Self {
+    pub async fn new(name: &str, ownership: &str) -> Self {
         let folder = Folder::create("gateway").unwrap();
         let program = std::env::var_os("VERSITYGW").unwrap();
         let server = VersityGw::start(Path::new(&program), folder.path()).await.unwrap();
@@ -38,7 +38,7 @@ impl Gateway {
         Self { iam: account.iam(), scene, server, class, _folder: folder }
     }
 
-    fn spec(&self, extra: Value) -> Value {
+    pub fn spec(&self, extra: Value) -> Value {
         let mut spec = json!({
             "className": self.class, "access": [{ "bucket": format!("{}.data", self.scene.namespace), "level": "ReadWrite" }],
             "policy": { "type": "Inline" }, "accessKey": { "rotation": { "interval": "2160h", "overlap": "4s" } },

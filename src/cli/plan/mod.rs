@@ -170,7 +170,9 @@ fn impact_on(Touched { user, before, after }: &Touched) -> String {
                 .problem
                 .as_ref()
                 .map_or("loses nothing".to_owned(), |problem| format!("does not get all: {problem}"));
-            format!("{user}: {from} {}{moved}: {what}", class(after))
+            let bound = before.as_ref().is_ok_and(|before| before.terms != after.terms) && after.terms.bind();
+            let bound = if bound { format!("; its key would work {} alone", after.terms) } else { String::new() };
+            format!("{user}: {from} {}{moved}: {what}{bound}", class(after))
         }
     }
 }

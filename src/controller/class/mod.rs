@@ -1,6 +1,7 @@
 //! The S3AccessClasses: what the watches have of them, which one an S3AccessUser is in, and the reconcile of each.
 
 mod namespaces;
+mod probe;
 mod reconcile;
 mod registry;
 mod resolve;

@@ -11,8 +11,11 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tracing::{info, warn};
 
+use super::probe::condition_keys;
 use super::registry::{Classes, KnownClass, check_account};
-use crate::api::{CLASS_FINALIZER, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus};
+use crate::api::{
+    CLASS_FINALIZER, Capabilities, ClassProvider, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus,
+};
 use crate::controller::context::Scope;
 use crate::controller::error::Error;
 use crate::controller::panics::AFTER_PANIC;
@@ -50,6 +53,7 @@ pub struct Signature {
     generation: Option<i64>,
     is_default: bool,
     deleting: bool,
+    capabilities: Option<Capabilities>,
 }
 
 impl Signature {
@@ -58,6 +62,7 @@ impl Signature {
             generation: class.metadata.generation,
             is_default: class.is_default(),
             deleting: class.metadata.deletion_timestamp.is_some(),
+            capabilities: class.capabilities().cloned(),
         }
     }
 }
@@ -80,7 +85,12 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
     };
     let enforced = ctx.enforced(class, &members).await;
     let next = if enforced.is_some() { INTERVAL } else { SOON };
-    if let Err(error) = ctx.write(class, members.len(), account, enforced).await {
+    let capabilities = match &account {
+        Ok(_) => ctx.capabilities(class, &members).await,
+        Err(_) => class.capabilities().cloned(),
+    };
+    let seen = Seen { account, enforced, capabilities };
+    if let Err(error) = ctx.write(class, members.len(), seen).await {
         warn!(class = name, %error, "could not report");
         return Action::requeue(SOON);
     }
@@ -89,10 +99,18 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
 
 /// A reconcile that ended in a panic: told on the class.
 pub async fn panicked(ctx: &ClassContext, class: &KnownClass) -> Action {
-    if let Err(error) = ctx.write(class, ctx.members(class).len(), Err(Error::Panicked), None).await {
+    let seen = Seen { account: Err(Error::Panicked), enforced: None, capabilities: class.capabilities().cloned() };
+    if let Err(error) = ctx.write(class, ctx.members(class).len(), seen).await {
         warn!(class = class.name_any(), %error, "could not report");
     }
     Action::requeue(AFTER_PANIC)
+}
+
+/// What a reconcile of a class has seen.
+struct Seen {
+    account: Result<Account, Error>,
+    enforced: Option<Enforced>,
+    capabilities: Option<Capabilities>,
 }
 
 /// What every S3AccessUser of a class has been held against, beside its generation.
@@ -167,13 +185,40 @@ impl ClassContext {
         Ok(account)
     }
 
-    async fn write(
-        &self,
-        class: &S3AccessClass,
-        members: usize,
-        account: Result<Account, Error>,
-        enforced: Option<Enforced>,
-    ) -> Result<(), Error> {
+    /// What the class's system does, tried once for each generation, and only where somebody's keys are bound.
+    async fn capabilities(&self, class: &S3AccessClass, members: &[(&Scope, Arc<CachedUser>)]) -> Option<Capabilities> {
+        let known = class.capabilities().cloned();
+        let spec = &class.spec;
+        if known.is_some()
+            || spec.provider != ClassProvider::S3Compatible
+            || class.metadata.deletion_timestamp.is_some()
+        {
+            return known;
+        }
+        let binds = |(_, user): &(&Scope, Arc<CachedUser>)| {
+            let spec = user.open().user.spec;
+            spec.expires_at.is_some() || spec.conditions.is_some()
+        };
+        let required = spec.max_lifetime.is_some() || spec.required_conditions.is_some();
+        let cluster = &self.scopes.first().filter(|_| required || members.iter().any(binds))?.ctx.cluster;
+        let tried = match self.classes.session_of(class).await {
+            Ok(session) => condition_keys(&session, cluster, class).await,
+            Err(error) => Err(error),
+        };
+        match tried {
+            Ok(condition_keys) => {
+                let observed_generation = class.metadata.generation.unwrap_or_default();
+                info!(class = class.name_any(), ?condition_keys, "tried which conditions the system looks at");
+                Some(Capabilities { observed_generation, condition_keys })
+            }
+            Err(error) => {
+                warn!(class = class.name_any(), %error, "could not try which conditions the system looks at");
+                None
+            }
+        }
+    }
+
+    async fn write(&self, class: &S3AccessClass, members: usize, seen: Seen) -> Result<(), Error> {
         self.leadership.check(Timestamp::now())?;
         let name = class.name_any();
         let failed = |error: kube::Error| KubernetesError::of("update S3AccessClass", "", &name, &error);
@@ -187,7 +232,7 @@ impl ClassContext {
             return Ok(());
         }
         let earlier = class.status.clone().unwrap_or_default();
-        let status = status(class, &earlier, members, account, enforced);
+        let status = status(class, &earlier, members, seen);
         if status != earlier {
             let body = json!({
                 "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessClass", "metadata": { "name": name, "uid": class.uid() }, "status": status,
@@ -214,8 +259,7 @@ fn status(
     class: &S3AccessClass,
     earlier: &S3AccessClassStatus,
     users: usize,
-    account: Result<Account, Error>,
-    enforced: Option<Enforced>,
+    Seen { account, enforced, capabilities }: Seen,
 ) -> S3AccessClassStatus {
     let (is_ready, reason, message) = match &account {
         Ok(account) => (true, Reason::Synced, format!("account {} answers", account.id)),
@@ -238,6 +282,7 @@ fn status(
             Some(enforced) => enforced.namespaces_digest,
             None => earlier.namespaces_digest.clone(),
         },
+        capabilities,
         users: i64::try_from(users).ok(),
     }
 }

@@ -295,7 +295,7 @@ impl Classes {
     /// What [`ResolvedClass::revision`] is for an S3AccessUser of the class in that namespace.
     pub fn revision_for(&self, class: &S3AccessClass, namespace: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (class.uid(), class.metadata.generation).hash(&mut hasher);
+        (class.uid(), class.metadata.generation, class.capabilities()).hash(&mut hasher);
         self.stores.namespaces.hash_for(&class.spec, namespace, &mut hasher);
         hasher.finish()
     }

@@ -1,15 +1,17 @@
 //! Whom a class would touch: where each S3AccessUser stands now, and where it would.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::Planner;
-use crate::api::S3AccessUser;
+use crate::api::{Reason, S3AccessUser};
 use crate::controller::class::{ClassResolver, Classes, KnownClass};
 use crate::controller::error::Error;
 use crate::controller::watch::cached::Membership;
 use crate::core::desired::Owner;
+use crate::core::policy::Terms;
 use crate::kubernetes::KubernetesError;
 
 /// What a class is to an S3AccessUser.
@@ -23,6 +25,8 @@ pub struct Standing {
     pub user_arn: String,
     /// What of the spec is not allowed, or why nothing of it can be carried out.
     pub problem: Option<String>,
+    /// Under which terms its key works.
+    pub terms: Terms,
 }
 
 /// An S3AccessUser that would stand elsewhere, or otherwise.
@@ -43,7 +47,9 @@ impl Touched {
             (Err(_), _) => false,
             (Ok(_), Err(_)) => true,
             (Ok(before), Ok(after)) => {
-                before.account != after.account || (after.problem.is_some() && after.problem != before.problem)
+                before.account != after.account
+                    || (after.problem.is_some() && after.problem != before.problem)
+                    || (after.terms.bind() && after.terms != before.terms)
             }
         }
     }
@@ -93,15 +99,20 @@ impl Planner {
     async fn standing(&self, classes: &Classes, user: &S3AccessUser) -> Result<Standing, String> {
         let resolved = classes.of(user).await.map_err(|error| error.to_string())?;
         let account = resolved.session.account().await.map_err(|error| Error::from(error).to_string())?;
-        let problem = match resolved.desired(user, account, &self.cluster) {
-            Ok(desired) => desired.violation,
-            Err(refusal) => Some(refusal.message),
+        let (problem, terms) = match resolved.desired(user, account, &self.cluster) {
+            Ok(desired) => {
+                let inactive =
+                    desired.inactive_at(Timestamp::now()).filter(|inactive| inactive.reason == Reason::Expired);
+                (desired.violation.or(inactive.map(|inactive| inactive.message)), desired.terms)
+            }
+            Err(refusal) => (Some(refusal.message), resolved.class.terms(user)),
         };
         Ok(Standing {
             class: resolved.class.name().map(ToOwned::to_owned),
             account: account.id.clone(),
             user_arn: Owner::of(user, account, &self.cluster, &resolved.class).user_arn(),
             problem,
+            terms,
         })
     }
 }

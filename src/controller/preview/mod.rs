@@ -347,6 +347,7 @@ pub fn applied(file: &S3AccessUser, live: Option<S3AccessUser>) -> S3AccessUser 
         // Nothing was made for it, and nothing is told by its status.
         (user.metadata.finalizers, user.status) = (None, None);
         user.metadata.uid = Some("unknown".to_owned());
+        user.metadata.creation_timestamp = Some(Time(Timestamp::now()));
         return user;
     };
     if user.spec != file.spec {

@@ -20,7 +20,8 @@ pub use pattern::{Effort, Pattern};
 
 use self::buckets::{Listed, Neighbours};
 use super::inactive::{EndedBy, Expiry};
-use super::policy::Terms;
+use super::policy::requirement::Provable;
+use super::policy::terms::Terms;
 use super::refusal::Refusal;
 use super::rotation::{DEFAULT_OVERLAP, later};
 use crate::api::{
@@ -39,6 +40,8 @@ pub struct Class {
     neighbours: Arc<Neighbours>,
     defaults: Defaults,
     terms: Terms,
+    /// The condition keys that an S3-compatible system was found to look at; `None`: it was not tried.
+    looks_at: Option<Vec<String>>,
 }
 
 /// What the operator's settings say where a class does not.
@@ -85,6 +88,7 @@ impl Class {
             neighbours: Arc::default(),
             defaults: Defaults::default(),
             terms: Terms::default(),
+            looks_at: None,
         }
     }
 
@@ -107,6 +111,7 @@ impl Class {
             neighbours: Arc::default(),
             defaults: Defaults::default(),
             terms: required(&class.spec).unwrap_or_else(|_| Terms::unmeetable()),
+            looks_at: class.capabilities().map(|found| found.condition_keys.clone()),
         }
     }
 
@@ -266,6 +271,23 @@ impl Class {
         self.spec.on_compromise
     }
 
+    /// Why what is bound by these condition keys cannot be had of an S3-compatible system.
+    pub fn unproven<'a>(&self, keys: impl IntoIterator<Item = &'a &'static str>) -> Option<String> {
+        let unproven =
+            |key: &&&str| self.looks_at.as_ref().is_none_or(|found| !found.iter().any(|found| found == **key));
+        let keys: Vec<&str> = keys.into_iter().filter(unproven).copied().collect();
+        if keys.is_empty() {
+            return None;
+        }
+        let keys = keys.join(" and ");
+        Some(match &self.looks_at {
+            Some(_) => format!("this S3-compatible system was tried, and does not look at {keys} in policies"),
+            None => format!(
+                "this S3-compatible system is not known to look at {keys} in policies: it is being tried (status.capabilities of the class)"
+            ),
+        })
+    }
+
     /// When whoever is in the class has no access any more; `None` where the class does not say.
     pub fn expiry(&self, user: &S3AccessUser) -> Option<Expiry> {
         let created_at = user.metadata.creation_timestamp.as_ref()?.0;
@@ -355,6 +377,15 @@ impl Class {
         let mut violations = Vec::new();
         if !self.admits_namespace {
             violations.push(format!("namespace {:?}: see its allowedNamespaces", self.namespace));
+        }
+        // What the class requires cannot be had, and what was granted without it is not within the class.
+        let required =
+            self.terms.clone().keys().into_iter().chain(self.spec.max_lifetime.map(|_| Provable::Before.key()));
+        if self.spec.provider == ClassProvider::S3Compatible
+            && self.looks_at.is_some()
+            && let Some(why) = self.unproven(&required.collect::<Vec<_>>())
+        {
+            violations.push(format!("anything under its requiredConditions and maxLifetime: {why}"));
         }
         let names = self.patterns(&self.spec.allowed_names, Pattern::caseless);
         let asked = [

@@ -4,11 +4,12 @@ mod condition;
 mod document;
 mod grants;
 mod keys;
-mod requirement;
+pub mod requirement;
 mod statement;
-mod terms;
+pub mod terms;
 
 pub use document::Document;
+pub use requirement::{PROVABLE, Provable};
 pub(super) use statement::fill_in;
 pub use terms::Terms;
 

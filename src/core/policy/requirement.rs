@@ -27,6 +27,50 @@ pub(super) enum Requirement {
     Before(Timestamp),
 }
 
+/// A condition that can be tried on a server: under one value it always holds, under another never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provable {
+    /// `aws:SourceIp`.
+    Addresses,
+    /// `aws:SecureTransport`.
+    Tls,
+    /// `aws:CurrentTime`.
+    Before,
+}
+
+/// All of them.
+pub const PROVABLE: [Provable; 3] = [Provable::Addresses, Provable::Tls, Provable::Before];
+
+impl Provable {
+    /// The condition key.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Addresses => "aws:SourceIp",
+            Self::Tls => "aws:SecureTransport",
+            Self::Before => "aws:CurrentTime",
+        }
+    }
+
+    /// A condition that holds for a request that comes over TLS or not, and one that does not.
+    pub fn conditions(self, over_tls: bool) -> (Value, Value) {
+        let key = self.key();
+        match self {
+            Self::Addresses => (
+                json!({ "IpAddress": { key: ["0.0.0.0/0", "::/0"] } }),
+                json!({ "IpAddress": { key: ["255.255.255.255/32"] } }),
+            ),
+            Self::Tls => {
+                let when = |tls: bool| json!({ "Bool": { key: tls.to_string() } });
+                (when(over_tls), when(!over_tls))
+            }
+            Self::Before => {
+                let before = |time: &str| json!({ "DateLessThan": { key: time } });
+                (before("9000-01-01T00:00:00Z"), before("2000-01-01T00:00:00Z"))
+            }
+        }
+    }
+}
+
 /// Why a statement's own condition cannot be met together with a required one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clash {

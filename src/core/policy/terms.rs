@@ -1,6 +1,9 @@
 //! Under which terms an S3AccessUser may use what it is allowed: from where, how, and until when. Each statement that allows
 //! anything is put under them; a statement in force that is not under the class's is, too.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
@@ -112,6 +115,14 @@ impl Terms {
         Refusal { message, ..refusal }
     }
 
+    /// The condition keys that a server has to look at for them to hold.
+    pub fn keys(&self) -> BTreeSet<&'static str> {
+        let places = self.places.iter().flatten().flat_map(Place::requirements);
+        let until = self.until.iter().map(|expiry| Requirement::Before(expiry.at));
+        let all = places.chain(self.tls.then_some(Requirement::Tls)).chain(until);
+        all.map(|requirement| requirement.place().1).collect()
+    }
+
     /// The statement under these terms: once for each kind of place, since a request has but one of them. A statement that
     /// denies stays as it is.
     ///
@@ -158,6 +169,29 @@ impl Terms {
             None => vec![common().collect()],
             Some(places) => places.iter().map(|place| place.requirements().chain(common()).collect()).collect(),
         }
+    }
+}
+
+impl fmt::Display for Terms {
+    /// What they ask for, for people; nothing where they ask for nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = self.places.as_ref().map(|places| match places.as_slice() {
+            [] => "from nowhere".to_owned(),
+            places => places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", or "),
+        });
+        let tls = self.tls.then(|| "over TLS".to_owned());
+        let until = self.until.map(|expiry| format!("until {}", expiry.at));
+        f.write_str(&places.into_iter().chain(tls).chain(until).collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        let all =
+            [("from", addresses.join(", ")), ("from", self.vpcs.join(", ")), ("through", self.endpoints.join(", "))];
+        let told = all.into_iter().filter(|(_, what)| !what.is_empty()).map(|(how, what)| format!("{how} {what}"));
+        f.write_str(&told.collect::<Vec<_>>().join(" "))
     }
 }
 

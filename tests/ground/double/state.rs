@@ -43,8 +43,7 @@ const AWS_MANAGED: [(&str, &str, &str); 8] = [
     ("AWSCompromisedKeyQuarantineV3", "Deny", QUARANTINE),
 ];
 /// A part of what AWS denies a user whose key it found in public (AWS managed policy reference).
-const QUARANTINE: &str =
-    r#""Action":["iam:AttachUserPolicy","iam:CreateAccessKey","iam:CreateUser","s3:DeleteBucket","s3:PutBucketPolicy"]"#;
+const QUARANTINE: &str = r#""Action":["iam:AttachUserPolicy","iam:CreateAccessKey","iam:CreateUser","s3:DeleteBucket","s3:PutBucketPolicy"]"#;
 
 impl State {
     /// An account with nothing in it but AWS's managed policies.

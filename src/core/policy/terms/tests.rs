@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::core::inactive::EndedBy;
+use crate::core::policy::PROVABLE;
 
 const VPC: &str = "vpc-0a1b2c3d4e5f67890";
 const VPCE: &str = "vpce-0a1b2c3d4e5f67890";
@@ -212,6 +213,31 @@ fn what_is_no_place_is_refused_with_the_field_and_what_to_write() {
     assert!(told(json!({ "sourceIps": many })).contains("at most 32"));
     let long = told(json!({ "sourceIps": ["9".repeat(10_000)] }));
     assert!(long.len() < 300, "{long}");
+}
+
+#[test]
+fn each_condition_that_is_tried_holds_once_and_fails_once() {
+    for provable in PROVABLE {
+        for tls in [true, false] {
+            let address = Some("192.0.2.1".parse().unwrap());
+            let request = Request { address, vpc: None, tls, time: "2026-01-01T00:00:00Z".parse().unwrap() };
+            let (holds, fails) = provable.conditions(tls);
+            assert!(allows(&holds, &request) && !allows(&fails, &request), "{provable:?}");
+        }
+    }
+    let all = terms(json!({ "sourceIps": ["10.0.0.0/8"], "sourceVpcs": [VPC], "secureTransport": true }));
+    let keys = all.until(until("2027-01-31T00:00:00Z")).keys();
+    assert!(PROVABLE.iter().all(|provable| keys.contains(provable.key())) && keys.contains("aws:SourceVpc"));
+    assert!(Terms::default().keys().is_empty());
+}
+
+#[test]
+fn terms_are_told_to_people() {
+    let all = json!({ "sourceIps": ["10.0.0.0/8", "192.0.2.0/24"], "sourceVpcs": [VPC], "secureTransport": true });
+    let told = terms(all).and(terms(json!({ "sourceVpcEndpoints": [VPCE], "sourceIps": ["10.1.0.0/16"] })));
+    let told = told.until(until("2027-01-31T00:00:00Z")).to_string();
+    assert_eq!(told, format!("from 10.1.0.0/16, or from {VPC} through {VPCE}; over TLS; until 2027-01-31T00:00:00Z"));
+    assert_eq!((Terms::default().to_string().as_str(), Terms::unmeetable().to_string().as_str()), ("", "from nowhere"));
 }
 
 /// A request, as far as conditions see it.
