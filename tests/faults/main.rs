@@ -32,6 +32,7 @@ mod hostile_objects;
 mod judge;
 mod mistakes;
 mod outside;
+mod quarantine_scenarios;
 mod real;
 mod restarts;
 mod revocation_scenarios;

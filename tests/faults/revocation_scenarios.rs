@@ -19,7 +19,7 @@ impl Simulation {
     }
 
     /// The keys that there were work no more; with two leaders, one of which may be frozen for as long, not before the end.
-    fn are_dead(&mut self, old: Vec<(String, String)>) {
+    pub fn are_dead(&mut self, old: Vec<(String, String)>) {
         for (id, secret) in &old {
             let works = self.outside.with(|state| state.accepts(id, secret));
             assert!(self.is_race() || !works, "revoked key {id} works");
@@ -27,7 +27,7 @@ impl Simulation {
         self.outside.with(|state| state.revoked.extend(old));
     }
 
-    fn keys(&self) -> Vec<(String, String)> {
+    pub fn keys(&self) -> Vec<(String, String)> {
         self.outside.with(|state| {
             let ours = state.users().filter(|user| user.name == user_name());
             ours.flat_map(|user| user.keys.clone()).map(|key| (key.id, key.secret)).collect()

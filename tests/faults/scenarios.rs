@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::class_scenarios;
 use crate::ending_scenarios;
 use crate::outside::{Outside, State};
+use crate::quarantine_scenarios;
 use crate::revocation_scenarios;
 use crate::simulation::{RESYNC, Simulation};
 use crate::{term_scenarios, withdrawal_scenarios};
@@ -36,6 +37,8 @@ pub enum End {
     Suspended,
     /// The same, since its time is over.
     Expired,
+    /// The same, since AWS has found it in public.
+    Compromised,
     /// Nothing is left, neither in IAM nor in Kubernetes.
     Gone,
     /// It is not Ready, for that reason, and keys are as before.
@@ -241,6 +244,7 @@ pub fn all() -> Vec<&'static Scenario> {
         withdrawal_scenarios::ALL,
         revocation_scenarios::ALL,
         term_scenarios::ALL,
+        quarantine_scenarios::ALL,
     ];
     LIVES.iter().chain(others.into_iter().flatten()).collect()
 }

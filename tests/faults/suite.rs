@@ -220,8 +220,12 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
             assert_eq!((works.as_slice(), users, secrets), ([true, true].as_slice(), 1, 1), "{name}");
             is("Ready", "True", "Synced");
         }
-        End::Suspended | End::Expired => {
-            let reason = if matches!(scenario.end, End::Expired) { "Expired" } else { "Suspended" };
+        End::Suspended | End::Expired | End::Compromised => {
+            let reason = match scenario.end {
+                End::Expired => "Expired",
+                End::Compromised => "Compromised",
+                _ => "Suspended",
+            };
             assert_eq!((works.as_slice(), users, secrets, custom_resources), ([false].as_slice(), 1, 1, 1), "{name}");
             is("Ready", "False", reason);
             is("Reconciling", "False", "Synced");
