@@ -151,7 +151,9 @@ async fn without_account(ctx: &Context, user: &S3AccessUser, error: &Error) -> O
         return release(ctx, user).await;
     }
     if is_true(user, annotations::PAUSED) && !deleting {
-        return refuse(ctx, user, None, Part::User, paused()).await;
+        let told = refuse(ctx, user, None, Part::User, paused()).await;
+        // What is to be taken away waits for the account, and not for the next resync.
+        return if user.is_finalized() { retry_later(ctx, &user.uid().unwrap_or_default(), error) } else { told };
     }
     match fail(ctx, user, None, error, Part::User).await {
         Outcome::Failed(_) if may_abandon(ctx, user) => abandon(ctx, user).await,

@@ -172,7 +172,7 @@ impl State {
         let longest = class.and_then(|class| class.class.as_ref()?.spec.rotation.as_ref()?.max_interval);
         let outlived = longest.is_some_and(|longest| self.now.duration_since(key.created) > longest.signed());
         let wanted = owner.is_some_and(|owner| {
-            wants_a_working_key(owner) && !is_expelled(class, owner) && !is_over(class, owner, self.now)
+            wants_a_working_key(owner) && !is_expelled(class, owner) && !is_over(class, owner, self.now + self.skew)
         }) && !outlived;
         if wanted && self.cluster.secrets.values().any(|secret| holds(secret, key)) {
             self.violate(3, format_args!("key {id} was revoked while a Secret holds it"));
