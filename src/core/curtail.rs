@@ -18,7 +18,8 @@ use super::observed::ManagedPolicy;
 use super::plan::{Action, WhyDelete, version_to_prune};
 use super::policy::Document;
 use super::rotation::later;
-use crate::api::{S3AccessUserSpec, tags};
+use super::sessions::cut_off;
+use crate::api::{AccessKeyMode, S3AccessUserSpec, tags};
 
 /// What was read of an IAM user, as far as it could be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,8 +66,10 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     // While the spec is carried out, the plan replaces an old key first.
     let life = class.longest_life(bounds.spec).filter(|_| bounds.hindered);
     let aged = |key: &AccessKey| life.is_some_and(|life| later(key.created_at, life) <= now);
+    // Which keys the workloads have, only the plan can tell; no session needs its key to be active.
+    let sessions_only = class.requires_sessions() && bounds.hindered;
     let mut actions: Vec<Action> = ours
-        .filter(|key| key.active && (expelled || aged(key)))
+        .filter(|key| key.active && (expelled || sessions_only || aged(key)))
         .map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false })
         .collect();
     if class.name().is_none() {
@@ -75,7 +78,8 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     if let Some(forced) = class.forced_boundary().filter(|forced| found.boundary.as_deref() != Some(forced)) {
         actions.push(Action::PutBoundary(forced.to_owned()));
     }
-    let cut = Cut { class, expelled, effort: Effort::default() };
+    let sessions = bounds.spec.access_key.mode == AccessKeyMode::Session;
+    let cut = Cut { class, expelled, sessions, effort: Effort::default() };
     for (name, document) in &found.inline {
         actions.extend(match cut.of(document.as_ref()) {
             Verdict::Keep => None,
@@ -111,7 +115,7 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
 
 /// Whether what a policy says reaches beyond the class, so that it has to be narrowed.
 pub fn exceeds(class: &Class, document: &Document) -> bool {
-    let cut = Cut { class, expelled: false, effort: Effort::default() };
+    let cut = Cut { class, expelled: false, sessions: false, effort: Effort::default() };
     !matches!(cut.of(Some(document)), Verdict::Keep)
 }
 
@@ -119,6 +123,8 @@ pub fn exceeds(class: &Class, document: &Document) -> bool {
 struct Cut<'a> {
     class: &'a Class,
     expelled: bool,
+    /// Sessions may be in use, which no inactive key ends.
+    sessions: bool,
     effort: Effort,
 }
 
@@ -146,9 +152,17 @@ impl Cut<'_> {
 
     /// One that cannot be read stays unless all is to go: a failed read is tried again, and is no proof of anything.
     fn of(&self, document: Option<&Document>) -> Verdict {
-        let Some(document) = document.filter(|_| !self.expelled) else {
-            return if self.expelled { Verdict::Remove } else { Verdict::Keep };
-        };
+        if self.expelled {
+            let cut_off = cut_off();
+            let is_cut = document.is_some_and(|document| document.means_the_same(&cut_off));
+            return match self.sessions {
+                true if is_cut => Verdict::Keep,
+                // What others grant to the user holds for its sessions, too.
+                true => Verdict::Narrow(cut_off),
+                false => Verdict::Remove,
+            };
+        }
+        let Some(document) = document else { return Verdict::Keep };
         let statements = document.statements();
         let rest: Vec<_> =
             statements.iter().filter_map(|statement| self.class.cut_down(statement, &self.effort)).collect();

@@ -13,6 +13,7 @@ use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document};
 use super::refusal::Refusal;
 use super::rotation::{DEFAULT_OVERLAP, Rotation};
+use super::sessions::{self, Sessions};
 use crate::api::{AccessKeyStatus, Adoption, Duration, PolicyType, Reason, S3AccessUser, Workload, annotations, tags};
 
 /// Who owns what, and under which names: all that deletion needs. It can always be told, also of a refused spec.
@@ -110,6 +111,15 @@ impl DesiredPolicy {
         })
     }
 
+    /// Sessions are cut by the policy, so that it has to have room for that.
+    fn check_room_for_cut(&self) -> Result<(), Refusal> {
+        let (document, limit) = match self {
+            Self::Managed { document, .. } => (document, policy::MANAGED_LIMIT),
+            Self::Inline { document, .. } => (document, policy::INLINE_LIMIT),
+        };
+        policy::check_size(&sessions::with_cut(document, Timestamp::UNIX_EPOCH), limit)
+    }
+
     /// The value of [`tags::POLICY`] while this is the policy.
     pub fn record(&self) -> String {
         match self {
@@ -141,6 +151,8 @@ pub struct Desired {
     pub active: bool,
     /// When the key is replaced, and how long the old one is kept.
     pub rotation: Rotation,
+    /// The Secret holds sessions of the key; `None`: the key itself.
+    pub sessions: Option<Sessions>,
     /// The workloads that are restarted when the key was replaced.
     pub workloads: BTreeSet<Workload>,
     /// What of the spec the class does not allow, in words; it is left out of all the rest.
@@ -165,9 +177,16 @@ impl Desired {
         let (document, beyond) = policy::compile(spec, account, class)?;
         violations.extend(beyond);
         let granted = document.is_some() || !violations.is_empty();
-        let document = document.filter(|_| !expelled);
+        let active = !expelled && !spec.suspend && spec.access_key.status == AccessKeyStatus::Active;
+        let sessions = class.sessions(spec)?;
+        // An inactive key ends no session.
+        let is_cut = !active && sessions::may_be_in_use(spec.access_key.mode, user.status.as_ref());
+        let document = if is_cut { Some(sessions::cut_off()) } else { document.filter(|_| !expelled) };
         let inline = spec.policy.as_ref().is_some_and(|policy| policy.policy_type == PolicyType::Inline);
         let policy = document.map(|document| DesiredPolicy::holding(document, inline, &owner)).transpose()?;
+        if let (Some(policy), Some(_)) = (&policy, &sessions) {
+            policy.check_room_for_cut()?;
+        }
         for (index, arn) in spec.managed_policy_arns.iter().enumerate() {
             check_policy_arn(arn, &format!("spec.managedPolicyArns[{index}]"), account)?;
         }
@@ -204,8 +223,9 @@ impl Desired {
             tags: class.tags(&spec.tags),
             policy,
             attached: if expelled { BTreeSet::new() } else { attached },
-            active: !expelled && !spec.suspend && spec.access_key.status == AccessKeyStatus::Active,
-            rotation: rotation_of(user, class)?,
+            active,
+            rotation: rotation_of(user, class, sessions)?,
+            sessions,
             workloads: spec.secret.rollout_restart.iter().cloned().collect(),
             mistakes: (!spec.access.is_empty() || spec.policy.is_some()).then(|| lint::findings(spec, account)),
             violation: (!violations.is_empty()).then(|| class.told(&violations)),
@@ -282,7 +302,7 @@ pub fn is_true(user: &S3AccessUser, annotation: &str) -> bool {
     user.annotations().get(annotation).is_some_and(|value| value == "true")
 }
 
-fn rotation_of(user: &S3AccessUser, class: &Class) -> Result<Rotation, Refusal> {
+fn rotation_of(user: &S3AccessUser, class: &Class, sessions: Option<Sessions>) -> Result<Rotation, Refusal> {
     let spec = user.spec.access_key.rotation.as_ref();
     let asked = spec.map(|rotation| rotation.interval.signed());
     let overlap = spec.and_then(|rotation| rotation.overlap).map(Duration::signed);
@@ -300,6 +320,8 @@ fn rotation_of(user: &S3AccessUser, class: &Class) -> Result<Rotation, Refusal> 
     } else {
         overlap.unwrap_or(DEFAULT_OVERLAP).min(longest)
     };
+    // A replaced key is kept while a session of it may be in use.
+    let overlap = sessions.map_or(overlap, |sessions| overlap.max(sessions.duration));
     let longest_life = class.longest_life(&user.spec);
     Ok(Rotation { interval, overlap, longest_life, requested: user.annotations().get(annotations::ROTATE).cloned() })
 }

@@ -26,3 +26,4 @@ pub mod refusal;
 pub mod rotation;
 pub mod schedule;
 pub mod secret_data;
+pub mod sessions;

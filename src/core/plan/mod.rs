@@ -7,6 +7,7 @@ mod identity;
 mod key;
 mod policies;
 mod secret;
+mod sessions;
 mod teardown;
 mod workloads;
 
@@ -20,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::desired::{Desired, Owner};
 use super::names::Ownership;
-use super::observed::{Observed, User, UserState};
+use super::observed::{Observed, User};
 use super::rotation::later;
 use crate::api::Reason;
 
@@ -188,27 +189,21 @@ struct View<'a> {
 /// What a class does not allow is not in the spec as it is desired. Nothing is begun for such a spec, and where something
 /// was made for an earlier one, access goes first.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
-    let Some(violation) = &desired.violation else {
-        return chain(desired, observed, now, waits);
-    };
-    let not_permitted = Progress::Blocked(Reason::NotPermittedByClass, violation.clone());
+    let not_permitted = |violation: &String| Progress::Blocked(Reason::NotPermittedByClass, violation.clone());
     let mut plan = Plan::new();
-    if !observed.finalizer {
-        plan.parts.set(Part::Policy, not_permitted);
+    if let Some(violation) = desired.violation.as_ref().filter(|_| !observed.finalizer) {
+        plan.parts.set(Part::Policy, not_permitted(violation));
         return plan;
     }
-    if let UserState::Present(user) = &observed.user
-        && !desired.active
-        && desired.owner.identity.ownership(&user.tags) == Ownership::Ours
-    {
-        let working = user.keys.iter().filter(|key| key.active && user.is_ours(key));
-        plan.actions.extend(working.map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false }));
-    }
+    plan.actions = sessions::stopped(desired, observed);
     if plan.actions.is_empty() {
         plan = chain(desired, observed, now, waits);
     }
+    let Some(violation) = &desired.violation else {
+        return plan;
+    };
     if !matches!(plan.parts.policy, Progress::Blocked(..)) {
-        plan.parts.policy = not_permitted;
+        plan.parts.policy = not_permitted(violation);
     }
     plan
 }
@@ -225,6 +220,8 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
     if plan.actions.is_empty() {
         plan.parts.user = Progress::Synced;
     }
+    let view = View { desired, observed, user, now, waits };
+    sessions::plan_session(&view, &mut plan);
     policies::plan_policies(desired, observed, user, &mut plan);
     if !matches!(plan.parts.policy, Progress::Blocked(..)) && plan.actions.is_empty() {
         plan.parts.policy = Progress::Synced;
@@ -234,7 +231,7 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
     if !plan.actions.is_empty() || beyond {
         return plan;
     }
-    key::plan_key(&View { desired, observed, user, now, waits }, &mut plan);
+    key::plan_key(&view, &mut plan);
     plan
 }
 

@@ -348,6 +348,8 @@ fn where_two_keys_are_in_the_way_the_newest_of_ours_goes_and_no_strangers() {
         let UserState::Present(user) = &mut observed.user else { panic!("there is a user") };
         let adopted = adopted.map(|hours| later(made_at(), SignedDuration::from_hours(hours)).to_string());
         user.tags.extend(adopted.map(|at| (tags::ADOPTED_AT.to_owned(), at)));
+        // While suspended, they were stopped before.
+        user.keys.iter_mut().for_each(|key| key.active = active);
         plan(&Desired { active, ..desired() }, &observed, later(made_at(), younger + after), &Waits::default())
     };
     let (hour, moment) = (SignedDuration::from_hours(1), SignedDuration::from_secs(1));
