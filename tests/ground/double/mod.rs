@@ -82,7 +82,7 @@ pub use model::{
 pub use operation::{Kind, Operation};
 pub use request::{DetailsFilter, Page, PolicyScope, Request};
 pub use response::{
-    AccessKeyMetadata, AccountDetails, AssumedRole, AttachedPolicy, CallerIdentity, Evaluation, Listing, NewAccessKey,
+    AccessKeyMetadata, AccountDetails, AssumedRole, AttachedPolicy, CallerIdentity, Evaluation, Listing, NewAccessKey, SessionCredentials,
     PolicyDetail, Response, UserDetail, VersionView,
 };
 pub use settings::{Lag, Rate, Settings, Throttle};
