@@ -12,10 +12,10 @@ use s3_access_operator::aws::{
     inline_policy,
 };
 use s3_access_operator::core::drift::{PolicyDetail, UserDetail};
-use s3_access_operator::core::iam::AccessKey;
-use s3_access_operator::core::iam::Account;
+use s3_access_operator::core::iam::{AccessKey, AccessKeyId, Account};
 use s3_access_operator::core::observed::{Minted, PolicyVersion};
 use s3_access_operator::core::policy::Document;
+use s3_access_operator::core::secret_data::{Credentials as KeyOrSession, SessionToken};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::boundary::{Boundary, aws_error};
@@ -469,13 +469,11 @@ impl Sts for Cloud {
                 let result = outside.aws.call(now, Identity::Credentials(credentials), &request).result;
                 let Response::SessionToken(session) = answer(&request, result)? else { panic!("no session") };
                 outside.judge_session(id);
+                outside.accepted.insert(session.access_key_id.clone());
                 Ok(KeyOrSession {
                     access_key_id: AccessKeyId::of_iam(&session.access_key_id),
                     secret_access_key: session.secret_access_key.into(),
-                    token: Some(SessionToken {
-                        token: session.session_token.into(),
-                        expires_at: session.expiration,
-                    }),
+                    token: Some(SessionToken { token: session.session_token.into(), expires_at: session.expiration }),
                 })
             })
         };

@@ -35,6 +35,7 @@ mod outside;
 mod real;
 mod restarts;
 mod scenarios;
+mod session_scenarios;
 mod simulation;
 mod snapshot;
 mod suite;

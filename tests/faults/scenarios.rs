@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::class_scenarios;
 use crate::ending_scenarios;
 use crate::outside::{Outside, State};
+use crate::session_scenarios;
 use crate::simulation::{RESYNC, Simulation};
 use crate::withdrawal_scenarios;
 
@@ -29,7 +30,9 @@ pub struct Scenario {
 pub enum End {
     /// The S3AccessUser is Ready, with one key, which works.
     Ready,
-    /// The same, and the key is another one than before.
+    /// The same, and the key is the operator's, and the workload's Secret holds a session of it that works.
+    Sessions,
+    /// As Ready, and the key is another one than before.
     Replaced,
     /// The user is there, and its key does not work.
     Suspended,
@@ -232,7 +235,7 @@ fn a_replaced_key_that_is_still_used_is_kept_for_one_overlap_more_and_the_status
 
 /// All of them.
 pub fn all() -> Vec<&'static Scenario> {
-    LIVES.iter().chain(ending_scenarios::ALL).chain(class_scenarios::ALL).chain(withdrawal_scenarios::ALL).collect()
+    LIVES.iter().chain(ending_scenarios::ALL).chain(class_scenarios::ALL).chain(withdrawal_scenarios::ALL).chain(session_scenarios::ALL).collect()
 }
 
 /// What happens to an S3AccessUser and to what is made for it.

@@ -37,6 +37,7 @@ mod restore;
 mod rotation;
 mod scene;
 mod secrecy;
+mod session;
 mod soak;
 mod sweep;
 mod takeover;

@@ -14,7 +14,7 @@ use crate::core::names::workload_annotation;
 use crate::core::observed::{HeldKey, OurSecret, Place, SecretState, WorkloadState};
 use crate::core::plan::SecretRecord;
 use crate::core::secret_data::{Credentials, SessionToken, Target};
-use crate::core::sessions::HeldSession;
+use crate::core::sessions::{HeldSession, may_be_in_use};
 use crate::kubernetes::KubernetesError;
 use crate::kubernetes::secret::{
     Content, Controller, Record, Recorded, controller_of, find_key, find_session, is_key_of, is_up_to_date, recorded,
@@ -61,7 +61,13 @@ pub async fn secrets(pass: Pass<'_>, held: &mut Held) -> Result<Seen, Error> {
 
 /// The Secret in the operator's namespace, where there is one: of a user without sessions it is in an earlier place.
 pub async fn kept_key(pass: Pass<'_>, held: &mut Held) -> Result<Option<(Place, OurSecret)>, Error> {
-    let (state, _) = read(pass, &Place::Keys, held).await?;
+    let user = pass.user;
+    let had_sessions = may_be_in_use(user.spec.access_key.mode, user.status.as_ref());
+    let state = match read(pass, &Place::Keys, held).await {
+        // Who has never had sessions need not have given the right to look for their keys.
+        Err(Error::Kubernetes(error)) if error.is_denial() && !had_sessions => return Ok(None),
+        read => read?.0,
+    };
     Ok(state.ours().cloned().map(|secret| (Place::Keys, secret)))
 }
 

@@ -82,8 +82,8 @@ pub use model::{
 pub use operation::{Kind, Operation};
 pub use request::{DetailsFilter, Page, PolicyScope, Request};
 pub use response::{
-    AccessKeyMetadata, AccountDetails, AssumedRole, AttachedPolicy, CallerIdentity, Evaluation, Listing, NewAccessKey, SessionCredentials,
-    PolicyDetail, Response, UserDetail, VersionView,
+    AccessKeyMetadata, AccountDetails, AssumedRole, AttachedPolicy, CallerIdentity, Evaluation, Listing, NewAccessKey,
+    PolicyDetail, Response, SessionCredentials, UserDetail, VersionView,
 };
 pub use settings::{Lag, Rate, Settings, Throttle};
 pub use state::State;
