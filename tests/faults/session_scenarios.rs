@@ -5,13 +5,16 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::class_scenarios::{class, set};
-use crate::scenarios::{End, HOUR, ROTATION, SECRET, Scenario, spec, user_name};
+use crate::scenarios::{End, HOUR, SECRET, Scenario, spec, user_name};
 use crate::simulation::Simulation;
 
-/// With sessions of 15 minutes; the key's overlap is as long then.
+/// Longer than two overlaps and the grace after them.
+const ROTATION: SignedDuration = SignedDuration::from_hours(10);
+
+/// With sessions of four hours; the key's overlap is as long then.
 fn sessions(extra: Value) -> Value {
     let mut access_key = json!({
-        "mode": "Session", "duration": "15m", "rotation": { "interval": "720h", "overlap": "10m" },
+        "mode": "Session", "duration": "4h", "rotation": { "interval": "720h", "overlap": "10m" },
     });
     for (field, value) in extra.as_object().unwrap() {
         access_key[field] = value.clone();
@@ -84,14 +87,14 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "session-renewals",
         before: with_sessions,
-        act: |simulation| simulation.run(SignedDuration::from_mins(20)),
+        act: |simulation| simulation.run(HOUR * 5),
         end: End::Sessions,
     },
     Scenario {
         name: "session-renewal-after-an-outage",
         before: |simulation| {
             with_sessions(simulation);
-            simulation.outside.pass(HOUR);
+            simulation.outside.pass(HOUR * 5);
         },
         act: |simulation| simulation.run(HOUR),
         end: End::Sessions,

@@ -96,7 +96,7 @@ async fn a_workload_has_sessions_and_their_key_stays_with_the_operator() {
     let key = data(&kept)["AWS_ACCESS_KEY_ID"].clone();
     let status = user.status.clone().unwrap();
     assert_eq!(status.access_key_id.as_deref(), Some(&*key));
-    assert!(status.session_expires_at.is_some_and(|at| at.0 > Timestamp::now()));
+    assert!(status.session_expires_at.as_ref().is_some_and(|at| at.0 > Timestamp::now()));
     assert!(kept.owner_references().is_empty());
     let half = &data(&kept)["AWS_SECRET_ACCESS_KEY"];
     let seen = serde_json::to_string(&scene.secrets().get("app-s3").await.unwrap()).unwrap();
