@@ -235,7 +235,13 @@ fn a_replaced_key_that_is_still_used_is_kept_for_one_overlap_more_and_the_status
 
 /// All of them.
 pub fn all() -> Vec<&'static Scenario> {
-    LIVES.iter().chain(ending_scenarios::ALL).chain(class_scenarios::ALL).chain(withdrawal_scenarios::ALL).chain(session_scenarios::ALL).collect()
+    LIVES
+        .iter()
+        .chain(ending_scenarios::ALL)
+        .chain(class_scenarios::ALL)
+        .chain(withdrawal_scenarios::ALL)
+        .chain(session_scenarios::ALL)
+        .collect()
 }
 
 /// What happens to an S3AccessUser and to what is made for it.
