@@ -16,9 +16,8 @@ use super::iam::AccessKey;
 use super::names::{self, Ownership};
 use super::observed::ManagedPolicy;
 use super::plan::{Action, WhyDelete, version_to_prune};
-use super::policy::Document;
+use super::policy::{Document, cut_off};
 use super::rotation::later;
-use super::sessions::cut_off;
 use crate::api::{AccessKeyMode, S3AccessUserSpec, tags};
 
 /// What was read of an IAM user, as far as it could be.

@@ -117,7 +117,7 @@ impl DesiredPolicy {
             Self::Managed { document, .. } => (document, policy::MANAGED_LIMIT),
             Self::Inline { document, .. } => (document, policy::INLINE_LIMIT),
         };
-        policy::check_size(&sessions::with_cut(document, Timestamp::UNIX_EPOCH), limit)
+        policy::check_size(&policy::with_cut(document, Timestamp::UNIX_EPOCH), limit)
     }
 
     /// The value of [`tags::POLICY`] while this is the policy.
@@ -181,7 +181,7 @@ impl Desired {
         let sessions = class.sessions(spec)?;
         // An inactive key ends no session.
         let is_cut = !active && sessions::may_be_in_use(spec.access_key.mode, user.status.as_ref());
-        let document = if is_cut { Some(sessions::cut_off()) } else { document.filter(|_| !expelled) };
+        let document = if is_cut { Some(policy::cut_off()) } else { document.filter(|_| !expelled) };
         let inline = spec.policy.as_ref().is_some_and(|policy| policy.policy_type == PolicyType::Inline);
         let policy = document.map(|document| DesiredPolicy::holding(document, inline, &owner)).transpose()?;
         if let (Some(policy), Some(_)) = (&policy, &sessions) {

@@ -1,15 +1,13 @@
 //! Sessions: what sts:GetSessionToken answers for a user's key, delivered in the key's place. How long one works, when it is
-//! renewed, and how all of them are cut.
+//! renewed, and whether one may be in use.
 //!
 //! A session has the rights of its user, and outlives the key that it is of: neither an inactive nor a deleted key ends it
 //! (IAM user guide, "Disabling permissions for temporary security credentials"). What ends it is its time, the end of its
-//! user, or a Deny in the user's policy.
+//! user, or a Deny in the user's policy: [`super::policy::cut`].
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
 
 use super::iam::{AccessKeyId, past};
-use super::policy::Document;
 use super::rotation::later;
 use super::schedule::fnv;
 use crate::api::{AccessKeyMode, AccessKeyStatus, ConditionType, Reason, S3AccessUser, S3AccessUserStatus};
@@ -111,37 +109,12 @@ pub fn may_be_in_use(mode: AccessKeyMode, status: Option<&S3AccessUserStatus>) -
     mode == AccessKeyMode::Session || status.is_some_and(|status| status.session_expires_at.is_some())
 }
 
-/// The statement that cuts sessions, whatever else allows what they do: those that were issued before that time, or, where
-/// none is given, everything that is done in the user's name.
-///
-/// STS tells `aws:TokenIssueTime` of sessions alone, so that a statement with a time leaves the key as it is.
-pub fn cut(issued_before: Option<Timestamp>) -> Value {
-    let mut statement = json!({ "Sid": "S3AccessCut", "Effect": "Deny", "Action": "*", "Resource": "*" });
-    if let Some(time) = issued_before {
-        // Whole seconds, in the words that IAM takes.
-        let time = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        statement["Condition"] = json!({ "DateLessThan": { "aws:TokenIssueTime": time } });
-    }
-    statement
-}
-
-/// The policy of a user of whom nothing is to work.
-pub fn cut_off() -> Document {
-    Document::new(vec![cut(None)])
-}
-
-/// The document with the cut of all sessions that were issued before.
-#[must_use]
-pub fn with_cut(document: &Document, issued_before: Timestamp) -> Document {
-    let statements = document.statements().into_iter().cloned();
-    document.with_statements(statements.chain([cut(Some(issued_before))]).collect())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -239,19 +212,6 @@ mod tests {
         ] {
             assert_eq!(of(access_key.clone(), reason), None, "{access_key} {reason}");
         }
-    }
-
-    #[test]
-    fn a_cut_denies_everything_and_with_a_time_only_older_sessions() {
-        assert_eq!(cut(None), json!({ "Sid": "S3AccessCut", "Effect": "Deny", "Action": "*", "Resource": "*" }));
-        let time = "2026-11-27T21:00:00.123Z".parse().unwrap();
-        assert_eq!(
-            cut(Some(time))["Condition"],
-            json!({ "DateLessThan": { "aws:TokenIssueTime": "2026-11-27T21:00:00Z" } })
-        );
-        let document = Document::new(vec![json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "*" })]);
-        assert_eq!(with_cut(&document, time).statements().len(), 2);
-        assert_eq!(cut_off().statements(), [&cut(None)]);
     }
 
     proptest! {

@@ -15,8 +15,9 @@ use s3_access_operator::core::iam::{AccessKey, AccessKeyId, Account};
 use s3_access_operator::core::names::Cluster;
 use s3_access_operator::core::observed::{HeldKey, Minted, Observed, OurSecret, Place, SecretState};
 use s3_access_operator::core::plan::{Action, Effect, SecretRecord, Waits, plan};
+use s3_access_operator::core::policy::cut_off;
 use s3_access_operator::core::secret_data::{Credentials, SessionToken, Target, render};
-use s3_access_operator::core::sessions::{HeldSession, LONGEST, cut_off};
+use s3_access_operator::core::sessions::{HeldSession, LONGEST};
 use s3_access_operator::kubernetes::secret::{Content, Record, find_session, is_key_of, wanted, wanted_key};
 use serde_json::{Value, json};
 

@@ -1,11 +1,13 @@
 //! The policy document: compiled from the spec, checked against IAM's rules, compared by meaning.
 
 mod condition;
+mod cut;
 mod document;
 mod grants;
 mod keys;
 mod statement;
 
+pub use cut::{cut, cut_off, with_cut};
 pub use document::Document;
 pub(super) use statement::fill_in;
 

@@ -309,7 +309,7 @@ fn a_suspended_user_has_a_policy_that_ends_its_sessions_and_gets_its_own_back() 
     let Some(crate::core::desired::DesiredPolicy::Managed { document, .. }) = &suspended.policy else {
         panic!("{:?}", suspended.policy)
     };
-    assert!(document.means_the_same(&crate::core::sessions::cut_off()));
+    assert!(document.means_the_same(&crate::core::policy::cut_off()));
     let again = desired(&json!({ "mode": "Session" }), false);
     assert!(again.policy.as_ref().is_some_and(|policy| Some(policy) != suspended.policy.as_ref()));
 }
