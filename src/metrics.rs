@@ -96,6 +96,8 @@ pub struct Metrics {
     keys_deleted: Family<WhyLabel, Counter>,
     orphans_deleted: Counter,
     key_age: Histogram,
+    session_renewals: Family<ResultLabel, Counter>,
+    session_life_left: Gauge<f64, AtomicU64>,
     drift_corrected: Family<WhatLabel, Counter>,
     sweeps: Family<ResultLabel, Counter>,
     panics: Counter,
@@ -121,6 +123,8 @@ impl Default for Metrics {
             orphans_deleted: Counter::default(),
             // An hour to about two years.
             key_age: Histogram::new(exponential_buckets(3_600.0, 2.0, 14)),
+            session_renewals: Family::default(),
+            session_life_left: Gauge::default(),
             drift_corrected: Family::default(),
             sweeps: Family::default(),
             panics: Counter::default(),
@@ -164,6 +168,12 @@ impl Metrics {
             "access_key_age_seconds",
             "Age of the Secrets' access keys, when looked at",
             self.key_age.clone(),
+        );
+        registry.register("session_renewals", "Attempts to renew a session, by result", self.session_renewals.clone());
+        registry.register(
+            "session_life_left_ratio",
+            "Of the session that ends first by its life, the share that is left; renewed at half",
+            self.session_life_left.clone(),
         );
         registry.register("drift_corrected", "Differences put right, by what differed", self.drift_corrected.clone());
         registry.register("panics", "Reconciles and sweeps that ended in a panic", self.panics.clone());
@@ -253,6 +263,17 @@ impl Metrics {
     /// The age of a key in a Secret.
     pub fn key_age(&self, age: Duration) {
         self.key_age.observe(age.as_secs_f64());
+    }
+
+    /// An attempt to renew a session ended.
+    pub fn session_renewed(&self, done: bool) {
+        let result = if done { "done" } else { "failed" };
+        self.session_renewals.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// No session has a smaller share of its life left.
+    pub fn set_session_life_left(&self, share: f64) {
+        self.session_life_left.set(share);
     }
 
     /// A settled CR was found to differ, and put right.

@@ -20,9 +20,9 @@ pub use s3_access_class::{
     S3AccessClassStatus,
 };
 pub use s3_access_user::{
-    AccessGrant, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference, DeletionPolicy, PolicyPreset,
-    PolicySpec, PolicyType, RetiringKey, RevocationReport, RotationSpec, S3AccessUser, S3AccessUserSpec,
-    S3AccessUserStatus,
+    AccessGrant, AccessKeyMode, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference,
+    DeletionPolicy, PolicyPreset, PolicySpec, PolicyType, RetiringKey, RevocationReport, RotationSpec, S3AccessUser,
+    S3AccessUserSpec, S3AccessUserStatus,
 };
 pub use secret_spec::{SecretFormat, SecretSpec, Workload, WorkloadKind};
 
@@ -55,7 +55,9 @@ pub mod annotations {
 pub mod secret_annotations {
     /// The UID of the S3AccessUser that the Secret belongs to.
     pub const USER_UID: &str = "s3access.dev/user-uid";
-    /// The id of the access key that the Secret holds.
+    /// `<namespace>/<name>` of the S3AccessUser, on the Secret with its key in the operator's namespace.
+    pub const OWNER: &str = "s3access.dev/owner";
+    /// The id of the access key, or of the session, that the Secret holds.
     pub const ACCESS_KEY_ID: &str = "s3access.dev/access-key-id";
     /// IAM's CreateDate of that key, RFC 3339.
     pub const ACCESS_KEY_CREATED_AT: &str = "s3access.dev/access-key-created-at";
@@ -74,6 +76,14 @@ pub mod secret_annotations {
     /// The last key that was deleted because no Secret held it. Noted before the deletion: the Secret's new resource
     /// version keeps a second leader, should there be one, from putting that very key in.
     pub const REVOKED_ACCESS_KEY_ID: &str = "s3access.dev/revoked-access-key-id";
+    /// Of a session: the access key that it is of.
+    pub const SESSION_OF: &str = "s3access.dev/session-of";
+    /// Where in the data its token stands, as [`ACCESS_KEY_LOCATION`].
+    pub const SESSION_TOKEN_LOCATION: &str = "s3access.dev/session-token-location";
+    /// When the session was asked for, RFC 3339.
+    pub const SESSION_ISSUED_AT: &str = "s3access.dev/session-issued-at";
+    /// When it ends, by AWS's answer, RFC 3339.
+    pub const SESSION_EXPIRES_AT: &str = "s3access.dev/session-expires-at";
     /// The labels that `spec.secret.labels` set, comma-separated.
     pub const SPEC_LABELS: &str = "s3access.dev/spec-labels";
     /// The annotations that `spec.secret.annotations` set, comma-separated.

@@ -49,6 +49,7 @@ pub const CLASS_FINALIZER: &str = "s3access.dev/in-use";
     validation = Rule::new("self.ownership == 'Tags' || (self.provider == 's3-compatible' && !has(self.tags))").message("ownership Path is for S3-compatible systems without tags"),
     validation = Rule::new("self.ownership == oldSelf.ownership").message("ownership is immutable: the operator would not know its users again"),
     validation = Rule::new("self.provider != 's3-compatible' || (has(self.endpoints) && has(self.endpoints.iam) && has(self.endpoints.s3))").message("provider s3-compatible needs endpoints.iam and endpoints.s3"),
+    validation = Rule::new("self.provider != 's3-compatible' || !has(self.requireSession) || !self.requireSession").message("requireSession: an S3-compatible system has no sts:GetSessionToken"),
     validation = Rule::new("self.provider != 's3-compatible' || (!has(self.permissionsBoundaryArn) && !has(self.allowedManagedPolicyArns) && !has(self.roleArn))").message("an S3-compatible IAM has no permissions boundaries, no managed policies and no roles")
 )]
 pub struct S3AccessClassSpec {
@@ -136,6 +137,12 @@ pub struct S3AccessClassSpec {
     /// What becomes of an access key that AWS has found in public.
     #[serde(default)]
     pub on_compromise: OnCompromise,
+
+    /// Whether every user has to be of accessKey.mode Session, so that no workload holds a key that works for long. Who is
+    /// Static loses its access until its mode is changed.
+    #[serde(default)]
+    #[schemars(default)]
+    pub require_session: bool,
 
     /// Tags of every IAM user; they win over those of an S3AccessUser.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

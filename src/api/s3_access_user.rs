@@ -49,6 +49,7 @@ use super::{AccessConditions, Duration, FINALIZER, SecretSpec};
     // In another class the user would be in another account: the one that is left would be nobody's.
     validation = Rule::new("has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)").message("className is immutable: delete the S3AccessUser and create another"),
     validation = Rule::new("has(self.userName) == has(oldSelf.userName) && (!has(self.userName) || self.userName == oldSelf.userName)").message("userName is immutable: delete the S3AccessUser and create another"),
+    validation = Rule::new("!has(self.accessKey) || !has(self.accessKey.mode) || self.accessKey.mode != 'Session' || !has(self.secret) || !has(self.secret.format) || self.secret.format in ['aws-env', 'velero', 'cnpg', 'rclone', 'argo-workflows', 'airflow', 'hadoop', 'template']").message("accessKey.mode Session: what reads this secret.format takes no session token, or no new one while it runs: use one of aws-env, velero, cnpg, rclone, argo-workflows, airflow, hadoop, template, or mode Static"),
     validation = Rule::new("!has(self.tags) || self.tags.all(k, !k.lowerAscii().startsWith('s3access.dev/') && !k.lowerAscii().startsWith('aws:'))").message("tags: the prefixes s3access.dev/ and aws: are reserved")
 )]
 pub struct S3AccessUserSpec {
@@ -250,7 +251,20 @@ pub enum PolicyType {
 /// The access key's life.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.duration) || (has(self.mode) && self.mode == 'Session')").message("accessKey: duration is of sessions: set mode to Session, or remove it"),
+    // sts:GetSessionToken takes 900 to 129,600 seconds.
+    validation = Rule::new("!has(self.duration) || !self.duration.matches('^[0-9.hms]+$') || (duration(self.duration) >= duration('15m') && duration(self.duration) <= duration('36h'))").message("accessKey: duration must be from 15m to 36h, which is what AWS STS takes")
+)]
 pub struct AccessKeySpec {
+    /// What the Secret holds: the access key itself, or a session of it that ends by itself and is renewed at half its life.
+    #[serde(default)]
+    #[schemars(default)]
+    pub mode: AccessKeyMode,
+    /// With mode Session: how long a session works, from 15m to 36h. Default: `12h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::duration_schema")]
+    pub duration: Option<Duration>,
     /// Scheduled rotation. Absent: only on demand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationSpec>,
@@ -258,6 +272,16 @@ pub struct AccessKeySpec {
     #[serde(default)]
     #[schemars(default)]
     pub status: AccessKeyStatus,
+}
+
+/// What the Secret holds.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
+pub enum AccessKeyMode {
+    /// The access key, which works until it is replaced.
+    #[default]
+    Static,
+    /// What sts:GetSessionToken answers for it: id, secret, token and end. The key itself stays in the operator's namespace.
+    Session,
 }
 
 /// Scheduled rotation. Durations are Go's, such as `2160h` or `30m`.
@@ -341,13 +365,17 @@ pub struct S3AccessUserStatus {
     /// The ARN of the policy made from `access` and `policy`; absent where it is inline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_arn: Option<String>,
-    /// The id of the key that the Secret holds. Never the secret key.
+    /// The id of the key that the Secret holds, or that its sessions are of. Never the secret key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
     /// When that key was made, by IAM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key_created_at: Option<Time>,
-    /// When it is due to be replaced.
+    /// When the session that the Secret holds ends, unless it is renewed before; after a change to mode Static, when the last
+    /// session does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_expires_at: Option<Time>,
+    /// When the key is due to be replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_rotation_at: Option<Time>,
     /// When the access key stops working: `spec.expiresAt`, or the end of the class's maxLifetime, whichever is earlier.

@@ -124,6 +124,27 @@ pub enum SecretFormat {
     Template,
 }
 
+impl SecretFormat {
+    /// Those whose consumers take a session token, and a new one without a restart or with each run.
+    pub const OF_SESSIONS: [Self; 8] = [
+        Self::AwsEnv,
+        Self::Velero,
+        Self::Cnpg,
+        Self::Rclone,
+        Self::ArgoWorkflows,
+        Self::Airflow,
+        Self::Hadoop,
+        Self::Template,
+    ];
+}
+
+impl std::fmt::Display for SecretFormat {
+    /// As a spec writes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 fn data_keys_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "description": "Renames the format's keys: from the format's name to yours.",

@@ -34,6 +34,7 @@ use crate::core::iam::AccessKey;
 use crate::core::iam::Account;
 use crate::core::observed::{Minted, PolicyVersion};
 use crate::core::policy::Document;
+use crate::core::secret_data::Credentials;
 
 /// What AWS calls answer.
 pub type Result<T> = std::result::Result<T, AwsError>;
@@ -170,4 +171,7 @@ pub trait Sts: Send + Sync {
     async fn lists_buckets(&self, _id: &str, _secret: &SecretString) -> Result<Option<bool>> {
         Ok(None)
     }
+    /// GetSessionToken with a user's key: a session of so many seconds. It needs no permission, neither the user's nor the
+    /// operator's.
+    async fn session_token(&self, id: &str, secret: &SecretString, seconds: i32) -> Result<Credentials>;
 }

@@ -14,7 +14,8 @@ use super::identity::Identity;
 use super::lanes::Way;
 use super::s3::S3Endpoint;
 use super::{AwsError, ErrorKind, Result, Sts};
-use crate::core::iam::Account;
+use crate::core::iam::{AccessKeyId, Account};
+use crate::core::secret_data::{Credentials as UserCredentials, SessionToken};
 
 /// The SDK's STS client, in the account's lane.
 pub(super) struct SdkSts {
@@ -49,9 +50,20 @@ impl Sts for CompatibleSts {
     async fn lists_buckets(&self, id: &str, secret: &SecretString) -> Result<Option<bool>> {
         self.s3.lists_buckets(&self.sts.lane, id, secret).await
     }
+
+    async fn session_token(&self, id: &str, _: &SecretString, _: i32) -> Result<UserCredentials> {
+        Err(AwsError {
+            operation: SESSION_OPERATION,
+            object: id.to_owned(),
+            kind: ErrorKind::Unsupported,
+            code: "NotImplemented".to_owned(),
+            message: "an S3-compatible system has no sessions".to_owned(),
+        })
+    }
 }
 
 const OPERATION: &str = "GetCallerIdentity";
+const SESSION_OPERATION: &str = "GetSessionToken";
 
 #[async_trait]
 impl Sts for SdkSts {
@@ -72,8 +84,7 @@ impl Sts for SdkSts {
     }
 
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool> {
-        let credentials = Credentials::from_keys(id, secret.expose_secret(), None);
-        let with_the_key = aws_sdk_sts::config::Builder::new().credentials_provider(credentials);
+        let with_the_key = with_key(id, secret);
         let send = || self.client.get_caller_identity().customize().config_override(with_the_key.clone()).send();
         match self.lane.call(OPERATION, id, send).await {
             Ok(_) => Ok(true),
@@ -83,6 +94,35 @@ impl Sts for SdkSts {
             Err(error) => Err(error),
         }
     }
+
+    async fn session_token(&self, id: &str, secret: &SecretString, seconds: i32) -> Result<UserCredentials> {
+        let with_the_key = with_key(id, secret);
+        let request = || self.client.get_session_token().duration_seconds(seconds);
+        let send = || request().customize().config_override(with_the_key.clone()).send();
+        let answer = self.lane.call(SESSION_OPERATION, id, send).await?;
+        let session = answer.credentials.and_then(|session| {
+            let expires_at = Timestamp::from_second(session.expiration.secs()).ok()?;
+            let token = SessionToken { token: session.session_token.into(), expires_at };
+            Some(UserCredentials {
+                access_key_id: AccessKeyId::parse(&session.access_key_id)?,
+                secret_access_key: session.secret_access_key.into(),
+                token: Some(token),
+            })
+        });
+        session.ok_or_else(|| AwsError {
+            operation: SESSION_OPERATION,
+            object: id.to_owned(),
+            kind: ErrorKind::Other,
+            code: "UnreadableAnswer".to_owned(),
+            message: "there is no session in it".to_owned(),
+        })
+    }
+}
+
+/// A client that speaks with a user's key.
+fn with_key(id: &str, secret: &SecretString) -> aws_sdk_sts::config::Builder {
+    let credentials = Credentials::from_keys(id, secret.expose_secret(), None);
+    aws_sdk_sts::config::Builder::new().credentials_provider(credentials)
 }
 
 impl Identity {

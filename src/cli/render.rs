@@ -4,13 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;
 
 use super::{Error, read, users_of};
-use crate::api::{MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretFormat};
+use crate::api::{AccessKeyMode, MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretFormat};
 use crate::core::iam::AccessKeyId;
-use crate::core::secret_data::{self, Credentials, Target};
+use crate::core::secret_data::{self, Credentials, SessionToken, Target};
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
@@ -46,9 +47,11 @@ fn secret(options: &Options, user: &S3AccessUser) -> Result<String, Error> {
     if let Some(format) = options.format {
         spec.format = format;
     }
+    let token = SessionToken { token: "EXAMPLE-SESSION-TOKEN".to_owned().into(), expires_at: Timestamp::UNIX_EPOCH };
     let credentials = Credentials {
         access_key_id: AccessKeyId::of_iam("EXAMPLE-ACCESS-KEY-ID"),
         secret_access_key: "EXAMPLE-SECRET-ACCESS-KEY".to_owned().into(),
+        token: (user.spec.access_key.mode == AccessKeyMode::Session).then_some(token),
     };
     let target = Target {
         region: options.region.clone(),

@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use crate::api::{S3AccessClass, S3AccessUser, annotations};
 use crate::core::priority::{Priority, Situation};
 use crate::core::reads::known::Known;
+use crate::core::sessions::is_due_by_status;
 
 /// Calls a second where no class says, and `run` is not told otherwise.
 pub(super) const PER_SECOND: u32 = 10;
@@ -89,6 +90,7 @@ fn waits(user: &S3AccessUser, now: Timestamp) -> Option<(Priority, Timestamp)> {
         deleting: user.metadata.deletion_timestamp.is_some(),
         finalized: user.is_finalized(),
         status,
+        session_due: is_due_by_status(user, now),
         begun: false,
         failures: 0,
         asks_anew: asked.is_some(),
@@ -112,6 +114,8 @@ fn calls(user: &S3AccessUser, priority: Priority) -> u64 {
         Priority::Revoked => 4,
         // CreateUser, CreatePolicy, AttachUserPolicy, CreateAccessKey, GetCallerIdentity.
         Priority::New => 5,
+        // The keys, the session.
+        Priority::Expiring => 2,
         // Five reads; then the policy, or each thing that is deleted.
         Priority::Edited if user.metadata.deletion_timestamp.is_some() => 9,
         Priority::Edited => 7,

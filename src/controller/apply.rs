@@ -13,9 +13,11 @@ use crate::api::Workload;
 use crate::aws::{ErrorKind, Session};
 use crate::core::iam::AccessKeyId;
 use crate::core::names::workload_annotation;
-use crate::core::observed::{Observed, WorkloadState};
+use crate::core::observed::{Observed, SecretState, WorkloadState};
 use crate::core::plan::{Action, Effect, SecretRecord, WhyDelete};
 use crate::core::secret_data::Credentials;
+use crate::core::sessions::HeldSession;
+use crate::kubernetes::secret::Record;
 use crate::kubernetes::{KubernetesError, Mark};
 
 /// Carries out one action.
@@ -69,8 +71,10 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
         Action::MarkWorkload { workload, key_id, restart } => {
             return mark_workload(pass, observed, workload, (key_id, *restart)).await;
         }
-        Action::DeleteSecret { name, uid } => {
-            ctx.kubernetes.delete_secret(&owner.identity.namespace, name, uid).await?;
+        Action::RenewSession { key_id } => return renew_session(pass, observed, held, key_id).await,
+        Action::DeleteSecret { place, uid } => {
+            let (namespace, name) = pass.secret_at(place);
+            ctx.kubernetes.delete_secret(namespace, &name, uid).await?;
         }
         Action::DeleteUser => return delete_user(pass, observed).await,
         Action::ClearLeftovers => iam.clear_leftovers(name).await?,
@@ -138,9 +142,12 @@ async fn write_secret(
     (key_id, record): (&str, &SecretRecord),
 ) -> Result<Effect, Error> {
     let kubernetes = &pass.ctx.kubernetes;
-    let credentials =
-        Credentials { access_key_id: AccessKeyId::of_iam(key_id), secret_access_key: half_of(held, key_id)?.clone() };
-    let secret = wanted_of(pass, held.live.as_ref(), &credentials, record)?;
+    let credentials = Credentials {
+        access_key_id: AccessKeyId::of_iam(key_id),
+        secret_access_key: half_of(held, key_id)?.clone(),
+        token: None,
+    };
+    let secret = wanted_of(pass, held.live.as_ref(), &credentials, Record::Key(record))?;
     let written = match observed.our_secret() {
         None => kubernetes.create_secret(&secret).await,
         Some(_) => kubernetes.replace_secret(&secret).await,
@@ -156,6 +163,33 @@ async fn write_secret(
     };
     held.live = Some(written);
     Ok(effect)
+}
+
+/// Should the operator die between answer and write, the session is of use to nobody and ends by itself.
+async fn renew_session(pass: Pass<'_>, observed: &Observed, held: &mut Held, key_id: &str) -> Result<Effect, Error> {
+    let renewed = write_session(pass, observed, held, key_id).await;
+    pass.ctx.metrics.session_renewed(renewed.is_ok());
+    renewed
+}
+
+async fn write_session(pass: Pass<'_>, observed: &Observed, held: &mut Held, key_id: &str) -> Result<Effect, Error> {
+    let Pass { ctx, resolved, .. } = pass;
+    let issued_at = ctx.now();
+    let seconds = pass.sessions().map_or(0, |sessions| sessions.duration.as_secs());
+    let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+    let mut credentials = resolved.session.sts.session_token(key_id, half_of(held, key_id)?, seconds).await?;
+    let expires_at = credentials.token.as_ref().map_or(issued_at, |session| session.expires_at);
+    let session = HeldSession::issued(AccessKeyId::of_iam(key_id), issued_at, expires_at);
+    credentials.token.iter_mut().for_each(|token| token.expires_at = session.expires_at);
+    let secret = wanted_of(pass, held.delivered.as_ref(), &credentials, Record::Session(&session))?;
+    ctx.may_write()?;
+    let written = match observed.session {
+        Some(SecretState::Ours(_)) => ctx.kubernetes.replace_secret(&secret).await?,
+        _ => ctx.kubernetes.create_secret(&secret).await?,
+    };
+    let (uid, version) = (written.uid().unwrap_or_default(), written.resource_version().unwrap_or_default());
+    held.delivered = Some(written);
+    Ok(Effect::Renewed { uid, resource_version: version, session })
 }
 
 /// So many copies of a workload may be outdated by its own controller, which reports on it, before the reconcile ends.

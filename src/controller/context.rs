@@ -17,9 +17,11 @@ use crate::aws::{Session, SessionOptions};
 use crate::core::class::Defaults;
 use crate::core::desired::{Desired, Owner};
 use crate::core::drift::Coverage;
-use crate::core::names::Cluster;
+use crate::core::names::{Cluster, key_secret};
+use crate::core::observed::Place;
 use crate::core::plan::Waits;
 use crate::core::reads::known::Fingerprint;
+use crate::core::sessions::Sessions;
 use crate::kubernetes::Kubernetes;
 use crate::leadership::Leadership;
 use crate::metrics::{Metrics, UserMetrics};
@@ -67,6 +69,8 @@ pub struct Options {
 pub struct Context {
     /// The cluster, for names and ownership.
     pub cluster: Cluster,
+    /// The operator's own namespace.
+    pub own_namespace: String,
     /// Kubernetes.
     pub kubernetes: Arc<dyn Kubernetes>,
     /// Classes and accounts.
@@ -158,5 +162,18 @@ impl Pass<'_> {
     /// The CR's UID.
     pub fn uid(&self) -> &str {
         &self.owner.identity.uid
+    }
+
+    /// The namespace and the name of a Secret.
+    pub fn secret_at(&self, place: &Place) -> (&str, String) {
+        match place {
+            Place::Keys => (&self.ctx.own_namespace, key_secret(self.uid())),
+            Place::Workload(name) => (&self.owner.identity.namespace, name.clone()),
+        }
+    }
+
+    /// Whether the workload is to have sessions.
+    pub fn sessions(&self) -> Option<Sessions> {
+        self.desired.and_then(|desired| desired.sessions)
     }
 }

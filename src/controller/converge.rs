@@ -9,7 +9,8 @@ use super::apply::apply;
 use super::context::Pass;
 use super::error::Error;
 use super::observe::{self, Held, Possession, Seen, picture};
-use super::outcome::{Outcome, Stopped, conclude, fail, settle, stop, told};
+use super::outcome::{Outcome, Stopped, conclude, fail, stop, told};
+use crate::api::S3AccessUserStatus;
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Effect, Part, Plan, plan, teardown};
 use crate::core::reads::known::{Known, Settled};
@@ -33,8 +34,14 @@ impl Pass<'_> {
                 held.halves.insert(minted.id.clone(), half.clone());
             }
             let mut seen = match desired {
-                // A deletion needs no Secret: nothing that stands in it holds it up.
-                None => possession.take().map_or_else(Seen::nothing, Seen::of),
+                // A deletion needs no Secret of the workload: nothing that stands in it holds it up.
+                None => match observe::kept_key(self, &mut held).await {
+                    Ok(kept) => {
+                        let seen = possession.take().map_or_else(Seen::nothing, Seen::of);
+                        Seen { renamed: kept.into_iter().collect(), ..seen }
+                    }
+                    Err(error) => return fail(ctx, user, Some(owner), &error, Part::Secret).await,
+                },
                 Some(_) => match observe::secrets(self, &mut held).await {
                     Ok(seen) => seen,
                     Err(error) => return fail(ctx, user, Some(owner), &error, Part::Secret).await,
@@ -84,7 +91,7 @@ impl Pass<'_> {
                 Ok(next) if reads == Reads::Keys => {
                     // The status may have been edited: then it is told anew, and not on what a bulk read has shown.
                     if self.says_nothing_new(&observed, &next) {
-                        return Some(settle(self, &observed, &next));
+                        return Some(conclude(self, &observed, next).await);
                     }
                 }
                 Ok(next) => {
@@ -120,8 +127,10 @@ impl Pass<'_> {
             user,
             fingerprint: self.fingerprint(),
             secret: Some(&seen.state),
+            session: seen.session.as_ref(),
             alone: seen.renamed.is_empty(),
-            by_status: by_status.and_then(|desired| done_by_status(user, desired, &seen.state, resync)),
+            by_status: by_status
+                .and_then(|desired| done_by_status(user, desired, (&seen.state, seen.session.as_ref()), resync)),
             swept: ctx.coverage.covers(&owner.account, now, ctx.resync_interval),
             window: ctx.waits.consistency_window,
         };
@@ -132,7 +141,9 @@ impl Pass<'_> {
     /// After a start, what status and Secret say is known from now on.
     fn resume(self, facts: Facts, seen: &Seen, due_at: Timestamp) {
         let fingerprint = self.fingerprint();
-        if let (Done::ByStatus(_), Some(settled)) = (facts.done, Settled::by_status(fingerprint, &seen.state, due_at)) {
+        if let (Done::ByStatus(_), Some(settled)) =
+            (facts.done, Settled::by_status(fingerprint, seen.delivered(), due_at))
+        {
             self.ctx.state.resumed(self.uid(), settled, fingerprint);
         }
     }
@@ -158,16 +169,22 @@ impl Pass<'_> {
 
     fn says_nothing_new(self, observed: &Observed, next: &Plan) -> bool {
         let earlier = self.user.status.clone().unwrap_or_default();
-        told(self, observed, next, &earlier) == earlier
+        let told = told(self, observed, next, &earlier);
+        // That a session was renewed is news of this very reconcile.
+        S3AccessUserStatus { session_expires_at: earlier.session_expires_at.clone(), ..told } == earlier
     }
 
     /// Plans and applies until nothing is left to do, as far as what was read permits.
     async fn drive(self, reads: Reads, observed: &mut Observed, held: &mut Held) -> Result<Plan, Break> {
         let Self { ctx, owner, .. } = self;
         let settled_before = observed.announced_settled;
+        let mut unrenewed = None;
         for _ in 0..ROUNDS {
             let next = self.decide(observed);
             if next.actions.is_empty() {
+                if let Some((error, action)) = unrenewed {
+                    return Err(Break::Stopped(Box::new(Stopped { error, action, plan: next })));
+                }
                 return if reads.suffices(&next) { Ok(next) } else { Err(Break::TooLittle) };
             }
             for action in next.actions.clone() {
@@ -185,11 +202,16 @@ impl Pass<'_> {
                 };
                 let effect = match applied {
                     Ok(effect) => effect,
+                    // It keeps nothing else from being done, and is told afterwards.
+                    Err(error) if matches!(action, Action::RenewSession { .. }) && !error.is_stale_view() => {
+                        unrenewed = Some((error, action.clone()));
+                        Effect::NotRenewed
+                    }
                     Err(error) => return Err(Break::Stopped(Box::new(Stopped { error, action, plan: next }))),
                 };
-                if action.writes() {
+                if action.writes() && effect != Effect::NotRenewed {
                     info!(namespace = %owner.identity.namespace, name = %owner.identity.name, "{action}");
-                    if settled_before && !matches!(action, Action::Announce(_)) {
+                    if settled_before && !matches!(action, Action::Announce(_) | Action::RenewSession { .. }) {
                         ctx.metrics.drift_corrected(action.part().condition().as_str());
                     }
                 }

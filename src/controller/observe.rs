@@ -1,9 +1,12 @@
 //! Reads everything there is to know into one [`Observed`].
 
+mod secrets;
+
+pub use secrets::{example_of, example_of_workload, kept_key, secrets, unreachable, wanted_of};
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
 use secrecy::SecretString;
 
 use super::context::Pass;
@@ -13,29 +16,25 @@ use crate::aws::{ErrorKind, Session, UserRecord, inline_policy};
 use crate::core::adoption::Adoption;
 use crate::core::curtail::{Holdings, exceeds};
 use crate::core::desired::{DesiredPolicy, Owner};
-use crate::core::iam::{AccessKey, AccessKeyId};
-use crate::core::names::{Ownership, workload_annotation};
+use crate::core::iam::AccessKey;
+use crate::core::names::Ownership;
 use crate::core::observed::{
-    HeldKey, ManagedPolicy, Observed, OurSecret, PolicyState, SecretState, User, UserState, WorkloadState,
-    policy_records,
+    ManagedPolicy, Observed, OurSecret, Place, PolicyState, SecretState, User, UserState, WorkloadState, policy_records,
 };
-use crate::core::plan::{SecretRecord, policies_to_read};
+use crate::core::plan::policies_to_read;
 use crate::core::policy::Document;
 use crate::core::reads::Reads;
 use crate::core::reads::known::Known;
 use crate::core::reads::picture::{Itself, picture as of_level, unread};
 use crate::core::revocation;
-use crate::core::secret_data::{Credentials, Target};
-use crate::kubernetes::KubernetesError;
-use crate::kubernetes::secret::{
-    Content, Controller, Recorded, controller_of, find_key, is_up_to_date, recorded, wanted,
-};
 
 /// The Secrets as read, and the secret halves of the keys found: what the pure core must not see.
 #[derive(Default)]
 pub struct Held {
-    /// The live Secret of the wanted name.
+    /// The live Secret that the key belongs into.
     pub live: Option<Secret>,
+    /// The workload's, where that has sessions.
+    pub delivered: Option<Secret>,
     /// The secret halves, by key id.
     pub halves: HashMap<String, SecretString>,
     /// This pass has added the finalizer, which the cached CR does not show yet.
@@ -56,12 +55,14 @@ pub struct Possession {
 
 /// What has been read before the rest: what the Secrets hold, and perhaps the access keys.
 pub struct Seen {
-    /// The one of the wanted name.
+    /// The one that the key belongs into.
     pub state: SecretState,
-    /// Why the one of the wanted name cannot be rendered as the spec asks, where it is to be written.
+    /// The workload's, where that has sessions.
+    pub session: Option<SecretState>,
+    /// Why the workload's cannot be rendered as the spec asks, where it is to be written.
     pub unrenderable: Option<String>,
-    /// Those under earlier names.
-    pub renamed: BTreeMap<String, OurSecret>,
+    /// Those in other places.
+    pub renamed: BTreeMap<Place, OurSecret>,
     /// Who is to be restarted for a new key.
     pub workloads: BTreeMap<Workload, WorkloadState>,
     /// The IAM user, where it has been read already; `Some(None)`: IAM says NoSuchEntity.
@@ -76,10 +77,16 @@ impl Seen {
         Self { user: Some(Some(possession.record)), keys: possession.found.keys, ..Self::nothing() }
     }
 
+    /// The workload's Secret.
+    pub fn delivered(&self) -> &SecretState {
+        self.session.as_ref().unwrap_or(&self.state)
+    }
+
     /// No Secret was read: a deletion needs none.
     pub fn nothing() -> Self {
         Self {
             state: SecretState::Missing,
+            session: None,
             unrenderable: None,
             renamed: BTreeMap::new(),
             workloads: BTreeMap::new(),
@@ -89,133 +96,11 @@ impl Seen {
     }
 }
 
-/// Reads the Secrets, live.
-///
-/// The workloads come before: what is planned for one rests on a Secret that is no older than its copy, so that a leader
-/// of yesterday, who knows an older key, fails to mark it with that.
-pub async fn secrets(pass: Pass<'_>, held: &mut Held) -> Result<Seen, Error> {
-    let Pass { ctx, owner, .. } = pass;
-    let namespace = &owner.identity.namespace;
-    let workloads = workloads(pass).await;
-    let live = ctx.kubernetes.get_secret(namespace, &owner.secret_name).await?;
-    let state = match &live {
-        None => SecretState::Missing,
-        Some(secret) => match controller_of(secret, &owner.identity.uid) {
-            Controller::Ours => SecretState::Ours(ours(pass, secret, held).await?),
-            Controller::Other(other) => SecretState::Foreign { other_user: Some(other) },
-            Controller::Foreign => SecretState::Foreign { other_user: None },
-        },
-    };
-    held.live = live;
-    let mut renamed = BTreeMap::new();
-    for name in ctx.kubernetes.secret_names_of(&owner.identity.uid) {
-        if name == owner.secret_name {
-            continue;
-        }
-        if let Some(secret) = ctx.kubernetes.get_secret(namespace, &name).await?
-            && controller_of(&secret, &owner.identity.uid) == Controller::Ours
-        {
-            renamed.insert(name, ours(pass, &secret, held).await?);
-        }
-    }
-    let unrenderable = match &state {
-        SecretState::Ours(secret) if secret.up_to_date => None,
-        _ => example_of(pass, None).err().map(|error| error.to_string()),
-    };
-    Ok(Seen { state, unrenderable, renamed, workloads, user: None, keys: None })
-}
-
-/// What cannot be read keeps nothing else from being done.
-async fn workloads(pass: Pass<'_>) -> BTreeMap<Workload, WorkloadState> {
-    let Pass { ctx, user, owner, .. } = pass;
-    let mut seen = BTreeMap::new();
-    if user.metadata.deletion_timestamp.is_none() {
-        let annotation = workload_annotation(&owner.identity.name);
-        for workload in &user.spec.secret.rollout_restart {
-            let found = ctx.kubernetes.get_workload(&owner.identity.namespace, workload, &annotation).await;
-            seen.insert(workload.clone(), found.unwrap_or_else(|error| unreachable(&error)));
-        }
-    }
-    seen
-}
-
-/// A workload to which a request has failed.
-pub fn unreachable(error: &KubernetesError) -> WorkloadState {
-    if error.is_not_found() {
-        WorkloadState::Missing
-    } else if error.is_refusal() && !error.is_conflict() {
-        WorkloadState::Denied(error.to_string())
-    } else {
-        WorkloadState::Failed(error.to_string())
-    }
-}
-
-async fn ours(pass: Pass<'_>, secret: &Secret, held: &mut Held) -> Result<OurSecret, Error> {
-    let Pass { ctx, resolved, user, .. } = pass;
-    let Recorded { annotated, record, account_id } = recorded(secret, ctx.now());
-    let mut key = None;
-    let mut up_to_date = false;
-    if let Some(found) = find_key(secret, &user.spec.secret) {
-        let Credentials { access_key_id, secret_access_key } = &found.credentials;
-        // Annotations may have been stripped from a Secret that still works: only AWS can tell.
-        if found.vouched || resolved.session.sts.accepts(access_key_id, secret_access_key).await? {
-            held.halves.insert(access_key_id.to_string(), secret_access_key.clone());
-            key = Some(HeldKey { id: access_key_id.clone(), created_at: record.created_at, account_id });
-            up_to_date = wanted_of(pass, Some(secret), &found.credentials, &record)
-                .is_ok_and(|wanted| is_up_to_date(secret, &wanted));
-        }
-    }
-    Ok(OurSecret {
-        uid: secret.uid().unwrap_or_default(),
-        resource_version: secret.resource_version().unwrap_or_default(),
-        key,
-        annotated,
-        previous: record.previous,
-        rotated_at: record.rotated_at,
-        rotate_handled: record.rotate_handled,
-        revoked: record.revoked,
-        up_to_date,
-        immutable: secret.immutable == Some(true),
-    })
-}
-
-/// The Secret as it should be with that key.
-pub fn wanted_of(
-    pass: Pass<'_>,
-    live: Option<&Secret>,
-    credentials: &Credentials,
-    record: &SecretRecord,
-) -> Result<Secret, Error> {
-    let Pass { user, owner, .. } = pass;
-    let session = &pass.resolved.session;
-    let target = Target {
-        region: session.region.clone(),
-        endpoint: session.s3_endpoint.clone(),
-        path_style: session.path_style,
-        buckets: user.buckets(),
-        user_arn: owner.user_arn(),
-    };
-    let content = Content { credentials, record, account_id: &owner.account.id, target: &target };
-    Ok(wanted(user, &owner.secret_name, live, content)?)
-}
-
-/// The Secret with an example of a key: whatever is wrong with it is so with any. The example is AWS's own, as long as any key
-/// and known to those who look for leaked ones.
-///
-/// # Errors
-/// [`Error::Render`].
-pub fn example_of(pass: Pass<'_>, live: Option<&Secret>) -> Result<Secret, Error> {
-    let credentials = Credentials {
-        access_key_id: AccessKeyId::of_iam("AKIAIOSFODNN7EXAMPLE"),
-        secret_access_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
-    };
-    wanted_of(pass, live, &credentials, &SecretRecord::default())
-}
-
 /// The picture before IAM is asked.
 pub fn before_iam(user: &S3AccessUser, seen: &Seen, known: &Known) -> Observed {
     let mut observed = Observed {
         secret: seen.state.clone(),
+        session: seen.session.clone(),
         unrenderable: seen.unrenderable.clone(),
         renamed: seen.renamed.clone(),
         workloads: seen.workloads.clone(),

@@ -117,14 +117,19 @@ pub fn told(pass: Pass<'_>, observed: &Observed, plan: &Plan, earlier: &S3Access
     match pass.desired {
         // Where there is no user, what was known of one stays: it may be in another account.
         Some(desired) if observed.user().is_some() => {
-            status(desired, observed, plan, &Conditions { earlier: &earlier.conditions, generation, now })
+            let mut told =
+                status(desired, observed, plan, &Conditions { earlier: &earlier.conditions, generation, now });
+            // One that the Secret no longer holds works to its end all the same.
+            let earlier = earlier.session_expires_at.clone().filter(|expires_at| expires_at.0 > now);
+            told.session_expires_at = told.session_expires_at.or(earlier);
+            told
         }
         _ => interrupted(Some(pass.owner), &plan.parts, earlier, generation, now),
     }
 }
 
 /// All is as it should be: what that rests upon, and when to reconcile again.
-pub fn settle(pass: Pass<'_>, observed: &Observed, plan: &Plan) -> Outcome {
+fn settle(pass: Pass<'_>, observed: &Observed, plan: &Plan) -> Outcome {
     let ctx = pass.ctx;
     let (uid, now) = (pass.uid(), ctx.now());
     let resync = next_resync(uid, now, ctx.resync_interval);
@@ -153,6 +158,11 @@ pub async fn stop(pass: Pass<'_>, observed: &Observed, stopped: Stopped) -> Outc
         return retry_later(ctx, &owner.identity.uid, &error);
     }
     let earlier = user.status.clone().unwrap_or_default();
+    // The session that could not be renewed works for half its life still.
+    let works = matches!(action, Action::RenewSession { .. }) && plan.parts.secret == Progress::Synced;
+    if works && error.failure(action.part()).transient && ctx.state.known(pass.uid()).failures < QUIET_FAILURES {
+        return retry_later(ctx, pass.uid(), &error);
+    }
     let failure = missing_policy(pass, &earlier, &action, &error).unwrap_or_else(|| error.failure(action.part()));
     failure.mark(&mut plan.parts);
     let report_it = told(pass, observed, &plan, &earlier);

@@ -100,6 +100,7 @@ fn scoped(
     let (users, cache) = reflector::store();
     let ctx = Arc::new(Context {
         cluster: options.cluster.clone(),
+        own_namespace: options.own_namespace.clone(),
         kubernetes: Arc::new(KubeClient::new(client.clone(), names.clone())),
         classes: shared.classes.clone(),
         coverage: shared.coverage.clone(),
@@ -145,11 +146,13 @@ async fn count_users(
         counts.values_mut().for_each(|count| *count = (0, 0));
         let each = each.is_on_for(stores.iter().map(|store| store.len()).sum());
         let mut gone = std::mem::take(&mut told);
+        let (now, mut least) = (Timestamp::now(), 1.0_f64);
         for user in stores.iter().flat_map(Store::state) {
             let of = |classes: &Arc<Classes>| classes.class_of(user.membership()).ok().flatten();
             let class = classes.as_ref().and_then(of).map(|class| class.name_any());
             let (ready, not_ready) = counts.entry(class.unwrap_or_default()).or_default();
             let is_ready = user.is_ready();
+            least = least.min(user.session().map_or(1.0, |session| session.life_left(now)));
             *(if is_ready { ready } else { not_ready }) += 1;
             if each {
                 let name = (user.namespace().unwrap_or_default(), user.name_any());
@@ -159,6 +162,7 @@ async fn count_users(
             }
         }
         gone.iter().for_each(|(namespace, name)| metrics.forget_user(namespace, name));
+        metrics.set_session_life_left(least);
         for (class, (ready, not_ready)) in &counts {
             metrics.set_users(class, *ready, *not_ready);
         }

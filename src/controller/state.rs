@@ -219,6 +219,7 @@ mod tests {
         let credentials = Credentials {
             access_key_id: AccessKeyId::of_iam(&minted.id),
             secret_access_key: secret_access_key.clone(),
+            token: None,
         };
         let created = crate::aws::CreatedKey { minted, secret: secret_access_key };
         let shown = format!("{state:?} {:?} {credentials:?} {created:?}", state.known("uid"));

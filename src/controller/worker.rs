@@ -22,6 +22,7 @@ use crate::core::priority::{Priority, Situation};
 use crate::core::queue::Started;
 use crate::core::reads::known::Fingerprint;
 use crate::core::reads::{Current, Facts, Reads, SecretFact, needed};
+use crate::core::sessions::is_due_by_status;
 
 /// What the workers have at hand.
 pub struct Workers {
@@ -146,6 +147,7 @@ fn priority_of(ctx: &Context, user: &S3AccessUser) -> Priority {
         deleting: user.metadata.deletion_timestamp.is_some(),
         finalized: user.is_finalized(),
         status: user.status.as_ref(),
+        session_due: is_due_by_status(user, ctx.now()),
         begun: known.minted.is_some(),
         failures: known.failures,
         asks_anew,
@@ -165,6 +167,7 @@ fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
         user,
         fingerprint: Fingerprint::of(user, ctx.classes.revision(user)?),
         secret: None,
+        session: None,
         alone,
         by_status: None,
         swept: false,

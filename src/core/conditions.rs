@@ -143,6 +143,8 @@ impl Conditions<'_> {
 pub fn status(desired: &Desired, observed: &Observed, plan: &Plan, conditions: &Conditions<'_>) -> S3AccessUserStatus {
     let user = observed.user();
     let key = observed.our_secret().and_then(|secret| secret.key.as_ref());
+    let session = observed.session.as_ref().and_then(|secret| secret.ours()?.session.as_ref());
+    let delivered = if observed.session.is_some() { session.is_some() } else { key.is_some() };
     let listed = key.and_then(|key| user?.keys.iter().find(|found| key.id == found.id));
     let policy_arn = match desired.policy_of(user.map(|user| &user.tags)) {
         Some(DesiredPolicy::Managed { arn, .. }) if observed.policies.contains_key(&arn) => Some(arn),
@@ -167,6 +169,7 @@ pub fn status(desired: &Desired, observed: &Observed, plan: &Plan, conditions: &
         policy_arn,
         access_key_id: key.map(|key| key.id.to_string()),
         access_key_created_at: listed.map(|key| key.created_at).or_else(|| key?.created_at).map(time),
+        session_expires_at: session.map(|session| time(session.expires_at)),
         next_rotation_at: plan.next_rotation_at.map(time),
         expires_at: desired.expiry.map(|expiry| time(expiry.at)),
         last_used_at: plan.retiring.as_ref().and_then(|retiring| retiring.last_used).map(time),
@@ -179,7 +182,7 @@ pub fn status(desired: &Desired, observed: &Observed, plan: &Plan, conditions: &
             }),
         }),
         revocation: user.and_then(|user| Some(revocation_report(&Revocation::of(&user.tags)?, &user.keys))),
-        binding: key.map(|_| BindingReference { name: desired.owner.secret_name.clone() }),
+        binding: delivered.then(|| BindingReference { name: desired.owner.secret_name.clone() }),
         ..whose(&desired.owner, conditions.generation)
     }
 }

@@ -18,11 +18,11 @@ use super::inactive::Expiry;
 use super::names::{self, Ownership};
 use super::observed::ManagedPolicy;
 use super::plan::{Action, WhyDelete, version_to_prune};
-use super::policy::{Document, Terms};
+use super::policy::{Document, Terms, cut_off};
 use super::quarantine;
 use super::revocation::{self, Request};
 use super::rotation::later;
-use crate::api::{OnCompromise, S3AccessUser, tags};
+use crate::api::{AccessKeyMode, OnCompromise, S3AccessUser, tags};
 
 /// What was read of an IAM user, as far as it could be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -117,20 +117,20 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     // While the spec is carried out, the plan replaces an old key first.
     let life = class.longest_life(&bounds.user.spec).filter(|_| bounds.hindered);
     let aged = |key: &AccessKey| life.is_some_and(|life| later(key.created_at, life) <= now);
+    // Which keys the workloads have, only the plan can tell; no session needs its key to be active.
+    let sessions_only = class.requires_sessions() && bounds.hindered;
     // Unless the keys are known, nothing may be recorded as revoked.
     let mut actions = bounds.revocations(found, now);
-    let off = ours
-        .filter(|key| key.active && (shut || aged(key)))
-        .map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false });
-    let more: Vec<Action> = off.filter(|action| !actions.contains(action)).collect();
-    actions.extend(more);
+    deactivate(ours.filter(|key| key.active && (shut || sessions_only || aged(key))), &mut actions);
     if class.name().is_none() {
         return actions;
     }
     if let Some(forced) = class.forced_boundary().filter(|forced| found.boundary.as_deref() != Some(forced)) {
         actions.push(Action::PutBoundary(forced.to_owned()));
     }
-    let cut = Cut { class, terms: class.terms(bounds.user), expelled, effort: Effort::default() };
+    let sessions = bounds.user.spec.access_key.mode == AccessKeyMode::Session;
+    let cuts = expelled || (suspended && sessions);
+    let cut = Cut { class, terms: class.terms(bounds.user), expelled: cuts, sessions, effort: Effort::default() };
     for (name, document) in &found.inline {
         actions.extend(match cut.of(document.as_ref()) {
             Verdict::Keep => None,
@@ -157,16 +157,22 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     if bounds.hindered && granting > 0 && actions.iter().filter(taken).count() == granting {
         // Nothing that was granted is left, and nothing will be for now: what others grant to the user is not for this key.
         let working = found.keys.iter().flatten().filter(|key| key.active && adoption.owns(key));
-        let off = working.map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false });
-        let more: Vec<Action> = off.filter(|action| !actions.contains(action)).collect();
-        actions.extend(more);
+        deactivate(working, &mut actions);
     }
     actions
 }
 
+fn deactivate<'a>(keys: impl Iterator<Item = &'a AccessKey>, actions: &mut Vec<Action>) {
+    for off in keys.map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false }) {
+        if !actions.contains(&off) {
+            actions.push(off);
+        }
+    }
+}
+
 /// Whether what a policy says reaches beyond the user's class, so that it has to be narrowed.
 pub fn exceeds(class: &Class, user: &S3AccessUser, document: &Document) -> bool {
-    let cut = Cut { class, terms: class.terms(user), expelled: false, effort: Effort::default() };
+    let cut = Cut { class, terms: class.terms(user), expelled: false, sessions: false, effort: Effort::default() };
     !matches!(cut.of(Some(document)), Verdict::Keep)
 }
 
@@ -175,6 +181,8 @@ struct Cut<'a> {
     class: &'a Class,
     terms: Terms,
     expelled: bool,
+    /// Sessions may be in use, which no inactive key ends.
+    sessions: bool,
     effort: Effort,
 }
 
@@ -212,9 +220,17 @@ impl Cut<'_> {
 
     /// One that cannot be read stays unless all is to go: a failed read is tried again, and is no proof of anything.
     fn of(&self, document: Option<&Document>) -> Verdict {
-        let Some(document) = document.filter(|_| !self.expelled) else {
-            return if self.expelled { Verdict::Remove } else { Verdict::Keep };
-        };
+        if self.expelled {
+            let cut_off = cut_off();
+            let is_cut = document.is_some_and(|document| document.means_the_same(&cut_off));
+            return match self.sessions {
+                true if is_cut => Verdict::Keep,
+                // What others grant to the user holds for its sessions, too.
+                true => Verdict::Narrow(cut_off),
+                false => Verdict::Remove,
+            };
+        }
+        let Some(document) = document else { return Verdict::Keep };
         let statements = document.statements();
         let rest: Vec<_> = statements.iter().flat_map(|statement| self.left_of(statement)).collect();
         if rest.iter().eq(statements.iter().copied()) {

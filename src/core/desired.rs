@@ -16,6 +16,7 @@ use super::quarantine;
 use super::refusal::Refusal;
 use super::revocation;
 use super::rotation::{DEFAULT_OVERLAP, Rotation};
+use super::sessions::{self, Sessions};
 use crate::api::{
     AccessKeyStatus, Adoption, Duration, OnCompromise, PolicyType, Reason, S3AccessUser, S3AccessUserSpec, Workload,
     annotations, tags,
@@ -116,6 +117,15 @@ impl DesiredPolicy {
         })
     }
 
+    /// The same, of another document.
+    #[must_use]
+    pub fn with(self, document: Document) -> Self {
+        match self {
+            Self::Managed { arn, .. } => Self::Managed { arn, document },
+            Self::Inline { name, .. } => Self::Inline { name, document },
+        }
+    }
+
     /// The value of [`tags::POLICY`] while this is the policy.
     pub fn record(&self) -> String {
         match self {
@@ -153,6 +163,8 @@ pub struct Desired {
     pub rotation: Rotation,
     /// What the revoke annotation asks for.
     pub revocation: Option<revocation::Request>,
+    /// The Secret holds sessions of the key; `None`: the key itself.
+    pub sessions: Option<Sessions>,
     /// The workloads that are restarted when the key was replaced.
     pub workloads: BTreeSet<Workload>,
     /// What of the spec the class does not allow, in words; it is left out of all the rest.
@@ -179,10 +191,19 @@ impl Desired {
         let (document, beyond) = policy::compile(spec, account, class, &terms)?;
         violations.extend(beyond);
         let granted = document.is_some() || !violations.is_empty();
-        let document = document.filter(|_| !expelled);
+        let (inactive, sessions) = (inactive_of(spec, expelled), class.sessions(spec)?);
         let inline = spec.policy.as_ref().is_some_and(|policy| policy.policy_type == PolicyType::Inline);
-        let policy = document.map(|document| DesiredPolicy::holding(document, inline, &owner)).transpose();
-        let policy = policy.map_err(|refusal| terms.told_of_size(refusal))?;
+        let holding = |document| {
+            let policy = DesiredPolicy::holding(document, inline, &owner);
+            policy.map_err(|refusal| terms.told_of_size(refusal))
+        };
+        let document = document.filter(|_| !expelled);
+        // Sessions are cut by the policy, so that it has to have room for that.
+        let roomy = document.iter().filter(|_| sessions.is_some());
+        roomy
+            .map(|document| policy::with_cut(document, Timestamp::UNIX_EPOCH))
+            .try_for_each(|cut| holding(cut).map(drop))?;
+        let policy = with_sessions_cut(document, user, inactive.is_none()).map(holding).transpose()?;
         for (index, arn) in spec.managed_policy_arns.iter().enumerate() {
             check_policy_arn(arn, &format!("spec.managedPolicyArns[{index}]"), account)?;
         }
@@ -209,10 +230,11 @@ impl Desired {
             tags: class.tags(&spec.tags),
             policy,
             attached: if expelled { BTreeSet::new() } else { attached },
-            inactive: inactive_of(spec, expelled),
+            inactive,
             expiry,
             terms,
-            rotation: rotation_of(user, class)?,
+            rotation: rotation_of(user, class, sessions)?,
+            sessions,
             revocation: revocation::Request::of(user),
             workloads: spec.secret.rollout_restart.iter().cloned().collect(),
             mistakes: (!spec.access.is_empty() || spec.policy.is_some()).then(|| lint::findings(spec, account)),
@@ -340,12 +362,27 @@ fn terms_of(user: &S3AccessUser, class: &Class) -> Result<(Terms, Option<Expiry>
     Ok((terms, Expiry::earlier(longest, asked), violations))
 }
 
+/// The policy, where sessions may be in use: an inactive key ends none of them, nor does another key.
+fn with_sessions_cut(document: Option<Document>, user: &S3AccessUser, works: bool) -> Option<Document> {
+    let status = user.status.as_ref();
+    if !sessions::may_be_in_use(user.spec.access_key.mode, status) {
+        return document;
+    }
+    if !works {
+        return Some(policy::cut_off());
+    }
+    match status.and_then(|status| status.revocation.as_ref()) {
+        Some(revocation) => document.map(|document| policy::with_cut(&document, revocation.revoked_at.0)),
+        None => document,
+    }
+}
+
 fn inactive_of(spec: &S3AccessUserSpec, expelled: bool) -> Option<Inactive> {
     let suspended = spec.suspend || spec.access_key.status == AccessKeyStatus::Inactive;
     expelled.then(Inactive::expelled).or_else(|| suspended.then(Inactive::suspended))
 }
 
-fn rotation_of(user: &S3AccessUser, class: &Class) -> Result<Rotation, Refusal> {
+fn rotation_of(user: &S3AccessUser, class: &Class, sessions: Option<Sessions>) -> Result<Rotation, Refusal> {
     let spec = user.spec.access_key.rotation.as_ref();
     let asked = spec.map(|rotation| rotation.interval.signed());
     let overlap = spec.and_then(|rotation| rotation.overlap).map(Duration::signed);
@@ -363,6 +400,8 @@ fn rotation_of(user: &S3AccessUser, class: &Class) -> Result<Rotation, Refusal> 
     } else {
         overlap.unwrap_or(DEFAULT_OVERLAP).min(longest)
     };
+    // A replaced key is kept while a session of it may be in use.
+    let overlap = sessions.map_or(overlap, |sessions| overlap.max(sessions.duration));
     let longest_life = class.longest_life(&user.spec);
     Ok(Rotation { interval, overlap, longest_life, requested: user.annotations().get(annotations::ROTATE).cloned() })
 }

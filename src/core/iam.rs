@@ -79,6 +79,12 @@ pub fn secret_half(text: &str) -> Option<&str> {
     ((1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())).then_some(text)
 }
 
+/// A session token in a text that may be anybody's. AWS names no length, and says that it may grow; they have some hundred
+/// characters.
+pub fn session_token(text: &str) -> Option<&str> {
+    ((1..=8_192).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())).then_some(text)
+}
+
 /// A recorded time that is not in the future, as far as two clocks can tell.
 pub fn past(time: Timestamp, now: Timestamp) -> Option<Timestamp> {
     (time <= later(now, CLOCK_TOLERANCE)).then_some(time)

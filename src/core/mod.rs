@@ -29,3 +29,4 @@ pub mod revocation;
 pub mod rotation;
 pub mod schedule;
 pub mod secret_data;
+pub mod sessions;

@@ -99,6 +99,11 @@ pub fn workload_annotation(name: &str) -> String {
     format!("{WORKLOAD_PREFIX}/{}-{}", &name[..63 - NAME_DIGEST - 1], digest(&[name], NAME_DIGEST))
 }
 
+/// The name of the Secret in the operator's namespace with the key whose sessions the S3AccessUser of that UID has.
+pub fn key_secret(uid: &str) -> String {
+    format!("session-key-{uid}")
+}
+
 /// The ARN of a customer managed policy. `path` starts and ends with a slash.
 pub fn policy_arn(partition: &str, account: &str, path: &str, name: &str) -> String {
     format!("arn:{partition}:iam::{account}:policy{path}{name}")

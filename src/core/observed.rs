@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::adoption::Adoption;
 use super::iam::{AccessKey, AccessKeyId};
 use super::policy::Document;
+use super::sessions::HeldSession;
 use crate::api::{Workload, tags};
 
 /// An IAM user with all that hangs on it.
@@ -74,6 +75,15 @@ pub enum PolicyState {
     Present(ManagedPolicy),
 }
 
+/// Where a Secret of an S3AccessUser is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In the operator's namespace, under a name made of the UID: the key whose sessions the workload has.
+    Keys,
+    /// In the S3AccessUser's namespace, under that name.
+    Workload(String),
+}
+
 /// The key that a Secret of ours holds, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldKey {
@@ -85,7 +95,7 @@ pub struct HeldKey {
     pub account_id: Option<String>,
 }
 
-/// A Secret that our S3AccessUser controls.
+/// A Secret of our S3AccessUser: one that it controls, or its own in the operator's namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OurSecret {
     /// Its UID, the precondition of its deletion.
@@ -94,6 +104,8 @@ pub struct OurSecret {
     pub resource_version: String,
     /// The key it holds; `None` where the data is emptied or altered so that no working key is in it.
     pub key: Option<HeldKey>,
+    /// The session that it holds instead, unaltered.
+    pub session: Option<HeldSession>,
     /// The operator's annotations are there.
     pub annotated: bool,
     /// The key that it held before.
@@ -110,8 +122,9 @@ pub struct OurSecret {
     pub immutable: bool,
 }
 
-/// A live read of the Secret of the wanted name.
+/// A live read of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are one or two for a reconcile")]
 pub enum SecretState {
     /// Kubernetes says NotFound.
     Missing,
@@ -122,6 +135,16 @@ pub enum SecretState {
     },
     /// It is ours.
     Ours(OurSecret),
+}
+
+impl SecretState {
+    /// The Secret, where it is ours.
+    pub fn ours(&self) -> Option<&OurSecret> {
+        match self {
+            Self::Ours(secret) => Some(secret),
+            Self::Missing | Self::Foreign { .. } => None,
+        }
+    }
 }
 
 /// A workload that is restarted for a new key.
@@ -184,12 +207,16 @@ pub struct Observed {
     pub user: UserState,
     /// The managed policies that were asked for, by ARN: the wanted one and the recorded ones.
     pub policies: BTreeMap<String, PolicyState>,
-    /// The Secret of the wanted name.
+    /// The Secret that the key belongs into: the workload's, or, where that has sessions, the operator's own.
     pub secret: SecretState,
-    /// Why the Secret cannot be rendered as the spec asks, where it is to be written.
+    /// The workload's Secret, where that has sessions.
+    pub session: Option<SecretState>,
+    /// An attempt to renew the session has failed in this pass.
+    pub unrenewed: bool,
+    /// Why the workload's Secret cannot be rendered as the spec asks, where it is to be written.
     pub unrenderable: Option<String>,
-    /// Secrets of ours under other names: `spec.secret.name` was changed.
-    pub renamed: BTreeMap<String, OurSecret>,
+    /// Secrets of ours in other places: `spec.secret.name` or `spec.accessKey.mode` was changed.
+    pub renamed: BTreeMap<Place, OurSecret>,
     /// The workloads that the spec names.
     pub workloads: BTreeMap<Workload, WorkloadState>,
     /// A key of this process that is in no Secret yet.
@@ -212,6 +239,7 @@ impl OurSecret {
             uid: "secret".to_owned(),
             resource_version: "1".to_owned(),
             key,
+            session: None,
             annotated: true,
             previous: None,
             rotated_at: None,
@@ -236,6 +264,8 @@ impl Observed {
             user: UserState::Unread,
             policies: BTreeMap::new(),
             secret: SecretState::Missing,
+            session: None,
+            unrenewed: false,
             unrenderable: None,
             renamed: BTreeMap::new(),
             workloads: BTreeMap::new(),
@@ -255,20 +285,27 @@ impl Observed {
         }
     }
 
-    /// The Secret of the wanted name, where it is ours.
+    /// The Secret that the key belongs into, where it is ours.
     pub fn our_secret(&self) -> Option<&OurSecret> {
-        match &self.secret {
-            SecretState::Ours(secret) => Some(secret),
-            SecretState::Missing | SecretState::Foreign { .. } => None,
-        }
+        self.secret.ours()
     }
 
-    /// The key that a Secret of ours holds: under the wanted name, else under an earlier one.
+    /// The workload's Secret.
+    pub fn delivered(&self) -> &SecretState {
+        self.session.as_ref().unwrap_or(&self.secret)
+    }
+
+    /// The key that a Secret of ours holds: where it belongs, else where it was before.
     pub fn held(&self) -> Option<(&OurSecret, &HeldKey)> {
-        self.our_secret()
-            .into_iter()
-            .chain(self.renamed.values())
-            .find_map(|secret| secret.key.as_ref().map(|key| (secret, key)))
+        let before = self.session.iter().filter_map(SecretState::ours).chain(self.renamed.values());
+        self.our_secret().into_iter().chain(before).find_map(|secret| secret.key.as_ref().map(|key| (secret, key)))
+    }
+
+    /// Whether a workload may have that key itself, though it is to have sessions only.
+    pub fn is_exposed(&self, id: &str) -> bool {
+        let Some(session) = &self.session else { return false };
+        let workloads = session.ours().into_iter().chain(self.renamed.values());
+        workloads.filter_map(|secret| secret.key.as_ref()).any(|key| *key.id == *id)
     }
 
     /// A key that a Secret holds has been delivered, also where the answer to that write was lost: it is no longer a new

@@ -8,6 +8,8 @@ use crate::api::{ConditionType, S3AccessUserStatus};
 pub enum Priority {
     /// Its keys are to be revoked: taking access away waits for nothing.
     Revoked,
+    /// A session is due: it ends by itself, and whoever is late takes access away.
+    Expiring,
     /// A workload waits for a key that works: the user is new, or its Secret was lost or altered.
     New,
     /// The spec was edited, or the user is to be deleted.
@@ -23,12 +25,14 @@ pub enum Priority {
 
 impl Priority {
     /// Every priority, the most urgent first.
-    pub const ALL: [Self; 6] = [Self::Revoked, Self::New, Self::Edited, Self::Begun, Self::Requested, Self::Background];
+    pub const ALL: [Self; 7] =
+        [Self::Revoked, Self::Expiring, Self::New, Self::Edited, Self::Begun, Self::Requested, Self::Background];
 
     /// The label of the metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",
+            Self::Expiring => "expiring",
             Self::New => "new",
             Self::Edited => "edited",
             Self::Begun => "begun",
@@ -40,7 +44,7 @@ impl Priority {
     /// The share of what may be used at once that is kept for the more urgent.
     pub fn kept_for_others(self) -> f64 {
         match self {
-            Self::Revoked | Self::New => 0.0,
+            Self::Revoked | Self::Expiring | Self::New => 0.0,
             Self::Edited => 0.1,
             Self::Begun | Self::Requested | Self::Background => 0.75,
         }
@@ -62,6 +66,8 @@ pub struct Situation<'a> {
     pub status: Option<&'a S3AccessUserStatus>,
     /// A key was made that is in no Secret yet.
     pub begun: bool,
+    /// A session is due.
+    pub session_due: bool,
     /// How often in a row a reconcile ended short of done.
     pub failures: u32,
     /// Generation or annotations are others than when all was done.
@@ -75,6 +81,10 @@ impl Situation<'_> {
     pub fn priority(&self) -> Priority {
         if self.revokes && self.finalized {
             return Priority::Revoked;
+        }
+        // One that cannot be renewed, whatever the reason, is tried again ahead of what only is to be kept true.
+        if self.session_due && !self.deleting {
+            return if self.failures == 0 { Priority::Expiring } else { Priority::Begun };
         }
         let seen = self.status.is_some_and(|status| status.observed_generation == self.generation);
         if self.secret_changed && !self.deleting {
@@ -129,7 +139,7 @@ mod tests {
     #[test]
     fn the_less_urgent_leave_more_to_others() {
         let kept = Priority::ALL.map(Priority::kept_for_others);
-        assert!(kept.is_sorted() && kept[1] < kept[2] && kept[2] < kept[3], "{kept:?}");
+        assert!(kept.is_sorted() && kept[2] < kept[3] && kept[3] < kept[4], "{kept:?}");
         assert!(kept.iter().all(|kept| (0.0..1.0).contains(kept)), "{kept:?}");
     }
 
@@ -186,16 +196,26 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_is_due_goes_ahead_of_all_and_one_that_failed_of_what_can_wait() {
+        let well = status(1, Progress::Synced);
+        let due = Situation { session_due: true, ..settled(&well) };
+        assert_eq!(due.priority(), Priority::Expiring);
+        assert_eq!(Situation { asks_anew: true, secret_changed: true, ..due }.priority(), Priority::Expiring);
+        assert_eq!(Situation { failures: 1, ..due }.priority(), Priority::Begun);
+        assert_eq!(Situation { deleting: true, ..due }.priority(), Priority::Edited, "it is to end");
+    }
+
+    #[test]
     fn each_priority_has_a_name_of_its_own() {
         assert_eq!(
             Priority::ALL.map(Priority::as_str),
-            ["revoked", "new", "edited", "begun", "requested", "background"]
+            ["revoked", "expiring", "new", "edited", "begun", "requested", "background"]
         );
     }
 
     #[test]
     fn the_more_urgent_the_less_is_kept_from_it() {
         let kept = Priority::ALL.map(Priority::kept_for_others);
-        assert!(kept.is_sorted() && kept[0] == 0.0 && kept[4] < 1.0, "{kept:?}");
+        assert!(kept.is_sorted() && kept[0] == 0.0 && kept[5] < 1.0, "{kept:?}");
     }
 }

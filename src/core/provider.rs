@@ -46,6 +46,9 @@ impl Provider {
             Self::S3Compatible { .. } if spec.access.iter().any(|grant| !grant.kms_key_arns.is_empty()) => Some(
                 "spec.access, kmsKeyArns: an S3-compatible system has no keys of AWS KMS: remove them, and encrypt by the system's own means",
             ),
+            Self::S3Compatible { .. } if desired.sessions.is_some() => Some(
+                "spec.accessKey.mode Session: an S3-compatible system has no sts:GetSessionToken: use mode Static, and rotate often",
+            ),
             Self::S3Compatible { .. } if matches!(desired.policy, Some(DesiredPolicy::Managed { .. })) => {
                 Some("spec.policy.type: an S3-compatible IAM has no managed policies: use policy.type: Inline")
             }
@@ -119,6 +122,7 @@ mod tests {
                 "spec.access, kmsKeyArns",
                 &[tagged, tagless],
             ),
+            (json!({ "accessKey": { "mode": "Session" } }), "spec.accessKey.mode", &[tagged, tagless]),
             (json!({ "tags": { "team": "a" } }), "spec.tags", &[tagless]),
             (json!({ "policy": { "type": "Inline", "name": "other" } }), "spec.policy.name", &[tagless]),
             (json!({ "adoption": "Force" }), "spec.adoption", &[tagless]),

@@ -7,11 +7,14 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
+use secrecy::SecretString;
 
 use crate::api::{GROUP, MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretSpec, secret_annotations as annotations};
-use crate::core::iam::{AccessKeyId, account_id, past};
+use crate::core::iam::{AccessKeyId, account_id, past, secret_half, session_token};
+use crate::core::names::key_secret;
 use crate::core::plan::SecretRecord;
-use crate::core::secret_data::{self, Credentials, Location, RenderError, SecretData, Target};
+use crate::core::secret_data::{self, Credentials, Location, RenderError, SecretData, SessionToken, Target};
+use crate::core::sessions::HeldSession;
 
 /// Whose a Secret is, by its controller reference: the only proof, since labels and annotations can be copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +73,13 @@ pub fn recorded(secret: &Secret, now: Timestamp) -> Recorded {
     }
 }
 
+/// Whether the Secret in the operator's namespace is the one with the key of that user. No reference can cross namespaces;
+/// what stands there is proof enough, since nobody writes there but the operator and its administrators.
+pub fn is_key_of(secret: &Secret, uid: &str) -> bool {
+    secret.labels().get(MANAGED_BY_LABEL).is_some_and(|manager| manager == MANAGER)
+        && secret.annotations().get(annotations::USER_UID).is_some_and(|found| found == uid)
+}
+
 /// A key found in a Secret.
 #[derive(Clone, Debug)]
 pub struct FoundKey {
@@ -85,9 +95,9 @@ pub fn find_key(secret: &Secret, spec: &SecretSpec) -> Option<FoundKey> {
     let get = |name: &str| secret.annotations().get(name);
     let by_record = || {
         let location: Location = get(annotations::ACCESS_KEY_LOCATION)?.parse().ok()?;
-        let secret_access_key = secret_data::extract(&data, &location)?;
+        let secret_access_key = secret_data::extract(&data, &location, secret_half)?;
         let access_key_id = AccessKeyId::parse(get(annotations::ACCESS_KEY_ID)?)?;
-        let credentials = Credentials { access_key_id, secret_access_key };
+        let credentials = Credentials { access_key_id, secret_access_key, token: None };
         let vouched = get(annotations::ACCESS_KEY_DIGEST) == Some(&secret_data::digest(&credentials));
         vouched.then_some(FoundKey { credentials, vouched })
     };
@@ -98,17 +108,68 @@ pub fn find_key(secret: &Secret, spec: &SecretSpec) -> Option<FoundKey> {
     })
 }
 
+/// The session in the data, where it is whole and its digest vouches for it and its record.
+pub fn find_session(secret: &Secret, now: Timestamp) -> Option<(Credentials, HeldSession)> {
+    let data = data_of(secret);
+    let get = |name: &str| secret.annotations().get(name);
+    let time = |name: &str| get(name)?.parse::<Timestamp>().ok();
+    let at = |name: &str, is| secret_data::extract(&data, &get(name)?.parse::<Location>().ok()?, is);
+    let expires_at = time(annotations::SESSION_EXPIRES_AT)?;
+    let key = AccessKeyId::parse(get(annotations::SESSION_OF)?)?;
+    let session = HeldSession::recorded(key, time(annotations::SESSION_ISSUED_AT)?, expires_at, now)?;
+    let token = SessionToken { token: at(annotations::SESSION_TOKEN_LOCATION, session_token)?, expires_at };
+    let credentials = Credentials {
+        access_key_id: AccessKeyId::parse(get(annotations::ACCESS_KEY_ID)?)?,
+        secret_access_key: at(annotations::ACCESS_KEY_LOCATION, secret_half)?,
+        token: Some(token),
+    };
+    let vouched = get(annotations::ACCESS_KEY_DIGEST) == Some(&secret_data::session_digest(&credentials, &session));
+    vouched.then_some((credentials, session))
+}
+
 /// What a Secret is to hold, and to record beside it.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
-    /// The access key.
+    /// The access key, or a session.
     pub credentials: &'a Credentials,
     /// What is recorded of it.
-    pub record: &'a SecretRecord,
+    pub record: Record<'a>,
     /// The account that it is of.
     pub account_id: &'a str,
     /// What else a consumer needs to know.
     pub target: &'a Target,
+}
+
+/// What is recorded beside what a Secret holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Record<'a> {
+    /// Of a key.
+    Key(&'a SecretRecord),
+    /// Of a session.
+    Session(&'a HeldSession),
+}
+
+/// The Secret with the key itself in the operator's namespace, as it should be.
+///
+/// # Errors
+/// As for [`wanted`].
+pub fn wanted_key(
+    user: &S3AccessUser,
+    namespace: &str,
+    live: Option<&Secret>,
+    content: Content<'_>,
+) -> Result<Secret, RenderError> {
+    // Nothing of what a tenant may write is on it, and nobody is to act on it.
+    let mut plain = user.clone();
+    plain.spec.secret = SecretSpec::default();
+    let mut secret = wanted(&plain, &key_secret(&user.uid().unwrap_or_default()), live, content)?;
+    let meta = &mut secret.metadata;
+    (meta.namespace, meta.owner_references) = (Some(namespace.to_owned()), None);
+    let found = meta.annotations.get_or_insert_default();
+    found.remove(annotations::RELOADER_MATCH);
+    let owner = format!("{}/{}", user.namespace().unwrap_or_default(), user.name_any());
+    found.insert(annotations::OWNER.to_owned(), owner);
+    Ok(secret)
 }
 
 /// The Secret as it should be, on top of what others have put on it.
@@ -147,23 +208,34 @@ pub fn wanted(
 
 fn own_annotations(user: &S3AccessUser, content: Content<'_>, data: &SecretData) -> BTreeMap<String, String> {
     let Content { credentials, record, account_id, .. } = content;
-    let location = secret_data::locate(data, &credentials.secret_access_key).map(|location| location.to_string());
+    let at = |text: &SecretString| secret_data::locate(data, text).map(|location| location.to_string());
     let spec = &user.spec.secret;
-    let entries = [
+    let mut entries = vec![
         (annotations::USER_UID, user.uid()),
         (annotations::ACCESS_KEY_ID, Some(credentials.access_key_id.to_string())),
-        (annotations::ACCESS_KEY_CREATED_AT, record.created_at.map(|time| time.to_string())),
-        (annotations::ACCESS_KEY_DIGEST, Some(secret_data::digest(credentials))),
-        (annotations::ACCESS_KEY_LOCATION, location),
+        (annotations::ACCESS_KEY_LOCATION, at(&credentials.secret_access_key)),
         (annotations::ACCOUNT_ID, Some(account_id.to_owned())),
-        (annotations::PREVIOUS_ACCESS_KEY_ID, record.previous.as_ref().map(ToString::to_string)),
-        (annotations::ROTATED_AT, record.rotated_at.map(|time| time.to_string())),
-        (annotations::ROTATE_HANDLED, record.rotate_handled.clone()),
-        (annotations::REVOKED_ACCESS_KEY_ID, record.revoked.as_ref().map(ToString::to_string)),
         (annotations::SPEC_LABELS, names(&spec.labels)),
         (annotations::SPEC_ANNOTATIONS, names(&spec.annotations)),
         (annotations::RELOADER_MATCH, Some("true".to_owned())),
     ];
+    match record {
+        Record::Key(record) => entries.extend([
+            (annotations::ACCESS_KEY_DIGEST, Some(secret_data::digest(credentials))),
+            (annotations::ACCESS_KEY_CREATED_AT, record.created_at.map(|time| time.to_string())),
+            (annotations::PREVIOUS_ACCESS_KEY_ID, record.previous.as_ref().map(ToString::to_string)),
+            (annotations::ROTATED_AT, record.rotated_at.map(|time| time.to_string())),
+            (annotations::ROTATE_HANDLED, record.rotate_handled.clone()),
+            (annotations::REVOKED_ACCESS_KEY_ID, record.revoked.as_ref().map(ToString::to_string)),
+        ]),
+        Record::Session(session) => entries.extend([
+            (annotations::ACCESS_KEY_DIGEST, Some(secret_data::session_digest(credentials, session))),
+            (annotations::SESSION_OF, Some(session.key.to_string())),
+            (annotations::SESSION_ISSUED_AT, Some(session.issued_at.to_string())),
+            (annotations::SESSION_EXPIRES_AT, Some(session.expires_at.to_string())),
+            (annotations::SESSION_TOKEN_LOCATION, credentials.token.as_ref().and_then(|session| at(&session.token))),
+        ]),
+    }
     entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 

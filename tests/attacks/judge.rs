@@ -103,7 +103,8 @@ pub const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
 /// A key with that id.
 pub fn credentials(id: &str) -> Credentials {
-    Credentials { access_key_id: AccessKeyId::of_iam(id), secret_access_key: SecretString::from(SECRET_KEY) }
+    let (access_key_id, secret_access_key) = (AccessKeyId::of_iam(id), SecretString::from(SECRET_KEY));
+    Credentials { access_key_id, secret_access_key, token: None }
 }
 
 /// What the operator makes of a template, where it makes something.

@@ -18,6 +18,7 @@ mod cases;
 mod fuzz;
 mod judge;
 mod operator;
+mod sessions;
 mod terms;
 
 use judge::{Verdict, judge, tenant};

@@ -1,8 +1,8 @@
 """A workload that puts and gets objects with boto3, over and over, with the key in a mounted credentials file.
 
 Its one argument is {"credentials": PATH, "endpoint": URL, "region", "bucket", "report": PATH, "stop": PATH}. It looks at
-the file before each request, as a mounted Secret changes in place, and goes on until the stop file appears. The report
-is {"requests": N, "failures": {code: N}, "keys": {access key id: requests that succeeded}}.
+the file before each request, as a mounted Secret changes in place, and goes on until the stop file appears. With "process"
+in the place of "credentials", boto3 itself looks at that file, when it takes its session to end soon. The report is {"requests": N, "failures": {code: N}, "keys": {access key id: requests that succeeded}}.
 """
 
 import configparser
@@ -27,6 +27,8 @@ class Consumer:
         self.report = {"requests": 0, "failures": {}, "keys": {}}
 
     def reload(self):
+        if "process" in self.task:
+            return self.reload_by_itself()
         with open(self.task["credentials"]) as file:
             text = file.read()
         if text == self.text:
@@ -41,9 +43,22 @@ class Consumer:
             endpoint_url=self.task["endpoint"],
             aws_access_key_id=self.key,
             aws_secret_access_key=profile["aws_secret_access_key"],
+            aws_session_token=profile.get("aws_session_token"),
             # A retry would hide what the test is about.
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
         )
+
+    def reload_by_itself(self):
+        """One client for good, as a workload has it; what it signs with is told by boto3."""
+        if self.client is None:
+            session = boto3.Session(region_name=self.task["region"])
+            self.session = session.get_credentials()
+            self.client = session.client(
+                "s3",
+                endpoint_url=self.task["endpoint"],
+                config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+            )
+        self.key = self.session.get_frozen_credentials().access_key
 
     def attempt(self, operation):
         self.reload()

@@ -98,7 +98,7 @@ fn rbac_has_no_wildcards_and_gives_people_no_secrets() {
                 assert!(!strings(&rule[part]).contains(&"*"), "{name}: {rule}");
             }
             let secrets = strings(&rule["resources"]).contains(&"secrets");
-            let ours = ["s3-access-operator", "s3-access-operator-credentials"];
+            let ours = ["s3-access-operator", "s3-access-operator-credentials", "s3-access-operator-session-keys"];
             assert!(!secrets || ours.contains(&name), "{name} reads Secrets");
         }
     }

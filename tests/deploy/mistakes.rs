@@ -86,7 +86,8 @@ fn refusal(spec: &Value) -> String {
         buckets: vec!["team-a-reports".to_owned()],
         user_arn: "arn:aws:iam::123456789012:user/reports".to_owned(),
     };
-    let example = Credentials { access_key_id: AccessKeyId::of_iam("AKIA"), secret_access_key: "example".into() };
+    let example =
+        Credentials { access_key_id: AccessKeyId::of_iam("AKIA"), secret_access_key: "example".into(), token: None };
     render(&user.spec.secret, &example, &target).map(drop).unwrap_err().to_string()
 }
 

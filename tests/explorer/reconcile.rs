@@ -71,12 +71,13 @@ impl Explorer {
         let by_status = now.zip(read.desired.as_ref()).and_then(|(now, desired)| {
             let resync = next_resync(&read.owner.identity.uid, now, RESYNC);
             let any = (self.mistake == Some(Mistake::TrustsAnyStatus)).then_some(resync);
-            any.or_else(|| done_by_status(&read.user, desired, &seen.secret, resync))
+            any.or_else(|| done_by_status(&read.user, desired, (&seen.secret, seen.session.as_ref()), resync))
         });
         Current {
             user: &read.user,
             fingerprint: Fingerprint::of(&read.user, REVISION),
             secret: now.is_some().then_some(&seen.secret),
+            session: seen.session.as_ref().filter(|_| now.is_some()),
             alone: true,
             by_status,
             swept: self.swept,

@@ -12,10 +12,10 @@ use s3_access_operator::aws::{
     inline_policy,
 };
 use s3_access_operator::core::drift::{PolicyDetail, UserDetail};
-use s3_access_operator::core::iam::AccessKey;
-use s3_access_operator::core::iam::Account;
+use s3_access_operator::core::iam::{AccessKey, AccessKeyId, Account};
 use s3_access_operator::core::observed::{Minted, PolicyVersion};
 use s3_access_operator::core::policy::Document;
+use s3_access_operator::core::secret_data::{Credentials as KeyOrSession, SessionToken};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::boundary::{Boundary, aws_error};
@@ -449,11 +449,7 @@ impl Sts for Cloud {
     }
 
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool> {
-        let credentials = Credentials {
-            access_key_id: id.to_owned(),
-            secret_access_key: secret.expose_secret().to_owned(),
-            session_token: None,
-        };
+        let credentials = key(id, secret);
         let request = Request::GetCallerIdentity {};
         let ask = async {
             self.outside.with(|outside| {
@@ -469,5 +465,34 @@ impl Sts for Cloud {
             })
         };
         self.boundary.through("GetCallerIdentity", id, ask).await
+    }
+
+    async fn session_token(&self, id: &str, secret: &SecretString, seconds: i32) -> Result<KeyOrSession> {
+        let credentials = key(id, secret);
+        let request = Request::GetSessionToken { duration_seconds: u32::try_from(seconds).ok() };
+        let ask = async {
+            self.outside.with(|outside| {
+                outside.judge_id(id);
+                let now = outside.now;
+                let result = outside.aws.call(now, Identity::Credentials(credentials), &request).result;
+                let Response::SessionToken(session) = answer(&request, result)? else { panic!("no session") };
+                outside.judge_session(id);
+                outside.accepted.insert(session.access_key_id.clone());
+                Ok(KeyOrSession {
+                    access_key_id: AccessKeyId::of_iam(&session.access_key_id),
+                    secret_access_key: session.secret_access_key.into(),
+                    token: Some(SessionToken { token: session.session_token.into(), expires_at: session.expiration }),
+                })
+            })
+        };
+        self.boundary.through("GetSessionToken", id, ask).await
+    }
+}
+
+fn key(id: &str, secret: &SecretString) -> Credentials {
+    Credentials {
+        access_key_id: id.to_owned(),
+        secret_access_key: secret.expose_secret().to_owned(),
+        session_token: None,
     }
 }

@@ -19,6 +19,7 @@ use crate::boundary::{Boundary, kubernetes_error};
 use crate::outside::{Outside, State};
 
 pub const NAMESPACE: &str = "team-a";
+pub const OPERATORS_NAMESPACE: &str = "s3-access-system";
 
 /// A Deployment or the like, as far as it is restarted.
 #[derive(Clone)]

@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use s3_access_operator::api::{AccessKeyStatus, Adoption, Duration, S3AccessUser, secret_annotations, tags};
 use s3_access_operator::core::class::Class;
-use s3_access_operator::core::names::workload_annotation;
+use s3_access_operator::core::names::{key_secret, workload_annotation};
 use s3_access_operator::core::revocation::Revocation;
 
-use crate::cluster::{ClassState, NAMESPACE};
+use crate::cluster::{ClassState, NAMESPACE, OPERATORS_NAMESPACE};
 use crate::outside::{CLUSTER_ID, State};
 
 /// The key that a Secret names and its secret half, wherever in the data it stands.
@@ -26,6 +26,11 @@ pub fn holds(secret: &Secret, key: &AccessKey) -> bool {
     let data = secret.data.iter().flatten();
     let texts: Vec<String> = data.map(|(_, value)| String::from_utf8_lossy(&value.0).into_owned()).collect();
     [&key.id, &key.secret].into_iter().all(|half| texts.iter().any(|text| text.contains(half.as_str())))
+}
+
+/// A Secret with the key of somebody's sessions.
+pub fn is_in_operators_namespace(secret: &Secret) -> bool {
+    secret.namespace().as_deref() == Some(OPERATORS_NAMESPACE)
 }
 
 fn tag<'a>(user: &'a User, key: &str) -> Option<&'a str> {
@@ -178,7 +183,9 @@ impl State {
             wants_a_working_key(owner) && !is_expelled(class, owner) && !is_over(class, owner, self.now + self.skew)
         });
         let wanted = wanted && !outlived && !revoked;
-        if wanted && self.cluster.secrets.values().any(|secret| holds(secret, key)) {
+        let requires = class.and_then(|class| class.class.as_ref()).is_some_and(|class| class.spec.require_session);
+        let keeps = |secret: &&Secret| (!requires || is_in_operators_namespace(secret)) && holds(secret, key);
+        if wanted && self.cluster.secrets.values().any(|secret| keeps(&secret)) {
             self.violate(3, format_args!("key {id} was revoked while a Secret holds it"));
         }
         let previous = |secret: &Secret| {
@@ -202,7 +209,11 @@ impl State {
         let Some(live) = self.cluster.secrets.get(name).cloned() else { return };
         let uids: Vec<Option<String>> = self.cluster.users.values().map(ResourceExt::uid).collect();
         let owners = live.owner_references();
-        if !owners.iter().any(|owner| owner.controller == Some(true) && uids.contains(&Some(owner.uid.clone()))) {
+        let noted = live.annotations().get(secret_annotations::USER_UID).cloned();
+        let is_key = is_in_operators_namespace(&live) && noted.as_ref().is_some_and(|uid| name == key_secret(uid));
+        let controlled =
+            owners.iter().any(|owner| owner.controller == Some(true) && uids.contains(&Some(owner.uid.clone())));
+        if !controlled && !(is_key && uids.contains(&noted)) {
             self.violate(4, format_args!("a write to Secret {name}, which no S3AccessUser controls"));
         }
         let keys: Vec<_> = self.users().flat_map(|user| user.keys.clone()).collect();
@@ -223,6 +234,16 @@ impl State {
                 self.violate(3, format_args!("key {new} replaced {} before it was seen to work", old.id));
             }
             None => self.violate(3, format_args!("Secret {name} lost key {}", old.id)),
+        }
+    }
+
+    /// Looks at a session before it is delivered: its key is the operator's alone.
+    pub fn judge_session(&mut self, id: &str) {
+        let keys: Vec<_> = self.users().flat_map(|user| user.keys.clone()).collect();
+        let Some(key) = keys.iter().find(|key| key.id == id) else { return };
+        let of_workload = |secret: &&Secret| !is_in_operators_namespace(secret) && holds(secret, key);
+        if let Some(exposed) = self.cluster.secrets.values().find(of_workload).map(ResourceExt::name_any) {
+            self.violate(1, format_args!("a session of key {id}, which Secret {exposed} holds itself"));
         }
     }
 

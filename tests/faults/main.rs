@@ -37,6 +37,7 @@ mod real;
 mod restarts;
 mod revocation_scenarios;
 mod scenarios;
+mod session_scenarios;
 mod simulation;
 mod snapshot;
 mod suite;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ground::double::{Account, Caller, Credentials, Request, Response, Settings, User, World};
+use ground::double::{Access, Account, Caller, Context, Credentials, Request, Response, Settings, User, World};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -137,5 +137,20 @@ impl State {
         let credentials =
             Credentials { access_key_id: id.to_owned(), secret_access_key: secret.to_owned(), session_token: None };
         self.aws.call(self.now, &credentials, &Request::GetCallerIdentity {}).result.is_ok()
+    }
+
+    /// Whether AWS accepts the session that the Secret holds, and something in S3 is allowed to it.
+    pub fn accepts_session(&mut self, secret: &Secret) -> bool {
+        let text = |key: &str| {
+            let value = secret.data.as_ref().and_then(|data| data.get(key));
+            value.map(|value| String::from_utf8_lossy(&value.0).into_owned()).unwrap_or_default()
+        };
+        let credentials = Credentials {
+            access_key_id: text("AWS_ACCESS_KEY_ID"),
+            secret_access_key: text("AWS_SECRET_ACCESS_KEY"),
+            session_token: Some(text("AWS_SESSION_TOKEN")),
+        };
+        let object = "arn:aws:s3:::team-a-reports/x";
+        self.aws.authorize(self.now, &credentials, "s3:GetObject", object, &Context::new()) == Access::Allowed
     }
 }

@@ -12,6 +12,7 @@ use crate::ending_scenarios;
 use crate::outside::{Outside, State};
 use crate::quarantine_scenarios;
 use crate::revocation_scenarios;
+use crate::session_scenarios;
 use crate::simulation::{RESYNC, Simulation};
 use crate::{term_scenarios, withdrawal_scenarios};
 
@@ -31,7 +32,9 @@ pub struct Scenario {
 pub enum End {
     /// The S3AccessUser is Ready, with one key, which works.
     Ready,
-    /// The same, and the key is another one than before.
+    /// The same, and the key is the operator's, and the workload's Secret holds a session of it that works.
+    Sessions,
+    /// As Ready, and the key is another one than before.
     Replaced,
     /// The user is there, and its key does not work.
     Suspended,
@@ -245,6 +248,7 @@ pub fn all() -> Vec<&'static Scenario> {
         revocation_scenarios::ALL,
         term_scenarios::ALL,
         quarantine_scenarios::ALL,
+        session_scenarios::ALL,
     ];
     LIVES.iter().chain(others.into_iter().flatten()).collect()
 }

@@ -42,6 +42,7 @@ pub fn context(
     let clock = outside.clone();
     Context {
         cluster: ClusterName { id: CLUSTER_ID.to_owned(), name: "prod".to_owned() },
+        own_namespace: crate::cluster::OPERATORS_NAMESPACE.to_owned(),
         kubernetes,
         classes: Arc::new(OneClass::new(
             Session::new(cloud.clone(), cloud, "us-east-1".to_owned(), None),

@@ -13,7 +13,10 @@ use crate::judge::{holds, is_evidence};
 use crate::outside::{ACCOUNT, Outside, State};
 
 /// Annotations of a Secret that differ from run to run.
-const VOLATILE: [&str; 7] = [
+const VOLATILE: [&str; 10] = [
+    annotations::SESSION_OF,
+    annotations::SESSION_ISSUED_AT,
+    annotations::SESSION_EXPIRES_AT,
     annotations::REVOKED_ACCESS_KEY_ID,
     annotations::ACCESS_KEY_ID,
     annotations::ACCESS_KEY_CREATED_AT,
@@ -146,8 +149,13 @@ impl Snapshot {
     }
 
     fn secret(&mut self, state: &mut State, secret: &Secret, users: &[std::sync::Arc<User>]) {
-        let key = users.iter().flat_map(|user| &user.keys).find(|key| holds(secret, key));
-        let works = key.is_some_and(|key| state.accepts(&key.id, &key.secret));
+        let session_of = secret.annotations().get(annotations::SESSION_OF);
+        let is_of = |key: &&AccessKey| holds(secret, key) || session_of == Some(&key.id);
+        let key = users.iter().flat_map(|user| &user.keys).find(is_of);
+        let works = match session_of {
+            None => key.is_some_and(|key| state.accepts(&key.id, &key.secret)),
+            Some(_) => state.accepts_session(secret),
+        };
         let suspended = key.is_some_and(|key| key.status == Status::Inactive);
         if secret.annotations().contains_key(annotations::ACCESS_KEY_ID) && !works && !suspended {
             self.lost += 1;
@@ -172,11 +180,12 @@ impl Snapshot {
         let (name, finalizers) = (user.name_any(), user.finalizers());
         self.line(format_args!(
             "S3AccessUser {name} deleting={deleting} {finalizers:?} {conditions:?} user {:?} policy {:?} binding {:?} \
-             retiring={} name {:?} account {:?} {:?} generation {:?}",
+             retiring={} session={} name {:?} account {:?} {:?} generation {:?}",
             status.user_arn,
             status.policy_arn,
             status.binding,
             status.retiring_key.is_some(),
+            status.session_expires_at.is_some(),
             status.user_name,
             status.account_id,
             status.partition,

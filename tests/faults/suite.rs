@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fastrand::Rng;
-use ground::double::Settings;
+use ground::double::{Operation, Settings};
 use jiff::{SignedDuration, Timestamp};
 use s3_access_operator::api::S3AccessUser;
 
 use crate::boundary::{Fault, Plan};
-use crate::judge::is_evidence;
+use crate::judge::{is_evidence, is_in_operators_namespace};
 use crate::mistakes::Mistake;
 use crate::outside::{ACCOUNT, Outside, State};
-use crate::scenarios::{End, Scenario, USER};
+use crate::scenarios::{End, SECRET, Scenario, USER};
 use crate::simulation::{RESYNC, Simulation};
 use crate::snapshot::Snapshot;
 
@@ -195,7 +195,8 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
                 .iter()
                 .map(|found| (found.type_.to_string(), (found.status.to_string(), found.reason.to_string())))
                 .collect();
-            (keys, works, ours.len(), policies, cluster.secrets.len(), cluster.users.len(), conditions)
+            let of_workloads = cluster.secrets.values().filter(|secret| !is_in_operators_namespace(secret)).count();
+            (keys, works, ours.len(), policies, of_workloads, cluster.users.len(), conditions)
         })
     };
     let (old_keys, ..) = look(before);
@@ -216,6 +217,15 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
             let replaced = matches!(scenario.end, End::Replaced);
             assert!(!replaced || !old_keys.contains(&keys[0]), "{name}: it is the old key");
         }
+        End::Sessions => {
+            assert_eq!((works.as_slice(), users, secrets, custom_resources), ([true].as_slice(), 1, 1, 1), "{name}");
+            is("Ready", "True", "Synced");
+            parts.iter().for_each(|part| is(part, "True", "Synced"));
+            after.with(|state| {
+                let secret = state.cluster.secrets[SECRET].clone();
+                assert!(state.accepts_session(&secret), "{name}");
+            });
+        }
         End::Beside => {
             assert_eq!((works.as_slice(), users, secrets), ([true, true].as_slice(), 1, 1), "{name}");
             is("Ready", "True", "Synced");
@@ -233,7 +243,10 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
             is("AccessKeySynced", "False", reason);
             is("SecretSynced", "True", "Synced");
         }
-        End::Gone => assert_eq!((users, policies, secrets, custom_resources), (0, 0, 0, 0), "{name}"),
+        End::Gone => {
+            assert_eq!((users, policies, secrets, custom_resources), (0, 0, 0, 0), "{name}");
+            assert_eq!(after.with(|state| state.cluster.secrets.len()), 0, "{name}");
+        }
         End::Refused(reason) => {
             is("Ready", "False", reason);
             is("Stalled", "True", reason);
@@ -281,8 +294,13 @@ pub fn singles(effects: usize) -> impl Iterator<Item = (Fault, Plan)> {
 fn finish(simulation: &mut Simulation) -> (Snapshot, Vec<String>) {
     simulation.run(RECOVERY);
     let end = Snapshot::of(&simulation.outside);
-    let writes =
-        |simulation: &Simulation| simulation.outside.with(|state| (state.cluster.writes, state.aws.history().writes()));
+    let writes = |simulation: &Simulation| {
+        simulation.outside.with(|state| {
+            // Each renewal of a session writes the Secret and the status.
+            let renewals = usize::try_from(state.aws.history().count(Operation::GetSessionToken)).unwrap();
+            (state.cluster.writes.saturating_sub(renewals * 2), state.aws.history().writes())
+        })
+    };
     let before = writes(simulation);
     simulation.run(RESYNC * 2);
     let after = writes(simulation);

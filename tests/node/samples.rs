@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ground::repository;
 use kube::ResourceExt;
-use s3_access_operator::api::{AccessLevel, S3AccessUser};
+use s3_access_operator::api::{AccessKeyMode, AccessLevel, S3AccessUser};
 use serde_json::{Value, json};
 
 use crate::world::{LAG, World};
@@ -13,7 +13,7 @@ use crate::world::{LAG, World};
 /// For the samples that ask for more than the default class allows: whatever a class can allow.
 const WIDE: &str = "wide";
 /// What fits into the default class of the chart, by the names of the S3AccessUsers.
-const BY_DEFAULT: [&str; 5] = ["backups", "legacy", "pipeline", "reports", "warehouse"];
+const BY_DEFAULT: [&str; 6] = ["backups", "legacy", "nightly", "pipeline", "reports", "warehouse"];
 
 fn wide() -> Value {
     let all = json!(["*"]);
@@ -131,15 +131,22 @@ async fn used(world: &World, user: &S3AccessUser) {
         (None, _) => ("team-a-reports", [true, true, false]),
     };
     let admin = [world.admin.access_key_id.as_str(), world.admin.secret_access_key.as_str()];
-    let made = world.tried(bucket, &["CreateBucket", "PutObject"], admin).await;
+    let made = world.tried(bucket, &["CreateBucket", "PutObject"], admin, None).await;
     assert!(made[1], "the administrator's object: {made:?}");
-    let (id, secret) = credentials(world, user).await;
-    let found = world.tried(bucket, &["PutObject", "GetObject", "DeleteObject"], [&id, &secret]).await;
+    let (id, secret, token) = credentials(world, user).await;
+    let operations = ["PutObject", "GetObject", "DeleteObject"];
+    let found = world.tried(bucket, &operations, [&id, &secret], token.as_deref()).await;
     assert_eq!(found, wanted, "{name} puts, gets and deletes in {bucket}");
 }
 
-/// The key of a Secret of whatever format: the id that IAM knows, and the one text that can be its other half.
-async fn credentials(world: &World, user: &S3AccessUser) -> (String, String) {
+/// The key of a Secret of whatever format: the id that IAM knows, and the one text that can be its other half. Of a session,
+/// what its Secret holds, with the token.
+async fn credentials(world: &World, user: &S3AccessUser) -> (String, String, Option<String>) {
+    if user.spec.access_key.mode == AccessKeyMode::Session {
+        let secret = world.secret(&user.namespace().unwrap(), &user.secret_name()).await;
+        let text = |key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
+        return (text("AWS_ACCESS_KEY_ID"), text("AWS_SECRET_ACCESS_KEY"), Some(text("AWS_SESSION_TOKEN")));
+    }
     let keys = world.keys(user).await;
     let [key] = keys.as_slice() else { panic!("{}: {keys:?}", user.name_any()) };
     let secret = world.secret(&user.namespace().unwrap(), &user.secret_name()).await;
@@ -152,5 +159,5 @@ async fn credentials(world: &World, user: &S3AccessUser) -> (String, String) {
         .to_owned();
     let id = key.access_key_id().unwrap().to_owned();
     assert!(text.contains(&id), "the Secret of {} holds another key", user.name_any());
-    (id, half)
+    (id, half, None)
 }

@@ -80,7 +80,7 @@ pub async fn two_rotations_under_load_fail_no_request(world: &World) {
     let user = world.user("load", "app", json!({ "access": access, "accessKey": rotation })).await;
     let first = world.only_key(&user, "app-s3", "").await;
     tokio::time::sleep(Duration::from_secs(LAG.unsigned_abs())).await;
-    world.apply(&pod(&world.admin.endpoint)).await;
+    world.apply(&pod("load", &world.admin.endpoint)).await;
 
     let started = Instant::now();
     uses(world, &first).await;
@@ -109,7 +109,7 @@ pub async fn two_rotations_under_load_fail_no_request(world: &World) {
     let last = keys.last().unwrap();
     world
         .see("a thousand requests", async || {
-            let report = report(world).await?;
+            let report = report(world, "load").await?;
             let total: usize = report.keys.values().sum();
             ensure!(total >= 1_000, "{report:?}");
             Ok(())
@@ -117,7 +117,7 @@ pub async fn two_rotations_under_load_fail_no_request(world: &World) {
         .await;
     // Those after the last old key was deleted count too.
     uses(world, last).await;
-    let report = report(world).await.unwrap();
+    let report = report(world, "load").await.unwrap();
     let total: usize = report.keys.values().sum();
     println!("{total} requests in {:.0?} over two rotations, failed: {:?}", started.elapsed(), report.failures);
     assert!(report.failures.is_empty(), "{report:?}");
@@ -127,32 +127,71 @@ pub async fn two_rotations_under_load_fail_no_request(world: &World) {
     world.kubectl(&["delete", "-n", "load", "pod", "app"]).await.unwrap();
 }
 
+/// Sessions as short as a mounted file can follow: each is renewed at half its life, and the pod reads the new file.
+pub async fn ten_renewals_of_a_session_under_load_fail_no_request(world: &World) {
+    let life = |seconds: Option<i64>| {
+        world.double.with(|aws| {
+            let account = aws.account_mut(&world.double.account().id.clone()).unwrap();
+            account.settings_mut().session_life = seconds.map(jiff::SignedDuration::from_secs);
+        });
+    };
+    world.namespace("sessions").await;
+    world.object("s3://sessions-data/first", "first").await;
+    life(Some(30));
+    let access = json!([{ "bucket": "sessions-data", "level": "ReadWrite" }]);
+    let session = json!({ "mode": "Session", "duration": "15m" });
+    world.user("sessions", "app", json!({ "access": access, "accessKey": session })).await;
+    tokio::time::sleep(Duration::from_secs(LAG.unsigned_abs())).await;
+    let started = Instant::now();
+    world.apply(&pod("sessions", &world.admin.endpoint)).await;
+    let seen = async |sessions: usize| {
+        world
+            .see(&format!("{sessions} sessions at work"), async || {
+                let report = report(world, "sessions").await?;
+                ensure!(report.keys.len() >= sessions, "{report:?}");
+                Ok(report)
+            })
+            .await
+    };
+    for sessions in [4, 8] {
+        seen(sessions).await;
+    }
+    let report = seen(11).await;
+    let total: usize = report.keys.values().sum();
+    println!("{total} requests in {:.0?} over ten renewals, failed: {:?}", started.elapsed(), report.failures);
+    assert!(report.failures.is_empty(), "{report:?}");
+    assert!(report.keys.keys().all(|key| key.starts_with("ASIA")), "{report:?}");
+    world.kubectl(&["delete", "-n", "sessions", "pod", "app"]).await.unwrap();
+    world.kubectl(&["delete", "-n", "sessions", "s3accessuser", "app"]).await.unwrap();
+    life(None);
+}
+
 /// Waits for a hundred more requests that succeeded with that key.
 async fn uses(world: &World, key: &str) {
     let count = |report: &Report| report.keys.get(key).copied().unwrap_or_default();
-    let before = report(world).await.map_or(0, |report| count(&report));
+    let before = report(world, "load").await.map_or(0, |report| count(&report));
     world
         .see(&format!("a hundred requests with {key}"), async || {
-            let report = report(world).await?;
+            let report = report(world, "load").await?;
             ensure!(count(&report) >= before + 100, "{report:?}");
             Ok(())
         })
         .await;
 }
 
-async fn report(world: &World) -> Result<Report> {
-    let log = world.kubectl(&["logs", "-n", "load", "app", "--tail=1"]).await?;
+async fn report(world: &World, namespace: &str) -> Result<Report> {
+    let log = world.kubectl(&["logs", "-n", namespace, "app", "--tail=1"]).await?;
     serde_json::from_str(&log).with_context(|| format!("the workload said {log:?}"))
 }
 
-fn pod(endpoint: &str) -> Value {
+fn pod(namespace: &str, endpoint: &str) -> Value {
     json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "app", "namespace": "load" },
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "app", "namespace": namespace },
         "spec": {
             "automountServiceAccountToken": false,
             "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
             "containers": [{
-                "name": "app", "image": WORKLOAD, "args": ["load", "load-data"],
+                "name": "app", "image": WORKLOAD, "args": ["load", format!("{namespace}-data")],
                 "env": [
                     { "name": "AWS_SHARED_CREDENTIALS_FILE", "value": "/var/run/s3/credentials" },
                     { "name": "AWS_REGION", "value": "us-east-1" },

@@ -163,11 +163,18 @@ impl World {
     }
 
     /// Whether S3 lets the holder of that key do these things in the bucket: boto3 with the key and nothing else.
-    pub async fn tried(&self, bucket: &str, operations: &[&str], [id, secret]: [&str; 2]) -> Vec<bool> {
+    pub async fn tried(
+        &self,
+        bucket: &str,
+        operations: &[&str],
+        [id, secret]: [&str; 2],
+        token: Option<&str>,
+    ) -> Vec<bool> {
         let operations: Vec<Value> =
             operations.iter().map(|operation| json!({ "operation": operation, "bucket": bucket })).collect();
         let secret = json!({
             "AWS_REGION": self.admin.partition.region(), "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_SESSION_TOKEN": token,
         });
         let task = json!({ "secret": secret, "endpoint": self.admin.endpoint, "operations": operations });
         let python = cache::python().await.unwrap();

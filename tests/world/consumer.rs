@@ -49,16 +49,30 @@ pub struct Consumer {
 impl Consumer {
     /// Mounts the Secret and starts to put and get objects in the bucket.
     pub async fn start(scene: &Scene, secret: &str, endpoint: &str, bucket: &str) -> Self {
+        Self::reading(scene, secret, (endpoint, bucket), "credentials").await
+    }
+
+    /// The same, with the SDK's own credential process in front of the mounted session.
+    pub async fn start_with_process(scene: &Scene, secret: &str, endpoint: &str, bucket: &str) -> Self {
+        Self::reading(scene, secret, (endpoint, bucket), "process").await
+    }
+
+    async fn reading(scene: &Scene, secret: &str, (endpoint, bucket): (&str, &str), how: &str) -> Self {
         let folder = Folder::create("consumer").unwrap();
         let mount = Mount::start(scene.secrets(), secret, folder.path().join("mount")).await;
         let path = |name: &str| folder.path().join(name).display().to_string();
+        let file = if how == "process" { "credential-process.json" } else { "credentials" };
+        let file = mount.folder.join(file);
+        fs::write(path("config"), format!("[default]\ncredential_process = cat {}\n", file.display())).unwrap();
         let task = json!({
-            "credentials": mount.folder.join("credentials"), "endpoint": endpoint, "bucket": bucket,
+            how: file, "endpoint": endpoint, "bucket": bucket,
             "region": scene.stand.aws.partition.region(), "report": path("report.json"), "stop": path("stop"),
         });
         let process = Spec::new("the consumer", scene.stand.python.join("python"), path("consumer.log"))
             .args([repository().join("tests/aws/s3_consumer.py").display().to_string(), task.to_string()])
             .env("HOME", path(""))
+            .env("AWS_CONFIG_FILE", path("config"))
+            .env("PATH", "/usr/bin:/bin")
             .spawn()
             .unwrap();
         Self { process, mount, folder }

@@ -40,6 +40,7 @@ mod revoke;
 mod rotation;
 mod scene;
 mod secrecy;
+mod session;
 mod soak;
 mod sweep;
 mod takeover;

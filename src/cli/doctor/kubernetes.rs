@@ -107,6 +107,7 @@ fn rights(options: &RunOptions) -> Vec<Right<'_>> {
         rights.push(right("", "namespaces", &["list", "watch"], None));
         rights.push(right("", "secrets", &["get", "list", "watch"], own));
     }
+    rights.push(right("", "secrets", &["get", "create", "update", "delete"], own));
     if options.cluster_id.is_none() {
         rights.push(Right { name: Some("kube-system"), ..right("", "namespaces", &["get"], None) });
     }

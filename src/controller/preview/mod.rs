@@ -23,19 +23,22 @@ use tokio_util::sync::CancellationToken;
 use super::class::{Changes, ClassResolver, Classes, KnownClass, Namespaces, OneAccount, ResolvedClass, Stores};
 use super::context::{Context, Pass};
 use super::error::Error;
-use super::observe::{self, Held, example_of, picture};
+use super::observe::{self, Held, example_of_workload, picture};
 use super::state::State;
 use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessClass, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
 use crate::core::class::{Defaults, Overlap};
 use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::drift::Coverage;
+use crate::core::iam::AccessKeyId;
 use crate::core::lint::Finding;
 use crate::core::names::Cluster;
 use crate::core::observed::{Minted, Observed, WorkloadState};
 use crate::core::plan::{Action, Effect, Part, Parts, Plan, Progress, Retiring, Waits, plan, teardown};
 use crate::core::reads::Reads;
 use crate::core::reads::known::Known;
+use crate::core::rotation::later;
+use crate::core::sessions::{HeldSession, LONGEST};
 use crate::kubernetes::{KubeClient, KubernetesError, SecretNames};
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
@@ -125,7 +128,7 @@ impl Planner {
         };
         let ctx = self.context(&namespace, &resolved).await?;
         let pass = Pass { ctx: &ctx, resolved: &resolved, user, owner: &owner, desired: desired.as_ref() };
-        if !deleting && let Err(error) = example_of(pass, None) {
+        if !deleting && let Err(error) = example_of_workload(pass) {
             return Ok(refused(owner, Reason::InvalidSpec, error.to_string()));
         }
         let mut held = Held::default();
@@ -231,6 +234,7 @@ impl Planner {
         let now = Timestamp::now();
         Ok(Context {
             cluster: self.cluster.clone(),
+            own_namespace: self.own_namespace.clone(),
             kubernetes: Arc::new(KubeClient::new(self.client.clone(), Arc::new(names))),
             classes: Arc::new(OneAccount::new(resolved.session.clone(), self.defaults.clone())),
             coverage: Arc::new(Coverage::default()),
@@ -330,6 +334,11 @@ impl Imagination<'_> {
             }
             Action::ReadLastUsed { .. } => Effect::LastUsed(None),
             Action::WriteSecret { .. } => Effect::SecretWritten { uid: String::new(), resource_version: String::new() },
+            Action::RenewSession { key_id } => Effect::Renewed {
+                uid: String::new(),
+                resource_version: String::new(),
+                session: HeldSession::issued(AccessKeyId::of_iam(key_id), now, later(now, LONGEST)),
+            },
             Action::MarkWorkload { key_id, .. } => Effect::Workload(WorkloadState::Present {
                 resource_version: String::new(),
                 created_at: now,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::api::{ConditionType, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus, annotations, limits};
+use crate::core::sessions::Watched;
 
 /// What most of them have in common, which therefore takes no memory in any of them.
 const IN_COMMON: &[u8] = include_bytes!("cached.json");
@@ -36,6 +37,7 @@ pub struct CachedUser {
     is_finalized: bool,
     has_been_in_a_class: bool,
     is_ready: bool,
+    session: Option<Watched>,
     created_at: Option<Timestamp>,
 }
 
@@ -98,6 +100,7 @@ impl From<Value> for CachedUser {
             is_finalized: user.is_finalized(),
             has_been_in_a_class: has_been_in_a_class(&user),
             is_ready: is_ready(&user),
+            session: Watched::of(&user),
             created_at: created_at(&user),
             metadata,
         };
@@ -154,6 +157,10 @@ fn names_of(object: &Value) -> S3AccessUser {
             keep(part, json!({ "name": name }));
         }
     }
+    // A class may require sessions.
+    if let Some(mode) = found["accessKey"].get("mode").filter(|value| short(value)) {
+        keep("accessKey", json!({ "mode": mode }));
+    }
     let mut meta: ObjectMeta = serde_json::from_value(object["metadata"].clone()).unwrap_or_default();
     (meta.labels, meta.owner_references) = (None, None);
     let ours = [annotations::PAUSED, annotations::ABANDON, annotations::ROTATE, annotations::REVOKE];
@@ -182,6 +189,11 @@ impl CachedUser {
     pub fn membership(&self) -> Membership<'_> {
         let Self { is_finalized, has_been_in_a_class, created_at, .. } = *self;
         Membership { class_name: self.class_name.as_deref(), is_finalized, has_been_in_a_class, created_at }
+    }
+
+    /// Its session, where it is to be renewed.
+    pub fn session(&self) -> Option<Watched> {
+        self.session
     }
 
     /// Whether its status says that it is Ready.

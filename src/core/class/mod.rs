@@ -24,8 +24,9 @@ use super::policy::requirement::Provable;
 use super::policy::terms::Terms;
 use super::refusal::Refusal;
 use super::rotation::{DEFAULT_OVERLAP, later};
+use super::sessions::{self, Sessions};
 use crate::api::{
-    Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, OnCompromise, S3AccessClass,
+    AccessKeyMode, Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, OnCompromise, S3AccessClass,
     S3AccessClassSpec, S3AccessUser, S3AccessUserSpec, SecretSpec,
 };
 
@@ -209,6 +210,28 @@ impl Class {
         self.max_interval().map_or(shortest, |longest| shortest.min(longest))
     }
 
+    /// The sessions of a spec; `None`: its Secret holds the key itself.
+    ///
+    /// # Errors
+    /// [`Refusal`]: STS knows no sessions of such a length.
+    pub fn sessions(&self, spec: &S3AccessUserSpec) -> Result<Option<Sessions>, Refusal> {
+        if spec.access_key.mode == AccessKeyMode::Static {
+            return Ok(None);
+        }
+        let duration = spec.access_key.duration.map_or(sessions::DEFAULT_DURATION, Duration::signed);
+        if !(sessions::SHORTEST..=sessions::LONGEST).contains(&duration) {
+            return Err(Refusal::invalid_spec(
+                "spec.accessKey.duration: it must be from 15m to 36h, which is what AWS STS takes",
+            ));
+        }
+        Ok(Some(Sessions { duration, required: self.spec.require_session }))
+    }
+
+    /// Whether no workload may have a key itself.
+    pub fn requires_sessions(&self) -> bool {
+        self.spec.require_session
+    }
+
     /// The boundary that every user has to be under.
     pub fn forced_boundary(&self) -> Option<&str> {
         self.spec.permissions_boundary_arn.as_deref()
@@ -386,6 +409,9 @@ impl Class {
             && let Some(why) = self.unproven(&required.collect::<Vec<_>>())
         {
             violations.push(format!("anything under its requiredConditions and maxLifetime: {why}"));
+        }
+        if self.spec.require_session && spec.access_key.mode == AccessKeyMode::Static {
+            violations.push("spec.accessKey.mode Static: the class requires sessions, so write Session".to_owned());
         }
         let names = self.patterns(&self.spec.allowed_names, Pattern::caseless);
         let asked = [

@@ -115,7 +115,7 @@ fn an_overlap_is_at_most_half_of_an_interval_that_only_the_class_asks_for() {
         (asked("100h", "60h"), "40h", 20),
     ] {
         let user = user(json!({ "accessKey": { "rotation": rotation } }));
-        let found = rotation_of(&user, &class(longest)).unwrap();
+        let found = rotation_of(&user, &class(longest), None).unwrap();
         assert_eq!(found.overlap, SignedDuration::from_hours(hours), "{rotation} under {longest}");
     }
 }

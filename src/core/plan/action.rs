@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::api::{ConditionType, Reason, Workload};
 use crate::core::iam::AccessKeyId;
+use crate::core::observed::Place;
 use crate::core::policy::Document;
 
 /// The part of the spec that an action is about.
@@ -190,10 +191,15 @@ pub enum Action {
         /// Notes it on the pod template, too, which replaces the pods.
         restart: bool,
     },
-    /// Deletes a Secret of ours under an earlier name.
+    /// Asks STS for a session of the key, and writes it into the workload's Secret, under a precondition.
+    RenewSession {
+        /// The key.
+        key_id: String,
+    },
+    /// Deletes a Secret of ours in another place.
     DeleteSecret {
-        /// Its name.
-        name: String,
+        /// Where it is.
+        place: Place,
         /// Its UID, the precondition.
         uid: String,
     },
@@ -233,9 +239,11 @@ impl Action {
             | Self::DeleteKey { .. }
             | Self::ProbeKey { .. }
             | Self::ReadLastUsed { .. } => Part::AccessKey,
-            Self::DryRunSecret | Self::WriteSecret { .. } | Self::MarkWorkload { .. } | Self::DeleteSecret { .. } => {
-                Part::Secret
-            }
+            Self::DryRunSecret
+            | Self::WriteSecret { .. }
+            | Self::RenewSession { .. }
+            | Self::MarkWorkload { .. }
+            | Self::DeleteSecret { .. } => Part::Secret,
         }
     }
 
@@ -267,6 +275,7 @@ impl Action {
             Self::ProbeKey { .. } => "ProbeKey",
             Self::ReadLastUsed { .. } => "GetAccessKeyLastUsed",
             Self::WriteSecret { .. } => "WriteSecret",
+            Self::RenewSession { .. } => "GetSessionToken",
             Self::MarkWorkload { restart: true, .. } => "RestartWorkload",
             Self::MarkWorkload { restart: false, .. } => "MarkWorkload",
             Self::DeleteSecret { .. } => "DeleteSecret",
@@ -318,7 +327,13 @@ impl fmt::Display for Action {
             Self::MarkWorkload { workload, key_id, restart: false } => {
                 write!(f, "note on {workload} that it has access key {key_id}, without a restart")
             }
-            Self::DeleteSecret { name, .. } => write!(f, "delete the Secret's earlier name {name}"),
+            Self::RenewSession { key_id } => write!(f, "write the Secret with a session of access key {key_id}"),
+            Self::DeleteSecret { place: Place::Workload(name), .. } => {
+                write!(f, "delete the Secret's earlier name {name}")
+            }
+            Self::DeleteSecret { place: Place::Keys, .. } => {
+                write!(f, "delete the key's Secret in the operator's namespace")
+            }
             Self::DeleteUser => write!(f, "delete the IAM user"),
             Self::ClearLeftovers => write!(f, "remove what keeps the IAM user from being deleted"),
         }

@@ -13,6 +13,7 @@ use crate::core::observed::{
     HeldKey, ManagedPolicy, Minted, Observed, OurSecret, PolicyState, Probes, SecretState, User, UserState,
     WorkloadState,
 };
+use crate::core::sessions::HeldSession;
 
 /// What an action led to.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,17 @@ pub enum Effect {
         /// Its resource version.
         resource_version: String,
     },
+    /// STS has answered, and the workload's Secret is written.
+    Renewed {
+        /// The Secret's UID.
+        uid: String,
+        /// Its resource version.
+        resource_version: String,
+        /// What it holds.
+        session: HeldSession,
+    },
+    /// The session could not be renewed; the rest goes on.
+    NotRenewed,
     /// The workload, as the attempt to mark it has left it.
     Workload(WorkloadState),
     /// DeleteUser said DeleteConflict.
@@ -70,8 +82,13 @@ impl Observed {
             (Action::MarkWorkload { workload, .. }, Effect::Workload(state)) => {
                 self.workloads.insert(workload.clone(), state.clone());
             }
-            (Action::DeleteSecret { name, .. }, _) => {
-                self.renamed.remove(name);
+            (Action::RenewSession { .. }, Effect::Renewed { uid, resource_version, session }) => {
+                let written = written(None, &SecretRecord::default(), uid, resource_version);
+                self.session = Some(SecretState::Ours(OurSecret { session: Some(session.clone()), ..written }));
+            }
+            (Action::RenewSession { .. }, _) => self.unrenewed = true,
+            (Action::DeleteSecret { place, .. }, _) => {
+                self.renamed.remove(place);
             }
             (Action::ProbeKey { id }, Effect::Probed(usable)) => {
                 let probes = self.probes.entry(id.clone()).or_insert(Probes { successes: 0, since: now, last: now });
@@ -99,24 +116,30 @@ impl Observed {
 
     fn record_secret(&mut self, key: HeldKey, record: &SecretRecord, uid: &str, resource_version: &str) {
         self.minted.take_if(|minted| key.id == minted.id);
-        self.secret = SecretState::Ours(OurSecret {
-            uid: uid.to_owned(),
-            resource_version: resource_version.to_owned(),
-            key: Some(key),
-            annotated: true,
-            previous: record.previous.clone(),
-            rotated_at: record.rotated_at,
-            rotate_handled: record.rotate_handled.clone(),
-            revoked: record.revoked.clone(),
-            up_to_date: true,
-            immutable: false,
-        });
+        self.secret = SecretState::Ours(written(Some(key), record, uid, resource_version));
     }
 
     fn with_user(&mut self, change: impl FnOnce(&mut User)) {
         if let UserState::Present(user) = &mut self.user {
             change(user);
         }
+    }
+}
+
+/// A Secret as it is written.
+fn written(key: Option<HeldKey>, record: &SecretRecord, uid: &str, resource_version: &str) -> OurSecret {
+    OurSecret {
+        uid: uid.to_owned(),
+        resource_version: resource_version.to_owned(),
+        key,
+        session: None,
+        annotated: true,
+        previous: record.previous.clone(),
+        rotated_at: record.rotated_at,
+        rotate_handled: record.rotate_handled.clone(),
+        revoked: record.revoked.clone(),
+        up_to_date: true,
+        immutable: false,
     }
 }
 

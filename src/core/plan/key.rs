@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::sessions::is_delivered;
 use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, View, WhyDelete, secret, soon, workloads};
 use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
@@ -35,7 +36,7 @@ pub(super) fn plan_key(view: &View<'_>, plan: &mut Plan) {
 }
 
 fn plan_delivery(view: &View<'_>, plan: &mut Plan) {
-    match view.observed.held() {
+    match view.held() {
         Some((secret, key)) => match view.listed(&key.id) {
             Some(listed) => view.plan_current(secret, listed, plan),
             None if view.may_be_lagging(key) => {
@@ -78,7 +79,7 @@ impl View<'_> {
         }
     }
 
-    fn listed(&self, id: &str) -> Option<&AccessKey> {
+    pub(super) fn listed(&self, id: &str) -> Option<&AccessKey> {
         self.user.keys.iter().find(|key| key.id == id)
     }
 
@@ -208,7 +209,7 @@ impl View<'_> {
         }
         if active {
             let retiring = self.retiring(secret, current);
-            let may_retire = workloads::restart(self, secret, current, retiring, plan);
+            let may_retire = is_delivered(self.observed) && workloads::restart(self, secret, current, retiring, plan);
             self.plan_retiring(secret, current, may_retire, plan);
         } else {
             self.plan_retiring(secret, current, true, plan);
@@ -218,7 +219,7 @@ impl View<'_> {
         if !plan.actions.is_empty() {
             return;
         }
-        plan.parts.secret = Progress::Synced;
+        plan.parts.secret = self.delivery(current);
         if let Some(inactive) = self.inactive {
             let message = format!("access key {} is inactive, because {}", current.id, inactive.message);
             plan.block(Part::AccessKey, inactive.reason, message);
@@ -235,20 +236,20 @@ impl View<'_> {
 
     /// A key in its first minutes is Ready only when AWS has been seen to accept it.
     fn prove(&self, current: &AccessKey, plan: &mut Plan) {
-        if !current.active && self.is_revoked(&current.id) {
-            return;
-        }
-        let tried = self.observed.probes.get(&current.id);
-        if tried.is_some_and(|probes| probes.successes > 0) {
-            return;
-        }
-        let fresh = later(current.created_at, self.waits.consistency_window) > self.now;
-        if !fresh && tried.is_none() {
+        if (!current.active && self.is_revoked(&current.id)) || self.is_proven(current) {
             return;
         }
         self.probe(&current.id, plan);
         let message = format!("AWS does not accept access key {} yet; it is tried again", current.id);
         plan.parts.key = Progress::Waiting(Reason::WaitingForKey, message);
+    }
+
+    /// Whether AWS has accepted it, or has had its time to.
+    pub(super) fn is_proven(&self, key: &AccessKey) -> bool {
+        match self.observed.probes.get(&key.id) {
+            Some(probes) => probes.successes > 0,
+            None => later(key.created_at, self.waits.consistency_window) <= self.now,
+        }
     }
 
     /// Tries a key, at most once in a probe interval.
@@ -264,8 +265,8 @@ impl View<'_> {
         let requested = &self.desired.rotation.requested;
         let on_demand = secret.annotated && requested.is_some() && *requested != secret.rotate_handled;
         let scheduled = plan.next_rotation_at.is_some_and(|due_at| due_at <= self.now);
-        let revoked = self.is_revoked(&current.id);
-        if !on_demand && !scheduled && !revoked {
+        let (revoked, exposed) = (self.is_revoked(&current.id), self.observed.is_exposed(&current.id));
+        if !on_demand && !scheduled && !revoked && !exposed {
             let ends_at = self.desired.expiry.map(|expiry| expiry.at);
             plan.next_rotation_at.into_iter().chain(ends_at).for_each(|at| plan.wake(at));
             return;
@@ -384,7 +385,10 @@ impl View<'_> {
     }
 
     fn keep_retiring(&self, key: &AccessKey, retirement: Retirement, last_used: Option<Timestamp>, plan: &mut Plan) {
-        let active = self.inactive.is_none() && retirement.deactivate_at > self.now && !self.has_outlived(key);
+        let active = self.inactive.is_none()
+            && !self.requires_sessions()
+            && retirement.deactivate_at > self.now
+            && !self.has_outlived(key);
         if key.active != active {
             plan.actions.push(Action::SetKeyStatus { id: key.id.clone(), active });
         }
@@ -428,8 +432,9 @@ impl View<'_> {
             if self.may_be_on_its_way(key, plan) || !plan.actions.is_empty() {
                 continue;
             }
-            // Into an immutable Secret nobody writes it any more.
-            plan.actions.push(if secret.immutable || secret.revoked.as_deref() == Some(key.id.as_str()) {
+            // Into an immutable Secret nobody writes it any more, and an exposed key has none to be noted on.
+            let unnoted = secret.immutable || self.observed.is_exposed(&current.id);
+            plan.actions.push(if unnoted || secret.revoked.as_deref() == Some(key.id.as_str()) {
                 Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan }
             } else {
                 secret::rewrite(self.desired, secret, current, Some(AccessKeyId::of_iam(&key.id)))

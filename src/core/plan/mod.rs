@@ -7,6 +7,7 @@ mod identity;
 mod key;
 mod policies;
 mod secret;
+mod sessions;
 mod teardown;
 mod workloads;
 
@@ -19,7 +20,6 @@ pub use teardown::{policies_to_read, teardown};
 use jiff::{SignedDuration, Timestamp};
 
 use super::desired::{Desired, Owner};
-use super::iam::AccessKey;
 use super::inactive::Inactive;
 use super::names::Ownership;
 use super::observed::{Observed, User};
@@ -200,31 +200,14 @@ struct View<'a> {
 /// was made for an earlier one, access goes first.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
     let begins_nothing = desired.violation.is_some() && !observed.finalizer;
-    let mut plan = if begins_nothing { Plan::new() } else { chain(desired, observed, now, waits) };
-    put_out_of_use(desired, observed, now, &mut plan);
+    let mut plan = Plan { actions: sessions::stopped(desired, observed, now), ..Plan::new() };
+    if plan.actions.is_empty() && !begins_nothing {
+        plan = chain(desired, observed, now, waits);
+    }
     if let Some(violation) = desired.violation.clone().filter(|_| !matches!(plan.parts.policy, Progress::Blocked(..))) {
         plan.parts.policy = Progress::Blocked(Reason::NotPermittedByClass, violation);
     }
     plan
-}
-
-/// A key that is not to work goes before anything else is done, whatever keeps the rest of the plan from coming to it.
-fn put_out_of_use(desired: &Desired, observed: &Observed, now: Timestamp, plan: &mut Plan) {
-    let ours = |user: &&User| desired.owner.identity.ownership(&user.tags) == Ownership::Ours;
-    let Some(user) = observed.user().filter(ours).filter(|_| observed.finalizer) else { return };
-    if desired.inactive_with(Some(user), now).is_none() {
-        return;
-    }
-    let goes = |key: &AccessKey| {
-        let is_its_end = |action: &Action| match action {
-            Action::SetKeyStatus { id, active: false } | Action::DeleteKey { id, .. } => *id == key.id,
-            _ => false,
-        };
-        plan.actions.iter().any(is_its_end)
-    };
-    let left = user.keys.iter().filter(|key| key.active && user.is_ours(key) && !goes(key));
-    let first: Vec<_> = left.map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false }).collect();
-    plan.actions.splice(..0, first);
 }
 
 fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
@@ -239,6 +222,9 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
     if plan.actions.is_empty() {
         plan.parts.user = Progress::Synced;
     }
+    let inactive = desired.inactive_with(Some(user), now);
+    let view = View { desired, observed, user, inactive: inactive.as_ref(), now, waits };
+    sessions::plan_session(&view, &mut plan);
     policies::plan_policies(desired, observed, user, &mut plan);
     if !matches!(plan.parts.policy, Progress::Blocked(..)) && plan.actions.is_empty() {
         plan.parts.policy = Progress::Synced;
@@ -248,8 +234,7 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
     if !plan.actions.is_empty() || beyond {
         return plan;
     }
-    let inactive = desired.inactive_with(Some(user), now);
-    key::plan_key(&View { desired, observed, user, inactive: inactive.as_ref(), now, waits }, &mut plan);
+    key::plan_key(&view, &mut plan);
     plan
 }
 

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::{Action, Part, Plan};
 use crate::api::{self, Reason, tags};
 use crate::core::adoption::Adoption;
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
 use crate::core::names::{self, Ownership};
 use crate::core::observed::{ManagedPolicy, Observed, PolicyState, User};
-use crate::core::policy::Document;
+use crate::core::policy::{Document, cut_off};
 
 /// IAM's limit on the versions of a managed policy.
 const VERSIONS_LIMIT: usize = 5;
@@ -18,7 +20,7 @@ pub(super) fn plan_policies(desired: &Desired, observed: &Observed, user: &User,
         plan.block(Part::Policy, Reason::NotPermittedByClass, message);
         return;
     }
-    let policy = desired.policy_of(Some(&user.tags));
+    let policy = policy_of(desired, user);
     if !record_policy(desired, policy.as_ref(), observed, user, plan) {
         return;
     }
@@ -49,6 +51,14 @@ pub(super) fn plan_policies(desired: &Desired, observed: &Observed, user: &User,
         }
     }
     remove_previous(desired, observed, user, plan);
+}
+
+/// The policy; where AWS has found a key and the class has the user suspended, one that ends its sessions, too.
+fn policy_of(desired: &Desired, user: &User) -> Option<DesiredPolicy> {
+    let policy = desired.policy_of(Some(&user.tags))?;
+    let inactive = desired.inactive_with(Some(user), Timestamp::MIN).filter(|_| desired.sessions.is_some());
+    let suspends = inactive.is_some_and(|inactive| inactive.reason == Reason::Compromised);
+    Some(if suspends { policy.with(cut_off()) } else { policy })
 }
 
 /// What hung on the user when it was adopted by force and is no part of the class: whoever gets its key has all of that.

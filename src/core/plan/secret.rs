@@ -4,6 +4,7 @@ use super::{Action, Part, Plan, Progress, SecretRecord, View, WhyDelete};
 use crate::api::Reason;
 use crate::core::desired::Desired;
 use crate::core::iam::{AccessKey, AccessKeyId};
+use crate::core::names;
 use crate::core::observed::{Observed, OurSecret, SecretState};
 use crate::core::rotation::later;
 
@@ -14,7 +15,15 @@ pub(super) fn may_write(view: &View<'_>, plan: &mut Plan) -> bool {
         plan.block(Part::Secret, Reason::InvalidSpec, message.clone());
         return false;
     }
-    let SecretState::Foreign { other_user } = &observed.secret else {
+    if observed.session.is_some() && matches!(observed.secret, SecretState::Foreign { .. }) {
+        let message = format!(
+            "Secret {} of the operator's namespace was not made by the operator: delete it there",
+            names::key_secret(&desired.owner.identity.uid)
+        );
+        plan.block(Part::Secret, Reason::ForeignSecret, message);
+        return false;
+    }
+    let SecretState::Foreign { other_user } = observed.delivered() else {
         return true;
     };
     let name = &desired.owner.secret_name;
@@ -75,14 +84,26 @@ pub(super) fn refresh(
     current: &AccessKey,
     plan: &mut Plan,
 ) {
+    // It is replaced before it comes into its place.
+    if observed.is_exposed(&current.id) {
+        return;
+    }
     let in_place = observed.our_secret().is_some_and(|found| found.key.is_some() && found.up_to_date);
     if !in_place {
         plan.actions.push(rewrite(desired, secret, current, secret.revoked.clone()));
         return;
     }
-    for (name, renamed) in &observed.renamed {
-        plan.actions.push(Action::DeleteSecret { name: name.clone(), uid: renamed.uid.clone() });
+    if super::sessions::is_delivered(observed) {
+        plan.actions.extend(leave(observed));
     }
+}
+
+/// Removes the Secrets in other places.
+pub(super) fn leave(observed: &Observed) -> impl Iterator<Item = Action> {
+    observed
+        .renamed
+        .iter()
+        .map(|(place, secret)| Action::DeleteSecret { place: place.clone(), uid: secret.uid.clone() })
 }
 
 /// Writes the Secret with the key that it has.

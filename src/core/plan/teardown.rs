@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::policies::{deletion, removal};
-use super::{Action, Part, Plan, Progress, Waits, WhyDelete, elsewhere, soon};
+use super::{Action, Part, Plan, Progress, Waits, WhyDelete, elsewhere, secret, soon};
 use crate::api::{Reason, tags};
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
 use crate::core::names::Ownership;
@@ -36,6 +36,7 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
         _ => plan.actions.extend(observed.policies.keys().filter_map(|arn| deletion(owner, observed, arn))),
     }
     if plan.actions.is_empty() && plan.parts.user == Progress::Pending {
+        plan.actions.extend(secret::leave(observed));
         plan.actions.push(Action::RemoveFinalizer);
     }
     plan
@@ -55,6 +56,7 @@ fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {
     if owner.retain {
         // Without the UID the user is nobody's, and the next S3AccessUser of this name may take it over.
         plan.actions.push(Action::UntagUser(vec![tags::UID.to_owned()]));
+        plan.actions.extend(secret::leave(observed));
         plan.actions.push(Action::RemoveFinalizer);
         return;
     }

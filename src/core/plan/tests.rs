@@ -10,7 +10,7 @@ use crate::core::class::Class;
 use crate::core::drift::as_wanted;
 use crate::core::iam::{AccessKey, AccessKeyId};
 use crate::core::inactive::Inactive;
-use crate::core::observed::{HeldKey, Minted, OurSecret, SecretState, UserState};
+use crate::core::observed::{HeldKey, Minted, OurSecret, Place, SecretState, UserState};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -315,7 +315,11 @@ fn an_immutable_secret_is_not_written_and_costs_no_key() {
     assert_eq!(told(&minted), (vec![given_up.clone()], true), "it was made before");
     let suspended = Desired { inactive: Some(Inactive::suspended()), ..minted.0.clone() };
     let off = Action::SetKeyStatus { id: "CURRENT".to_owned(), active: false };
-    assert_eq!(told(&(suspended, minted.1)), (vec![off, given_up], true), "taking access away waits for nothing");
+    let off_too = Action::SetKeyStatus { id: "NEW".to_owned(), active: false };
+    let mut stopped = (suspended, minted.1);
+    assert_eq!(told(&stopped), (vec![off, off_too], false), "taking access away waits for nothing");
+    user_of(&mut stopped.1).keys.iter_mut().for_each(|key| key.active = false);
+    assert_eq!(told(&stopped), (vec![given_up], true));
     let mut orphan = frozen(&json!({}), &|_| {});
     user_of(&mut orphan.1).keys.push(key("LOST", true, -1));
     let removed = Action::DeleteKey { id: "LOST".to_owned(), why: WhyDelete::Orphan };
@@ -330,7 +334,7 @@ fn a_secret_is_written_again_where_it_was_altered_and_an_earlier_one_goes_after_
         let SecretState::Ours(secret) = &mut observed.secret else { panic!("it is ours") };
         secret.up_to_date = up_to_date;
         let earlier = OurSecret { key: secret.key.clone(), ..OurSecret::intact(None) };
-        observed.renamed.extend(renamed.then(|| ("earlier".to_owned(), earlier)));
+        observed.renamed.extend(renamed.then(|| (Place::Workload("earlier".to_owned()), earlier)));
         planned(&desired, &observed).actions.iter().map(Action::name).collect::<Vec<_>>()
     };
     assert_eq!(names(false, true), ["WriteSecret"]);

@@ -1,6 +1,7 @@
 //! The policy document: compiled from the spec, checked against IAM's rules, compared by meaning.
 
 mod condition;
+mod cut;
 mod document;
 mod grants;
 mod keys;
@@ -8,6 +9,7 @@ pub mod requirement;
 mod statement;
 pub mod terms;
 
+pub use cut::{cut, cut_off, with_cut};
 pub use document::Document;
 pub use requirement::{PROVABLE, Provable};
 pub(super) use statement::fill_in;

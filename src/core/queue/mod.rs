@@ -235,7 +235,7 @@ impl<K> Lane<K> {
 /// is more urgent need not wait until a reconcile ends.
 fn slots_of(priority: Priority, slots: usize) -> usize {
     match priority {
-        Priority::Revoked | Priority::New => slots,
+        Priority::Revoked | Priority::Expiring | Priority::New => slots,
         Priority::Edited => slots - slots / 8,
         Priority::Begun | Priority::Requested | Priority::Background => slots - slots / 4,
     }

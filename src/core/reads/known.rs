@@ -157,7 +157,7 @@ impl Known {
 pub struct Settled {
     /// [`Fingerprint::all`] then.
     pub fingerprint: u64,
-    /// The Secret's resource version.
+    /// The resource version of the workload's Secret.
     pub secret_version: String,
     /// When to reconcile again.
     pub due_at: Timestamp,
@@ -169,7 +169,7 @@ pub struct Settled {
 pub struct Awaited {
     /// [`Fingerprint::all`] then.
     pub fingerprint: u64,
-    /// The Secret's resource version; `None` where there was none.
+    /// The resource version of the Secret that the key belongs into; `None` where there was none.
     pub secret_version: Option<String>,
     /// When it was read.
     pub read_at: Timestamp,
@@ -180,7 +180,7 @@ pub struct Awaited {
 impl Settled {
     /// The same, of a reconcile that has left that; `None` where there is no user or no Secret to go by.
     pub fn of(fingerprint: Fingerprint, observed: &Observed, due_at: Timestamp) -> Option<Self> {
-        let secret = observed.our_secret().filter(|_| observed.user().is_some())?;
+        let secret = observed.delivered().ours().filter(|_| observed.user().is_some())?;
         Some(Self { fingerprint: fingerprint.all, secret_version: secret.resource_version.clone(), due_at })
     }
 

@@ -65,6 +65,8 @@ impl Reads {
     /// Whether the action may rest on what was read: a write needs the proof of ownership, live.
     pub fn permits(self, action: &Action) -> bool {
         match self {
+            // STS takes the key or refuses it, and the Secret is read live: it needs nothing of IAM.
+            Self::Probe | Self::Keys if matches!(action, Action::RenewSession { .. }) => true,
             Self::Nothing { .. } | Self::Keys => false,
             Self::Probe => matches!(action, Action::ProbeKey { .. }),
             // What is attached to the user may say that no key is to work.
@@ -89,7 +91,7 @@ pub fn takes_the_user(action: &Action) -> bool {
     }
 }
 
-/// The Secret of the wanted name, as far as the last reconcile knows it.
+/// The workload's Secret, as far as the last reconcile knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretFact {
     /// Not read; the watch has shown no other version than the one that the last reconcile has left.
@@ -146,8 +148,10 @@ pub struct Current<'a> {
     pub user: &'a S3AccessUser,
     /// What it asks for, within its class as that is now.
     pub fingerprint: Fingerprint,
-    /// The Secret of the wanted name, where it has been read.
+    /// The Secret that the key belongs into, where it has been read.
     pub secret: Option<&'a SecretState>,
+    /// The workload's Secret, where that has sessions and has been read.
+    pub session: Option<&'a SecretState>,
     /// There is no Secret of ours under an earlier name.
     pub alone: bool,
     /// When the next reconcile is due where status and Secret say that all is done: [`done_by_status`].
@@ -161,25 +165,24 @@ pub struct Current<'a> {
 impl Facts {
     /// What follows from what is known and what there is now.
     pub fn of(known: &Known, current: &Current<'_>) -> Self {
-        let Current { user, fingerprint, secret, .. } = current;
+        let Current { user, fingerprint, secret, session, .. } = current;
+        let delivered = session.or(*secret);
         let settled = known.settled.as_ref().filter(|settled| settled.fingerprint == fingerprint.all);
-        let ours = secret.and_then(|secret| match secret {
-            SecretState::Ours(secret) => Some(secret),
-            SecretState::Missing | SecretState::Foreign { .. } => None,
-        });
-        let version = ours.map(|secret| &secret.resource_version);
+        let version = delivered.and_then(SecretState::ours).map(|secret| &secret.resource_version);
+        let up_to_date =
+            |secret: &Option<&SecretState>| secret.and_then(SecretState::ours).is_some_and(|ours| ours.up_to_date);
         let awaited = known.awaited.as_ref().filter(|awaited| {
             awaited.fingerprint == fingerprint.all && secret.is_some_and(|secret| awaited.has_same_secret(secret))
         });
         Self {
             deleting: user.metadata.deletion_timestamp.is_some(),
             made: user.is_finalized(),
-            secret: match (secret, settled) {
+            secret: match (delivered, settled) {
                 (None, _) => SecretFact::Unread,
                 (Some(_), Some(settled)) if version == Some(&settled.secret_version) => SecretFact::Same,
                 (Some(_), _) => SecretFact::Changed,
             },
-            intact: current.alone && ours.is_some_and(|secret| secret.up_to_date),
+            intact: current.alone && up_to_date(secret) && up_to_date(&delivered),
             done: match (settled, current.by_status) {
                 (_, Some(until)) if known.is_new() => Done::ByStatus(until),
                 (Some(settled), _) if !known.is_new() => Done::Settled(settled.due_at),
@@ -196,17 +199,21 @@ impl Facts {
     }
 }
 
-/// Where status and Secret say that all is done: when the key that they tell of is due or its time is over, or the next
-/// resync is, whichever comes first. After a start they stand in for what is known. That decides nothing but when to reconcile: so a restart asks
+/// Where status and Secret say that all is done: when the key or the session that they tell of is due, its time is over, or the
+/// next resync is, whichever comes first. After a start they stand in for what is known. That decides nothing but when to reconcile: so a restart asks
 /// IAM nothing. What must not wait is read live: the Secret.
 pub fn done_by_status(
     user: &S3AccessUser,
     desired: &Desired,
-    secret: &SecretState,
+    (secret, session): (&SecretState, Option<&SecretState>),
     resync: Timestamp,
 ) -> Option<Timestamp> {
-    let SecretState::Ours(secret) = secret else { return None };
+    let secret = secret.ours()?;
     let (status, key) = (user.status.as_ref()?, secret.key.as_ref()?);
+    let renew_at = match session {
+        Some(session) => Some(session.ours()?.session.as_ref()?.renew_at(&desired.owner.identity.uid)),
+        None => None,
+    };
     let settled = desired.inactive.is_none() && says_settled(status, user.metadata.generation);
     let alone = status.access_key_id.as_deref() == Some(&*key.id) && status.retiring_key.is_none();
     let requested = &desired.rotation.requested;
@@ -216,7 +223,7 @@ pub fn done_by_status(
     let revoked = desired.revocation.as_ref().is_none_or(revoked);
     let created_at = key.created_at.filter(|_| settled && alone && rotated && revoked)?;
     let ends_at = desired.expiry.map(|expiry| expiry.at);
-    desired.rotation.due_at(created_at).into_iter().chain(ends_at).chain([resync]).min()
+    [desired.rotation.due_at(created_at), renew_at, ends_at, Some(resync)].into_iter().flatten().min()
 }
 
 /// The least that has to be read, beyond what has not sufficed.

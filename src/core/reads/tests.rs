@@ -4,11 +4,13 @@ use serde_json::json;
 
 use super::*;
 use crate::core::conditions::Conditions;
+use crate::core::iam::AccessKeyId;
 use crate::core::inactive::Inactive;
 use crate::core::observed::{HeldKey, OurSecret};
 use crate::core::plan::{Part, Parts, Progress, WhyDelete};
 use crate::core::reads::known::{Awaited, Settled};
 use crate::core::rotation::{DEFAULT_OVERLAP, Rotation};
+use crate::core::sessions::HeldSession;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -310,6 +312,7 @@ fn facts(user: &S3AccessUser, revision: u64, secret: &SecretState) -> Facts {
         user,
         fingerprint: Fingerprint::of(user, revision),
         secret: Some(secret),
+        session: None,
         alone: true,
         by_status: None,
         swept: true,
@@ -344,6 +347,7 @@ fn a_secret_is_intact_alone_and_a_failure_counts() {
             user: &user,
             fingerprint: Fingerprint::of(&user, 7),
             secret: Some(&secret),
+            session: None,
             alone,
             by_status: None,
             swept: true,
@@ -365,6 +369,7 @@ fn what_a_process_has_seen_itself_counts_more_than_the_status() {
             user: &user,
             fingerprint: Fingerprint::of(&user, 7),
             secret: Some(secret_state),
+            session: None,
             alone: true,
             by_status: Some(at(5)),
             swept: true,
@@ -390,6 +395,7 @@ fn what_was_taken_over_from_the_status_holds_no_longer_than_the_status_says_so()
             user: &user,
             fingerprint: Fingerprint::of(&user, 7),
             secret: Some(&secret),
+            session: None,
             alone: true,
             by_status,
             swept: true,
@@ -411,7 +417,8 @@ fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
     let spec = json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }],
         "accessKey": { "rotation": { "interval": "72h", "overlap": "24h" } } });
     let desired = Desired::by_spec(&spec);
-    let done = |user: &S3AccessUser, secret: &SecretState, resync| done_by_status(user, &desired, secret, resync);
+    let done =
+        |user: &S3AccessUser, secret: &SecretState, resync| done_by_status(user, &desired, (secret, None), resync);
     let well = user(json!({ "spec": spec, "status": status("AKIA") }));
     let due = later(NOW, DEFAULT_OVERLAP * 3);
     assert_eq!(done(&well, &secret("1"), Timestamp::MAX), Some(due), "the key is due");
@@ -429,10 +436,46 @@ fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
     let asked = Some("now".to_owned());
     let rotation = Rotation { requested: asked.clone(), ..desired.rotation.clone() };
     let rotated = Desired { rotation, ..desired.clone() };
-    assert_eq!(done_by_status(&well, &rotated, &secret("1"), at(5)), None, "a rotation is asked for");
+    assert_eq!(done_by_status(&well, &rotated, (&secret("1"), None), at(5)), None, "a rotation is asked for");
     let SecretState::Ours(ours) = secret("1") else { unreachable!("it is ours") };
     let handled = SecretState::Ours(OurSecret { rotate_handled: asked, ..ours });
-    assert_eq!(done_by_status(&well, &rotated, &handled, at(5)), Some(at(5)));
+    assert_eq!(done_by_status(&well, &rotated, (&handled, None), at(5)), Some(at(5)));
     let suspended = Desired { inactive: Some(Inactive::suspended()), ..desired.clone() };
-    assert_eq!(done_by_status(&well, &suspended, &secret("1"), at(5)), None);
+    assert_eq!(done_by_status(&well, &suspended, (&secret("1"), None), at(5)), None);
+    let held = HeldSession { key: AccessKeyId::of_iam("AKIA"), issued_at: NOW, expires_at: at(16 * 3_600) };
+    let session = SecretState::Ours(OurSecret { session: Some(held.clone()), ..OurSecret::intact(None) });
+    let done = |session: &SecretState| done_by_status(&well, &desired, (&secret("1"), Some(session)), Timestamp::MAX);
+    assert_eq!(done(&session), Some(held.renew_at("uid")), "the session is due before the key");
+    for lost in [SecretState::Missing, SecretState::Ours(OurSecret::intact(None))] {
+        assert_eq!(done(&lost), None, "{lost:?}");
+    }
+}
+
+#[test]
+fn where_a_workload_has_sessions_it_is_its_secret_that_is_watched_and_both_that_are_to_be_intact() {
+    let user = user(json!({}));
+    let of = |key: &SecretState, session: &SecretState| {
+        let current = Current {
+            user: &user,
+            fingerprint: Fingerprint::of(&user, 7),
+            secret: Some(key),
+            session: Some(session),
+            alone: true,
+            by_status: None,
+            swept: true,
+            window: SignedDuration::from_secs(60),
+        };
+        let facts = Facts::of(&known(), &current);
+        (facts.secret, facts.intact)
+    };
+    let outdated = |state: SecretState| match state {
+        SecretState::Ours(ours) => SecretState::Ours(OurSecret { up_to_date: false, ..ours }),
+        other => other,
+    };
+    assert_eq!(of(&secret("9"), &secret("1")), (SecretFact::Same, true));
+    assert_eq!(of(&secret("1"), &secret("9")), (SecretFact::Changed, true));
+    assert_eq!(of(&secret("1"), &SecretState::Missing), (SecretFact::Changed, false));
+    assert_eq!(of(&SecretState::Missing, &secret("1")), (SecretFact::Same, false));
+    assert_eq!(of(&outdated(secret("1")), &secret("1")), (SecretFact::Same, false));
+    assert_eq!(of(&secret("1"), &outdated(secret("1"))), (SecretFact::Same, false));
 }

@@ -3,7 +3,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret;
 
-use super::{Credentials, Entries, RenderError, Target};
+use super::{Credentials, Entries, RenderError, SessionToken, Target};
 use crate::api::SecretFormat;
 
 /// The endings of AWS's host names, by the region's first part (AWS general reference, "Service endpoints").
@@ -24,12 +24,12 @@ pub(super) fn entries(
 ) -> Result<Entries, RenderError> {
     let id = &*credentials.access_key_id;
     let secret = credentials.secret_access_key.expose_secret();
+    let token = credentials.token.as_ref().map(|session| session.token.expose_secret());
     let region = target.region.as_str();
     let endpoint = endpoint(target);
     let bucket = || {
         let first = target.buckets.first().cloned();
-        first
-            .ok_or_else(|| RenderError::BucketNeeded(serde_json::json!(format).as_str().unwrap_or_default().to_owned()))
+        first.ok_or_else(|| RenderError::BucketNeeded(format.to_string()))
     };
     let entries: Vec<(&str, String)> = match format {
         SecretFormat::AwsEnv => {
@@ -38,17 +38,23 @@ pub(super) fn entries(
                 ("AWS_SECRET_ACCESS_KEY", secret.to_owned()),
                 ("AWS_REGION", region.to_owned()),
                 ("AWS_DEFAULT_REGION", region.to_owned()),
-                ("credentials", ini(id, secret)),
+                ("credentials", ini(id, secret, token)),
                 // servicebinding.io: what kind of service, and whose.
                 ("type", "s3".to_owned()),
                 ("provider", if target.endpoint.is_some() { "s3-compatible" } else { "aws" }.to_owned()),
             ];
             entries.extend(target.endpoint.clone().map(|endpoint| ("AWS_ENDPOINT_URL_S3", endpoint)));
+            if let Some(session) = &credentials.token {
+                entries.push(("AWS_SESSION_TOKEN", session.token.expose_secret().to_owned()));
+                entries.push(("AWS_CREDENTIAL_EXPIRATION", session.expires_at.to_string()));
+                entries.push(("credential-process.json", process(id, secret, session)));
+            }
             entries
         }
-        SecretFormat::Velero => vec![("cloud", ini(id, secret))],
+        SecretFormat::Velero => vec![("cloud", ini(id, secret, token))],
         SecretFormat::Cnpg => {
-            vec![("ACCESS_KEY_ID", id.into()), ("ACCESS_SECRET_KEY", secret.into()), ("ACCESS_REGION", region.into())]
+            let key = [("ACCESS_KEY_ID", id), ("ACCESS_SECRET_KEY", secret), ("ACCESS_REGION", region)];
+            beside(&key, "ACCESS_SESSION_TOKEN", token)
         }
         SecretFormat::LokiOperator => vec![
             ("bucketnames", if target.buckets.is_empty() { bucket()? } else { target.buckets.join(",") }),
@@ -77,8 +83,8 @@ pub(super) fn entries(
             ("AWS_ENDPOINTS", endpoint),
             ("VIRTUAL_HOSTED_STYLE", (!target.path_style).to_string()),
         ],
-        SecretFormat::Rclone => vec![("rclone.conf", rclone(target, id, secret))],
-        SecretFormat::ArgoWorkflows => vec![("accessKey", id.into()), ("secretKey", secret.into())],
+        SecretFormat::Rclone => vec![("rclone.conf", rclone(target, (id, secret, token)))],
+        SecretFormat::ArgoWorkflows => beside(&[("accessKey", id), ("secretKey", secret)], "sessionToken", token),
         SecretFormat::Kubeflow => vec![("accesskey", id.into()), ("secretkey", secret.into())],
         SecretFormat::Harbor => {
             vec![("REGISTRY_STORAGE_S3_ACCESSKEY", id.into()), ("REGISTRY_STORAGE_S3_SECRETKEY", secret.into())]
@@ -88,10 +94,20 @@ pub(super) fn entries(
             // Without it, a key of another system would be tried at AWS.
             let endpoint = target.endpoint.as_deref().map(encoded);
             let endpoint = endpoint.map_or_else(String::new, |endpoint| format!("&endpoint_url={endpoint}"));
-            let uri = format!("aws://{id}:{}@/?region_name={region}{endpoint}", encoded(secret));
+            let token = token.map_or_else(String::new, |token| format!("&aws_session_token={}", encoded(token)));
+            let uri = format!("aws://{id}:{}@/?region_name={region}{endpoint}{token}", encoded(secret));
             vec![("AIRFLOW_CONN_AWS_DEFAULT", uri)]
         }
-        SecretFormat::Hadoop => vec![("fs.s3a.access.key", id.into()), ("fs.s3a.secret.key", secret.into())],
+        SecretFormat::Hadoop => {
+            let mut entries =
+                beside(&[("fs.s3a.access.key", id), ("fs.s3a.secret.key", secret)], "fs.s3a.session.token", token);
+            if token.is_some() {
+                // S3A takes a token by this provider only.
+                let provider = "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider";
+                entries.push(("fs.s3a.aws.credentials.provider", provider.to_owned()));
+            }
+            entries
+        }
         SecretFormat::Trino => vec![
             ("s3.aws-access-key", id.into()),
             ("s3.aws-secret-key", secret.into()),
@@ -129,8 +145,28 @@ fn endpoint(target: &Target) -> String {
     format!("https://s3.{}.{}", target.region, suffix.map_or("amazonaws.com", |(_, suffix)| suffix))
 }
 
-fn ini(id: &str, secret: &str) -> String {
-    format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
+/// The entries of a key, and that of the token where there is one.
+fn beside<'a>(key: &[(&'a str, &str)], name: &'a str, token: Option<&str>) -> Vec<(&'a str, String)> {
+    let token = token.map(|token| (name, token));
+    key.iter().copied().chain(token).map(|(name, value)| (name, value.to_owned())).collect()
+}
+
+fn ini(id: &str, secret: &str, token: Option<&str>) -> String {
+    let token = token.map_or_else(String::new, |token| format!("aws_session_token = {token}\n"));
+    format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n{token}")
+}
+
+/// What a `credential_process` prints (AWS SDKs and Tools reference, "Process credential provider"): by its Expiration an SDK
+/// knows when to look again, which it does not with a file of credentials.
+fn process(id: &str, secret: &str, session: &SessionToken) -> String {
+    let printed = serde_json::json!({
+        "Version": 1,
+        "AccessKeyId": id,
+        "SecretAccessKey": secret,
+        "SessionToken": session.token.expose_secret(),
+        "Expiration": session.expires_at.to_string(),
+    });
+    format!("{printed}\n")
 }
 
 fn thanos(bucket: &str, endpoint: &str, region: &str, id: &str, secret: &str) -> String {
@@ -150,7 +186,8 @@ fn thanos(bucket: &str, endpoint: &str, region: &str, id: &str, secret: &str) ->
     )
 }
 
-fn rclone(target: &Target, id: &str, secret: &str) -> String {
+fn rclone(target: &Target, (id, secret, token): (&str, &str, Option<&str>)) -> String {
+    let token = token.map_or_else(String::new, |token| format!("session_token = {token}\n"));
     let provider = if target.endpoint.is_some() { "Other" } else { "AWS" };
     let region = &target.region;
     let endpoint = target.endpoint.as_ref().map_or_else(String::new, |endpoint| format!("endpoint = {endpoint}\n"));
@@ -158,6 +195,6 @@ fn rclone(target: &Target, id: &str, secret: &str) -> String {
     let constraint = if region == "us-east-1" { String::new() } else { format!("location_constraint = {region}\n") };
     // Else it makes the bucket before the first upload, which no level allows.
     format!(
-        "[s3]\ntype = s3\nprovider = {provider}\nenv_auth = false\naccess_key_id = {id}\nsecret_access_key = {secret}\nregion = {region}\n{constraint}{endpoint}no_check_bucket = true\n"
+        "[s3]\ntype = s3\nprovider = {provider}\nenv_auth = false\naccess_key_id = {id}\nsecret_access_key = {secret}\n{token}region = {region}\n{constraint}{endpoint}no_check_bucket = true\n"
     )
 }

@@ -68,16 +68,16 @@ pub fn locate(data: &SecretData, secret: &SecretString) -> Option<Location> {
     })
 }
 
-/// What stands at that place.
-pub fn extract(data: &SecretData, location: &Location) -> Option<SecretString> {
+/// What stands at that place, where it is what is looked for.
+pub fn extract(data: &SecretData, location: &Location, is: fn(&str) -> Option<&str>) -> Option<SecretString> {
     let end = location.offset.checked_add(location.length)?;
     let stretch = data.get(&location.key)?.get(location.offset..end)?;
     let text = std::str::from_utf8(stretch).ok()?;
     if location.encoded {
         let plain = percent_decode_str(text).decode_utf8().ok()?;
-        return secret_half(&plain).map(SecretString::from);
+        return is(&plain).map(SecretString::from);
     }
-    secret_half(text).map(SecretString::from)
+    is(text).map(SecretString::from)
 }
 
 /// The key of a Secret whose annotations were stripped, for the formats that hold both halves in entries of their own.
@@ -107,5 +107,6 @@ pub fn extract_by_format(spec: &SecretSpec, data: &SecretData) -> Option<Credent
     Some(Credentials {
         access_key_id: AccessKeyId::parse(entry(id)?)?,
         secret_access_key: SecretString::from(secret_half(entry(secret)?)?.to_owned()),
+        token: None,
     })
 }

@@ -9,23 +9,36 @@ pub use location::{Location, extract, extract_by_format, locate};
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
 use crate::api::{SecretFormat, SecretSpec};
 use crate::core::iam::AccessKeyId;
+use crate::core::sessions::HeldSession;
 
 /// Kubernetes' limit on a Secret's data, bytes.
 const SIZE_LIMIT: usize = 1 << 20;
 
-/// An access key, both halves.
+/// An access key, both halves, or a session of one.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// The id.
     pub access_key_id: AccessKeyId,
     /// The secret half.
     pub secret_access_key: SecretString,
+    /// What a session has beside.
+    pub token: Option<SessionToken>,
+}
+
+/// What makes a key a session's.
+#[derive(Clone, Debug)]
+pub struct SessionToken {
+    /// The token, which goes with every request.
+    pub token: SecretString,
+    /// When the session ends.
+    pub expires_at: Timestamp,
 }
 
 /// What else a consumer needs to know.
@@ -114,6 +127,15 @@ pub enum RenderError {
         "no entry of the Secret has the secret key as it is: use {{{{ secret_access_key }}}} without a filter in secret.template (a Helm chart takes braces for its own: there, write {{{{`{{{{ secret_access_key }}}}`}}}})"
     )]
     KeyMissing,
+    /// The consumer would be refused without the token.
+    #[error("no entry of the Secret has the session token as it is: use {{{{ session_token }}}} in secret.template")]
+    TokenMissing,
+    /// The format's consumer knows no sessions.
+    #[error(
+        "accessKey.mode Session: what reads format {0} takes no session token, or no new one while it runs: use one of {list}, or mode Static",
+        list = SecretFormat::OF_SESSIONS.map(|format| format.to_string()).join(", ")
+    )]
+    NoSessions(SecretFormat),
     /// Kubernetes takes at most a mebibyte.
     #[error("the Secret would have {0} bytes, and Kubernetes takes {SIZE_LIMIT}: shorten the templates")]
     TooLarge(usize),
@@ -124,6 +146,9 @@ pub enum RenderError {
 /// # Errors
 /// [`RenderError`], which says what to change in `spec.secret`.
 pub fn render(spec: &SecretSpec, credentials: &Credentials, target: &Target) -> Result<SecretData, RenderError> {
+    if credentials.token.is_some() && !SecretFormat::OF_SESSIONS.contains(&spec.format) {
+        return Err(RenderError::NoSessions(spec.format));
+    }
     let entries = if spec.format == SecretFormat::Template {
         template::entries(&spec.template, credentials, target)?
     } else {
@@ -135,7 +160,13 @@ pub fn render(spec: &SecretSpec, credentials: &Credentials, target: &Target) -> 
     if size > SIZE_LIMIT {
         return Err(RenderError::TooLarge(size));
     }
-    if locate(&data, &credentials.secret_access_key).is_none() { Err(RenderError::KeyMissing) } else { Ok(data) }
+    if locate(&data, &credentials.secret_access_key).is_none() {
+        return Err(RenderError::KeyMissing);
+    }
+    if credentials.token.as_ref().is_some_and(|session| locate(&data, &session.token).is_none()) {
+        return Err(RenderError::TokenMissing);
+    }
+    Ok(data)
 }
 
 /// Tells an edited Secret from an intact one. The secret half has 240 random bits, so nobody finds it from its digest.
@@ -145,6 +176,19 @@ pub fn digest(credentials: &Credentials) -> String {
     hasher.update(&*credentials.access_key_id);
     hasher.update("\0");
     hasher.update(credentials.secret_access_key.expose_secret());
+    hex::encode(hasher.finalize())
+}
+
+/// The same of a session, and of what is recorded of it.
+pub fn session_digest(credentials: &Credentials, session: &HeldSession) -> String {
+    let token = credentials.token.as_ref().map_or("", |session| session.token.expose_secret());
+    let HeldSession { key, issued_at, expires_at } = session;
+    let mut hasher = Sha256::new();
+    hasher.update("s3access.dev/session\0");
+    for part in [&digest(credentials), token, key, &issued_at.to_string(), &expires_at.to_string()] {
+        hasher.update(part);
+        hasher.update("\0");
+    }
     hex::encode(hasher.finalize())
 }
 

@@ -34,6 +34,8 @@ pub(super) fn entries(
     let variables = context! {
         access_key_id => &*credentials.access_key_id,
         secret_access_key => credentials.secret_access_key.expose_secret(),
+        session_token => credentials.token.as_ref().map_or("", |session| session.token.expose_secret()),
+        session_expires_at => credentials.token.as_ref().map_or_else(String::new, |session| session.expires_at.to_string()),
         region => target.region.as_str(),
         endpoint => target.endpoint.clone().unwrap_or_default(),
         bucket => target.buckets.first().cloned().unwrap_or_default(),
@@ -67,7 +69,7 @@ fn told(error: &minijinja::Error) -> String {
     let kind = error.kind();
     let help = match kind {
         minijinja::ErrorKind::UndefinedError => {
-            ": the variables are access_key_id, secret_access_key, region, endpoint, bucket, buckets and user_arn"
+            ": the variables are access_key_id, secret_access_key, session_token, session_expires_at, region, endpoint, bucket, buckets and user_arn"
         }
         minijinja::ErrorKind::UnknownFilter => {
             ": the filters are default, first, indent, join, last, length, lower, replace, reverse, trim, upper and urlencode"

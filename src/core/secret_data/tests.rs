@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::iam::secret_half;
 
 const FORMATS: [SecretFormat; 19] = [
     SecretFormat::AwsEnv,
@@ -30,6 +31,7 @@ fn credentials(secret: &str) -> Credentials {
     Credentials {
         access_key_id: AccessKeyId::of_iam("AKIAEXAMPLE"),
         secret_access_key: SecretString::from(secret.to_owned()),
+        token: None,
     }
 }
 
@@ -60,6 +62,48 @@ fn rival_16_every_format_has_the_keys_that_its_consumer_expects() {
         })
         .collect();
     insta::assert_snapshot!(all);
+}
+
+fn session(secret: &str) -> Credentials {
+    let token = SessionToken {
+        token: SecretString::from("to/k+e=n".to_owned()),
+        expires_at: "2026-11-28T09:00:00Z".parse().unwrap(),
+    };
+    Credentials { token: Some(token), ..credentials(secret) }
+}
+
+#[test]
+fn every_format_of_sessions_has_the_token_and_the_others_are_refused_with_words() {
+    let mut all = String::new();
+    for format in FORMATS {
+        match render(&spec(format), &session("se/c+r=t"), &target()) {
+            Ok(data) => all += &format!("## {format:?}\n{}\n", text(&data)),
+            Err(error) => {
+                assert!(!SecretFormat::OF_SESSIONS.contains(&format), "{format:?}");
+                let message = error.to_string();
+                assert!(message.contains("use one of aws-env, velero, cnpg, rclone"), "{message}");
+            }
+        }
+    }
+    insta::assert_snapshot!(all);
+    let template = |text: &str| {
+        let spec = SecretSpec {
+            template: BTreeMap::from([("file".to_owned(), text.to_owned())]),
+            ..spec(SecretFormat::Template)
+        };
+        render(&spec, &session("s"), &target()).map(|data| data.text("file").unwrap().to_owned())
+    };
+    assert_eq!(template("{{ secret_access_key }}"), Err(RenderError::TokenMissing));
+    let whole = template("{{ secret_access_key }} {{ session_token }} {{ session_expires_at }}");
+    assert_eq!(whole.unwrap(), "s to/k+e=n 2026-11-28T09:00:00Z");
+}
+
+#[test]
+fn admission_refuses_the_formats_that_the_operator_refuses() {
+    let listed = SecretFormat::OF_SESSIONS.map(|format| format.to_string());
+    let crd = serde_json::to_string(&<crate::api::S3AccessUser as kube::CustomResourceExt>::crd()).unwrap();
+    let in_rule = listed.clone().map(|format| format!("'{format}'")).join(", ");
+    assert!(crd.contains(&format!("in [{in_rule}]")) && crd.contains(&listed.join(", ")), "{listed:?}");
 }
 
 #[test]
@@ -154,7 +198,7 @@ fn a_template_in_another_tools_form_is_told_of_this_one() {
     for (template, told) in [
         ("{{ .AccessKeyID }}", "a tag in line 1 is one of a Go template"),
         ("a\n{{- $x := .Values.key }}", "a tag in line 2 is one of a Go template"),
-        ("{{ accessKeyId }}", "the variables are access_key_id, secret_access_key, region"),
+        ("{{ accessKeyId }}", "the variables are access_key_id, secret_access_key, session_token"),
         ("{{ secret_access_key | b64encode }}", "the filters are default, first"),
         (
             "aws_secret_access_key = ",
@@ -191,7 +235,7 @@ fn a_secret_key_in_a_url_is_found_again() {
     let data = render(&spec(SecretFormat::Airflow), &credentials(secret), &target()).unwrap();
     let location = locate(&data, &SecretString::from(secret)).unwrap();
     assert!(location.encoded && location.to_string().ends_with("+12%"), "{location}");
-    assert_eq!(extract(&data, &location).unwrap().expose_secret(), secret);
+    assert_eq!(extract(&data, &location, secret_half).unwrap().expose_secret(), secret);
 }
 
 #[test]
@@ -223,7 +267,7 @@ proptest! {
         let data = render(&spec(FORMATS[index]), &credentials(&secret), &target()).unwrap();
         let location = locate(&data, &SecretString::from(secret.clone())).unwrap();
         prop_assert_eq!(location.to_string().parse::<Location>(), Ok(location.clone()));
-        let extracted = extract(&data, &location).unwrap();
+        let extracted = extract(&data, &location, secret_half).unwrap();
         prop_assert_eq!(extracted.expose_secret(), secret.as_str());
     }
 

@@ -147,6 +147,7 @@ fn secret() -> impl Strategy<Value = SecretState> {
                 uid: "secret".to_owned(),
                 resource_version: "1".to_owned(),
                 key,
+                session: None,
                 annotated,
                 previous,
                 rotated_at,

@@ -264,6 +264,14 @@ impl Iam {
                 let user = view.user(name).map_err(|_| unknown_key())?;
                 Ok(view.decide(user, action, resource, context))
             }
+            // What the user may, and what its policies say of sessions (IAM user guide, "Global condition keys").
+            Caller::UserSession { name, issued, .. } => {
+                let view = self.view(now, self.settings.credentials);
+                let user = view.user(name).map_err(|_| unknown_key())?;
+                let issued = issued.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                let context = context.clone().with("aws:TokenIssueTime", issued);
+                Ok(view.decide(user, action, resource, &context))
+            }
             Caller::Session { role, .. } => {
                 let role = self.roles.iter().find(|other| other.name == *role).ok_or_else(unknown_key)?;
                 Ok(evaluate(&role.policies, action, resource, context))
@@ -276,7 +284,7 @@ impl Iam {
         let account = &self.state.account;
         match caller {
             Caller::Root { .. } => account.arn("root"),
-            Caller::User { name, .. } => self.state.user_arn(name, "/"),
+            Caller::User { name, .. } | Caller::UserSession { name, .. } => self.state.user_arn(name, "/"),
             Caller::Session { role, session, .. } => {
                 format!("arn:{}:sts::{}:assumed-role/{role}/{session}", account.partition, account.id)
             }
@@ -292,6 +300,10 @@ impl Iam {
     ) -> Result<(), ApiError> {
         if matches!(caller, Caller::Root { .. }) {
             return Ok(());
+        }
+        // Without MFA, a session may call no API of IAM (API reference, GetSessionToken).
+        if matches!(caller, Caller::UserSession { .. }) {
+            return Err(unknown_key());
         }
         for (action, resource, context) in self.state.asked(request) {
             let decision = self.decide(now, caller, &action, &resource, &context)?;

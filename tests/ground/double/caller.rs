@@ -1,5 +1,7 @@
 //! Who calls, and with what credentials.
 
+use jiff::Timestamp;
+
 /// A caller that has proved who it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Caller {
@@ -14,6 +16,15 @@ pub enum Caller {
         account: String,
         /// The user's name.
         name: String,
+    },
+    /// A session of a user's key.
+    UserSession {
+        /// The account's id.
+        account: String,
+        /// The user's name.
+        name: String,
+        /// When it was issued.
+        issued: Timestamp,
     },
     /// A session of a role.
     Session {
@@ -40,7 +51,10 @@ impl Caller {
     /// The account that the caller belongs to.
     pub fn account(&self) -> &str {
         match self {
-            Self::Root { account } | Self::User { account, .. } | Self::Session { account, .. } => account,
+            Self::Root { account }
+            | Self::User { account, .. }
+            | Self::UserSession { account, .. }
+            | Self::Session { account, .. } => account,
         }
     }
 }

@@ -83,7 +83,7 @@ pub use operation::{Kind, Operation};
 pub use request::{DetailsFilter, Page, PolicyScope, Request};
 pub use response::{
     AccessKeyMetadata, AccountDetails, AssumedRole, AttachedPolicy, CallerIdentity, Evaluation, Listing, NewAccessKey,
-    PolicyDetail, Response, UserDetail, VersionView,
+    PolicyDetail, Response, SessionCredentials, UserDetail, VersionView,
 };
 pub use settings::{Lag, Rate, Settings, Throttle};
 pub use state::State;

@@ -61,7 +61,7 @@ operations! {
         CreateServiceSpecificCredential DeleteServiceSpecificCredential
         CreateGroup DeleteGroup AddUserToGroup RemoveUserFromGroup
     }
-    Sts { GetCallerIdentity AssumeRole }
+    Sts { GetCallerIdentity AssumeRole GetSessionToken }
 }
 
 impl Operation {

@@ -167,6 +167,7 @@ requests! {
         external_id: Option<String>,
         duration_seconds: Option<u32>,
     }
+    GetSessionToken { duration_seconds: Option<u32> }
 }
 
 /// What a call is about: for the history, and for the resource that a policy has to allow.
@@ -253,7 +254,8 @@ impl Request {
             | Self::ListPolicies { .. }
             | Self::GetAccountAuthorizationDetails { .. }
             | Self::GetAccountSummary {}
-            | Self::GetCallerIdentity {} => Subject::Account,
+            | Self::GetCallerIdentity {}
+            | Self::GetSessionToken { .. } => Subject::Account,
         }
     }
 

@@ -162,6 +162,26 @@ pub struct CallerIdentity {
     pub arn: String,
 }
 
+/// What GetSessionToken gives. `Debug` leaves the secrets out.
+#[derive(Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
+pub struct SessionCredentials {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub session_token: String,
+    pub expiration: Timestamp,
+}
+
+impl std::fmt::Debug for SessionCredentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("SessionCredentials")
+            .field("access_key_id", &self.access_key_id)
+            .field("expiration", &self.expiration)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What AssumeRole gives. `Debug` leaves the secrets out.
 #[derive(Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the AWS API reference documents each field under this very name")]
@@ -271,6 +291,7 @@ pub enum Response {
     AccountSummary(Vec<(&'static str, usize)>),
     CallerIdentity(CallerIdentity),
     AssumedRole(AssumedRole),
+    SessionToken(SessionCredentials),
     Role(Role),
     Evaluations(Vec<Evaluation>),
 }

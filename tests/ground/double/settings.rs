@@ -59,6 +59,9 @@ pub struct Settings {
     pub reads: Lag,
     /// How long keys and policies take until they count for callers: new keys are unknown, revoked ones still work.
     pub credentials: Lag,
+    /// How long the sessions of GetSessionToken last, whatever was asked: shorter than AWS would make them, so that a test sees
+    /// several of them end.
+    pub session_life: Option<SignedDuration>,
     /// Throttling of each operation.
     pub throttle: Throttle,
     /// Whether pages may be shorter than asked for, as GetAccountAuthorizationDetails warns of.
@@ -78,6 +81,7 @@ impl Default for Settings {
             key_quota_race: None,
             reads: Lag::NONE,
             credentials: Lag::NONE,
+            session_life: None,
             throttle: Throttle::default(),
             short_pages: false,
             conditions_ignored: false,

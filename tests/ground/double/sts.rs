@@ -12,10 +12,10 @@ use super::limits;
 use super::model::Role;
 use super::names::{invalid_in_sts, is_name};
 use super::request::Request;
-use super::response::{AssumedRole, CallerIdentity, Response};
+use super::response::{AssumedRole, CallerIdentity, Response, SessionCredentials};
 use super::world::World;
 
-/// A role in use.
+/// A role in use, or a session of a user's key.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     pub(super) caller: Caller,
@@ -26,6 +26,10 @@ pub(super) struct Session {
 /// Seconds that a session may last (API reference, AssumeRole).
 const DURATIONS: std::ops::RangeInclusive<u32> = 900..=43_200;
 const DEFAULT_DURATION: u32 = 3_600;
+/// The same, of a session of a user's key, and of one of the root's (API reference, GetSessionToken).
+const USER_DURATIONS: std::ops::RangeInclusive<u32> = 900..=129_600;
+const DEFAULT_USER_DURATION: u32 = 43_200;
+const LONGEST_OF_ROOT: u32 = 3_600;
 
 impl Iam {
     /// Whom an Active key of this account belongs to, by a replica.
@@ -45,7 +49,9 @@ impl Iam {
         let user_id = match caller {
             Caller::Root { .. } => account.clone(),
             // A user that is deleted while its key still works has no identifier to show any more.
-            Caller::User { name, .. } => self.state.user(name).map_or_else(|_| String::new(), |user| user.id.clone()),
+            Caller::User { name, .. } | Caller::UserSession { name, .. } => {
+                self.state.user(name).map_or_else(|_| String::new(), |user| user.id.clone())
+            }
             Caller::Session { role, session, .. } => {
                 let id = self.roles.iter().find(|other| other.name == *role).map_or("", |role| role.id.as_str());
                 format!("{id}:{session}")
@@ -93,7 +99,52 @@ impl World {
                 self.check_trust(now, caller, role_arn, external_id.as_deref())?;
                 self.open_session(now, role_arn, role_session_name, duration)
             }
+            Request::GetSessionToken { duration_seconds } => {
+                let duration = duration_seconds.unwrap_or(DEFAULT_USER_DURATION);
+                if !USER_DURATIONS.contains(&duration) {
+                    return Err(invalid_in_sts(
+                        "durationSeconds",
+                        &duration.to_string(),
+                        "Member must have value between 900 and 129600",
+                    ));
+                }
+                self.session_of_key(now, caller, duration)
+            }
             other => Err(Code::InvalidAction.error(format!("Could not find operation {}", other.operation()))),
+        }
+    }
+
+    /// A session with the rights of whoever calls, which needs no permission and outlives the key that it was asked with.
+    fn session_of_key(&mut self, now: Timestamp, caller: &Caller, asked: u32) -> Result<Response, ApiError> {
+        let (caller, duration) = match caller {
+            Caller::User { account, name } => {
+                (Caller::UserSession { account: account.clone(), name: name.clone(), issued: now }, asked)
+            }
+            Caller::Root { .. } => (caller.clone(), asked.min(LONGEST_OF_ROOT)),
+            Caller::UserSession { .. } | Caller::Session { .. } => {
+                return Err(Code::AccessDenied.error("Cannot call GetSessionToken with session credentials"));
+            }
+        };
+        let iam = self.accounts.get(caller.account()).ok_or_else(super::authorize::unknown_key)?;
+        let life = iam.settings.session_life.unwrap_or_else(|| SignedDuration::from_secs(i64::from(duration)));
+        let expiration = now.checked_add(life).unwrap_or(Timestamp::MAX);
+        let credentials = self.temporary();
+        let answer = SessionCredentials {
+            access_key_id: credentials.access_key_id.clone(),
+            secret_access_key: credentials.secret_access_key.clone(),
+            session_token: credentials.session_token.clone().unwrap_or_default(),
+            expiration,
+        };
+        let session = Session { caller, credentials, expires: expiration };
+        self.sessions.insert(answer.access_key_id.clone(), session);
+        Ok(Response::SessionToken(answer))
+    }
+
+    fn temporary(&mut self) -> Credentials {
+        Credentials {
+            access_key_id: self.ids.id(Prefix::TemporaryKey),
+            secret_access_key: self.ids.secret(),
+            session_token: Some(self.ids.token()),
         }
     }
 
@@ -133,16 +184,12 @@ impl World {
 
     fn open_session(&mut self, now: Timestamp, arn: &str, session: &str, duration: u32) -> Result<Response, ApiError> {
         let account = arn.split(':').nth(4).unwrap_or_default();
+        let credentials = self.temporary();
         let iam = self.accounts.get(account).ok_or_else(super::authorize::unknown_key)?;
         let role = iam.role(arn).ok_or_else(super::authorize::unknown_key)?;
         let caller =
             Caller::Session { account: account.to_owned(), role: role.name.clone(), session: session.to_owned() };
         let expires = now.checked_add(SignedDuration::from_secs(i64::from(duration))).unwrap_or(Timestamp::MAX);
-        let credentials = Credentials {
-            access_key_id: self.ids.id(Prefix::TemporaryKey),
-            secret_access_key: self.ids.secret(),
-            session_token: Some(self.ids.token()),
-        };
         let identity = iam.caller_identity(&caller);
         let answer = AssumedRole {
             access_key_id: credentials.access_key_id.clone(),

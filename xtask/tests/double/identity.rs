@@ -107,3 +107,23 @@ async fn an_account_of_china_has_its_own_partition() {
     assert_eq!(create(policy).await.unwrap_err().code(), Some("MalformedPolicyDocument"));
     create(&policy.replace("arn:aws:", "arn:aws-cn:")).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_session_of_a_users_key_is_had_by_the_sdk() {
+    let double = DoubleServer::start(Config::default()).await.unwrap();
+    let user = user_who_may(&double, "u", EVERYTHING).await;
+    let sts = aws_sdk_sts::Client::new(&double.sdk_config(&user));
+    let issued = sts.get_session_token().duration_seconds(900).send().await.unwrap().credentials.unwrap();
+    assert_eq!(issued.expiration.secs() - double.now().as_second(), 900);
+    let session = Credentials {
+        access_key_id: issued.access_key_id,
+        secret_access_key: issued.secret_access_key,
+        session_token: Some(issued.session_token),
+    };
+    let sts = aws_sdk_sts::Client::new(&double.sdk_config(&session));
+    let identity = sts.get_caller_identity().send().await.unwrap();
+    assert_eq!(identity.arn(), Some("arn:aws:iam::123456789012:user/u"));
+    assert_eq!(sts.get_session_token().send().await.unwrap_err().code(), Some("AccessDenied"));
+    let refused = iam(&double, &session, 1).list_users().send().await.unwrap_err();
+    assert_eq!(refused.code(), Some("InvalidClientTokenId"));
+}

@@ -7,7 +7,7 @@ use crate::api::{Reason, S3AccessUser};
 use crate::core::class::Class;
 use crate::core::iam::Account;
 use crate::core::names::Cluster;
-use crate::core::observed::PolicyVersion;
+use crate::core::observed::{Place, PolicyVersion};
 use crate::core::plan::WhyDelete;
 use crate::core::policy::Document;
 
@@ -163,10 +163,11 @@ fn what_is_recorded_of_workloads_and_secrets_is_what_a_read_would_show() {
     let marked = after(&[(mark, Effect::Workload(WorkloadState::Missing))]);
     assert_eq!(marked.workloads[&workload], WorkloadState::Missing);
 
-    let mut renamed = Observed { renamed: [("old".to_owned(), OurSecret::intact(None))].into(), ..Observed::nothing() };
-    let delete = |name: &str| Action::DeleteSecret { name: name.to_owned(), uid: "secret".to_owned() };
+    let place = |name: &str| Place::Workload(name.to_owned());
+    let mut renamed = Observed { renamed: [(place("old"), OurSecret::intact(None))].into(), ..Observed::nothing() };
+    let delete = |name: &str| Action::DeleteSecret { place: place(name), uid: "secret".to_owned() };
     renamed.record(&owner(), &delete("another"), &Effect::Done, NOW);
-    assert!(renamed.renamed.contains_key("old"));
+    assert!(renamed.renamed.contains_key(&place("old")));
     renamed.record(&owner(), &delete("old"), &Effect::Done, NOW);
     assert!(renamed.renamed.is_empty());
 

@@ -8,6 +8,7 @@ mod policies;
 mod properties;
 mod replicas;
 mod roles;
+mod sessions;
 mod users;
 
 use jiff::{SignedDuration, Timestamp};

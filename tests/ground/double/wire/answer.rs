@@ -130,6 +130,12 @@ fn result(xml: &mut Xml, response: &Response) {
             xml.text("Account", &identity.account);
         }
         Response::AssumedRole(assumed) => assumed_role(xml, assumed),
+        Response::SessionToken(session) => xml.element("Credentials", |xml| {
+            xml.text("AccessKeyId", &session.access_key_id);
+            xml.text("SecretAccessKey", &session.secret_access_key);
+            xml.text("SessionToken", &session.session_token);
+            xml.time("Expiration", session.expiration);
+        }),
         Response::Role(found) => xml.element("Role", |xml| role(xml, found)),
         Response::Evaluations(evaluations) => {
             xml.members("EvaluationResults", evaluations, evaluation);

@@ -229,6 +229,9 @@ impl Form {
                 external_id: self.optional("ExternalId"),
                 duration_seconds: self.number("DurationSeconds")?,
             },
+            Operation::GetSessionToken => {
+                Request::GetSessionToken { duration_seconds: self.number("DurationSeconds")? }
+            }
             leftover => return self.leftover(leftover, user),
         })
     }
