@@ -204,7 +204,7 @@ fn invariant_7_where_sessions_are_required_no_spec_secret_or_status_keeps_a_key_
             if let Some(sessions) = desired.sessions {
                 assert!(sessions.required && sessions.duration <= LONGEST, "{what}");
             } else {
-                assert!(!desired.active && desired.violation.is_some(), "{what}");
+                assert!(desired.inactive.is_some() && desired.violation.is_some(), "{what}");
             }
             for (world, mut observed) in worlds(&desired) {
                 let sessions = carried_out(&desired, &mut observed);
@@ -213,7 +213,7 @@ fn invariant_7_where_sessions_are_required_no_spec_secret_or_status_keeps_a_key_
                 assert!(!works(WORKLOADS), "{what}, {world}: {keys:?}");
                 let lives = sessions.iter().map(|session| session.expires_at.duration_since(session.issued_at));
                 assert!(lives.max().is_none_or(|life| life <= LONGEST), "{what}, {world}");
-                if !desired.active {
+                if desired.inactive.is_some() {
                     assert!(sessions.is_empty() && keys.iter().all(|key| !key.active), "{what}, {world}: {keys:?}");
                 }
                 tried += 1;
@@ -238,7 +238,7 @@ fn invariant_12_where_sessions_are_required_a_hindered_spec_keeps_no_key_at_work
             attached: Some(Default::default()),
             ..Holdings::default()
         };
-        let bounds = Bounds { class: &class, spec: &user.spec, deleting: false, hindered: true };
+        let bounds = Bounds { class: &class, user: &user, hindered: true };
         let stopped: Vec<_> = curtail(bounds, &owner, &found, now())
             .into_iter()
             .filter(|action| matches!(action, Action::SetKeyStatus { active: false, .. }))

@@ -213,7 +213,7 @@ impl State {
         let is_key = is_in_operators_namespace(&live) && noted.as_ref().is_some_and(|uid| name == key_secret(uid));
         let controlled =
             owners.iter().any(|owner| owner.controller == Some(true) && uids.contains(&Some(owner.uid.clone())));
-        if !controlled && !(is_key && uids.contains(&noted)) {
+        if !(controlled || (is_key && uids.contains(&noted))) {
             self.violate(4, format_args!("a write to Secret {name}, which no S3AccessUser controls"));
         }
         let keys: Vec<_> = self.users().flat_map(|user| user.keys.clone()).collect();

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use fastrand::Rng;
 use ground::double::{Operation, Settings};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use s3_access_operator::api::S3AccessUser;
 
 use crate::boundary::{Fault, Plan};
@@ -179,28 +180,49 @@ impl Reference {
     }
 }
 
-/// Holds the end of a run without a fault to what its scenario says: by it all the others are judged.
-fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
-    let look = |outside: &Outside| {
+/// What a world comes to, in short.
+struct Seen {
+    /// Ids and secret halves of the keys, less those that are only kept as evidence.
+    keys: Vec<(String, String)>,
+    /// Whether AWS accepts each.
+    works: Vec<bool>,
+    users: usize,
+    policies: usize,
+    /// Those of workloads.
+    secrets: usize,
+    custom_resources: usize,
+    /// Statuses and reasons, by kind.
+    conditions: BTreeMap<String, (String, String)>,
+}
+
+impl Seen {
+    fn of(outside: &Outside) -> Self {
         outside.with(|state| {
             let ours: Vec<_> = state.users().filter(|user| user.name == USER).cloned().collect();
             let used = ours.iter().flat_map(|user| user.keys.iter().filter(|key| !is_evidence(user, key)));
             let keys: Vec<_> = used.map(|key| (key.id.clone(), key.secret.clone())).collect();
-            let works: Vec<bool> = keys.iter().map(|(id, secret)| state.accepts(id, secret)).collect();
-            let policies = state.aws.account(ACCOUNT).unwrap().state().local_policies().count();
+            let works = keys.iter().map(|(id, secret)| state.accepts(id, secret)).collect();
             let cluster = &state.cluster;
             let status = cluster.users.values().next().and_then(|user| user.status.clone()).unwrap_or_default();
-            let conditions: BTreeMap<String, (String, String)> = status
-                .conditions
-                .iter()
-                .map(|found| (found.type_.to_string(), (found.status.to_string(), found.reason.to_string())))
-                .collect();
-            let of_workloads = cluster.secrets.values().filter(|secret| !is_in_operators_namespace(secret)).count();
-            (keys, works, ours.len(), policies, of_workloads, cluster.users.len(), conditions)
+            let condition =
+                |found: &Condition| (found.type_.to_string(), (found.status.to_string(), found.reason.to_string()));
+            Self {
+                works,
+                users: ours.len(),
+                policies: state.aws.account(ACCOUNT).unwrap().state().local_policies().count(),
+                secrets: cluster.secrets.values().filter(|secret| !is_in_operators_namespace(secret)).count(),
+                custom_resources: cluster.users.len(),
+                conditions: status.conditions.iter().map(condition).collect(),
+                keys,
+            }
         })
-    };
-    let (old_keys, ..) = look(before);
-    let (keys, works, users, policies, secrets, custom_resources, conditions) = look(after);
+    }
+}
+
+/// Holds the end of a run without a fault to what its scenario says: by it all the others are judged.
+fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
+    let old_keys = Seen::of(before).keys;
+    let Seen { keys, works, users, policies, secrets, custom_resources, conditions } = Seen::of(after);
     let name = scenario.name;
     let is = |kind: &str, status: &str, reason: &str| {
         assert_eq!(conditions.get(kind), Some(&(status.to_owned(), reason.to_owned())), "{name}: {kind}");

@@ -306,3 +306,27 @@ async fn the_key_of_sessions_is_replaced_without_a_failed_request_and_found_agai
     let report = consumer.stop().await;
     assert!(report.failures.is_empty(), "{report:?}");
 }
+
+#[tokio::test]
+async fn a_revoked_users_session_is_cut_and_the_next_one_is_of_another_key() {
+    let scene = scene("session-revoke", 3_600).await;
+    scene.create("app", sessions("session-revoke", json!({}))).await;
+    let user = user_name(&scene.ready("app").await);
+    let held = scene.secret("app-s3").await;
+    let old: Vec<_> = scene.keys(&user).await.into_iter().filter_map(|key| key.access_key_id).collect();
+    scene.patch("app", json!({ "metadata": { "annotations": { "s3access.dev/revoke": "1" } } })).await;
+    scene.is_cut(&held, "session-revoke").await;
+    let next = scene.next_session("app-s3", &held["AWS_ACCESS_KEY_ID"]).await;
+    scene.ready("app").await;
+    scene
+        .see("the next session to work", async || {
+            ensure!(scene.may_read(&next, "session-revoke") == Access::Allowed, "not yet");
+            Ok(())
+        })
+        .await;
+    assert_ne!(scene.may_read(&held, "session-revoke"), Access::Allowed, "the session that leaked stays cut");
+    let keys = scene.keys(&user).await;
+    let active = keys.iter().filter(|key| key.status().is_some_and(|status| status.as_str() == "Active"));
+    assert!(active.clone().all(|key| !old.iter().any(|old| Some(old.as_str()) == key.access_key_id())), "{keys:?}");
+    assert_eq!(active.count(), 1);
+}

@@ -147,7 +147,7 @@ fn invariant_12_a_revoked_key_stays_dead_and_a_working_one_follows() {
             let covers = |id: &str| revocation.as_ref().is_some_and(|revocation| revocation.covers(id));
             match action {
                 Action::SetKeyStatus { id, active: true } => assert!(!covers(id), "{case:?}: {action}"),
-                Action::WriteSecret { key_id, .. } if !seen.held().is_some_and(|(_, held)| held.id == *key_id) => {
+                Action::WriteSecret { key_id, .. } if seen.held().is_none_or(|(_, held)| held.id != *key_id) => {
                     assert!(!covers(key_id), "{case:?}: {action}");
                 }
                 _ => {}
