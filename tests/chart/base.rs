@@ -34,7 +34,7 @@ fn of_kinds<'a>(objects: &'a [Value], kinds: &[&str]) -> Vec<&'a Value> {
 async fn the_chart_gives_the_rights_of_the_kustomize_base() {
     let (base, chart) = (base(), Helm::new().await.objects(&[]).await);
     let roles = of_kinds(&base, &["Role", "ClusterRole"]);
-    assert_eq!(roles.len(), 9);
+    assert_eq!(roles.len(), 10);
     for role in &roles {
         let same = named(&chart, text(&role["kind"]), text(&role["metadata"]["name"]));
         assert_eq!(same["rules"], role["rules"], "{}", role["metadata"]["name"]);

@@ -338,7 +338,8 @@ async fn the_operator_serves_some_namespaces_with_the_roles_of_the_chart_and_no_
         assert!(cluster.can_i(RELEASE, &["update", "secrets", "-n", namespace]).await, "{namespace}");
     }
     assert!(!cluster.can_i(RELEASE, &["get", "secrets", "-n", "default"]).await);
-    assert!(!cluster.can_i(RELEASE, &["get", "secrets", "-n", NAMESPACE]).await);
+    // In its own, nothing but the keys of sessions, by their names.
+    assert!(!cluster.can_i(RELEASE, &["list", "secrets", "-n", NAMESPACE]).await);
     assert!(!cluster.can_i(RELEASE, &["list", "secrets", "-A"]).await);
     assert!(!cluster.can_i(RELEASE, &["list", "namespaces"]).await);
     assert!(!cluster.can_i(RELEASE, &["list", "s3accessclasses"]).await);
