@@ -9,12 +9,12 @@ use crate::scenarios::{End, HOUR, SECRET, Scenario, spec, user_name};
 use crate::simulation::Simulation;
 
 /// Longer than two overlaps and the grace after them.
-const ROTATION: SignedDuration = SignedDuration::from_hours(10);
+const ROTATION: SignedDuration = SignedDuration::from_hours(26);
 
-/// With sessions of four hours; the key's overlap is as long then.
+/// With sessions of twelve hours; the key's overlap is as long then.
 fn sessions(extra: Value) -> Value {
     let mut access_key = json!({
-        "mode": "Session", "duration": "4h", "rotation": { "interval": "720h", "overlap": "10m" },
+        "mode": "Session", "duration": "12h", "rotation": { "interval": "720h", "overlap": "10m" },
     });
     for (field, value) in extra.as_object().unwrap() {
         access_key[field] = value.clone();
@@ -51,7 +51,7 @@ fn required(simulation: &mut Simulation) {
 }
 
 macro_rules! becomes {
-    ($name:literal => $end:ident, $from:expr, $to:expr) => {
+    ($name:literal => $end:ident, $from:expr, $to:expr, $time:expr) => {
         Scenario {
             name: $name,
             before: |simulation| {
@@ -60,7 +60,7 @@ macro_rules! becomes {
             },
             act: |simulation| {
                 simulation.respec(&$to);
-                simulation.run(ROTATION);
+                simulation.run($time);
             },
             end: End::$end,
         }
@@ -75,7 +75,7 @@ macro_rules! by_hand {
             act: |simulation| {
                 let hand: fn(&mut Simulation) = $hand;
                 hand(simulation);
-                simulation.run(ROTATION);
+                simulation.run(HOUR);
             },
             end: End::Sessions,
         }
@@ -87,20 +87,20 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "session-renewals",
         before: with_sessions,
-        act: |simulation| simulation.run(HOUR * 5),
+        act: |simulation| simulation.run(HOUR * 6),
         end: End::Sessions,
     },
     Scenario {
         name: "session-renewal-after-an-outage",
         before: |simulation| {
             with_sessions(simulation);
-            simulation.outside.pass(HOUR * 5);
+            simulation.outside.pass(HOUR * 13);
         },
         act: |simulation| simulation.run(HOUR),
         end: End::Sessions,
     },
-    becomes!("session-from-static" => Sessions, spec(json!({})), sessions(json!({}))),
-    becomes!("session-to-static" => Ready, sessions(json!({})), spec(json!({}))),
+    becomes!("session-from-static" => Sessions, spec(json!({})), sessions(json!({})), ROTATION),
+    becomes!("session-to-static" => Ready, sessions(json!({})), spec(json!({})), HOUR * 13),
     Scenario {
         name: "session-to-static-and-back",
         before: with_sessions,
@@ -121,13 +121,7 @@ pub const ALL: &[Scenario] = &[
         },
         end: End::Sessions,
     },
-    becomes!("session-of-another-format" => Sessions, sessions(json!({})), {
-        let mut spec = sessions(json!({}));
-        spec["secret"] = json!({ "labels": { "a": "1" }, "keys": { "type": "kind" } });
-        spec
-    }),
-    becomes!("session-suspend" => Suspended, sessions(json!({})), sessions(json!({ "status": "Inactive" }))),
-    becomes!("session-resume" => Sessions, sessions(json!({ "status": "Inactive" })), sessions(json!({}))),
+    becomes!("session-resume" => Sessions, sessions(json!({ "status": "Inactive" })), sessions(json!({})), HOUR),
     Scenario {
         name: "session-suspend-cuts-at-once",
         before: with_sessions,
@@ -135,7 +129,7 @@ pub const ALL: &[Scenario] = &[
             simulation.respec(&sessions(json!({ "status": "Inactive" })));
             simulation.run(SignedDuration::from_mins(10));
             no_session_works(simulation);
-            simulation.run(ROTATION);
+            simulation.run(HOUR);
         },
         end: End::Suspended,
     },
@@ -175,7 +169,7 @@ pub const ALL: &[Scenario] = &[
             required(simulation);
             simulation.run(HOUR);
             simulation.respec(&sessions(json!({})));
-            simulation.run(ROTATION);
+            simulation.run(HOUR);
         },
         end: End::Sessions,
     },
@@ -204,9 +198,8 @@ pub const ALL: &[Scenario] = &[
             set(simulation, Some(&class(json!({ "allowedNamespaces": { "names": ["another"] } }))));
             simulation.run(HOUR);
             no_session_works(simulation);
-            simulation.run(ROTATION);
             set(simulation, Some(&class(json!({}))));
-            simulation.run(ROTATION);
+            simulation.run(HOUR);
         },
         end: End::Sessions,
     },
