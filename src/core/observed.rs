@@ -105,7 +105,7 @@ pub struct OurSecret {
     /// The key it holds; `None` where the data is emptied or altered so that no working key is in it.
     pub key: Option<HeldKey>,
     /// The session that it holds instead, unaltered.
-    pub session: Option<HeldSession>,
+    pub session: Option<Box<HeldSession>>,
     /// The operator's annotations are there.
     pub annotated: bool,
     /// The key that it held before.
@@ -124,7 +124,6 @@ pub struct OurSecret {
 
 /// A live read of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "there are one or two for a reconcile")]
 pub enum SecretState {
     /// Kubernetes says NotFound.
     Missing,

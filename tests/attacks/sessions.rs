@@ -100,7 +100,7 @@ fn worlds(desired: &Desired) -> Vec<(&'static str, Observed)> {
         }),
         (
             "the key of before, in its overlap",
-            with_key(state(OurSecret { session: Some(session), ..holding("") }), &[]),
+            with_key(state(OurSecret { session: Some(Box::new(session)), ..holding("") }), &[]),
         ),
         ("a Secret that claims to hold the operator's key", with_key(state(holding(OPERATORS)), &[])),
         ("an earlier Secret that claims to", with_key(state(holding("")), &[("old", OPERATORS)])),

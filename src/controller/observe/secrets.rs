@@ -124,7 +124,7 @@ async fn ours(pass: Pass<'_>, secret: &Secret, place: &Place, held: &mut Held) -
     let spec = if *place == Place::Keys { &plain } else { &user.spec.secret };
     if let Some((credentials, found)) = find_session(secret, ctx.now()).filter(|_| *place != Place::Keys) {
         wanted = wanted_of(pass, Some(secret), &credentials, Record::Session(&found)).ok();
-        session = Some(found);
+        session = Some(Box::new(found));
     } else if let Some(found) = find_key(secret, spec) {
         let Credentials { access_key_id, secret_access_key, .. } = &found.credentials;
         // Annotations may have been stripped from a Secret that still works: only AWS can tell.

@@ -84,7 +84,8 @@ impl Observed {
             }
             (Action::RenewSession { .. }, Effect::Renewed { uid, resource_version, session }) => {
                 let written = written(None, &SecretRecord::default(), uid, resource_version);
-                self.session = Some(SecretState::Ours(OurSecret { session: Some(session.clone()), ..written }));
+                self.session =
+                    Some(SecretState::Ours(OurSecret { session: Some(Box::new(session.clone())), ..written }));
             }
             (Action::RenewSession { .. }, _) => self.unrenewed = true,
             (Action::DeleteSecret { place, .. }, _) => {

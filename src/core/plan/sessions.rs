@@ -69,7 +69,7 @@ impl View<'_> {
         let secret = self.observed.session.as_ref()?.ours().filter(|secret| secret.up_to_date)?;
         let works =
             |session: &&HeldSession| self.listed(&session.key).is_some_and(|key| key.active && self.user.is_ours(key));
-        secret.session.as_ref().filter(works)
+        secret.session.as_deref().filter(works)
     }
 
     fn session_due_at(&self) -> Timestamp {

@@ -443,7 +443,7 @@ fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
     let suspended = Desired { inactive: Some(Inactive::suspended()), ..desired.clone() };
     assert_eq!(done_by_status(&well, &suspended, (&secret("1"), None), at(5)), None);
     let held = HeldSession { key: AccessKeyId::of_iam("AKIA"), issued_at: NOW, expires_at: at(16 * 3_600) };
-    let session = SecretState::Ours(OurSecret { session: Some(held.clone()), ..OurSecret::intact(None) });
+    let session = SecretState::Ours(OurSecret { session: Some(Box::new(held.clone())), ..OurSecret::intact(None) });
     let done = |session: &SecretState| done_by_status(&well, &desired, (&secret("1"), Some(session)), Timestamp::MAX);
     assert_eq!(done(&session), Some(held.renew_at("uid")), "the session is due before the key");
     for lost in [SecretState::Missing, SecretState::Ours(OurSecret::intact(None))] {

@@ -49,13 +49,13 @@ fn holding(id: &str) -> SecretState {
 
 fn session_of(id: &str) -> OurSecret {
     let session = HeldSession { key: AccessKeyId::of_iam(id), issued_at: hours(1), expires_at: hours(13) };
-    OurSecret { session: Some(session), ..OurSecret::intact(None) }
+    OurSecret { session: Some(Box::new(session)), ..OurSecret::intact(None) }
 }
 
 /// What may stand in the workload's Secret, and whether a session may, and has to, be written over it in the sixth hour.
 fn workload_secrets() -> Vec<(SecretState, bool)> {
     let well = || session_of(CURRENT);
-    let due = HeldSession { issued_at: made_at(), expires_at: hours(12), ..well().session.unwrap() };
+    let due = HeldSession { issued_at: made_at(), expires_at: hours(12), ..*well().session.unwrap() };
     vec![
         (SecretState::Missing, true),
         (SecretState::Foreign { other_user: None }, false),
@@ -64,8 +64,8 @@ fn workload_secrets() -> Vec<(SecretState, bool)> {
         (SecretState::Ours(OurSecret { immutable: true, ..OurSecret::intact(None) }), false),
         (SecretState::Ours(well()), false),
         (SecretState::Ours(OurSecret { up_to_date: false, ..well() }), true),
-        (SecretState::Ours(OurSecret { session: Some(due.clone()), ..well() }), true),
-        (SecretState::Ours(OurSecret { session: Some(due), immutable: true, ..well() }), false),
+        (SecretState::Ours(OurSecret { session: Some(Box::new(due.clone())), ..well() }), true),
+        (SecretState::Ours(OurSecret { session: Some(Box::new(due)), immutable: true, ..well() }), false),
         (SecretState::Ours(session_of("AKIAGONE")), true),
         (holding("AKIAGONE"), true),
         (holding(STATIC), true),
