@@ -13,7 +13,7 @@ use crate::outside::{Outside, State};
 use crate::quarantine_scenarios;
 use crate::revocation_scenarios;
 use crate::simulation::{RESYNC, Simulation};
-use crate::{term_scenarios, withdrawal_scenarios};
+use crate::{term_scenarios, window_scenarios, withdrawal_scenarios};
 
 /// Something that happens.
 pub struct Scenario {
@@ -245,6 +245,7 @@ pub fn all() -> Vec<&'static Scenario> {
         revocation_scenarios::ALL,
         term_scenarios::ALL,
         quarantine_scenarios::ALL,
+        window_scenarios::ALL,
     ];
     LIVES.iter().chain(others.into_iter().flatten()).collect()
 }
