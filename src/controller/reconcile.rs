@@ -152,7 +152,7 @@ async fn without_account(ctx: &Context, user: &S3AccessUser, error: &Error) -> O
     }
     if is_true(user, annotations::PAUSED) && !deleting {
         let told = refuse(ctx, user, None, Part::User, paused()).await;
-        // What is to be taken away in that account does not wait for the next resync.
+        // What is to be taken away waits for the account, and not for the next resync.
         return if user.is_finalized() { retry_later(ctx, &user.uid().unwrap_or_default(), error) } else { told };
     }
     match fail(ctx, user, None, error, Part::User).await {

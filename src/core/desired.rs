@@ -207,17 +207,7 @@ impl Desired {
                 message: "nothing is granted: set spec.access, spec.policy or spec.managedPolicyArns".to_owned(),
             });
         }
-        // IAM's tag keys are the same in either case.
-        let reserved =
-            |key: &&String| [tags::PREFIX, "aws:"].iter().any(|prefix| key.to_ascii_lowercase().starts_with(prefix));
-        if let Some(key) = spec.tags.keys().find(reserved) {
-            return Err(Refusal {
-                reason: Reason::InvalidSpec,
-                message: format!(
-                    "spec.tags: {key:?} has a reserved prefix (s3access.dev/ or aws:): choose another key"
-                ),
-            });
-        }
+        check_tag_keys(&spec.tags)?;
         Ok(Self {
             boundary,
             tags: class.tags(&spec.tags),
@@ -404,6 +394,18 @@ fn unmet(window: &Window, interval: SignedDuration, overlap: SignedDuration) -> 
             earliest(overlap),
         )
     })
+}
+
+/// IAM's tag keys are the same in either case.
+fn check_tag_keys(asked: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let reserved =
+        |key: &&String| [tags::PREFIX, "aws:"].iter().any(|prefix| key.to_ascii_lowercase().starts_with(prefix));
+    match asked.keys().find(reserved) {
+        Some(key) => Err(Refusal::invalid_spec(format!(
+            "spec.tags: {key:?} has a reserved prefix (s3access.dev/ or aws:): choose another key"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_policy_arn(arn: &str, at: &str, account: &Account) -> Result<(), Refusal> {

@@ -175,7 +175,7 @@ impl State {
         let outlived = longest.is_some_and(|longest| self.now.duration_since(key.created) > longest.signed());
         let revoked = self.revoked_at.is_some_and(|revoked_at| key.created <= revoked_at);
         let wanted = owner.is_some_and(|owner| {
-            wants_a_working_key(owner) && !is_expelled(class, owner) && !is_over(class, owner, self.now)
+            wants_a_working_key(owner) && !is_expelled(class, owner) && !is_over(class, owner, self.now + self.skew)
         });
         let wanted = wanted && !outlived && !revoked;
         if wanted && self.cluster.secrets.values().any(|secret| holds(secret, key)) {

@@ -100,15 +100,20 @@ pub const ALL: &[Scenario] = &[
         end: End::Expired,
     },
     Scenario {
-        name: "expires-in-a-rotation",
+        name: "expires-in-a-rotation-and-extended",
         before: |simulation| {
             ending(simulation);
             simulation.run(SignedDuration::from_mins(118));
             simulation.rotate();
             simulation.run(SignedDuration::from_secs(3));
         },
-        act: |simulation| simulation.run(ROTATION),
-        end: End::Expired,
+        act: |simulation| {
+            simulation.run(ROTATION);
+            no_key_works(simulation);
+            simulation.respec(&until("2026-06-01T00:00:00Z"));
+            simulation.run(ROTATION);
+        },
+        end: End::Replaced,
     },
     Scenario {
         name: "expired-at-the-start-and-extended",

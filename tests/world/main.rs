@@ -30,6 +30,7 @@ mod levels;
 mod lifecycle;
 mod loose;
 mod mistakes;
+mod quarantine;
 mod races;
 mod recorded;
 mod rest;

@@ -44,6 +44,8 @@
   value: {{ .Values.aws.requestsPerSecond | quote }}
 - name: S3ACCESS_RESYNC_INTERVAL
   value: {{ .Values.operator.resyncInterval | quote }}
+- name: S3ACCESS_ALARM_INTERVAL
+  value: {{ .Values.operator.alarmInterval | quote }}
 - name: S3ACCESS_CONSISTENCY_WINDOW
   value: {{ .Values.operator.consistencyWindow | quote }}
 - name: S3ACCESS_PROBE_INTERVAL

@@ -10,7 +10,7 @@ use crate::core::class::Class;
 use crate::core::drift::as_wanted;
 use crate::core::iam::{AccessKey, AccessKeyId};
 use crate::core::inactive::Inactive;
-use crate::core::observed::{HeldKey, Minted, OurSecret, SecretState};
+use crate::core::observed::{HeldKey, Minted, OurSecret, SecretState, UserState};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
