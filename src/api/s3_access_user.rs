@@ -276,7 +276,9 @@ pub struct RotationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::duration_schema")]
     pub overlap: Option<Duration>,
-    /// The days and hours in which keys are replaced by schedule, so that somebody is there.
+    /// Days, hours and a time zone of the IANA database, such as `Mon-Fri 09:00-16:00 Europe/Berlin`: the key is replaced by
+    /// schedule in the last of these windows before it is as old as `interval`, so that somebody is there. Default: at that
+    /// age, at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "window_schema")]
     pub window: Option<String>,
@@ -289,7 +291,6 @@ fn window_schema(_: &mut SchemaGenerator) -> Schema {
     let (days, time) = (format!("{day}(-{day})?"), "([01][0-9]|2[0-3]):[0-5][0-9]");
     let zone = "[A-Za-z][A-Za-z0-9_+/-]*";
     json_schema!({
-        "description": "Keys are replaced by schedule only in these days and hours: the last of them in which a key is not older than `interval`, each user at a time of its own in it. `Mon-Fri 09:00-16:00 Europe/Berlin`: days, hours, and a time zone of the IANA database. Hours that end on the next day belong to the day on which they begin. Default: any time.",
         "type": "string",
         "maxLength": limits::ROTATION_WINDOW,
         "x-kubernetes-validations": [{
