@@ -32,6 +32,8 @@ pub const SOURCE_IP: usize = 49;
 pub const SOURCE_VPCS: usize = 16;
 /// Characters of the id of one.
 pub const SOURCE_VPC: usize = 32;
+/// Characters of a window of rotations: seven days by name, and the longest name of a time zone.
+pub const ROTATION_WINDOW: usize = 80;
 /// Tags of a spec: IAM takes 50, of which the operator needs some.
 pub const TAGS: usize = 30;
 /// Entries in `secret.keys`, `secret.template`, `secret.labels` and `secret.annotations`.

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{AccessConditions, Duration, FINALIZER, SecretSpec};
+use super::{AccessConditions, Duration, FINALIZER, SecretSpec, limits};
 
 /// An IAM user with an S3 policy and one access key, delivered in a Secret of the same namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
@@ -300,6 +300,28 @@ pub struct RotationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::duration_schema")]
     pub overlap: Option<Duration>,
+    /// Days, hours and a time zone of the IANA database, such as `Mon-Fri 09:00-16:00 Europe/Berlin`: the key is replaced by
+    /// schedule in the last of these windows before it is as old as `interval`, so that somebody is there. Default: at that
+    /// age, at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "window_schema")]
+    pub window: Option<String>,
+}
+
+/// A rule instead of a pattern, whose refusal would quote nothing but itself. Whether there is such a time zone, and such a
+/// window in every interval, the core says.
+fn window_schema(_: &mut SchemaGenerator) -> Schema {
+    let day = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)";
+    let (days, time) = (format!("{day}(-{day})?"), "([01][0-9]|2[0-3]):[0-5][0-9]");
+    let zone = "[A-Za-z][A-Za-z0-9_+/-]*";
+    json_schema!({
+        "type": "string",
+        "maxLength": limits::ROTATION_WINDOW,
+        "x-kubernetes-validations": [{
+            "rule": format!("self.matches('^{days}(,{days})* {time}-({time}|24:00) {zone}$')"),
+            "message": "a window is days, hours and a time zone, such as \"Mon-Fri 09:00-16:00 Europe/Berlin\" or \"Mon,Wed 22:00-04:00 UTC\"",
+        }],
+    })
 }
 
 /// IAM's status of an access key.

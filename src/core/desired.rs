@@ -15,7 +15,9 @@ use super::policy::{self, Document, Terms};
 use super::quarantine;
 use super::refusal::Refusal;
 use super::revocation;
+use super::rotation::window::{Turn, Window, earliest};
 use super::rotation::{DEFAULT_OVERLAP, Rotation};
+use super::schedule::fnv;
 use super::sessions::{self, Sessions};
 use crate::api::{
     AccessKeyStatus, Adoption, Duration, OnCompromise, PolicyType, Reason, S3AccessUser, S3AccessUserSpec, Workload,
@@ -190,8 +192,10 @@ impl Desired {
         violations.extend(beyond);
         let (document, beyond) = policy::compile(spec, account, class, &terms)?;
         violations.extend(beyond);
-        let granted = document.is_some() || !violations.is_empty();
         let (inactive, sessions) = (inactive_of(spec, expelled), class.sessions(spec)?);
+        let (rotation, beyond) = rotation_of(user, class, sessions)?;
+        violations.extend(beyond);
+        let granted = document.is_some() || !violations.is_empty();
         let inline = spec.policy.as_ref().is_some_and(|policy| policy.policy_type == PolicyType::Inline);
         let holding = |document| {
             let policy = DesiredPolicy::holding(document, inline, &owner);
@@ -233,7 +237,7 @@ impl Desired {
             inactive,
             expiry,
             terms,
-            rotation: rotation_of(user, class, sessions)?,
+            rotation,
             sessions,
             revocation: revocation::Request::of(user),
             workloads: spec.secret.rollout_restart.iter().cloned().collect(),
@@ -382,7 +386,12 @@ fn inactive_of(spec: &S3AccessUserSpec, expelled: bool) -> Option<Inactive> {
     expelled.then(Inactive::expelled).or_else(|| suspended.then(Inactive::suspended))
 }
 
-fn rotation_of(user: &S3AccessUser, class: &Class, sessions: Option<Sessions>) -> Result<Rotation, Refusal> {
+/// The rotation, and what of it the class leaves no room for.
+fn rotation_of(
+    user: &S3AccessUser,
+    class: &Class,
+    sessions: Option<Sessions>,
+) -> Result<(Rotation, Option<String>), Refusal> {
     let spec = user.spec.access_key.rotation.as_ref();
     let asked = spec.map(|rotation| rotation.interval.signed());
     let overlap = spec.and_then(|rotation| rotation.overlap).map(Duration::signed);
@@ -402,8 +411,32 @@ fn rotation_of(user: &S3AccessUser, class: &Class, sessions: Option<Sessions>) -
     };
     // A replaced key is kept while a session of it may be in use.
     let overlap = sessions.map_or(overlap, |sessions| overlap.max(sessions.duration));
+    let window = spec.and_then(|rotation| rotation.window.as_deref()).map(Window::parse).transpose();
+    let window = window.map_err(|error| Refusal::invalid_spec(format!("spec.accessKey.rotation.window: {error}")))?;
+    let unmet = window.as_ref().zip(interval).and_then(|(window, interval)| unmet(window, interval, overlap));
+    if let Some(unmet) = unmet.as_ref().filter(|_| interval == asked) {
+        return Err(Refusal::invalid_spec(unmet));
+    }
+    // An interval of the class goes before the tenant's hours.
+    let window = window.filter(|_| unmet.is_none());
+    let window = window.map(|window| Turn::new(window, fnv(&user.uid().unwrap_or_default())));
     let longest_life = class.longest_life(&user.spec);
-    Ok(Rotation { interval, overlap, longest_life, requested: user.annotations().get(annotations::ROTATE).cloned() })
+    let requested = user.annotations().get(annotations::ROTATE).cloned();
+    Ok((Rotation { interval, window, overlap, longest_life, requested }, unmet))
+}
+
+/// Why the window does not come often enough for every key to be replaced in it before it is older than the interval.
+fn unmet(window: &Window, interval: SignedDuration, overlap: SignedDuration) -> Option<String> {
+    let shortest = window.shortest_interval(overlap);
+    // Rounded up: what is written is to be enough.
+    let hours = shortest.as_secs().saturating_add(3_599) / 3_600;
+    (interval < shortest).then(|| {
+        format!(
+            "spec.accessKey.rotation.window: between two windows lie up to {:#}, and a key is replaced {:#} after it was made at the earliest (twice the overlap, and the time of a rotation), so an interval of {interval:#} may have no window: write an interval of at least {hours}h, a wider window or a shorter overlap",
+            window.widest_gap(),
+            earliest(overlap),
+        )
+    })
 }
 
 /// IAM's tag keys are the same in either case.

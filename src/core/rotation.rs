@@ -5,6 +5,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use window::{SWAP, Turn};
+
+pub mod window;
+
 /// How long a replaced key goes on working where the spec does not say.
 pub const DEFAULT_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 /// How long a deactivated key is kept, so that a consumer that was overlooked can be helped by reactivating it.
@@ -18,6 +22,8 @@ pub const PROBES: u32 = 3;
 pub struct Rotation {
     /// The age at which a key is replaced.
     pub interval: Option<SignedDuration>,
+    /// Within which hours, so that it is replaced before that age.
+    pub window: Option<Turn>,
     /// How long the replaced key goes on working.
     pub overlap: SignedDuration,
     /// How old a key may become that nothing could replace; then it is inactive, until another has replaced it.
@@ -27,9 +33,13 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// When a key of that age is due, by schedule.
+    /// When a key of that age is due, by schedule. With a window, its successor is in the Secret before the key is older than
+    /// the interval: where no window lies in time (the rules of a time zone may change), the interval counts alone.
     pub fn due_at(&self, created_at: Timestamp) -> Option<Timestamp> {
-        self.interval.map(|interval| later(created_at, interval))
+        let deadline = later(created_at, self.interval?);
+        let Some(turn) = &self.window else { return Some(deadline) };
+        let in_window = turn.between(later(created_at, window::earliest(self.overlap)), deadline);
+        Some(in_window.unwrap_or_else(|| later(deadline, -SWAP).max(created_at)))
     }
 
     /// Whether a key of that age has to be inactive, for nothing has replaced it.
@@ -83,7 +93,8 @@ mod tests {
         let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let due = |hours| {
             let interval = Some(SignedDuration::from_hours(hours));
-            Rotation { interval, overlap: DEFAULT_OVERLAP, longest_life: None, requested: None }.due_at(created)
+            Rotation { interval, window: None, overlap: DEFAULT_OVERLAP, longest_life: None, requested: None }
+                .due_at(created)
         };
         assert_eq!(due(48), Some("2026-01-03T00:00:00Z".parse().unwrap()));
         assert_eq!(due(i64::MAX / 3600), Some(Timestamp::MAX));

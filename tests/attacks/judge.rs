@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ground::double::{Context, Document};
+use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 use s3_access_operator::api::{Adoption, S3AccessClass, S3AccessUser, SecretSpec};
 use s3_access_operator::core::class::Class;
@@ -157,6 +158,7 @@ fn escape(desired: &Desired, asked_name: Option<&str>) -> Option<String> {
     let owner = &desired.owner;
     let named = asked_name.is_some_and(|asked| !asked.to_lowercase().starts_with("team-a-"));
     let has_access = desired.inactive.is_none() || desired.policy.is_some() || !desired.attached.is_empty();
+    let made: Timestamp = "2026-03-27T12:00:00Z".parse().unwrap();
     let tag = |key: &String| *key != "team" && !key.starts_with("cost-") || key.contains("s3access.dev");
     [
         (named && has_access, "the name"),
@@ -166,6 +168,10 @@ fn escape(desired: &Desired, asked_name: Option<&str>) -> Option<String> {
         (desired.attached.iter().any(|arn| !arn.starts_with("arn:aws:iam::123456789012:policy/shared-")), "a policy"),
         (desired.tags.keys().any(tag) || desired.tags.get("team").is_none_or(|team| team != "a"), "a tag"),
         (desired.rotation.interval.is_none_or(|interval| interval.as_hours() > 2160), "the age of keys"),
+        (
+            desired.rotation.due_at(made).is_none_or(|due| due > made + SignedDuration::from_hours(2160)),
+            "the age of keys",
+        ),
         (desired.rotation.interval.is_some_and(|interval| interval.as_hours() < 1), "a storm of rotations"),
         (owner.retain, "what is kept for ever"),
     ]

@@ -14,7 +14,7 @@ use crate::quarantine_scenarios;
 use crate::revocation_scenarios;
 use crate::session_scenarios;
 use crate::simulation::{RESYNC, Simulation};
-use crate::{term_scenarios, withdrawal_scenarios};
+use crate::{term_scenarios, window_scenarios, withdrawal_scenarios};
 
 /// Something that happens.
 pub struct Scenario {
@@ -249,6 +249,7 @@ pub fn all() -> Vec<&'static Scenario> {
         term_scenarios::ALL,
         quarantine_scenarios::ALL,
         session_scenarios::ALL,
+        window_scenarios::ALL,
     ];
     LIVES.iter().chain(others.into_iter().flatten()).collect()
 }

@@ -104,6 +104,16 @@ async fn what_the_cr_alone_shows_is_refused_at_admission() {
             with(json!({ "accessKey": { "rotation": { "interval": "90d" } } })),
             "there are no days: 90d is 2160h",
         ),
+        (
+            "a window in cron's words",
+            with(json!({ "accessKey": { "rotation": { "interval": "2160h", "window": "0 9 * * 1-5" } } })),
+            "Mon-Fri 09:00-16:00 Europe/Berlin",
+        ),
+        (
+            "a window without a time zone",
+            with(json!({ "accessKey": { "rotation": { "interval": "2160h", "window": "Mon-Fri 09:00-16:00" } } })),
+            "Mon-Fri 09:00-16:00 Europe/Berlin",
+        ),
         ("an interval in words", with(json!({ "accessKey": { "rotation": { "interval": "daily" } } })), "interval"),
         ("a name with a slash", with(json!({ "userName": "a/b" })), "userName: letters, digits"),
         ("a relative path", with(json!({ "path": "k8s" })), "begins and ends with a slash"),

@@ -360,3 +360,34 @@ async fn suspended_in_the_overlap_both_keys_are_inactive_and_come_back() {
     scene.delete("reports").await;
     assert_eq!(scene.named(&user).await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_key_is_to_be_replaced_in_the_hours_that_the_spec_names_or_it_is_told_why_not() {
+    let scene = Scene::on_double("windows", Settings::default()).await;
+    let windowed = |interval: &str, window: &str| {
+        with(json!({ "accessKey": { "rotation": { "interval": interval, "window": window } } }))
+    };
+    scene.create("reports", windowed("2160h", "Mon-Fri 09:00-16:00 Europe/Berlin")).await;
+    let status = scene.ready("reports").await.status.unwrap();
+    let (made, next) = (status.access_key_created_at.unwrap().0, status.next_rotation_at.unwrap().0);
+    let age = next.duration_since(made).as_hours();
+    assert!((2_160 - 4 * 24..2_160).contains(&age), "in the last window: at {age} h");
+    let berlin = next.in_tz("Europe/Berlin").unwrap();
+    assert!(berlin.weekday().to_monday_one_offset() <= 5 && (9..16).contains(&berlin.hour()), "{berlin}");
+
+    for (interval, window, says) in [
+        ("48h", "Sun 09:00-16:00 Europe/Berlin", "an interval of at least 211h"),
+        ("2160h", "Mon-Fri 09:00-16:00 Europe/Berlni", "write Europe/Berlin"),
+    ] {
+        scene.patch("reports", json!({ "spec": windowed(interval, window) })).await;
+        let (_, message) = scene.refused("reports", "InvalidSpec").await;
+        assert!(message.contains("spec.accessKey.rotation.window"), "{message}");
+        scene
+            .see("what to write instead", async || {
+                let (_, message) = scene.refused("reports", "InvalidSpec").await;
+                ensure!(message.contains(says), "{message}");
+                Ok(())
+            })
+            .await;
+    }
+}

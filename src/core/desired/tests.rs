@@ -115,9 +115,50 @@ fn an_overlap_is_at_most_half_of_an_interval_that_only_the_class_asks_for() {
         (asked("100h", "60h"), "40h", 20),
     ] {
         let user = user(json!({ "accessKey": { "rotation": rotation } }));
-        let found = rotation_of(&user, &class(longest), None).unwrap();
+        let found = rotation_of(&user, &class(longest), None).unwrap().0;
         assert_eq!(found.overlap, SignedDuration::from_hours(hours), "{rotation} under {longest}");
     }
+}
+
+fn windowed(interval: &str, window: &str) -> Value {
+    json!({ "accessKey": { "rotation": { "interval": interval, "window": window } } })
+}
+
+#[test]
+fn a_window_that_comes_too_seldom_is_refused_with_the_arithmetic() {
+    let sundays = "Sun 09:00-16:00 Europe/Berlin";
+    let (reason, message) = refused(windowed("48h", sundays));
+    assert_eq!(reason, Reason::InvalidSpec);
+    for told in ["lie up to 162h", "48h 15m after it was made", "an interval of 48h may", "at least 211h"] {
+        assert!(message.contains(told), "{told}: {message}");
+    }
+    assert!(desired(windowed("210h", sundays)).is_err());
+    assert!(desired(windowed("211h", sundays)).unwrap().rotation.window.is_some());
+    let (_, message) = refused(windowed("2160h", "Sundays"));
+    assert!(message.starts_with("spec.accessKey.rotation.window: it is not days, hours"), "{message}");
+}
+
+/// Neither by hours that never come in time nor by such as the operator does not know.
+#[test]
+fn invariant_7_no_window_makes_a_key_older_than_the_class_allows() {
+    let spec = json!({ "allowedBuckets": ["*"], "rotation": { "maxInterval": "100h" } });
+    let class = crate::api::S3AccessClass::new("tenants", serde_json::from_value(spec).unwrap());
+    let class = Class::of(&class, "team-a", &BTreeMap::new());
+    let account = Account { id: "123456789012".to_owned(), partition: "aws".to_owned() };
+    let cluster = Cluster { id: "id".to_owned(), name: "prod".to_owned() };
+    let of = |window: &str| Desired::of(&user(windowed("2160h", window)), &account, &cluster, &class).unwrap();
+    let made: Timestamp = "2026-01-05T11:00:00Z".parse().unwrap();
+    let bound = made + SignedDuration::from_hours(100);
+
+    let seldom = of("Sun 09:00-16:00 Europe/Berlin");
+    assert_eq!(seldom.rotation.due_at(made), Some(bound), "the class goes before the window");
+    let told = seldom.violation.unwrap();
+    assert!(told.contains("spec.accessKey.rotation.window: between two windows"), "{told}");
+    assert!(told.contains("interval of 100h may have no window"), "{told}");
+
+    let daily = of("Mon-Sun 09:00-16:00 Europe/Berlin");
+    assert!(daily.rotation.due_at(made).is_some_and(|due| due < bound));
+    assert!(!daily.violation.unwrap().contains("window"));
 }
 
 #[test]

@@ -77,6 +77,10 @@ fn durations() -> Vec<(String, Value)> {
     ] {
         cases.push((format!("interval {text:?}"), rotation(json!({ "interval": text, "overlap": "0s" }))));
     }
+    cases.extend(windows().map(|(interval, window)| {
+        let fields = json!({ "interval": interval, "overlap": "1h", "window": window });
+        (format!("window {:?}", window.chars().take(40).collect::<String>()), rotation(fields))
+    }));
     let long = "1h".repeat(100_000);
     cases.push(("an interval as long as a book".to_owned(), rotation(json!({ "interval": long }))));
     cases.push((
@@ -84,6 +88,35 @@ fn durations() -> Vec<(String, Value)> {
         rotation(json!({ "interval": format!("{}h", "9".repeat(100_000)) })),
     ));
     cases
+}
+
+/// Hours that would keep a key from ever being replaced, or cost much to be read.
+fn windows() -> impl Iterator<Item = (&'static str, String)> {
+    let texts = [
+        "Sun 00:00-01:00 UTC",
+        "Sun 02:00-03:00 Europe/Berlin",
+        "Mon-Mon 09:00-10:00 Pacific/Apia",
+        "Mon 09:00-09:00 UTC",
+        "Mon 09:00-08:59 UTC",
+        "Mon 24:00-24:00 UTC",
+        "Mon 99:99-99:99 UTC",
+        "Mon 09:00-16:00 Etc/Unknown",
+        "Mon 09:00-16:00 ../../etc/passwd",
+        "Mon 09:00-16:00 /etc/localtime",
+        "Mon 09:00-16:00 UTC+99999999999",
+        "-Mon 09:00-16:00 UTC",
+        "Mon, 09:00-16:00 UTC",
+        "Mon-Tue-Wed 09:00-16:00 UTC",
+        "0 0 31 2 *",
+        "",
+        "Ｍon 09:00-16:00 UTC",
+        "Mon 0９:00-16:00 UTC",
+        "Mon\t09:00-16:00\nUTC",
+        "Mon 09:00-16:00 UTC\u{0}",
+    ];
+    let long = ["Mon,".repeat(100_000), format!("Mon 09:00-16:00 {}", "x".repeat(1_000_000))];
+    let each = texts.into_iter().map(str::to_owned).chain(long);
+    each.flat_map(|text| ["2h", "2160h", "87600h"].map(|interval| (interval, text.clone())))
 }
 
 fn grants() -> Vec<(&'static str, Value)> {
