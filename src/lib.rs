@@ -74,6 +74,7 @@
 //! | *retiring* | the replaced key in its overlap |
 //! | *revocation* | the end of keys that have leaked, recorded on the IAM user; revoked keys are kept for a while, inactive |
 //! | *settled* | everything was done at the end of the last reconcile |
+//! | *window* | the days and hours in which keys are replaced by schedule; the *consistency window* is the time that the replicas of IAM take |
 //! | *work queue* | each object at most once: delayed until it is due, admitted to a lane if there is work, queued, running |
 
 pub mod api;
