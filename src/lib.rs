@@ -13,7 +13,7 @@
 //! | module | what it is | may import, beside its own |
 //! |---|---|---|
 //! | [`api`] | the custom resource, its conditions, every name that is written on an object | no module, client or time: types only |
-//! | [`core`] | desired, observed, reads, plan, curtail, policy, lint, rotation, revocation, drift, names, conditions, secret data | `api`; neither client nor time, which callers hand over |
+//! | [`core`] | desired, observed, reads, plan, curtail, policy, lint, rotation, ends, drift, names, conditions, secret data | `api`; neither client nor time, which callers hand over |
 //! | [`leadership`] | until when this process may write | no module |
 //! | [`metrics`] | what is counted | `core` |
 //! | [`traces`] | what is told of a reconcile, and where to | `api`; the AWS SDK's HTTP client, tokio |

@@ -115,6 +115,6 @@ pub mod tags {
     /// When the user was adopted, RFC 3339: keys that are older than this belong to somebody else. With the words
     /// `settling since` before it, no key is the operator's yet.
     pub const ADOPTED_AT: &str = "s3access.dev/adopted-at";
-    /// Which keys were revoked last, by which request and when: see [`crate::core::revocation`].
+    /// Which keys were revoked last, by which request and when: see [`crate::core::ends::revocation`].
     pub const REVOKED: &str = "s3access.dev/revoked";
 }

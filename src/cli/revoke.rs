@@ -17,7 +17,7 @@ use super::status::{condition, list_all, span};
 use super::waiting::PER_SECOND;
 use super::{Error, on_one_line, users};
 use crate::api::{ConditionType, S3AccessClass, S3AccessUser, annotations};
-use crate::core::revocation::{KEEP_WORKING, Request};
+use crate::core::ends::revocation::{KEEP_WORKING, Request};
 
 /// Requests to the API server at a time.
 const AT_ONCE: usize = 8;

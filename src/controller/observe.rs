@@ -16,6 +16,7 @@ use crate::aws::{ErrorKind, Session, UserRecord, inline_policy};
 use crate::core::adoption::Adoption;
 use crate::core::curtail::{Holdings, exceeds};
 use crate::core::desired::{DesiredPolicy, Owner};
+use crate::core::ends::revocation;
 use crate::core::iam::AccessKey;
 use crate::core::names::Ownership;
 use crate::core::observed::{
@@ -26,7 +27,6 @@ use crate::core::policy::Document;
 use crate::core::reads::Reads;
 use crate::core::reads::known::Known;
 use crate::core::reads::picture::{Itself, picture as of_level, unread};
-use crate::core::revocation;
 
 /// The Secrets as read, and the secret halves of the keys found: what the pure core must not see.
 #[derive(Default)]

@@ -106,7 +106,10 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan) -> Outcom
     match End::of(desired, observed, &plan, now) {
         End::Refused => Outcome::Refused(next_resync(uid, now, ctx.resync_interval)),
         End::Blocked => Outcome::Failed(pause_blocked(ctx, uid)),
-        End::Waiting => Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid))),
+        End::Waiting => {
+            ctx.state.waits(uid);
+            Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid)))
+        }
         End::Settled => settle(pass, observed, &plan),
     }
 }

@@ -11,8 +11,8 @@ use super::error::Error;
 use crate::api::{ConditionType, FINALIZER, Reason, RevocationReport, S3AccessUser, S3AccessUserStatus, annotations};
 use crate::core::conditions::{interrupted, revocation_report};
 use crate::core::desired::Owner;
+use crate::core::ends::revocation::Revocation;
 use crate::core::plan::{Part, Parts, Progress};
-use crate::core::revocation::Revocation;
 use crate::kubernetes::UserRef;
 
 /// The limit of Kubernetes on an Event's note.

@@ -107,6 +107,11 @@ impl State {
         self.change(uid, |known| known.settled(settled));
     }
 
+    /// Something is left to come.
+    pub fn waits(&self, uid: &str) {
+        self.change(uid, Known::waits);
+    }
+
     /// After a start, status and Secret say that all is done.
     pub fn resumed(&self, uid: &str, settled: Settled, details: Fingerprint) {
         self.change(uid, |known| known.resumed(settled, details));

@@ -4,12 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::desired::{Desired, DesiredPolicy, Owner};
+use super::ends::quarantine;
+use super::ends::revocation::Revocation;
 use super::iam::AccessKey;
 use super::lint;
 use super::observed::{Observed, WorkloadState};
 use super::plan::{Part, Parts, Plan, Progress};
-use super::quarantine;
-use super::revocation::Revocation;
 use crate::api::{BindingReference, ConditionType, Reason, RetiringKey, RevocationReport, S3AccessUserStatus};
 
 /// The limit of Kubernetes on a condition's message.

@@ -13,14 +13,14 @@ use serde_json::Value;
 use super::adoption::Adoption;
 use super::class::{Class, Effort};
 use super::desired::{Owner, expiry_by_spec};
+use super::ends::inactive::Expiry;
+use super::ends::quarantine;
+use super::ends::revocation::{self, Request};
 use super::iam::AccessKey;
-use super::inactive::Expiry;
 use super::names::{self, Ownership};
 use super::observed::ManagedPolicy;
 use super::plan::{Action, WhyDelete, version_to_prune};
 use super::policy::{Document, Terms, cut_off};
-use super::quarantine;
-use super::revocation::{self, Request};
 use super::rotation::later;
 use crate::api::{AccessKeyMode, OnCompromise, S3AccessUser, tags};
 
@@ -82,7 +82,7 @@ impl Bounds<'_> {
     pub fn revocations(&self, found: &Holdings, now: Timestamp) -> Vec<Action> {
         let alarm = quarantine::request(self.class.on_compromise(), found.attached.iter().flatten());
         let requests: Vec<Request> = Request::of(self.user).into_iter().chain(alarm).collect();
-        let revoke = |keys: &Vec<AccessKey>| revocation::revoke(&requests, &found.tags, keys, now);
+        let revoke = |keys: &Vec<AccessKey>| revocation::revoke(&requests, &found.tags, keys, now).into();
         found.keys.as_ref().map(revoke).unwrap_or_default()
     }
 

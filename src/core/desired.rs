@@ -7,14 +7,14 @@ use kube::ResourceExt;
 
 use super::budget;
 use super::class::Class;
+use super::ends::inactive::{EndedBy, Expiry, Inactive};
+use super::ends::quarantine;
+use super::ends::revocation;
 use super::iam::Account;
-use super::inactive::{EndedBy, Expiry, Inactive};
 use super::lint::{self, Finding};
 use super::names::{self, Cluster, Identity};
 use super::policy::{self, Document, Terms};
-use super::quarantine;
 use super::refusal::Refusal;
-use super::revocation;
 use super::rotation::window::{Turn, Window, earliest};
 use super::rotation::{DEFAULT_OVERLAP, Rotation};
 use super::schedule::fnv;

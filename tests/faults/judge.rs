@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use s3_access_operator::api::{AccessKeyStatus, Adoption, Duration, S3AccessUser, secret_annotations, tags};
 use s3_access_operator::core::class::Class;
+use s3_access_operator::core::ends::revocation::Revocation;
 use s3_access_operator::core::names::{key_secret, workload_annotation};
-use s3_access_operator::core::revocation::Revocation;
 
 use crate::cluster::{ClassState, NAMESPACE, OPERATORS_NAMESPACE};
 use crate::outside::{CLUSTER_ID, State};

@@ -75,7 +75,9 @@ async fn a_class_has_found_keys_revoked_once_for_each_alarm() {
     let second = scene.secret_holds_another_key("reports-s3", &first).await;
     scene.condition("reports", "Compromised", "True", "Compromised").await;
     scene.ready("reports").await;
-    scene.patch("reports", json!({ "spec": { "tags": { "looked": "at" } } })).await;
+    scene
+        .patch("reports", json!({ "spec": { "access": [{ "bucket": "team-a-reports", "level": "ReadWrite" }] } }))
+        .await;
     scene.ready("reports").await;
     assert_eq!(scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"], second, "one alarm, one revocation");
     let attached = scene.iam.list_attached_user_policies().user_name(&name).send().await.unwrap();
@@ -96,7 +98,9 @@ async fn a_class_has_users_suspended_until_a_person_has_looked() {
     let (_, message) = scene.refused("reports", "Compromised").await;
     assert!(message.contains(&key) && message.contains("onCompromise is Suspend"), "{message}");
     scene.patch("reports", json!({ "metadata": { "annotations": { "s3access.dev/rotate": "1" } } })).await;
-    scene.patch("reports", json!({ "spec": { "tags": { "looked": "at" } } })).await;
+    scene
+        .patch("reports", json!({ "spec": { "access": [{ "bucket": "team-a-reports", "level": "ReadWrite" }] } }))
+        .await;
     scene.refused("reports", "Compromised").await;
     let keys = scene.keys(&name).await;
     assert!(keys.iter().all(|found| found.status().is_some_and(|status| status.as_str() == "Inactive")), "{keys:?}");

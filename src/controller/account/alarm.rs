@@ -11,8 +11,8 @@ use super::Sweeper;
 use crate::api::S3AccessUser;
 use crate::aws::{ErrorKind, Session};
 use crate::controller::error::Error;
+use crate::core::ends::quarantine;
 use crate::core::iam::Account;
-use crate::core::quarantine;
 
 impl Sweeper {
     /// Asks whom AWS has put under quarantine, and has those reconciled of whom that is news.

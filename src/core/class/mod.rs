@@ -19,7 +19,7 @@ pub use buckets::{Overlap, admits_namespace, kept, named_by};
 pub use pattern::{Effort, Pattern};
 
 use self::buckets::{Listed, Neighbours};
-use super::inactive::{EndedBy, Expiry};
+use super::ends::inactive::{EndedBy, Expiry};
 use super::policy::requirement::Provable;
 use super::policy::terms::Terms;
 use super::refusal::Refusal;

@@ -14,11 +14,11 @@ use jiff::Timestamp;
 
 use crate::api::tags;
 use crate::core::desired::{Desired, DesiredPolicy};
+use crate::core::ends::quarantine;
 use crate::core::iam::AccessKey;
 use crate::core::observed::{ManagedPolicy, Observed, PolicyState, User, UserState};
 use crate::core::plan::{Plan, Waits, leaves_alone, plan};
 use crate::core::policy::Document;
-use crate::core::quarantine;
 
 pub use coverage::Coverage;
 

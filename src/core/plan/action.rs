@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::api::{ConditionType, Reason, Workload};
+use crate::core::ends::revocation::Measures;
 use crate::core::iam::AccessKeyId;
 use crate::core::observed::Place;
 use crate::core::policy::Document;
@@ -208,6 +209,13 @@ pub enum Action {
     /// Removes what keeps the user from being deleted: login profile, MFA devices, certificates, SSH keys,
     /// service-specific credentials, groups, inline policies.
     ClearLeftovers,
+}
+
+impl From<Measures> for Vec<Action> {
+    fn from(Measures { deactivate, record }: Measures) -> Self {
+        let off = deactivate.into_iter().map(|id| Action::SetKeyStatus { id, active: false });
+        off.chain(record.map(|record| Action::TagUser(BTreeMap::from([record])))).collect()
+    }
 }
 
 impl Action {

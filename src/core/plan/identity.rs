@@ -8,10 +8,10 @@ use super::{Action, Part, Plan};
 use crate::api::{Adoption, Reason, tags};
 use crate::core::adoption;
 use crate::core::desired::Desired;
+use crate::core::ends::quarantine;
+use crate::core::ends::revocation;
 use crate::core::names::{self, Ownership};
 use crate::core::observed::{Observed, User, UserState};
-use crate::core::quarantine;
-use crate::core::revocation;
 
 /// Plans the user; `None` where nothing else can be planned before it is there and ours.
 pub(super) fn plan_user<'a>(
@@ -52,9 +52,10 @@ pub(super) fn plan_user<'a>(
         }
     }
     add_finalizer(observed, plan);
-    plan.actions.extend(revocation::revoke(&desired.revocations(user), &user.tags, &user.keys, now));
+    let revoked = revocation::revoke(&desired.revocations(user), &user.tags, &user.keys, now);
+    plan.actions.extend(Vec::from(revoked));
     if quarantine::policies(&user.attached).is_empty() {
-        plan.actions.extend(revocation::after_quarantine(&user.tags));
+        plan.actions.extend(Vec::from(revocation::after_quarantine(&user.tags)));
     }
     if user.path != owner.path {
         plan.actions.push(Action::MoveUser { path: owner.path.clone() });

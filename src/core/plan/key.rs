@@ -8,9 +8,9 @@ use super::sessions::is_delivered;
 use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, View, WhyDelete, secret, soon, workloads};
 use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
+use crate::core::ends::revocation::Revocation;
 use crate::core::iam::{AccessKey, AccessKeyId, past};
 use crate::core::observed::{HeldKey, Minted, OurSecret, Probes};
-use crate::core::revocation::Revocation;
 use crate::core::rotation::{PROBES, Retirement, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.

@@ -20,7 +20,7 @@ pub use teardown::{policies_to_read, teardown};
 use jiff::{SignedDuration, Timestamp};
 
 use super::desired::{Desired, Owner};
-use super::inactive::Inactive;
+use super::ends::inactive::Inactive;
 use super::names::Ownership;
 use super::observed::{Observed, User};
 use super::rotation::later;

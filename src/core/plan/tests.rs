@@ -8,8 +8,8 @@ use super::*;
 use crate::api::{S3AccessClass, tags};
 use crate::core::class::Class;
 use crate::core::drift::as_wanted;
+use crate::core::ends::inactive::Inactive;
 use crate::core::iam::{AccessKey, AccessKeyId};
-use crate::core::inactive::Inactive;
 use crate::core::observed::{HeldKey, Minted, OurSecret, Place, SecretState, UserState};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;

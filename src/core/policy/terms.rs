@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::requirement::{Clash, Requirement, common, net};
 use crate::api::{AccessConditions, limits};
-use crate::core::inactive::Expiry;
+use crate::core::ends::inactive::Expiry;
 use crate::core::refusal::Refusal;
 
 /// From where, how and until when.

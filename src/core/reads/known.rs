@@ -10,10 +10,10 @@ use secrecy::SecretString;
 
 use super::Reads;
 use crate::api::{S3AccessUser, S3AccessUserStatus, annotations, tags};
+use crate::core::ends::quarantine;
+use crate::core::ends::revocation::{Request, newest};
 use crate::core::iam::AccessKey;
 use crate::core::observed::{Minted, Observed, Probes, SecretState};
-use crate::core::quarantine;
-use crate::core::revocation::{Request, newest};
 
 /// What is known of one S3AccessUser.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +98,11 @@ impl Known {
     /// The user's tags, as they were read or written, tell what was revoked; a replica of IAM that lags takes nothing back.
     pub fn tagged(&mut self, found: &BTreeMap<String, String>) {
         let record = found.get(tags::REVOKED).map(String::as_str);
-        self.revoked = newest(self.revoked.as_deref(), record).map(Into::into);
+        let record: Option<Box<str>> = newest(self.revoked.as_deref(), record).map(Into::into);
+        if record != self.revoked {
+            // The policy ends the sessions that were before.
+            (self.revoked, self.details) = (record, None);
+        }
     }
 
     /// What the CR asks to have revoked and that was not yet, as far as this process knows; after a start, the status says.
@@ -132,6 +136,11 @@ impl Known {
         if settled.is_some() {
             self.settled = settled;
         }
+    }
+
+    /// Something is left to come: what was done before is not all that there is to do.
+    pub fn waits(&mut self) {
+        self.settled = None;
     }
 
     /// After a start, status and Secret say that all is done.

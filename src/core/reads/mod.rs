@@ -13,9 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::{S3AccessUser, tags};
 use crate::core::conditions::says_settled;
 use crate::core::desired::Desired;
+use crate::core::ends::revocation::Request;
 use crate::core::observed::SecretState;
 use crate::core::plan::{Action, Plan};
-use crate::core::revocation::Request;
 use crate::core::rotation::later;
 use known::{Fingerprint, Known};
 

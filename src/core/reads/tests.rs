@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::*;
 use crate::core::conditions::Conditions;
+use crate::core::ends::inactive::Inactive;
 use crate::core::iam::AccessKeyId;
-use crate::core::inactive::Inactive;
 use crate::core::observed::{HeldKey, OurSecret};
 use crate::core::plan::{Part, Parts, Progress, WhyDelete};
 use crate::core::reads::known::{Awaited, Settled};

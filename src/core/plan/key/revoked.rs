@@ -10,10 +10,10 @@ use serde_json::json;
 use crate::api::tags;
 use crate::core::desired::Desired;
 use crate::core::drift::as_wanted;
+use crate::core::ends::revocation::{KEPT, Request, Revocation, revoke};
 use crate::core::iam::{AccessKey, AccessKeyId};
 use crate::core::observed::{HeldKey, Minted, Observed, OurSecret, SecretState, UserState};
 use crate::core::plan::{Action, Effect, Waits, plan};
-use crate::core::revocation::{KEPT, Request, Revocation, revoke};
 use crate::core::rotation::later;
 
 const CURRENT: &str = "AKIACURRENT";
@@ -90,13 +90,8 @@ impl Case {
         if let (Some((value, all)), UserState::Present(user)) = (self.before, &mut observed.user) {
             let covered = &keys[..if all { keys.len() } else { keys.len().min(1) }];
             let request = Request::by(value);
-            for action in
-                revoke(Some(&request), &BTreeMap::new(), covered, later(now(), -SignedDuration::from_secs(60)))
-            {
-                if let Action::TagUser(record) = action {
-                    user.tags.extend(record);
-                }
-            }
+            let measures = revoke([&request], &BTreeMap::new(), covered, later(now(), -SignedDuration::from_secs(60)));
+            user.tags.extend(measures.record);
         }
         observed
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::api::{Workload, WorkloadKind};
 use crate::core::desired::Desired;
 use crate::core::drift::as_wanted;
-use crate::core::inactive::Inactive;
+use crate::core::ends::inactive::Inactive;
 use crate::core::observed::{Minted, Observed, SecretState, UserState, WorkloadState};
 use crate::core::plan::{Effect, Waits, plan};
 use crate::core::rotation::DEFAULT_OVERLAP;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::core::inactive::EndedBy;
+use crate::core::ends::inactive::EndedBy;
 use crate::core::policy::PROVABLE;
 
 const VPC: &str = "vpc-0a1b2c3d4e5f67890";

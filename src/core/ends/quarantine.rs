@@ -2,9 +2,9 @@
 //! (IAM user guide, "AWS managed policies", AWSCompromisedKeyQuarantine). The policy is AWS's to attach and a person's to detach:
 //! it is no drift.
 
-use super::iam::Account;
 use super::revocation::Request;
 use crate::api::OnCompromise;
+use crate::core::iam::Account;
 
 /// What the names of all such policies begin with; there have been several versions.
 const PREFIX: &str = "AWSCompromisedKeyQuarantine";

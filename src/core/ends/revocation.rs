@@ -10,12 +10,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::adoption::Adoption;
-use super::iam::AccessKey;
-use super::names;
-use super::plan::Action;
-use super::rotation::later;
 use crate::api::{S3AccessUser, annotations, tags};
+use crate::core::adoption::Adoption;
+use crate::core::iam::AccessKey;
+use crate::core::names;
+use crate::core::rotation::later;
 
 /// How long a revoked key is kept, inactive, for whoever looks into what was done with it; less where its slot is needed for
 /// another key.
@@ -180,6 +179,15 @@ pub fn carry(found: &mut BTreeMap<String, String>, record: Option<&str>) {
     found.extend(newest.map(|record| (tags::REVOKED.to_owned(), record)));
 }
 
+/// What there is to do about keys that are revoked: in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measures {
+    /// The keys to deactivate.
+    pub deactivate: Vec<String>,
+    /// The tag to write, once those are dead.
+    pub record: Option<(String, String)>,
+}
+
 /// What takes the keys out of use that are revoked, asked for now or recorded before: first they are deactivated, then that is
 /// recorded. Only keys of ours, and only of a user whose tags prove that it is.
 pub fn revoke<'a>(
@@ -187,7 +195,7 @@ pub fn revoke<'a>(
     found: &BTreeMap<String, String>,
     keys: &[AccessKey],
     now: Timestamp,
-) -> Vec<Action> {
+) -> Measures {
     let adoption = Adoption::of(found);
     let ours = || keys.iter().filter(|key| adoption.owns(key));
     let recorded = found.get(tags::REVOKED).map(String::as_str);
@@ -198,24 +206,21 @@ pub fn revoke<'a>(
     // Which key is the Secret's is not known here.
     let ends = |key: &AccessKey| at_once || recorded.as_ref().is_some_and(|revocation| revocation.ends(&key.id, true));
     let off = ours().filter(|key| key.active && ends(key));
-    let mut actions: Vec<_> = off.map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false }).collect();
-    if !asked.is_empty() {
-        let record = Revocation::of_keys(recorded.as_ref(), ours(), now);
-        let record = asked.iter().fold(record, Revocation::answering);
-        actions.push(Action::TagUser(BTreeMap::from([record.tag()])));
-    }
-    actions
+    let record = Revocation::of_keys(recorded.as_ref(), ours(), now);
+    let record = (!asked.is_empty()).then(|| asked.iter().fold(record, Revocation::answering).tag());
+    Measures { deactivate: off.map(|key| key.id.clone()).collect(), record }
 }
 
 /// Once AWS's quarantine is over, the next one is another.
-pub fn after_quarantine(found: &BTreeMap<String, String>) -> Option<Action> {
-    let over = Revocation { quarantined: None, ..Revocation::of(found).filter(|record| record.quarantined.is_some())? };
-    Some(Action::TagUser(BTreeMap::from([over.tag()])))
+pub fn after_quarantine(found: &BTreeMap<String, String>) -> Measures {
+    let over = Revocation::of(found).filter(|record| record.quarantined.is_some());
+    let over = over.map(|record| Revocation { quarantined: None, ..record });
+    Measures { record: over.map(|record| record.tag()), ..Measures::default() }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
 
@@ -228,16 +233,9 @@ mod tests {
     /// What is done, with the tags as they are then.
     fn done(value: Option<&str>, found: &mut BTreeMap<String, String>, keys: &[AccessKey]) -> Vec<String> {
         let request = value.map(Request::by);
-        let actions = revoke(&request, found, keys, NOW);
-        let off = actions.iter().filter_map(|action| match action {
-            Action::SetKeyStatus { id, active: false } => Some(id.clone()),
-            Action::TagUser(more) => {
-                found.extend(more.clone());
-                None
-            }
-            other => panic!("{other:?}"),
-        });
-        off.collect()
+        let Measures { deactivate, record } = revoke(&request, found, keys, NOW);
+        found.extend(record);
+        deactivate
     }
 
     #[test]
@@ -283,8 +281,8 @@ mod tests {
     fn before_the_record_is_written_everything_is_ended_again() {
         let mut found = BTreeMap::new();
         let request = Request::by("1");
-        let actions = revoke([&request], &found, &[key("AKIA1", true)], NOW);
-        assert!(matches!(actions.as_slice(), [Action::SetKeyStatus { .. }, Action::TagUser(_)]), "{actions:?}");
+        let measures = revoke([&request], &found, &[key("AKIA1", true)], NOW);
+        assert!(measures.deactivate == ["AKIA1"] && measures.record.is_some(), "{measures:?}");
         assert_eq!(done(Some("1"), &mut found, &[key("AKIA1", false), key("AKIA2", true)]), ["AKIA2"]);
         found.insert(tags::REVOKED.to_owned(), "by hand".to_owned());
         assert_eq!(
@@ -307,23 +305,23 @@ mod tests {
         let (mut found, quarantine) = (BTreeMap::new(), Request::of_quarantine(&["AWSCompromisedKeyQuarantineV3"]));
         let asked = Request::by("1");
         let mut answered = |keys: &[AccessKey], requests: &[&Request]| {
-            let actions = revoke(requests.iter().copied(), &found, keys, NOW);
-            for action in &actions {
-                if let Action::TagUser(more) = action {
-                    found.extend(more.clone());
-                }
-            }
-            actions.len()
+            let Measures { deactivate, record } = revoke(requests.iter().copied(), &found, keys, NOW);
+            let count = deactivate.len() + usize::from(record.is_some());
+            found.extend(record);
+            count
         };
         assert_eq!(answered(&[key("AKIA1", true)], &[&asked]), 2);
         assert_eq!(answered(&[key("AKIA2", true)], &[&asked, &quarantine]), 2, "the new key is of before the alarm");
         assert_eq!(answered(&[key("AKIA3", true)], &[&asked, &quarantine]), 0);
-        let over = after_quarantine(&found).unwrap();
-        let Action::TagUser(record) = over else { panic!("{over:?}") };
-        found.extend(record);
-        assert_eq!(after_quarantine(&found), None);
-        assert_eq!(revoke([&asked], &found, &[key("AKIA3", true)], NOW), [], "the annotation stays answered");
-        assert_eq!(revoke([&asked, &quarantine], &found, &[key("AKIA3", true)], NOW).len(), 2, "AWS has found another");
+        found.extend(after_quarantine(&found).record);
+        assert_eq!(after_quarantine(&found), Measures::default());
+        let nothing = revoke([&asked], &found, &[key("AKIA3", true)], NOW);
+        assert_eq!(nothing, Measures::default(), "the annotation stays answered");
+        assert_eq!(
+            revoke([&asked, &quarantine], &found, &[key("AKIA3", true)], NOW).deactivate,
+            ["AKIA3"],
+            "AWS has found another"
+        );
     }
 
     #[test]
