@@ -208,18 +208,8 @@ impl Desired {
             .map(|document| policy::with_cut(document, Timestamp::UNIX_EPOCH))
             .try_for_each(|cut| holding(cut).map(drop))?;
         let policy = with_sessions_cut(document, user, inactive.is_none()).map(holding).transpose()?;
-        for (index, arn) in spec.managed_policy_arns.iter().enumerate() {
-            check_policy_arn(arn, &format!("spec.managedPolicyArns[{index}]"), account)?;
-        }
-        let (attached, refused): (BTreeSet<String>, BTreeSet<String>) =
-            spec.managed_policy_arns.iter().cloned().partition(|arn| class.allows_policy(arn));
-        let why = |arn: &String| Some(format!("spec.managedPolicyArns {arn:?}: {}", class.refuses_policy(arn)?));
-        violations.extend(refused.iter().filter_map(why));
-        if terms.bind() && !attached.is_empty() {
-            return Err(Refusal::invalid_spec(
-                "spec.managedPolicyArns: nobody can put a managed policy under spec.conditions and spec.expiresAt: use spec.access or spec.policy, or leave the conditions out",
-            ));
-        }
+        let (attached, beyond) = attached_of(spec, account, class, &terms)?;
+        violations.extend(beyond);
         let boundary = class.boundary(spec.permissions_boundary_arn.as_deref());
         boundary.iter().try_for_each(|arn| check_policy_arn(arn, "spec.permissionsBoundaryArn", account))?;
         if !granted && spec.managed_policy_arns.is_empty() {
@@ -366,18 +356,36 @@ fn terms_of(user: &S3AccessUser, class: &Class) -> Result<(Terms, Option<Expiry>
     Ok((terms, Expiry::earlier(longest, asked), violations))
 }
 
+/// The existing managed policies to attach, and what of them the class does not allow.
+fn attached_of(
+    spec: &S3AccessUserSpec,
+    account: &Account,
+    class: &Class,
+    terms: &Terms,
+) -> Result<(BTreeSet<String>, Vec<String>), Refusal> {
+    for (index, arn) in spec.managed_policy_arns.iter().enumerate() {
+        check_policy_arn(arn, &format!("spec.managedPolicyArns[{index}]"), account)?;
+    }
+    let (attached, refused): (BTreeSet<String>, BTreeSet<String>) =
+        spec.managed_policy_arns.iter().cloned().partition(|arn| class.allows_policy(arn));
+    let why = |arn: &String| Some(format!("spec.managedPolicyArns {arn:?}: {}", class.refuses_policy(arn)?));
+    let violations = refused.iter().filter_map(why).collect();
+    if terms.bind() && !attached.is_empty() {
+        return Err(Refusal::invalid_spec(
+            "spec.managedPolicyArns: nobody can put a managed policy under spec.conditions and spec.expiresAt: use spec.access or spec.policy, or leave the conditions out",
+        ));
+    }
+    Ok((attached, violations))
+}
+
 /// The policy, where sessions may be in use: an inactive key ends none of them, nor does another key.
 fn with_sessions_cut(document: Option<Document>, user: &S3AccessUser, works: bool) -> Option<Document> {
     let status = user.status.as_ref();
-    if !sessions::may_be_in_use(user.spec.access_key.mode, status) {
-        return document;
-    }
-    if !works {
-        return Some(policy::cut_off());
-    }
-    match status.and_then(|status| status.revocation.as_ref()) {
-        Some(revocation) => document.map(|document| policy::with_cut(&document, revocation.revoked_at.0)),
-        None => document,
+    let revocation = status.and_then(|status| status.revocation.as_ref());
+    match (sessions::may_be_in_use(user.spec.access_key.mode, status), works, revocation) {
+        (true, false, _) => Some(policy::cut_off()),
+        (true, true, Some(told)) => document.map(|document| policy::with_cut(&document, told.revoked_at.0)),
+        _ => document,
     }
 }
 
