@@ -193,7 +193,7 @@ mod tests {
             "--leader-election=false",
         ]);
         let namespaces: Vec<_> = rights(&few).iter().map(|right| right.namespace).collect();
-        assert_eq!(namespaces.len(), 8);
+        assert_eq!(namespaces.len(), 9, "four in each, and the keys of sessions in its own");
         assert!(namespaces.iter().all(Option::is_some), "nothing of the whole cluster");
     }
 }
