@@ -359,6 +359,66 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_is_not_settled_any_more() {
+        let mut known = Known { settled: settled(), ..Known::default() };
+        known.waits();
+        assert_eq!(known.settled, None);
+    }
+
+    #[test]
+    fn a_revocation_is_remembered_against_a_replica_that_lags_and_changes_the_policy() {
+        let tag = |record: &str| BTreeMap::from([(tags::REVOKED.to_owned(), record.to_owned())]);
+        let (old, new) = ("a+-+1+now+", "b+-+2+now+");
+        let mut known = Known { details: Some(2), ..Known::default() };
+        known.tagged(&BTreeMap::new());
+        assert_eq!((known.revoked.as_deref(), known.details), (None, Some(2)));
+        known.tagged(&tag(new));
+        assert_eq!((known.revoked.as_deref(), known.details), (Some(new), None), "sessions are cut by the policy");
+        known.details = Some(2);
+        for found in [tag(old), tag(new), BTreeMap::new()] {
+            known.tagged(&found);
+            assert_eq!((known.revoked.as_deref(), known.details), (Some(new), Some(2)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_revocation_is_asked_for_until_it_is_answered_and_after_a_start_the_status_says() {
+        let mut user = S3AccessUser::new("reports", crate::api::S3AccessUserSpec::default());
+        assert_eq!(Known::default().revokes(&user), None);
+        user.annotations_mut().insert(annotations::REVOKE.to_owned(), "1".to_owned());
+        let request = Request::by("1");
+        assert_eq!(Known::default().revokes(&user), Some(request.clone()));
+        let revoked_at = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW);
+        let report = crate::api::RevocationReport {
+            request: request.digest.clone(),
+            revoked_at,
+            access_key_ids: Vec::new(),
+            delete_at: None,
+        };
+        user.status = Some(S3AccessUserStatus { revocation: Some(report), ..S3AccessUserStatus::default() });
+        assert_eq!(Known::default().revokes(&user), None, "a restart revokes nothing again");
+        let mut known = Known::default();
+        known.enforced(1);
+        assert_eq!(
+            known.revokes(&user),
+            Some(request.clone()),
+            "what this process knows counts for more than the status"
+        );
+        known.revoked = Some(format!("{}+-+1+now+", request.digest).into());
+        assert_eq!(known.revokes(&user), None);
+    }
+
+    #[test]
+    fn what_aws_has_attached_is_kept_until_it_is_detached() {
+        let mut known = Known::default();
+        let alarm = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3".to_owned();
+        known.attached(&[alarm.clone(), "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".to_owned()].into());
+        assert_eq!(known.quarantine.iter().map(|arn| &**arn).collect::<Vec<_>>(), [alarm]);
+        known.attached(&BTreeSet::new());
+        assert!(known.quarantine.is_empty());
+    }
+
+    #[test]
     fn probes_are_kept_as_they_were_seen() {
         let mut known = Known::default();
         let probes = BTreeMap::from([("AKIA1".to_owned(), Probes { successes: 2, since: NOW, last: NOW })]);
