@@ -2,6 +2,7 @@
 //! but that.
 
 use ground::double::{Page, Request, Response};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::class_scenarios::{class, set, settled};
@@ -9,6 +10,9 @@ use crate::scenarios::{End, HOUR, Scenario, user_name};
 use crate::simulation::{RESYNC, Simulation};
 use crate::withdrawal_scenarios::no_key_works;
 
+/// Here nobody listens for the alarm in between: it is found at the next resync, or at the one after that where a crash comes in
+/// between.
+const HEARD: SignedDuration = SignedDuration::from_secs(2 * RESYNC.as_secs() + HOUR.as_secs());
 const POLICY: &str = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3";
 
 fn responding(response: &str) -> Value {
@@ -52,7 +56,7 @@ pub const ALL: &[Scenario] = &[
         act: |simulation| {
             simulation.outside.with(|state| state.revoked_at = None);
             simulation.by_hand(&Request::AttachUserPolicy { user_name: user_name(), policy_arn: POLICY.to_owned() });
-            simulation.run(RESYNC + HOUR);
+            simulation.run(HEARD);
             simulation.is_under_quarantine();
         },
         end: End::Ready,
@@ -63,7 +67,7 @@ pub const ALL: &[Scenario] = &[
         act: |simulation| {
             let old = simulation.keys();
             simulation.alarm();
-            simulation.run(RESYNC + HOUR);
+            simulation.run(HEARD);
             simulation.are_dead(old);
             simulation.is_under_quarantine();
         },
@@ -74,14 +78,14 @@ pub const ALL: &[Scenario] = &[
         before: |simulation| {
             in_a_class(simulation, "Revoke");
             simulation.alarm();
-            simulation.run(RESYNC + HOUR);
+            simulation.run(HEARD);
             simulation.all_clear();
-            simulation.run(RESYNC + HOUR);
+            simulation.run(HEARD);
         },
         act: |simulation| {
             let old = simulation.keys();
             simulation.alarm();
-            simulation.run(RESYNC + HOUR);
+            simulation.run(HEARD);
             simulation.are_dead(old);
         },
         end: End::Replaced,
@@ -96,7 +100,7 @@ pub const ALL: &[Scenario] = &[
         act: |simulation| {
             let old = simulation.keys();
             simulation.alarm();
-            simulation.run(RESYNC + HOUR);
+            simulation.run(HEARD);
             simulation.are_dead(old);
             simulation.annotate("s3access.dev/paused", "false");
             simulation.run(HOUR);
@@ -108,7 +112,7 @@ pub const ALL: &[Scenario] = &[
         before: |simulation| in_a_class(simulation, "Suspend"),
         act: |simulation| {
             simulation.alarm();
-            simulation.run(RESYNC + HOUR);
+            simulation.run(HEARD);
             no_key_works(simulation);
             simulation.is_under_quarantine();
         },
@@ -119,11 +123,11 @@ pub const ALL: &[Scenario] = &[
         before: |simulation| {
             in_a_class(simulation, "Suspend");
             simulation.alarm();
-            simulation.run(RESYNC + HOUR);
+            simulation.run(HEARD);
         },
         act: |simulation| {
             simulation.all_clear();
-            simulation.run(RESYNC + HOUR);
+            simulation.run(HEARD);
         },
         end: End::Ready,
     },
