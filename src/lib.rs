@@ -63,7 +63,7 @@
 //! | *curtail* | to take away access that the class does not allow, before and apart from the plan |
 //! | *drift*, *sweep* | a change in IAM by somebody else; the bulk read of an account that finds it |
 //! | *fingerprint* | what is asked for, in short: spec, annotations and the class's revision |
-//! | *finding*, *lint* | a mistake in a policy that IAM takes; to look for them, by a table of AWS's actions |
+//! | *finding*, *lint* | a mistake in a policy that IAM takes; to search for them, by a table of AWS's actions |
 //! | *known*, *state* | what this process remembers of one object, and of all |
 //! | *lane* | what the users of one account share: the rate of calls, the slots of reconciles, and who goes first |
 //! | *minted* | a key that IAM has made and that is in no Secret yet |

@@ -23,7 +23,7 @@ use crate::core::ends::revocation::{KEEP_WORKING, Request};
 const AT_ONCE: usize = 8;
 /// Calls to AWS that end the keys of one user: two reads, the key, the record.
 const CALLS: usize = 4;
-/// Between two looks at one user, and at all of a class.
+/// Between two reads of one user, and of all of a class.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// So long without an answer, and the operator may not be running.
 const PATIENCE: Duration = Duration::from_secs(30);

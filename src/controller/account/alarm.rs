@@ -59,7 +59,7 @@ impl Sweeper {
             before.symmetric_difference(&found).cloned().collect::<BTreeSet<_>>()
         };
         let mut ours = 0;
-        // A look at each object only where there is an alarm.
+        // Each object is opened only where there is an alarm.
         let scopes = self.scopes.iter().filter(|_| !(found.is_empty() && news.is_empty()));
         for scope in scopes {
             for kept in scope.users.state() {

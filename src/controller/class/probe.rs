@@ -1,4 +1,4 @@
-//! Whether an S3-compatible system looks at the conditions that bind keys: found out by use, since some ignore them without
+//! Whether an S3-compatible system heeds the conditions that bind keys: found out by use, since some ignore them without
 //! a word.
 //!
 //! A user of the operator's own, that no S3AccessUser has, may list buckets under a condition that always or never holds, and
@@ -29,7 +29,7 @@ struct Probe<'a> {
     identity: Identity,
 }
 
-/// The condition keys that the system of the class looks at.
+/// The condition keys that the system of the class heeds.
 ///
 /// # Errors
 /// The first call that failed; what was made is removed as far as it can be.
@@ -82,7 +82,7 @@ impl Probe<'_> {
         }
         let document = Document::new(vec![statement]);
         match self.session.iam.put_user_policy(&self.user, &self.user, &document).await {
-            // It takes no such condition, and so looks at none.
+            // It takes no such condition, and so heeds none.
             Err(error) if error.kind == ErrorKind::MalformedPolicy => return Ok(false),
             put => put?,
         }

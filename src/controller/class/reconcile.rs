@@ -122,7 +122,7 @@ impl ClassContext {
     /// What all members have been held against; `None` where some have not.
     async fn enforced(&self, class: &S3AccessClass, members: &[(&Scope, Arc<CachedUser>)]) -> Option<Enforced> {
         self.classes.ready().await;
-        // Before the users are looked at: what changes meanwhile is not what they were held against.
+        // Before the users are counted: what changes meanwhile is not what they were held against.
         let namespaces_digest = self.classes.namespaces_digest(class);
         let mut revisions = HashMap::new();
         let all = members.iter().all(|(scope, user)| {
@@ -255,12 +255,8 @@ fn is_held(class: &S3AccessClass) -> bool {
     class.finalizers().iter().any(|found| found == CLASS_FINALIZER)
 }
 
-fn status(
-    class: &S3AccessClass,
-    earlier: &S3AccessClassStatus,
-    users: usize,
-    Seen { account, enforced, capabilities }: Seen,
-) -> S3AccessClassStatus {
+fn status(class: &S3AccessClass, earlier: &S3AccessClassStatus, users: usize, seen: Seen) -> S3AccessClassStatus {
+    let Seen { account, enforced, capabilities } = seen;
     let (is_ready, reason, message) = match &account {
         Ok(account) => (true, Reason::Synced, format!("account {} answers", account.id)),
         Err(error) => {

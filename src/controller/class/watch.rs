@@ -24,7 +24,7 @@ use crate::controller::panics::{AFTER_PANIC, contained};
 use crate::core::class::Overlap;
 use crate::leadership::Leadership;
 
-/// Changes of Namespaces that are looked at together: the first list has them all at once.
+/// Changes of Namespaces that are taken together: the first list has them all at once.
 const CHUNK: usize = 1_024;
 
 type Watch<K> = BoxStream<'static, Result<K, watcher::Error>>;

@@ -64,7 +64,7 @@ pub async fn kept_key(pass: Pass<'_>, held: &mut Held) -> Result<Option<(Place, 
     let user = pass.user;
     let had_sessions = may_be_in_use(user.spec.access_key.mode, user.status.as_ref());
     let state = match read(pass, &Place::Keys, held).await {
-        // Who has never had sessions need not have given the right to look for their keys.
+        // Who has never had sessions need not have given the right to read their keys.
         Err(Error::Kubernetes(error)) if error.is_denial() && !had_sessions => return Ok(None),
         read => read?.0,
     };
@@ -175,7 +175,7 @@ pub fn wanted_of(
 }
 
 /// The Secret with an example of a key: whatever is wrong with it is so with any. The example is AWS's own, as long as any key
-/// and known to those who look for leaked ones.
+/// and known to those who search for leaked ones.
 ///
 /// # Errors
 /// [`Error::Render`].

@@ -41,7 +41,7 @@ pub struct Class {
     neighbours: Arc<Neighbours>,
     defaults: Defaults,
     terms: Terms,
-    /// The condition keys that an S3-compatible system was found to look at; `None`: it was not tried.
+    /// The condition keys that an S3-compatible system was found to heed; `None`: it was not tried.
     looks_at: Option<Vec<String>>,
 }
 

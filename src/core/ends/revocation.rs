@@ -16,7 +16,7 @@ use crate::core::iam::AccessKey;
 use crate::core::names;
 use crate::core::rotation::later;
 
-/// How long a revoked key is kept, inactive, for whoever looks into what was done with it; less where its slot is needed for
+/// How long a revoked key is kept, inactive, for whoever finds out what was done with it; less where its slot is needed for
 /// another key.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// What a value begins with that asks for a working key until the new one is in the Secret.

@@ -1,4 +1,4 @@
-//! Prefixes of keys: what looks like a path, a URL or an ARN is none.
+//! Prefixes of keys: what reads like a path, a URL or an ARN is none.
 
 use super::{Finding, Kind, finding, quoted};
 use crate::api::AccessGrant;

@@ -118,7 +118,7 @@ impl View<'_> {
         Revocation::of(&self.user.tags).is_some_and(|revocation| revocation.covers(id))
     }
 
-    /// Revoked keys that the Secret does not hold: inactive, until nobody looks into them any more.
+    /// Revoked keys that the Secret does not hold: inactive, until nobody needs them as evidence any more.
     fn plan_revoked(&self, current: Option<&AccessKey>, plan: &mut Plan) {
         let Some(revocation) = Revocation::of(&self.user.tags) else { return };
         let held = |key: &&AccessKey| current.is_some_and(|current| current.id == key.id);

@@ -115,7 +115,7 @@ impl Terms {
         Refusal { message, ..refusal }
     }
 
-    /// The condition keys that a server has to look at for them to hold.
+    /// The condition keys that a server has to heed for them to hold.
     pub fn keys(&self) -> BTreeSet<&'static str> {
         let places = self.places.iter().flatten().flat_map(Place::requirements);
         let until = self.until.iter().map(|expiry| Requirement::Before(expiry.at));

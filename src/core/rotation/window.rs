@@ -18,7 +18,7 @@ use crate::core::refusal::nearest;
 pub const SWAP: SignedDuration = SignedDuration::from_mins(15);
 /// The shortest window, by the clock on the wall: many users share one, each with a turn of its own in it.
 const SHORTEST: SignedDuration = SignedDuration::from_hours(1);
-/// So far back the last window is looked for, days: one a week may be all there is, and the change to summer time may take
+/// So far back the last window is searched for, days: one a week may be all there is, and the change to summer time may take
 /// one away.
 const LOOK_BACK: usize = 16;
 /// The year that stands for all: beyond what the database of time zones tells year by year, where each zone goes by the rule

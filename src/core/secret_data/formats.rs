@@ -157,7 +157,7 @@ fn ini(id: &str, secret: &str, token: Option<&str>) -> String {
 }
 
 /// What a `credential_process` prints (AWS SDKs and Tools reference, "Process credential provider"): by its Expiration an SDK
-/// knows when to look again, which it does not with a file of credentials.
+/// knows when to read again, which it does not with a file of credentials.
 fn process(id: &str, secret: &str, session: &SessionToken) -> String {
     let printed = serde_json::json!({
         "Version": 1,

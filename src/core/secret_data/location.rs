@@ -68,7 +68,7 @@ pub fn locate(data: &SecretData, secret: &SecretString) -> Option<Location> {
     })
 }
 
-/// What stands at that place, where it is what is looked for.
+/// What stands at that place, where it is what is wanted.
 pub fn extract(data: &SecretData, location: &Location, is: fn(&str) -> Option<&str>) -> Option<SecretString> {
     let end = location.offset.checked_add(location.length)?;
     let stretch = data.get(&location.key)?.get(location.offset..end)?;
