@@ -384,7 +384,9 @@ fn with_sessions_cut(document: Option<Document>, user: &S3AccessUser, works: boo
     let revocation = status.and_then(|status| status.revocation.as_ref());
     match (sessions::may_be_in_use(user.spec.access_key.mode, status), works, revocation) {
         (true, false, _) => Some(policy::cut_off()),
-        (true, true, Some(told)) => document.map(|document| policy::with_cut(&document, told.revoked_at.0)),
+        (true, true, Some(told)) => {
+            document.map(|document| policy::with_cut(&document, revocation::cut_at(told.revoked_at.0)))
+        }
         _ => document,
     }
 }

@@ -156,10 +156,21 @@ impl Revocation {
         self.covers(id) && !(self.keep_working && current)
     }
 
+    /// Sessions that were issued before that time are cut.
+    pub fn cut_at(&self) -> Timestamp {
+        cut_at(self.at)
+    }
+
     /// When a revoked key is deleted.
     pub fn delete_at(&self) -> Timestamp {
         later(self.at, KEPT)
     }
+}
+
+/// The end of the second of a revocation: STS tells when a session was issued by whole seconds, and one that was issued in that
+/// second before may have leaked, too.
+pub fn cut_at(revoked_at: Timestamp) -> Timestamp {
+    later(revoked_at, SignedDuration::from_secs(1))
 }
 
 /// The record that a user is made with, where one is asked for: there is nothing to revoke.

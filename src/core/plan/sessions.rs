@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::{Action, Plan, Progress, View};
 use crate::api::Reason;
 use crate::core::desired::Desired;
+use crate::core::ends::revocation::Revocation;
 use crate::core::iam::AccessKey;
 use crate::core::names::Ownership;
 use crate::core::observed::{HeldKey, Observed, OurSecret, SecretState};
@@ -67,14 +68,21 @@ impl View<'_> {
     /// The session that the Secret holds, as the spec wants it and of a key that works.
     fn session(&self) -> Option<&HeldSession> {
         let secret = self.observed.session.as_ref()?.ours().filter(|secret| secret.up_to_date)?;
-        let works =
-            |session: &&HeldSession| self.listed(&session.key).is_some_and(|key| key.active && self.user.is_ours(key));
+        let works = |session: &&HeldSession| {
+            let key = self.listed(&session.key).filter(|key| key.active && self.user.is_ours(key));
+            key.is_some() && session.issued_at >= self.cut_at()
+        };
         secret.session.as_deref().filter(works)
     }
 
     fn session_due_at(&self) -> Timestamp {
         let uid = &self.desired.owner.identity.uid;
-        self.session().map_or(Timestamp::MIN, |session| session.renew_at(uid))
+        self.session().map_or(self.cut_at(), |session| session.renew_at(uid))
+    }
+
+    /// What was issued before is of no use: it was cut when the key was revoked.
+    fn cut_at(&self) -> Timestamp {
+        Revocation::of(&self.user.tags).map_or(Timestamp::MIN, |revocation| revocation.cut_at())
     }
 
     /// Whether the workload's Secret may be written; where not, the plan for the key says why.
