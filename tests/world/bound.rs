@@ -136,7 +136,7 @@ async fn invariant_12_a_key_ends_in_iam_itself_while_the_operator_is_down_and_co
 
 #[tokio::test]
 async fn a_key_is_put_out_of_use_in_the_very_second_that_its_time_is_over() {
-    let scene = Scene::on_double("over", Settings::default()).await;
+    let scene = Scene::on_double("bound-over", Settings::default()).await;
     let class = scene.class("c", json!({ "allowedBuckets": ["*"], "maxLifetime": "8s" })).await;
     scene.create("brief", grant(json!({ "className": class }))).await;
     scene.create("long", grant(json!({ "className": class, "expiresAt": in_seconds(86_400) }))).await;
