@@ -100,7 +100,7 @@ async fn create_access_key(pass: Pass<'_>, held: &mut Held) -> Result<Effect, Er
 async fn delete_key(pass: Pass<'_>, id: &str, why: WhyDelete) -> Result<(), Error> {
     pass.resolved.session.iam.delete_access_key(&pass.owner.user_name, id).await?;
     pass.ctx.metrics.key_deleted(why);
-    pass.ctx.state.unminted(pass.uid(), id);
+    pass.ctx.state.deleted(pass.uid(), id);
     Ok(())
 }
 

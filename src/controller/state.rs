@@ -67,6 +67,11 @@ impl State {
         self.change(uid, |known| known.unminted(id));
     }
 
+    /// The key is deleted.
+    pub fn deleted(&self, uid: &str, id: &str) {
+        self.change(uid, |known| known.deleted(id));
+    }
+
     /// IAM and the Secret are about to be read, at that level.
     pub fn reading(&self, uid: &str, reads: Reads) {
         self.change(uid, |known| known.reading(reads));

@@ -81,6 +81,12 @@ impl Known {
         self.minted.take_if(|minted| minted.0.id == id);
     }
 
+    /// The key is deleted: nothing is known of it any more.
+    pub fn deleted(&mut self, id: &str) {
+        self.unminted(id);
+        self.probes = self.probes.iter().filter(|(probed, _)| probed != id).cloned().collect();
+    }
+
     /// IAM and the Secret are about to be read, at that level.
     pub fn reading(&mut self, reads: Reads) {
         // A suspicion is cleared up only by reading everything.
