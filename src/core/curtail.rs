@@ -15,12 +15,12 @@ use super::class::{Class, Effort};
 use super::desired::{Owner, expiry_by_spec};
 use super::ends::inactive::Expiry;
 use super::ends::quarantine;
-use super::ends::revocation::{self, Request};
+use super::ends::revocation::{self, Request, Revocation};
 use super::iam::AccessKey;
 use super::names::{self, Ownership};
 use super::observed::ManagedPolicy;
 use super::plan::{Action, WhyDelete, version_to_prune};
-use super::policy::{Document, Terms, cut_off};
+use super::policy::{Document, Terms, cut_off, with_cut};
 use super::rotation::later;
 use crate::api::{AccessKeyMode, OnCompromise, S3AccessUser, tags};
 
@@ -130,7 +130,15 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     }
     let sessions = bounds.user.spec.access_key.mode == AccessKeyMode::Session;
     let cuts = expelled || (suspended && sessions);
-    let cut = Cut { class, terms: class.terms(bounds.user), expelled: cuts, sessions, effort: Effort::default() };
+    let cut = Cut {
+        class,
+        terms: class.terms(bounds.user),
+        expelled: cuts,
+        sessions,
+        // While the spec is carried out, the plan cuts them.
+        revoked: Revocation::of(&found.tags).filter(|_| sessions && bounds.hindered),
+        effort: Effort::default(),
+    };
     for (name, document) in &found.inline {
         actions.extend(match cut.of(document.as_ref()) {
             Verdict::Keep => None,
@@ -172,8 +180,11 @@ fn deactivate<'a>(keys: impl Iterator<Item = &'a AccessKey>, actions: &mut Vec<A
 
 /// Whether what a policy says reaches beyond the user's class, so that it has to be narrowed.
 pub fn exceeds(class: &Class, user: &S3AccessUser, document: &Document) -> bool {
-    let cut = Cut { class, terms: class.terms(user), expelled: false, sessions: false, effort: Effort::default() };
-    !matches!(cut.of(Some(document)), Verdict::Keep)
+    let (terms, effort) = (class.terms(user), Effort::default());
+    let cut = Cut { class, terms, expelled: false, sessions: false, revoked: None, effort };
+    // Whose sessions are revoked, its policies are to have another statement.
+    let revokes = user.spec.access_key.mode == AccessKeyMode::Session && Request::of(user).is_some();
+    revokes || !matches!(cut.of(Some(document)), Verdict::Keep)
 }
 
 /// How a policy in force is cut down to the class.
@@ -183,6 +194,8 @@ struct Cut<'a> {
     expelled: bool,
     /// Sessions may be in use, which no inactive key ends.
     sessions: bool,
+    /// What of them was revoked, and nothing else cuts now.
+    revoked: Option<Revocation>,
     effort: Effort,
 }
 
@@ -233,6 +246,10 @@ impl Cut<'_> {
         let Some(document) = document else { return Verdict::Keep };
         let statements = document.statements();
         let rest: Vec<_> = statements.iter().flat_map(|statement| self.left_of(statement)).collect();
+        if let Some(revoked) = &self.revoked {
+            let cut = with_cut(&document.with_statements(rest), revoked.cut_at());
+            return if document.means_the_same(&cut) { Verdict::Keep } else { Verdict::Narrow(cut) };
+        }
         if rest.iter().eq(statements.iter().copied()) {
             Verdict::Keep
         } else if rest.iter().any(|statement| statement["Effect"] == "Allow") {

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::annotations;
 use crate::api::{S3AccessClass, S3AccessUserSpec};
 use crate::core::iam::Account;
 use crate::core::names::Cluster;
@@ -366,4 +367,26 @@ fn invariant_12_taking_away_ends_and_only_takes() {
             }
         }
     }
+}
+
+/// The spec is not carried out, so that no plan would cut them.
+#[test]
+fn invariant_12_revoked_sessions_are_cut_also_of_who_is_paused() {
+    let mut paused = user();
+    paused.spec.access_key.mode = crate::api::AccessKeyMode::Session;
+    paused.metadata.annotations = Some(BTreeMap::from([(annotations::REVOKE.to_owned(), "1".to_owned())]));
+    let class = class(json!({}));
+    let bounds = Bounds { class: &class, user: &paused, hindered: true };
+    let mut found = holdings(&[INSIDE]);
+    let first = curtail(bounds, &owner(), &found, now());
+    assert_eq!(first[0], deactivated("AKIA1"), "the key first");
+    first.iter().for_each(|action| found.record(action));
+    let cut = with_cut(&document(&[INSIDE]), Revocation::of(&found.tags).unwrap().cut_at());
+    let wanted = Action::CreatePolicyVersion { arn: OWN.to_owned(), document: cut.clone() };
+    assert_eq!(curtail(bounds, &owner(), &found, now()), [wanted]);
+    found.managed.insert(OWN.to_owned(), Some(ManagedPolicy { document: cut, ..managed(&[INSIDE]) }));
+    assert_eq!(curtail(bounds, &owner(), &found, now()), [], "once is enough");
+    let carried_out = Bounds { hindered: false, ..bounds };
+    found.managed.insert(OWN.to_owned(), Some(managed(&[INSIDE])));
+    assert_eq!(curtail(carried_out, &owner(), &found, now()), [], "elsewhere the plan does");
 }

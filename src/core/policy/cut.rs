@@ -5,12 +5,15 @@ use serde_json::{Value, json};
 
 use super::Document;
 
+/// How the statement is named.
+const SID: &str = "S3AccessCut";
+
 /// The statement that cuts sessions, whatever else allows what they do: those that were issued before that time, or, where
 /// none is given, everything that is done in the user's name.
 ///
 /// STS tells `aws:TokenIssueTime` of sessions alone, so that a statement with a time leaves the key as it is.
 pub fn cut(issued_before: Option<Timestamp>) -> Value {
-    let mut statement = json!({ "Sid": "S3AccessCut", "Effect": "Deny", "Action": "*", "Resource": "*" });
+    let mut statement = json!({ "Sid": SID, "Effect": "Deny", "Action": "*", "Resource": "*" });
     if let Some(time) = issued_before {
         // Whole seconds, in the words that IAM takes.
         let time = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -24,11 +27,15 @@ pub fn cut_off() -> Document {
     Document::new(vec![cut(None)])
 }
 
-/// The document with the cut of all sessions that were issued before.
+/// The document with the cut of all sessions that were issued before, in the place of an earlier cut.
 #[must_use]
 pub fn with_cut(document: &Document, issued_before: Timestamp) -> Document {
-    let statements = document.statements().into_iter().cloned();
+    let statements = document.statements().into_iter().filter(|statement| !is_cut(statement)).cloned();
     document.with_statements(statements.chain([cut(Some(issued_before))]).collect())
+}
+
+fn is_cut(statement: &Value) -> bool {
+    statement["Sid"] == SID && !statement["Condition"]["DateLessThan"]["aws:TokenIssueTime"].is_null()
 }
 
 #[cfg(test)]
@@ -46,7 +53,9 @@ mod tests {
             json!({ "DateLessThan": { "aws:TokenIssueTime": "2026-11-27T21:00:00Z" } })
         );
         let document = Document::new(vec![json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "*" })]);
-        assert_eq!(with_cut(&document, time).statements().len(), 2);
+        let once = with_cut(&document, time);
+        assert_eq!(once.statements().len(), 2);
+        assert_eq!(with_cut(&once, time), once, "a cut takes the place of an earlier one");
         assert_eq!(cut_off().statements(), [&cut(None)]);
     }
 }
