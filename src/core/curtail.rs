@@ -128,17 +128,7 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     if let Some(forced) = class.forced_boundary().filter(|forced| found.boundary.as_deref() != Some(forced)) {
         actions.push(Action::PutBoundary(forced.to_owned()));
     }
-    let sessions = bounds.user.spec.access_key.mode == AccessKeyMode::Session;
-    let cuts = expelled || (suspended && sessions);
-    let cut = Cut {
-        class,
-        terms: class.terms(bounds.user),
-        expelled: cuts,
-        sessions,
-        // While the spec is carried out, the plan cuts them.
-        revoked: Revocation::of(&found.tags).filter(|_| sessions && bounds.hindered),
-        effort: Effort::default(),
-    };
+    let cut = cut_of(bounds, found, (expelled, suspended));
     for (name, document) in &found.inline {
         actions.extend(match cut.of(document.as_ref()) {
             Verdict::Keep => None,
@@ -168,6 +158,19 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
         deactivate(working, &mut actions);
     }
     actions
+}
+
+fn cut_of<'a>(bounds: Bounds<'a>, found: &Holdings, (expelled, suspended): (bool, bool)) -> Cut<'a> {
+    let sessions = bounds.user.spec.access_key.mode == AccessKeyMode::Session;
+    Cut {
+        class: bounds.class,
+        terms: bounds.class.terms(bounds.user),
+        expelled: expelled || (suspended && sessions),
+        sessions,
+        // While the spec is carried out, the plan cuts them.
+        revoked: Revocation::of(&found.tags).filter(|_| sessions && bounds.hindered),
+        effort: Effort::default(),
+    }
 }
 
 fn deactivate<'a>(keys: impl Iterator<Item = &'a AccessKey>, actions: &mut Vec<Action>) {
