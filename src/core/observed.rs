@@ -296,8 +296,13 @@ impl Observed {
 
     /// The key that a Secret of ours holds: where it belongs, else where it was before.
     pub fn held(&self) -> Option<(&OurSecret, &HeldKey)> {
+        self.all_held().next()
+    }
+
+    /// The keys that Secrets of ours hold: first where it belongs, then where it was before.
+    pub fn all_held(&self) -> impl Iterator<Item = (&OurSecret, &HeldKey)> {
         let before = self.session.iter().filter_map(SecretState::ours).chain(self.renamed.values());
-        self.our_secret().into_iter().chain(before).find_map(|secret| secret.key.as_ref().map(|key| (secret, key)))
+        self.our_secret().into_iter().chain(before).filter_map(|secret| Some((secret, secret.key.as_ref()?)))
     }
 
     /// Whether a workload may have that key itself, though it is to have sessions only.

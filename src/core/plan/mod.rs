@@ -200,7 +200,7 @@ struct View<'a> {
 /// was made for an earlier one, access goes first.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
     let begins_nothing = desired.violation.is_some() && !observed.finalizer;
-    let mut plan = Plan { actions: sessions::stopped(desired, observed, now), ..Plan::new() };
+    let mut plan = Plan { actions: sessions::stopped(desired, observed, now, waits), ..Plan::new() };
     if plan.actions.is_empty() && !begins_nothing {
         plan = chain(desired, observed, now, waits);
     }
