@@ -39,6 +39,10 @@ pub async fn curtail(pass: Pass<'_>, extent: Extent) -> Result<Option<Possession
     let unused = bounds.unused(&possession.found, ctx.now());
     let mut failed = take(pass, bounds, &mut possession).await?;
     first = first.or(failed);
+    if unused.as_ref().is_some_and(|found| found.record.is_some()) {
+        failed = take(pass, bounds, &mut possession).await?;
+        first = first.or(failed);
+    }
     // Deletion goes on with a plan of its own once the keys are gone.
     let goes_on = user.metadata.deletion_timestamp.is_none()
         && owner.identity.ownership(&possession.found.tags) == Ownership::Ours;

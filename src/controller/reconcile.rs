@@ -19,6 +19,7 @@ use super::watch::cached::Opened;
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
 use crate::core::desired::{Desired, Owner, is_true};
+use crate::core::ends::unused;
 use crate::core::iam::Account;
 use crate::core::plan::Part;
 use crate::core::priority::Priority;
@@ -265,12 +266,14 @@ impl Pass<'_> {
         let class = &resolved.class;
         let (mut refusal, mut ends_at) = (obstacle, None);
         if ((class.name().is_some() || self.has_an_end()) && user.is_finalized()) || self.revokes() {
-            let taken = match curtail(self, Extent::Hindered).await {
-                Ok(possession) => possession.is_some_and(|possession| possession.taken),
+            let found = match curtail(self, Extent::Hindered).await {
+                Ok(found) => found,
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
             };
             ends_at = ctx.state.known(self.uid()).ends_at;
-            let over = self.bounds(true).expiry().and_then(|expiry| expiry.inactive(ctx.now()));
+            let taken = found.as_ref().is_some_and(|found| found.taken);
+            let unused = || unused::Terms::of(user, class).inactive(&found.as_ref()?.found.tags);
+            let over = self.bounds(true).expiry().and_then(|expiry| expiry.inactive(ctx.now())).or_else(unused);
             let expulsions = class.expulsions(&user.spec);
             let left = ["what was granted before: it is taken back, so correct the spec".to_owned()];
             let beyond = (!expulsions.is_empty()).then(|| class.told(&expulsions)).or(violation);
@@ -293,7 +296,7 @@ fn part_of(reason: Reason) -> Part {
         Reason::InvalidPolicy | Reason::PolicyTooLarge | Reason::PartitionMismatch | Reason::NotPermittedByClass => {
             Part::Policy
         }
-        Reason::Expired => Part::AccessKey,
+        Reason::Expired | Reason::Unused => Part::AccessKey,
         _ => Part::User,
     }
 }

@@ -129,8 +129,8 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     let suspended = class.on_compromise() == OnCompromise::Suspend && !alarm.is_empty();
     let over = bounds.expiry().is_some_and(|expiry| expiry.at <= now);
     let record = bounds.unused(found, now).and_then(|found| found.record);
-    let tags = found.tags.clone().into_iter().chain(record.clone()).collect();
-    let shut = expelled || suspended || over || bounds.is_suspended(&tags);
+    // What is recorded only now is acted upon once it is.
+    let shut = expelled || suspended || over || bounds.is_suspended(&found.tags);
     // While the spec is carried out, the plan replaces an old key first.
     let life = class.longest_life(&bounds.user.spec).filter(|_| bounds.hindered);
     let aged = |key: &AccessKey| life.is_some_and(|life| later(key.created_at, life) <= now);

@@ -43,6 +43,7 @@ mod snapshot;
 mod suite;
 mod table;
 mod term_scenarios;
+mod unused_scenarios;
 mod window_scenarios;
 mod withdrawal_scenarios;
 

@@ -25,6 +25,7 @@ mod grants;
 mod guard;
 mod hostile;
 mod install;
+mod last_use;
 mod leftovers;
 mod levels;
 mod lifecycle;

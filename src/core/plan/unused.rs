@@ -6,7 +6,8 @@ use super::{Action, Plan, View, WhyDelete};
 
 /// Puts the question, or the record, before the deletion.
 pub(super) fn keep_uses(view: &View<'_>, plan: &mut Plan) {
-    let was_in_use = |why: &WhyDelete| matches!(why, WhyDelete::Retired | WhyDelete::Revoked);
+    // Where two leaders have rotated, a key that was in use may be in no Secret's record.
+    let was_in_use = |why: &WhyDelete| matches!(why, WhyDelete::Retired | WhyDelete::Revoked | WhyDelete::Orphan);
     let deleted = plan.actions.iter().enumerate().find_map(|(number, action)| match action {
         Action::DeleteKey { id, why } if was_in_use(why) => Some((number, view.listed(id)?)),
         _ => None,
