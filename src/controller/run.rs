@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::account::Sweeper;
 use super::class::{ClassResolver, Classes, OneAccount, Watched};
 use super::context::{Context, Options, Scope};
+use super::own_key::Rotator;
 use super::queue::WorkQueue;
 use super::state::State;
 use super::watch::{self, cached::CachedUser};
@@ -54,6 +55,18 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
         leadership: options.leadership.clone(),
         sees_all: options.namespaces.is_empty() && options.class_selector.is_none(),
     };
+    let rotating = match &options.own_key {
+        Some(secret) => Rotator {
+            session: options.session.clone(),
+            secret: secret.clone(),
+            waits: options.waits,
+            leadership: options.leadership.clone(),
+            metrics: options.metrics.clone(),
+        }
+        .run()
+        .boxed(),
+        None => std::future::pending().boxed(),
+    };
     let workers = Workers { queue: shared.queue, scopes: scopes.clone() };
     let known = watched.as_ref().map(|watched| watched.classes.clone());
     let working = async {
@@ -78,6 +91,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
         _ = join_all(watches) => {}
         () = counting => {}
         () = sweeper.run() => {}
+        () = rotating => {}
         () = classes => {}
     }
 }

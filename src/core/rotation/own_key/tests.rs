@@ -57,14 +57,8 @@ enum Fate {
     Overtaken(u32),
 }
 
-const FATES: [Fate; 6] = [
-    Fate::CrashBefore,
-    Fate::CrashAfter,
-    Fate::LostAnswer,
-    Fate::Overtaken(0),
-    Fate::Overtaken(1),
-    Fate::Overtaken(3),
-];
+const FATES: [Fate; 6] =
+    [Fate::CrashBefore, Fate::CrashAfter, Fate::LostAnswer, Fate::Overtaken(0), Fate::Overtaken(1), Fate::Overtaken(3)];
 
 impl World {
     /// A Secret whose key is older than the interval, as an administrator has made it.
@@ -124,9 +118,8 @@ impl World {
                     self.keys.push(made.clone());
                     let minted = Minted { id: made.id, created_at: made.created_at };
                     let probes = Probes { successes: 0, since: self.now, last: Timestamp::MIN };
-                    process.mint = begun_at
-                        .filter(|_| answered)
-                        .map(|begun_at| Mint { begun_at, key: Some((minted, probes)) });
+                    process.mint =
+                        begun_at.filter(|_| answered).map(|begun_at| Mint { begun_at, key: Some((minted, probes)) });
                 } else {
                     put(held.key_id.clone(), Record { begun_at: None, ..held.record.clone() });
                 }
@@ -294,7 +287,8 @@ fn records() -> impl Iterator<Item = (Record, Option<Mint>)> {
             times().into_iter().flat_map(move |begun_at| {
                 let previous = previous.clone();
                 ids().into_iter().flat_map(move |revoked| {
-                    let record = Record { previous: previous.clone(), rotated_at, begun_at, revoked, ..Record::default() };
+                    let record =
+                        Record { previous: previous.clone(), rotated_at, begun_at, revoked, ..Record::default() };
                     mints().map(|mint| (record.clone(), mint))
                 })
             })
@@ -310,7 +304,9 @@ fn without_a_key_that_works_in_the_secret_nothing_is_touched() {
         let mut world = World::new();
         world.held.record = record;
         let process = Process { mint, last_used: Some(None) };
-        for keys in [vec![], vec![key("S1", START)], vec![AccessKey { active: false, ..key("K0", START) }, key("S1", START)]] {
+        for keys in
+            [vec![], vec![key("S1", START)], vec![AccessKey { active: false, ..key("K0", START) }, key("S1", START)]]
+        {
             world.keys = keys;
             let step = world.view(&process).next();
             assert!(idle(&step), "{step:?} of {world:?}");
