@@ -30,6 +30,7 @@ mod levels;
 mod lifecycle;
 mod loose;
 mod mistakes;
+mod own_key;
 mod quarantine;
 mod races;
 mod recorded;
