@@ -24,7 +24,7 @@ pub use class::{ClassResolver, KnownClass, OneAccount, ResolvedClass, check_acco
 pub use context::{Clock, Context, Options};
 pub use error::Error;
 pub use outcome::Outcome;
-pub use own_key::OwnSecret;
+pub use own_key::{OwnSecret, Rotator};
 pub use panics::log_panics;
 pub use preview::{Planner, Preview, Standing, Touched, applied};
 pub use run::run;

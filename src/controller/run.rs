@@ -55,18 +55,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
         leadership: options.leadership.clone(),
         sees_all: options.namespaces.is_empty() && options.class_selector.is_none(),
     };
-    let rotating = match &options.own_key {
-        Some(secret) => Rotator {
-            session: options.session.clone(),
-            secret: secret.clone(),
-            waits: options.waits,
-            leadership: options.leadership.clone(),
-            metrics: options.metrics.clone(),
-        }
-        .run()
-        .boxed(),
-        None => std::future::pending().boxed(),
-    };
+    let rotating = rotate_own_key(&options);
     let workers = Workers { queue: shared.queue, scopes: scopes.clone() };
     let known = watched.as_ref().map(|watched| watched.classes.clone());
     let working = async {
@@ -93,6 +82,25 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
         () = sweeper.run() => {}
         () = rotating => {}
         () = classes => {}
+    }
+}
+
+/// Looks after the operator's own key, where it is asked to.
+async fn rotate_own_key(options: &Options) {
+    match &options.own_key {
+        Some(secret) => {
+            let rotator = Rotator {
+                session: options.session.clone(),
+                secret: secret.clone(),
+                waits: options.waits,
+                leadership: options.leadership.clone(),
+                metrics: options.metrics.clone(),
+                clock: Arc::new(Timestamp::now),
+                memory: Default::default(),
+            };
+            rotator.run().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

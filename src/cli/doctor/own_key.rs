@@ -6,11 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
 use super::Check;
-use crate::aws::{AwsError, Session, SettingsError};
+use crate::aws::{Session, SettingsError};
 use crate::cli::run;
 use crate::config::RunOptions;
 use crate::controller::OwnSecret;
-use crate::core::iam::{AccessKey, AccessKeyId, user_of};
+use crate::core::iam::{AccessKey, AccessKeyId};
 use crate::core::plan::Waits;
 use crate::core::rotation::own_key::{Held, Step, View};
 
@@ -47,9 +47,10 @@ pub(super) async fn check(secret: Option<OwnSecret>, options: &RunOptions, sessi
 async fn unrotated(session: &Session) -> Vec<Check> {
     let Some(identity) = &session.identity else { return Vec::new() };
     // Whether there are credentials at all is said of the account; where all are in classes, there need be none.
-    let (Some(id), Ok(arn)) = (identity.static_key().await, identity.caller().await.0) else { return Vec::new() };
-    let Some(user) = user_of(&arn) else { return Vec::new() };
-    vec![match session.iam.list_access_keys(user).await {
+    let (Some(id), Ok(Some(user))) = (identity.static_key().await, session.sts.user().await) else {
+        return Vec::new();
+    };
+    vec![match session.iam.list_access_keys(&user).await {
         Ok(keys) => judge_unrotated(&id, &keys, Timestamp::now()),
         Err(error) => Check::warning(WHAT, format!("{id}: its age is not known: {error}")),
     }]
@@ -74,13 +75,9 @@ async fn rotated(
     session: &Session,
 ) -> Result<Vec<Check>, Box<dyn std::error::Error + Send + Sync>> {
     let held = secret.get().await?.held;
-    let arn = match &session.identity {
-        Some(identity) => identity.caller().await.0?,
-        None => String::new(),
-    };
-    let user = user_of(&arn).ok_or("it is not of an IAM user, so there is nothing to rotate")?;
-    let keys: Result<Vec<AccessKey>, AwsError> = session.iam.list_access_keys(user).await;
-    Ok(vec![judge_rotated(&held, &keys?, (secret.interval, waits), Timestamp::now())])
+    let user = session.sts.user().await?.ok_or("it is not of an IAM user, so there is nothing to rotate")?;
+    let keys = session.iam.list_access_keys(&user).await?;
+    Ok(vec![judge_rotated(&held, &keys, (secret.interval, waits), Timestamp::now())])
 }
 
 fn judge_rotated(held: &Held, keys: &[AccessKey], (interval, waits): (SignedDuration, Waits), now: Timestamp) -> Check {

@@ -35,7 +35,11 @@ pub struct OwnSecret {
 impl OwnSecret {
     /// A Secret of the operator's namespace, read through this client.
     pub fn new(client: Client, namespace: &str, name: &str, interval: SignedDuration) -> Self {
-        let kubernetes = Arc::new(KubeClient::new(client, Arc::default()));
+        Self::over(Arc::new(KubeClient::new(client, Arc::default())), namespace, name, interval)
+    }
+
+    /// The same over any implementation of Kubernetes.
+    pub fn over(kubernetes: Arc<dyn Kubernetes>, namespace: &str, name: &str, interval: SignedDuration) -> Self {
         Self { kubernetes, namespace: namespace.to_owned(), name: name.to_owned(), interval }
     }
 

@@ -10,8 +10,9 @@ use tracing::{info, warn};
 
 use super::OwnSecret;
 use crate::aws::{AwsError, ErrorKind, Session, at_priority};
+use crate::controller::context::Clock;
 use crate::controller::panics::{AFTER_PANIC, contained};
-use crate::core::iam::{AccessKeyId, user_of};
+use crate::core::iam::AccessKeyId;
 use crate::core::observed::Probes;
 use crate::core::plan::Waits;
 use crate::core::priority::Priority;
@@ -33,7 +34,7 @@ const ADVICE: &str = "deploy/docs/operate.md, \"The operator's own key\", says w
 
 /// Replaces the key, where this process leads.
 pub struct Rotator {
-    /// The operator's own account, with the key that it is about.
+    /// The operator's own account, signed in to with the key that it is about.
     pub session: Arc<Session>,
     /// Where the key is.
     pub secret: OwnSecret,
@@ -43,11 +44,15 @@ pub struct Rotator {
     pub leadership: Leadership,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// The clock.
+    pub clock: Clock,
+    /// What it knows; at first nothing.
+    pub memory: Memory,
 }
 
 /// What one process knows, all of which may be lost at any time.
 #[derive(Default)]
-struct Memory {
+pub struct Memory {
     mint: Option<Mint>,
     /// Of the key that was made.
     secret_half: Option<SecretString>,
@@ -82,46 +87,50 @@ impl Error {
 
 impl Rotator {
     /// Looks after the key for ever.
-    pub async fn run(self) {
-        let mut memory = Memory::default();
+    pub async fn run(mut self) {
         loop {
-            let pass = at_priority(Priority::Begun, self.pass(&mut memory));
-            let pause = match contained(&self.metrics, pass).await {
-                Some(Ok(pause)) => pause,
-                Some(Err(error)) => {
-                    memory.tell(format!("{error}: {ADVICE}"));
-                    error.pause()
-                }
-                None => {
-                    memory = Memory::default();
-                    AFTER_PANIC
-                }
-            };
+            let pause = self.turn().await;
             tokio::time::sleep(pause).await;
         }
     }
 
+    /// Does the next thing that is to be done; answers when to come again.
+    pub async fn turn(&mut self) -> Duration {
+        let metrics = self.metrics.clone();
+        match contained(&metrics, at_priority(Priority::Begun, self.pass())).await {
+            Some(Ok(pause)) => pause,
+            Some(Err(error)) => {
+                self.memory.tell(format!("{error}: {ADVICE}"));
+                error.pause()
+            }
+            None => {
+                self.memory = Memory::default();
+                AFTER_PANIC
+            }
+        }
+    }
+
     /// Reads everything, and does one thing; answers when to come again.
-    async fn pass(&self, memory: &mut Memory) -> Result<Duration, Error> {
-        let now = Timestamp::now();
+    async fn pass(&mut self) -> Result<Duration, Error> {
+        let now = (self.clock)();
         if !self.leadership.holds_at(now) {
             return Ok(RETRY);
         }
         let own = self.secret.get().await?;
         let version = own.secret.resource_version();
-        if let Some((_, until)) = memory.rests.as_ref().filter(|(of, until)| *of == version && *until > now) {
+        if let Some((_, until)) = self.memory.rests.as_ref().filter(|(of, until)| *of == version && *until > now) {
             return Ok(pause(now, *until));
         }
-        let Some(user) = self.user().await? else {
-            memory.tell("its credentials are not of an IAM user, so there is nothing to rotate: write a key of an IAM user into it, or leave S3ACCESS_ROTATE_OWN_KEY away".to_owned());
+        let Some(user) = self.session.sts.user().await? else {
+            self.memory.tell("its credentials are not of an IAM user, so there is nothing to rotate: write a key of an IAM user into it, or leave S3ACCESS_ROTATE_OWN_KEY away".to_owned());
             return Ok(BLOCKED);
         };
         let keys = self.session.iam.list_access_keys(&user).await?;
         let view = View {
             held: &own.held,
             keys: &keys,
-            mint: memory.mint.as_ref(),
-            last_used: memory.last_used,
+            mint: self.memory.mint.as_ref(),
+            last_used: self.memory.last_used,
             interval: self.secret.interval,
             waits: self.waits,
             now,
@@ -132,47 +141,41 @@ impl Rotator {
         }
         let until = match view.next() {
             Step::Rest(until) => {
-                memory.told.clear();
+                self.memory.told.clear();
                 until
             }
             Step::Blocked(why) => {
-                memory.tell(why);
+                self.memory.tell(why);
                 now.checked_add(BLOCKED).unwrap_or(now)
             }
             step => {
                 self.leadership.check(now)?;
-                self.take(step, &own, &user, memory).await?;
+                self.take(step, &own, &user).await?;
                 return Ok(Duration::ZERO);
             }
         };
         // What was used meanwhile is asked for again.
-        memory.last_used = None;
-        memory.rests = Some((version, until));
+        self.memory.last_used = None;
+        self.memory.rests = Some((version, until));
         Ok(pause(now, until))
     }
 
-    /// The IAM user that the calls are made as; `None`: they are not.
-    async fn user(&self) -> Result<Option<String>, AwsError> {
-        let Some(identity) = &self.session.identity else { return Ok(None) };
-        Ok(user_of(&identity.caller().await.0?).map(ToOwned::to_owned))
-    }
-
-    async fn take(&self, step: Step, own: &OwnKey, user: &str, memory: &mut Memory) -> Result<(), Error> {
-        let iam = &self.session.iam;
+    async fn take(&mut self, step: Step, own: &OwnKey, user: &str) -> Result<(), Error> {
+        let iam = self.session.iam.clone();
         let record = &own.held.record;
         match step {
             Step::Rest(_) | Step::Blocked(_) => {}
             Step::Begin => {
-                let begun_at = Timestamp::now();
+                let begun_at = (self.clock)();
                 let record = Record { begun_at: Some(begun_at), revoked: None, ..record.clone() };
                 self.write(own, &own.credentials, &record).await?;
-                memory.mint = Some(Mint { begun_at, key: None });
+                self.memory.mint = Some(Mint { begun_at, key: None });
             }
-            Step::Withdraw => self.withdraw(own, memory).await?,
-            Step::Make => self.make(own, user, memory).await?,
-            Step::Probe => self.probe(memory).await?,
-            Step::Swap => self.swap(own, memory).await?,
-            Step::ReadLastUsed(id) => memory.last_used = Some(iam.get_access_key_last_used(&id).await?),
+            Step::Withdraw => self.withdraw(own).await?,
+            Step::Make => self.make(own, user).await?,
+            Step::Probe => self.probe().await?,
+            Step::Swap => self.swap(own).await?,
+            Step::ReadLastUsed(id) => self.memory.last_used = Some(iam.get_access_key_last_used(&id).await?),
             Step::Deactivate(id) => {
                 iam.update_access_key(user, &id, false).await?;
                 info!(key = id, "the operator's previous key is inactive");
@@ -195,44 +198,46 @@ impl Rotator {
         self.secret.kubernetes.replace_secret(&own.with(credentials, record)).await.map(drop)
     }
 
-    async fn withdraw(&self, own: &OwnKey, memory: &mut Memory) -> Result<(), Error> {
-        memory.mint = None;
+    async fn withdraw(&mut self, own: &OwnKey) -> Result<(), Error> {
+        self.memory.mint = None;
         let record = Record { begun_at: None, ..own.held.record.clone() };
         Ok(self.write(own, &own.credentials, &record).await?)
     }
 
     /// Asks once. Where the answer is lost, the key that may be there is found by when it was made.
-    async fn make(&self, own: &OwnKey, user: &str, memory: &mut Memory) -> Result<(), Error> {
-        let Some(Mint { begun_at, .. }) = memory.mint.take() else { return Ok(()) };
+    async fn make(&mut self, own: &OwnKey, user: &str) -> Result<(), Error> {
+        let Some(Mint { begun_at, .. }) = self.memory.mint.take() else { return Ok(()) };
         let made = match self.session.iam.create_access_key(user).await {
             Err(error) if error.kind == ErrorKind::NotLeading => return Err(error.into()),
             Err(error) if error.is_refusal() => {
-                self.withdraw(own, memory).await?;
+                self.withdraw(own).await?;
                 return Err(error.into());
             }
             made => made?,
         };
         self.metrics.key_issued();
         info!(key = made.minted.id, "a new key of the operator's own is made");
-        let probes = Probes { successes: 0, since: Timestamp::now(), last: Timestamp::MIN };
-        memory.mint = Some(Mint { begun_at, key: Some((made.minted, probes)) });
-        memory.secret_half = Some(made.secret);
+        let probes = Probes { successes: 0, since: (self.clock)(), last: Timestamp::MIN };
+        self.memory.mint = Some(Mint { begun_at, key: Some((made.minted, probes)) });
+        self.memory.secret_half = Some(made.secret);
         Ok(())
     }
 
-    async fn probe(&self, memory: &mut Memory) -> Result<(), Error> {
-        let (Some(Mint { key: Some((minted, probes)), .. }), Some(secret)) = (&mut memory.mint, &memory.secret_half)
+    async fn probe(&mut self) -> Result<(), Error> {
+        let (Some(Mint { key: Some((minted, probes)), .. }), Some(secret)) =
+            (&mut self.memory.mint, &self.memory.secret_half)
         else {
             return Ok(());
         };
         let accepted = self.session.sts.accepts(&minted.id, secret).await?;
-        probes.last = Timestamp::now();
+        probes.last = (self.clock)();
         probes.successes = if accepted { probes.successes + 1 } else { 0 };
         Ok(())
     }
 
-    async fn swap(&self, own: &OwnKey, memory: &mut Memory) -> Result<(), Error> {
-        let (Some(Mint { key: Some((minted, _)), .. }), Some(secret)) = (&memory.mint, &memory.secret_half) else {
+    async fn swap(&mut self, own: &OwnKey) -> Result<(), Error> {
+        let (Some(Mint { key: Some((minted, _)), .. }), Some(secret)) = (&self.memory.mint, &self.memory.secret_half)
+        else {
             return Ok(());
         };
         let credentials = Credentials {
@@ -242,13 +247,13 @@ impl Rotator {
         };
         let record = Record {
             previous: Some(own.held.key_id.clone()),
-            rotated_at: Some(Timestamp::now()),
+            rotated_at: Some((self.clock)()),
             rotate_handled: own.held.requested.clone(),
             ..Record::default()
         };
         self.write(own, &credentials, &record).await?;
         info!(key = minted.id, previous = %own.held.key_id, "the operator's own key is replaced in its Secret");
-        (memory.mint, memory.secret_half) = (None, None);
+        (self.memory.mint, self.memory.secret_half) = (None, None);
         Ok(())
     }
 }

@@ -110,19 +110,15 @@ impl World {
                 process.mint = None;
                 put(held.key_id.clone(), Record { begun_at: None, ..held.record.clone() });
             }
+            Step::Make if leads && self.keys.len() < 2 => {
+                let begun_at = process.mint.take().map(|mint| mint.begun_at).filter(|_| answered);
+                let key = self.make();
+                process.mint = begun_at.map(|begun_at| Mint { begun_at, key: Some(key) });
+            }
+            // Refused, by which it is known that none was made.
             Step::Make if leads => {
-                let begun_at = process.mint.take().map(|mint| mint.begun_at);
-                if self.keys.len() < 2 {
-                    self.made += 1;
-                    let made = key(&format!("K{}", self.made), self.now);
-                    self.keys.push(made.clone());
-                    let minted = Minted { id: made.id, created_at: made.created_at };
-                    let probes = Probes { successes: 0, since: self.now, last: Timestamp::MIN };
-                    process.mint =
-                        begun_at.filter(|_| answered).map(|begun_at| Mint { begun_at, key: Some((minted, probes)) });
-                } else {
-                    put(held.key_id.clone(), Record { begun_at: None, ..held.record.clone() });
-                }
+                process.mint = None;
+                put(held.key_id.clone(), Record { begun_at: None, ..held.record.clone() });
             }
             Step::Probe => {
                 let Some(Mint { key: Some((minted, probes)), .. }) = &mut process.mint else { return };
@@ -152,6 +148,14 @@ impl World {
             Step::Delete(id, _) if leads => self.keys.retain(|key| key.id != id),
             Step::Make | Step::Deactivate(_) | Step::Delete(..) => {}
         }
+    }
+
+    fn make(&mut self) -> (Minted, Probes) {
+        self.made += 1;
+        let made = key(&format!("K{}", self.made), self.now);
+        self.keys.push(made.clone());
+        let probes = Probes { successes: 0, since: self.now, last: Timestamp::MIN };
+        (Minted { id: made.id, created_at: made.created_at }, probes)
     }
 
     fn holds_a_key_that_works(&self) -> bool {
@@ -199,7 +203,7 @@ impl Run {
     }
 
     /// Goes on until the first key is gone and the next is not due, and holds what must hold at every moment.
-    fn to_the_end(mut self, fates: &[(usize, Fate)]) -> World {
+    fn end(mut self, fates: &[(usize, Fate)]) -> World {
         let strangers: Vec<AccessKey> = self.world.keys.iter().filter(|key| key.id.starts_with('S')).cloned().collect();
         while self.world.now < after(23) {
             match fates.iter().find(|(at, _)| *at == self.steps) {
@@ -225,14 +229,14 @@ impl Run {
 
 #[test]
 fn invariant_5_whatever_becomes_of_two_steps_one_key_is_left_and_it_is_a_new_one() {
-    let whole = Run::new(World::new()).to_the_end(&[]);
+    let whole = Run::new(World::new()).end(&[]);
     assert_eq!((whole.keys.len(), whole.made), (1, 1), "{whole:?}");
     // All steps of a life: to make a key, to try it, to swap it, and what becomes of the old one.
     let steps = 24;
     let fates = |from| (from..from + steps).flat_map(|at| FATES.map(|fate| (at, fate)));
     for first in fates(0) {
         for second in fates(first.0 + 1) {
-            let world = Run::new(World::new()).to_the_end(&[first, second]);
+            let world = Run::new(World::new()).end(&[first, second]);
             let [left] = world.keys.as_slice() else { panic!("{first:?} {second:?}: {world:?}") };
             assert!(world.held.key_id == left.id && left.id != "K0", "{first:?} {second:?}: {world:?}");
         }
@@ -245,7 +249,7 @@ fn a_key_of_somebody_else_is_left_alone_and_named() {
         let mut world = World::new();
         world.keys.push(key("S1", created_at));
         for fate in FATES {
-            let end = Run::new(world.clone()).to_the_end(&[(0, fate), (1, fate)]);
+            let end = Run::new(world.clone()).end(&[(0, fate), (1, fate)]);
             assert_eq!(end.keys, world.keys, "{fate:?}");
         }
         let Step::Blocked(message) = world.view(&Process::default()).next() else { panic!("{world:?}") };
@@ -266,7 +270,7 @@ fn a_key_that_somebody_makes_just_before_ours_is_not_taken_for_ours() {
             // IAM refuses a third key, by which it is known that none was made.
             run.world.act(&mut run.leader, decided, true);
         }
-        let end = run.to_the_end(&[]);
+        let end = run.end(&[]);
         assert_eq!(end.keys.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(), ["K0", "S1"]);
         assert_eq!(end.held.record.begun_at, None);
     }
@@ -399,7 +403,7 @@ fn a_new_key_that_never_works_is_given_up_and_another_one_made() {
     let mut run = Run::new(World::new());
     (0..2).for_each(|_| run.step(true));
     run.world.keys[1].active = false;
-    let end = run.to_the_end(&[]);
+    let end = run.end(&[]);
     assert_eq!((end.keys.len(), end.held.key_id), (1, id("K2")));
 }
 
