@@ -7,7 +7,7 @@ use aws_sdk_iam::types::StatusType;
 use ground::double::{Request, Settings};
 use ground::moto::Account;
 use ground::proxy::Fault;
-use ground::stand::{OPERATOR_NAMESPACE, OPERATOR_USER};
+use ground::stand::{OPERATOR_NAMESPACE, OPERATOR_USER, shipped};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,7 +17,7 @@ use kube::{Api, Client, Config};
 use serde_json::json;
 
 use crate::doctor::{as_admin, says};
-use crate::scene::{SOON, Scene, data, spec, user_name};
+use crate::scene::{SOON, Scene, data, spec, user_name, with};
 
 const USER: &str = "s3-access-operator";
 /// The scenes here, each with a Secret of its own that the admission policy names.
@@ -104,6 +104,21 @@ impl OwnKey {
         keys.map(|key| (key.access_key_id.unwrap(), key.status == Some(StatusType::Active))).collect()
     }
 
+    /// A class whose role the operator's user assumes, with the key that the Secret holds by now.
+    async fn class_of_a_role(&self) -> String {
+        let policy = shipped("operator-policy.aws").unwrap();
+        let double = self.scene.double.as_ref().unwrap();
+        let account = double.account().id.clone();
+        let trusted = format!("arn:aws:iam::{account}:user/{USER}");
+        let role = double
+            .with(|world| world.account_mut(&account).unwrap().put_role("team", &[trusted.as_str()], None, &[&policy]))
+            .unwrap();
+        let spec = json!({ "allowedBuckets": ["*"], "region": "us-east-1", "roleArn": role });
+        let class = self.scene.class("team", spec).await;
+        self.scene.class_is(&class, "Synced").await;
+        class
+    }
+
     /// The key in the Secret, once it is none of those, and IAM knows it.
     async fn another_than(&self, others: &[&str]) -> String {
         self.scene
@@ -140,7 +155,8 @@ async fn the_operators_own_key_is_replaced_while_it_works_and_the_old_one_ends()
         .await;
     let refused = first.iam().list_access_keys().user_name(USER).send().await.unwrap_err();
     assert!(format!("{refused:?}").contains("InvalidClientTokenId"), "{refused:?}");
-    scene.create("after", spec()).await;
+    let class = own.class_of_a_role().await;
+    scene.create("after", with(json!({ "className": class }))).await;
     let after = user_name(&scene.ready("after").await);
     scene.only_key(&after, "after-s3").await;
     let created = scene.metric("s3access_own_key_created_timestamp_seconds", "").await.unwrap();
@@ -201,6 +217,17 @@ async fn a_key_that_somebody_has_made_of_the_operators_user_is_named_and_left_al
 
     let (said, _) = as_admin(&own.scene, &[("S3ACCESS_ROTATE_OWN_KEY", &own.secret)]).await;
     says(&said, &[&format!("WARN  the operator's own key: it is not rotated: {says_so}")]);
+    own.scene.grant("operator-policy.doctor");
+    let rotating = [("S3ACCESS_ROTATE_OWN_KEY", own.secret.as_str())];
+    let (said, _) = as_admin(&own.scene, &rotating).await;
+    assert!(!said.contains("own key: permissions"), "{said}");
+    own.scene.by_hand(&Request::DetachUserPolicy {
+        user_name: USER.to_owned(),
+        policy_arn: "arn:aws:iam::123456789012:policy/s3-access-operator-policy.own-key".to_owned(),
+    });
+    let (said, _) = as_admin(&own.scene, &rotating).await;
+    let denied = "iam:CreateAccessKey, iam:UpdateAccessKey, iam:DeleteAccessKey";
+    says(&said, &[&format!("WARN  the operator's own key: permissions: not allowed: {denied}: give its user")]);
     let (said, _) = as_admin(&own.scene, &[]).await;
     let age = format!("ok    the operator's own key: {}, 0 days old", own.first.access_key_id);
     says(&said, &[&age]);

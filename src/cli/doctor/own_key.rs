@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
 use super::Check;
+use super::permissions::own_key;
 use crate::aws::{Session, SettingsError};
 use crate::cli::run;
 use crate::config::RunOptions;
@@ -77,7 +78,19 @@ async fn rotated(
     let held = secret.get().await?.held;
     let user = session.sts.user().await?.ok_or("it is not of an IAM user, so there is nothing to rotate")?;
     let keys = session.iam.list_access_keys(&user).await?;
-    Ok(vec![judge_rotated(&held, &keys, (secret.interval, waits), Timestamp::now())])
+    let mut checks = vec![judge_rotated(&held, &keys, (secret.interval, waits), Timestamp::now())];
+    checks.extend(permissions(session).await);
+    Ok(checks)
+}
+
+/// What IAM's simulator denies; where that may not be asked, the check of the other permissions says so.
+async fn permissions(session: &Session) -> Option<Check> {
+    let identity = session.identity.as_ref()?;
+    let arn = identity.caller().await.0.ok()?;
+    let missing = identity.simulate(&arn, &own_key(&arn)).await.ok()?;
+    let problem =
+        || format!("not allowed: {}: give its user the policy deploy/iam/operator-policy.own-key", missing.join(", "));
+    (!missing.is_empty()).then(|| Check::warning(format!("{WHAT}: permissions"), problem()))
 }
 
 fn judge_rotated(held: &Held, keys: &[AccessKey], (interval, waits): (SignedDuration, Waits), now: Timestamp) -> Check {
