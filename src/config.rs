@@ -36,6 +36,9 @@ pub struct RunOptions {
     /// How often each account is asked whether AWS has found a key in public; 0s: never
     #[arg(long, env = "S3ACCESS_ALARM_INTERVAL", default_value = "5m", value_parser = duration_or_never)]
     pub alarm_interval: SignedDuration,
+    /// How often each account is asked when its keys were used last, which AWS tells anew at most every four hours; 0s: never
+    #[arg(long, env = "S3ACCESS_REPORT_INTERVAL", default_value = "6h", value_parser = duration_or_never)]
+    pub report_interval: SignedDuration,
     /// How long IAM may take to show what was just written: within it, "not found" is not believed
     #[arg(long, env = "S3ACCESS_CONSISTENCY_WINDOW", default_value = "60s", value_parser = duration)]
     pub consistency_window: SignedDuration,

@@ -97,6 +97,7 @@ pub struct Metrics {
     keys_deleted: Family<WhyLabel, Counter>,
     orphans_deleted: Counter,
     key_age: Histogram,
+    key_last_used: Histogram,
     session_renewals: Family<ResultLabel, Counter>,
     session_life_left: Gauge<f64, AtomicU64>,
     drift_corrected: Family<WhatLabel, Counter>,
@@ -126,6 +127,7 @@ impl Default for Metrics {
             orphans_deleted: Counter::default(),
             // An hour to about two years.
             key_age: Histogram::new(exponential_buckets(3_600.0, 2.0, 14)),
+            key_last_used: Histogram::new(exponential_buckets(3_600.0, 2.0, 14)),
             session_renewals: Family::default(),
             session_life_left: Gauge::default(),
             drift_corrected: Family::default(),
@@ -173,6 +175,11 @@ impl Metrics {
             "access_key_age_seconds",
             "Age of the Secrets' access keys, when looked at",
             self.key_age.clone(),
+        );
+        registry.register(
+            "access_key_last_used_seconds",
+            "Time since the last use of the Secrets' access keys that AWS tells of, or since they were made; once a credential report",
+            self.key_last_used.clone(),
         );
         registry.register("session_renewals", "Attempts to renew a session, by result", self.session_renewals.clone());
         registry.register(
@@ -282,6 +289,11 @@ impl Metrics {
     /// The age of a key in a Secret.
     pub fn key_age(&self, age: Duration) {
         self.key_age.observe(age.as_secs_f64());
+    }
+
+    /// For how long AWS tells of no use of a key in a Secret.
+    pub fn key_last_used(&self, ago: Duration) {
+        self.key_last_used.observe(ago.as_secs_f64());
     }
 
     /// An attempt to renew a session ended.

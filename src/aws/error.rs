@@ -110,6 +110,9 @@ const CODES: &[(ErrorKind, &[&str])] = &[
     (
         ErrorKind::TryLater,
         &[
+            "ReportNotPresent",
+            "ReportInProgress",
+            "ReportExpired",
             "ConcurrentModification",
             "ConcurrentModificationException",
             "EntityTemporarilyUnmodifiable",

@@ -138,6 +138,7 @@ async fn settings(
         user_metrics: options.user_metrics,
         waits: waits(options),
         alarm_interval: options.alarm_interval,
+        report_interval: options.report_interval,
         resync_interval: options.resync_interval,
         leadership: leadership.clone(),
     })

@@ -62,6 +62,8 @@ pub struct Options {
     pub waits: Waits,
     /// How often each account is asked for AWS's alarm of keys found in public; zero: never.
     pub alarm_interval: SignedDuration,
+    /// How often each account is asked for its credential report; zero: never.
+    pub report_interval: SignedDuration,
     /// The interval of drift detection for a Ready user.
     pub resync_interval: SignedDuration,
     /// Whether to write.

@@ -197,12 +197,16 @@ impl Pass<'_> {
     async fn carry_out(self) -> Outcome {
         let Self { ctx, resolved, user, owner, .. } = self;
         let (may_exceed, revokes) = (self.may_exceed(), self.revokes());
-        if may_exceed || revokes {
+        let unused = user.is_finalized() && ctx.state.known(self.uid()).unused_suspected;
+        if may_exceed || revokes || unused {
             let extent = if may_exceed { Extent::All } else { Extent::Keys };
-            let revoked = match curtail(self, extent).await {
-                Ok(possession) => possession.is_some_and(|possession| possession.revoked),
+            let (taken, revoked) = match curtail(self, extent).await {
+                Ok(found) => found.map_or((false, false), |found| (found.taken, found.revoked)),
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::AccessKey).await,
             };
+            if unused && taken {
+                ctx.state.suspect_drift(self.uid());
+            }
             if revoked {
                 // Everybody's revocations come before anybody's new key.
                 return match announce(ctx, user, owner, Reason::Revoked).await {

@@ -11,7 +11,7 @@ use kube::runtime::reflector::{self, Store};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::account::Sweeper;
+use super::account::{Beat, Sweeper};
 use super::class::{ClassResolver, Classes, OneAccount, Watched};
 use super::context::{Context, Options, Scope};
 use super::own_key::Rotator;
@@ -46,11 +46,10 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
         cluster: options.cluster.clone(),
         classes,
         scopes: scopes.clone(),
-        coverage: shared.coverage,
         metrics: options.metrics.clone(),
-        interval: options.resync_interval,
-        alarms: Coverage::default(),
-        alarm_interval: options.alarm_interval,
+        details: Beat { coverage: shared.coverage, interval: options.resync_interval },
+        alarm: Beat::each(options.alarm_interval),
+        last_uses: Beat::each(options.report_interval),
         heard: Mutex::default(),
         leadership: options.leadership.clone(),
         sees_all: options.namespaces.is_empty() && options.class_selector.is_none(),

@@ -200,6 +200,8 @@ pub struct Observed {
     pub account_elsewhere: Option<String>,
     /// The record of the last revocation, as this process has written or seen it: a replica of IAM may show an earlier one.
     pub revoked: Option<String>,
+    /// The record of [`tags::UNUSED`], as this process knows it.
+    pub unused: Option<String>,
     /// The policies by which AWS says that it has found a key of the user in public, as they were read last: ARNs.
     pub quarantine: Vec<String>,
     /// The IAM user.
@@ -257,6 +259,7 @@ impl Observed {
             finalizer: false,
             announced_settled: false,
             retiring_hint: None,
+            unused: None,
             account_elsewhere: None,
             revoked: None,
             quarantine: Vec::new(),
@@ -296,8 +299,13 @@ impl Observed {
 
     /// The key that a Secret of ours holds: where it belongs, else where it was before.
     pub fn held(&self) -> Option<(&OurSecret, &HeldKey)> {
+        self.all_held().next()
+    }
+
+    /// The keys that Secrets of ours hold: first where it belongs, then where it was before.
+    pub fn all_held(&self) -> impl Iterator<Item = (&OurSecret, &HeldKey)> {
         let before = self.session.iter().filter_map(SecretState::ours).chain(self.renamed.values());
-        self.our_secret().into_iter().chain(before).find_map(|secret| secret.key.as_ref().map(|key| (secret, key)))
+        self.our_secret().into_iter().chain(before).filter_map(|secret| Some((secret, secret.key.as_ref()?)))
     }
 
     /// Whether a workload may have that key itself, though it is to have sessions only.

@@ -52,6 +52,8 @@
   value: {{ .Values.operator.resyncInterval | quote }}
 - name: S3ACCESS_ALARM_INTERVAL
   value: {{ .Values.operator.alarmInterval | quote }}
+- name: S3ACCESS_REPORT_INTERVAL
+  value: {{ .Values.operator.reportInterval | quote }}
 - name: S3ACCESS_CONSISTENCY_WINDOW
   value: {{ .Values.operator.consistencyWindow | quote }}
 - name: S3ACCESS_PROBE_INTERVAL

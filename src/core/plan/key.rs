@@ -109,7 +109,7 @@ impl View<'_> {
     }
 
     /// Until then, a replica that does not know the key proves nothing.
-    fn may_be_lagging(&self, key: &HeldKey) -> bool {
+    pub(super) fn may_be_lagging(&self, key: &HeldKey) -> bool {
         self.spread_at(&key.id, key.created_at, self.waits.before_loss()).is_some_and(|spread_at| spread_at > self.now)
     }
 

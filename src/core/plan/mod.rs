@@ -9,6 +9,7 @@ mod policies;
 mod secret;
 mod sessions;
 mod teardown;
+mod unused;
 mod workloads;
 
 pub use action::{Action, Part, SecretRecord, WhyDelete};
@@ -79,7 +80,11 @@ impl Progress {
             self,
             Self::Synced
                 | Self::Blocked(
-                    Reason::Suspended | Reason::Compromised | Reason::Expired | Reason::NotPermittedByClass,
+                    Reason::Suspended
+                        | Reason::Compromised
+                        | Reason::Expired
+                        | Reason::Unused
+                        | Reason::NotPermittedByClass,
                     _
                 )
         )
@@ -200,7 +205,7 @@ struct View<'a> {
 /// was made for an earlier one, access goes first.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Plan {
     let begins_nothing = desired.violation.is_some() && !observed.finalizer;
-    let mut plan = Plan { actions: sessions::stopped(desired, observed, now), ..Plan::new() };
+    let mut plan = Plan { actions: sessions::stopped(desired, observed, now, waits), ..Plan::new() };
     if plan.actions.is_empty() && !begins_nothing {
         plan = chain(desired, observed, now, waits);
     }
@@ -235,6 +240,7 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
         return plan;
     }
     key::plan_key(&view, &mut plan);
+    unused::keep_uses(&view, &mut plan);
     plan
 }
 

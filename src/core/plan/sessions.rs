@@ -3,18 +3,19 @@
 
 use jiff::Timestamp;
 
-use super::{Action, Plan, Progress, View};
+use super::{Action, Plan, Progress, View, Waits};
 use crate::api::Reason;
 use crate::core::desired::Desired;
 use crate::core::ends::revocation::Revocation;
 use crate::core::iam::AccessKey;
 use crate::core::names::Ownership;
 use crate::core::observed::{HeldKey, Observed, OurSecret, SecretState};
+use crate::core::rotation::later;
 use crate::core::sessions::HeldSession;
 
 /// The keys that are to work no longer, whatever comes of the rest: all of them while the user is suspended or shut out, and
 /// where the class requires sessions, each that a workload may have.
-pub(super) fn stopped(desired: &Desired, observed: &Observed, now: Timestamp) -> Vec<Action> {
+pub(super) fn stopped(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) -> Vec<Action> {
     let required = desired.sessions.is_some_and(|sessions| sessions.required);
     let active = desired.inactive_with(observed.user(), now).is_none();
     let Some(user) = observed.user().filter(|_| observed.finalizer && (!active || required)) else { return Vec::new() };
@@ -24,9 +25,12 @@ pub(super) fn stopped(desired: &Desired, observed: &Observed, now: Timestamp) ->
     let in_place = observed.our_secret().and_then(|secret| secret.key.as_ref()).map(|key| &*key.id);
     let in_place = in_place.filter(|id| active && !observed.is_exposed(id));
     let minted = observed.minted.as_ref().filter(|_| active).map(|minted| minted.id.as_str());
+    // Another leader may be about to put that into its place; a workload has it as soon as it is exposed.
+    let on_its_way =
+        |key: &AccessKey| active && !observed.is_exposed(&key.id) && later(key.created_at, waits.takeover) > now;
     let stopped = user.keys.iter().filter(|key| {
         let id = Some(key.id.as_str());
-        key.active && user.is_ours(key) && id != in_place && id != minted
+        key.active && user.is_ours(key) && id != in_place && id != minted && !on_its_way(key)
     });
     stopped.map(|key| Action::SetKeyStatus { id: key.id.clone(), active: false }).collect()
 }
@@ -52,9 +56,12 @@ impl View<'_> {
         self.desired.sessions.is_some_and(|sessions| sessions.required)
     }
 
-    /// The key that a Secret of ours holds. Where sessions are required, one that a workload may have is none.
+    /// The key that a Secret of ours holds, and rather one that IAM may know: beside one that another leader has deleted on its
+    /// way, a workload may have one that works. Where sessions are required, such a one is none.
     pub(super) fn held(&self) -> Option<(&OurSecret, &HeldKey)> {
-        self.observed.held().filter(|(_, key)| !self.requires_sessions() || !self.observed.is_exposed(&key.id))
+        let allowed = |key: &HeldKey| !self.requires_sessions() || !self.observed.is_exposed(&key.id);
+        let held = || self.observed.all_held().filter(|(_, key)| allowed(key));
+        held().find(|(_, key)| self.listed(&key.id).is_some() || self.may_be_lagging(key)).or_else(|| held().next())
     }
 
     /// The key that sessions are made of: in its place, known to IAM and seen to work, and such that no workload has it.

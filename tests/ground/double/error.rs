@@ -22,6 +22,9 @@ pub enum Code {
     MissingAuthenticationToken,
     NoSuchEntity,
     NotSupportedService,
+    ReportExpired,
+    ReportInProgress,
+    ReportNotPresent,
     ServiceFailure,
     SignatureDoesNotMatch,
     Throttling,
@@ -49,6 +52,9 @@ impl Code {
             Self::MissingAuthenticationToken => "MissingAuthenticationToken",
             Self::NoSuchEntity => "NoSuchEntity",
             Self::NotSupportedService => "NotSupportedService",
+            Self::ReportExpired => "ReportExpired",
+            Self::ReportInProgress => "ReportInProgress",
+            Self::ReportNotPresent => "ReportNotPresent",
             Self::ServiceFailure => "ServiceFailure",
             Self::SignatureDoesNotMatch => "SignatureDoesNotMatch",
             Self::Throttling => "Throttling",
@@ -73,12 +79,13 @@ impl Code {
             | Self::InvalidClientTokenId
             | Self::MissingAuthenticationToken
             | Self::SignatureDoesNotMatch => 403,
-            Self::NoSuchEntity | Self::NotSupportedService => 404,
+            Self::NoSuchEntity | Self::NotSupportedService | Self::ReportInProgress => 404,
             Self::ConcurrentModification
             | Self::DeleteConflict
             | Self::EntityAlreadyExists
             | Self::EntityTemporarilyUnmodifiable
             | Self::LimitExceeded => 409,
+            Self::ReportExpired | Self::ReportNotPresent => 410,
             Self::ServiceFailure => 500,
         }
     }

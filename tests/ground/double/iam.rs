@@ -13,6 +13,7 @@ use super::keys::Usage;
 use super::model::{Account, Role};
 use super::operation::{Kind, Operation};
 use super::replica::Replicas;
+use super::report::Report;
 use super::request::Request;
 use super::response::{Response, Window};
 use super::settings::{Lag, Settings};
@@ -27,6 +28,7 @@ pub struct Iam {
     pub(super) ids: Ids,
     pub(super) usage: BTreeMap<String, Usage>,
     pub(super) roles: Vec<Role>,
+    pub(super) report: Option<Report>,
     root: Credentials,
     replicas: Replicas,
     buckets: Buckets,
@@ -47,6 +49,7 @@ impl Iam {
             ids,
             usage: BTreeMap::new(),
             roles: Vec::new(),
+            report: None,
             root,
             replicas: Replicas::default(),
             buckets: Buckets::default(),
@@ -192,6 +195,8 @@ impl Iam {
                 self.simulate(&view, policy_source_arn, [action_names, resource_arns], context_entries)
             }
             Request::GetAccountSummary {} => Ok(view.account_summary(&self.settings)),
+            Request::GenerateCredentialReport {} => Ok(self.generate_credential_report(now, &view)),
+            Request::GetCredentialReport {} => self.get_credential_report(now),
             other => Err(unanswered(other)),
         }
     }

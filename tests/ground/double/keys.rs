@@ -109,11 +109,19 @@ impl Iam {
     /// The last use of a key; `None` where it is not the account's.
     pub(super) fn access_key_last_used(&mut self, now: Timestamp, view: &State, id: &str) -> Option<Response> {
         let (user, _) = view.key(id)?;
-        let last_used = self.usage.get_mut(id).and_then(|usage| {
-            usage.settle(now);
-            usage.shown.clone()
-        });
-        Some(Response::AccessKeyLastUsed { user_name: user.name.clone(), last_used })
+        Some(Response::AccessKeyLastUsed { user_name: user.name.clone(), last_used: self.shown_use(now, id) })
+    }
+
+    /// The use of a key that IAM shows by now.
+    pub(super) fn shown_use(&mut self, now: Timestamp, id: &str) -> Option<LastUsed> {
+        let usage = self.usage.get_mut(id)?;
+        usage.settle(now);
+        usage.shown.clone()
+    }
+
+    /// Has IAM show that a key was last used so, or never, from now on until it is used again.
+    pub fn set_last_used(&mut self, access_key_id: &str, shown: Option<LastUsed>) {
+        self.usage.insert(access_key_id.to_owned(), Usage { shown, pending: None });
     }
 
     /// Notes that a key was used, for GetAccessKeyLastUsed.

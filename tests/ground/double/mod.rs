@@ -54,6 +54,7 @@ mod names;
 mod operation;
 mod policies;
 mod replica;
+mod report;
 mod request;
 mod response;
 mod settings;
@@ -85,7 +86,7 @@ pub use response::{
     AccessKeyMetadata, AccountDetails, AssumedRole, AttachedPolicy, CallerIdentity, Evaluation, Listing, NewAccessKey,
     PolicyDetail, Response, SessionCredentials, UserDetail, VersionView,
 };
-pub use settings::{Lag, Rate, Settings, Throttle};
+pub use settings::{CredentialReport, Distortion, Lag, Rate, Settings, Throttle};
 pub use state::State;
 pub use wire::{Clock, Config, DoubleServer};
 pub use world::{Access, CallError, Identity, Reply, World};

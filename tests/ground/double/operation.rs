@@ -28,7 +28,7 @@ macro_rules! operations {
 /// What a call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Reads the account's IAM state, possibly from a replica that is behind.
+    /// Reads the account's IAM state, possibly from a replica that is behind; a credential report that it makes is no part of that state.
     Read,
     /// Changes the account's IAM state; it always sees the latest state.
     Write,
@@ -45,6 +45,7 @@ operations! {
         GetLoginProfile ListMFADevices ListSigningCertificates ListSSHPublicKeys ListServiceSpecificCredentials
         ListGroupsForUser
         GetAccountAuthorizationDetails GetAccountSummary
+        GenerateCredentialReport GetCredentialReport
         GetRole SimulatePrincipalPolicy
     }
     Write {

@@ -152,6 +152,8 @@ requests! {
 
     GetAccountAuthorizationDetails { filter: Vec<DetailsFilter>, page: Page }
     GetAccountSummary {}
+    GenerateCredentialReport {}
+    GetCredentialReport {}
     GetRole { role_name: String }
     SimulatePrincipalPolicy {
         policy_source_arn: String,
@@ -254,6 +256,8 @@ impl Request {
             | Self::ListPolicies { .. }
             | Self::GetAccountAuthorizationDetails { .. }
             | Self::GetAccountSummary {}
+            | Self::GenerateCredentialReport {}
+            | Self::GetCredentialReport {}
             | Self::GetCallerIdentity {}
             | Self::GetSessionToken { .. } => Subject::Account,
         }

@@ -289,6 +289,15 @@ pub enum Response {
     AccountDetails(AccountDetails),
     /// Names and numbers of GetAccountSummary.
     AccountSummary(Vec<(&'static str, usize)>),
+    CredentialReportState {
+        state: &'static str,
+        description: Option<&'static str>,
+    },
+    /// A report, not yet base64.
+    CredentialReport {
+        content: Vec<u8>,
+        generated: Timestamp,
+    },
     CallerIdentity(CallerIdentity),
     AssumedRole(AssumedRole),
     SessionToken(SessionCredentials),

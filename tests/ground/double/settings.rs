@@ -1,6 +1,8 @@
 //! How the double behaves.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 
@@ -44,6 +46,53 @@ pub struct Throttle {
     pub operations: BTreeMap<Operation, Rate>,
 }
 
+/// How an account makes its credential report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CredentialReport {
+    /// How long it takes.
+    pub takes: SignedDuration,
+    /// Whether Inactive keys are shown with the time of their creation, as reports of today do and AWS's user guide
+    /// says they do not.
+    pub inactive_keys_dated: bool,
+    /// Whether the report that is there stays the last, and is given for ever.
+    pub frozen: bool,
+    /// What becomes of the text before it is given.
+    pub distortion: Distortion,
+}
+
+type Distort = dyn Fn(&str) -> Vec<u8> + Send + Sync;
+
+/// What becomes of a text on its way: nothing, or a test has it cut short or lie.
+#[derive(Clone, Default)]
+pub struct Distortion(Option<Arc<Distort>>);
+
+impl Distortion {
+    /// One that makes bytes of the text.
+    pub fn new(distort: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(distort)))
+    }
+
+    pub(super) fn apply(&self, text: &str) -> Vec<u8> {
+        self.0.as_ref().map_or_else(|| text.as_bytes().to_vec(), |distort| distort(text))
+    }
+}
+
+impl fmt::Debug for Distortion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.0.is_some() { "distorted" } else { "as it is" })
+    }
+}
+
+impl PartialEq for Distortion {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(one), Some(another)) => Arc::ptr_eq(one, another),
+            _ => false,
+        }
+    }
+}
+
 /// How an account behaves. The default is strict, consistent and never throttled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -70,6 +119,8 @@ pub struct Settings {
     pub reorder_documents: bool,
     /// Whether conditions count for nothing, as on some S3-compatible systems.
     pub conditions_ignored: bool,
+    /// The credential report.
+    pub credential_report: CredentialReport,
 }
 
 impl Default for Settings {
@@ -86,6 +137,12 @@ impl Default for Settings {
             short_pages: false,
             conditions_ignored: false,
             reorder_documents: true,
+            credential_report: CredentialReport {
+                takes: SignedDuration::from_secs(2),
+                inactive_keys_dated: false,
+                frozen: false,
+                distortion: Distortion::default(),
+            },
         }
     }
 }

@@ -75,6 +75,7 @@ pub const OF_MOTO: &[Gap] = &[
         why: "policies are told apart by ARN, not by name",
         cases: &["policy_names_are_unique_over_paths", "policy_names_are_unique_without_regard_to_case"],
     },
+    Gap { why: "the credential report has no row of the root", cases: &["a_credential_report_has_a_row_of_the_root"] },
     Gap {
         why: "signatures of bodies with an encoded space (%20) do not match",
         cases: &[
@@ -173,6 +174,13 @@ pub const OF_VERSITYGW: &[Gap] = &[
             "version_numbers_are_not_given_again",
             "what_is_attached_is_listed",
             "white_space_is_not_counted",
+        ],
+    },
+    Gap {
+        why: "there is no credential report",
+        cases: &[
+            "a_credential_report_has_a_row_of_the_root",
+            "a_credential_report_shows_whose_keys_work_and_since_when",
         ],
     },
     Gap { why: "there are no permissions boundaries", cases: &["removing_a_boundary_that_is_not_there_is_refused"] },

@@ -21,6 +21,7 @@ mod policies;
 #[path = "../double/raw.rs"]
 mod raw;
 mod recorded;
+mod reports;
 mod servers;
 mod target;
 mod users;
@@ -34,9 +35,9 @@ use servers::Server;
 use target::Target;
 
 fn all() -> impl Iterator<Item = &'static Case> {
-    [users::CASES, keys::CASES, policies::CASES, documents::CASES, inline::CASES, leftovers::CASES, details::CASES]
-        .into_iter()
-        .flatten()
+    let people = [users::CASES, keys::CASES, leftovers::CASES];
+    let policies = [policies::CASES, documents::CASES, inline::CASES];
+    people.into_iter().chain(policies).chain([details::CASES, reports::CASES]).flatten()
 }
 
 /// Runs every case, and gives the reasons of those that failed.

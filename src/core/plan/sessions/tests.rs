@@ -328,3 +328,41 @@ fn deletion_takes_the_key_from_the_operators_namespace_last() {
     let found = teardown(&retained, &there, made_at(), &Waits::default());
     assert_eq!(names(&found.actions), ["DeleteAccessKey", "UntagUser", "DeleteSecret", "RemoveFinalizer"]);
 }
+
+#[test]
+fn a_key_that_another_leader_is_about_to_deliver_is_stopped_only_once_it_is_too_old_for_that_or_exposed() {
+    let required = desired(&json!({ "mode": "Session" }), true);
+    let (now, takeover) = (hours(6), Waits::default().takeover);
+    for (age, exposed, stops) in [
+        (SignedDuration::ZERO, false, false),
+        (takeover - SignedDuration::from_secs(1), false, false),
+        (takeover, false, true),
+        (SignedDuration::ZERO, true, true),
+    ] {
+        let session = Some(if exposed { holding("AKIANEW") } else { SecretState::Missing });
+        let observed = Observed { secret: holding(CURRENT), session, ..Observed::nothing() };
+        let new = AccessKey { created_at: later(now, -age), ..key("AKIANEW") };
+        let observed = as_wanted(&required, observed, vec![key(CURRENT), new]);
+        let found = plan(&required, &observed, now, &Waits::default());
+        let stopped: Vec<_> = found.actions.iter().filter_map(stopped_key).collect();
+        assert_eq!(stopped == ["AKIANEW"], stops, "{age:?}, {exposed}: {:?}", found.actions);
+    }
+}
+
+#[test]
+fn a_key_that_works_in_the_workloads_secret_goes_before_a_dead_one_in_the_place_of_sessions() {
+    let desired = desired(&json!({ "mode": "Session" }), false);
+    let observed = Observed { secret: holding("AKIADEAD"), session: Some(holding(STATIC)), ..Observed::nothing() };
+    let mut observed = as_wanted(&desired, observed, vec![key(STATIC)]);
+    let found = plan(&desired, &observed, hours(6), &Waits::default());
+    assert_eq!(found.actions.last(), Some(&Action::CreateAccessKey), "{:?}", found.actions);
+    let minted = Minted { id: "AKIANEW".to_owned(), created_at: hours(6) };
+    observed.minted = Some(minted.clone());
+    let probes = crate::core::observed::Probes { successes: 3, since: hours(6), last: hours(6) };
+    observed.probes.insert(minted.id.clone(), probes);
+    let UserState::Present(user) = &mut observed.user else { panic!("no user") };
+    user.keys.push(AccessKey { created_at: minted.created_at, ..key(&minted.id) });
+    let found = plan(&desired, &observed, hours(7), &Waits::default());
+    let [Action::WriteSecret { record, .. }] = &found.actions[..] else { panic!("{:?}", found.actions) };
+    assert_eq!(record.previous, Some(AccessKeyId::of_iam(STATIC)), "it has its overlap");
+}

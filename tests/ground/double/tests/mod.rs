@@ -7,6 +7,7 @@ mod leftovers;
 mod policies;
 mod properties;
 mod replicas;
+mod reports;
 mod roles;
 mod sessions;
 mod users;

@@ -1,5 +1,6 @@
 //! The AWS query protocol: from an answer to XML.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::super::error::{ApiError, Code};
@@ -124,6 +125,17 @@ fn result(xml: &mut Xml, response: &Response) {
                 });
             }
         }),
+        Response::CredentialReportState { state, description } => {
+            xml.text("State", state);
+            if let Some(description) = description {
+                xml.text("Description", description);
+            }
+        }
+        Response::CredentialReport { content, generated } => {
+            xml.text("Content", BASE64_STANDARD.encode(content));
+            xml.text("ReportFormat", "text/csv");
+            xml.time("GeneratedTime", *generated);
+        }
         Response::CallerIdentity(identity) => {
             xml.text("Arn", &identity.arn);
             xml.text("UserId", &identity.user_id);

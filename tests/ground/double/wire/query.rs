@@ -222,6 +222,8 @@ impl Form {
                 context_entries: self.context_entries(),
             },
             Operation::GetAccountSummary => Request::GetAccountSummary {},
+            Operation::GenerateCredentialReport => Request::GenerateCredentialReport {},
+            Operation::GetCredentialReport => Request::GetCredentialReport {},
             Operation::GetCallerIdentity => Request::GetCallerIdentity {},
             Operation::AssumeRole => Request::AssumeRole {
                 role_arn: self.required("RoleArn")?,
