@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -107,6 +108,8 @@ pub struct Metrics {
     users: Family<UsersLabels, Gauge>,
     user_ready: Family<UserLabels, Gauge>,
     queue_depth: Family<PriorityLabel, Gauge>,
+    own_key_created: Family<AccountLabel, Gauge<f64, AtomicU64>>,
+    own_key_due: Family<AccountLabel, Gauge<f64, AtomicU64>>,
     leader: Gauge<i64>,
     started: Gauge<f64, AtomicU64>,
 }
@@ -135,6 +138,8 @@ impl Default for Metrics {
             users: Family::default(),
             user_ready: Family::default(),
             queue_depth: Family::default(),
+            own_key_created: Family::default(),
+            own_key_due: Family::default(),
             leader: Gauge::default(),
             started: Gauge::default(),
             registry: Registry::default(),
@@ -202,9 +207,23 @@ impl Metrics {
         );
         registry.register("users", "S3AccessUsers, by class and by Ready condition", self.users.clone());
         registry.register("queue_depth", "Queued and running reconciles, by priority", self.queue_depth.clone());
+        self.register_own_key(&mut registry);
         registry.register("leader", "1 while this replica holds the lease", self.leader.clone());
         registry.register("start_time_seconds", "When the process started, Unix time", self.started.clone());
         registry
+    }
+
+    fn register_own_key(&self, registry: &mut Registry) {
+        registry.register(
+            "own_key_created_timestamp_seconds",
+            "When the operator's own key was made, Unix time; where it is rotated, by account",
+            self.own_key_created.clone(),
+        );
+        registry.register(
+            "own_key_due_timestamp_seconds",
+            "When it is to be replaced, Unix time",
+            self.own_key_due.clone(),
+        );
     }
 
     /// The text exposition.
@@ -331,6 +350,13 @@ impl Metrics {
     /// A user has no metric of its own any more.
     pub fn forget_user(&self, namespace: &str, name: &str) {
         self.user_ready.remove(&UserLabels { namespace: namespace.to_owned(), name: name.to_owned() });
+    }
+
+    /// When the operator's own key of that account was made, and when it is due.
+    pub fn set_own_key(&self, account: &str, created_at: Timestamp, due_at: Timestamp) {
+        let labels = AccountLabel { account: account.to_owned() };
+        self.own_key_created.get_or_create(&labels).set(created_at.as_duration().as_secs_f64());
+        self.own_key_due.get_or_create(&labels).set(due_at.as_duration().as_secs_f64());
     }
 
     /// Whether this replica leads.

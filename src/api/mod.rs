@@ -79,6 +79,10 @@ pub mod secret_annotations {
     /// The last key that was deleted because no Secret held it. Noted before the deletion: the Secret's new resource
     /// version keeps a second leader, should there be one, from putting that very key in.
     pub const REVOKED_ACCESS_KEY_ID: &str = "s3access.dev/revoked-access-key-id";
+    /// Of the operator's own key: when another one was begun, RFC 3339.
+    pub const KEY_BEGUN_AT: &str = "s3access.dev/key-begun-at";
+    /// Of the operator's own key: what vouches for the other annotations.
+    pub const SEAL: &str = "s3access.dev/seal";
     /// Of a session: the access key that it is of.
     pub const SESSION_OF: &str = "s3access.dev/session-of";
     /// Where in the data its token stands, as [`ACCESS_KEY_LOCATION`].

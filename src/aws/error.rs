@@ -254,6 +254,22 @@ impl AwsError {
         )
     }
 
+    /// AWS has read the request and not carried it out, or it was never sent: nothing has changed.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::NotFound
+                | ErrorKind::LimitExceeded
+                | ErrorKind::AccessDenied
+                | ErrorKind::NoCredentials
+                | ErrorKind::InvalidCredentials
+                | ErrorKind::Clock
+                | ErrorKind::Invalid
+                | ErrorKind::Unsupported
+                | ErrorKind::NotLeading
+        )
+    }
+
     fn field(&self) -> Option<&'static str> {
         let named = FIELDS.iter().find(|(names, _)| names.iter().any(|name| self.message.contains(name)));
         named.map(|(_, help)| *help)

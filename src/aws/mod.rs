@@ -169,6 +169,10 @@ pub trait Iam: Send + Sync {
 pub trait Sts: Send + Sync {
     /// GetCallerIdentity with the operator's own credentials: the account, and from its ARN the partition.
     async fn caller(&self) -> Result<Account>;
+    /// GetCallerIdentity: the name of the IAM user that the operator is; `None`: it is a role or the root, or this is not AWS.
+    async fn user(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
     /// GetCallerIdentity with a user's key: whether AWS accepts it. At an S3-compatible system, ListBuckets.
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool>;
     /// ListBuckets with a user's key, at an S3-compatible system: whether its policies let it; `None`: the key is not known,

@@ -32,6 +32,7 @@ mod hostile_objects;
 mod judge;
 mod mistakes;
 mod outside;
+mod own_key;
 mod quarantine_scenarios;
 mod real;
 mod restarts;

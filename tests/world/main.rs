@@ -31,6 +31,7 @@ mod levels;
 mod lifecycle;
 mod loose;
 mod mistakes;
+mod own_key;
 mod quarantine;
 mod races;
 mod recorded;

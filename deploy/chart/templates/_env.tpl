@@ -40,6 +40,12 @@
 - name: S3ACCESS_PATH
   value: {{ . | quote }}
 {{- end }}
+{{- if .Values.aws.credentials.rotate }}
+- name: S3ACCESS_ROTATE_OWN_KEY
+  value: {{ .Values.aws.credentials.existingSecret | quote }}
+- name: S3ACCESS_OWN_KEY_INTERVAL
+  value: {{ .Values.aws.credentials.rotateInterval | quote }}
+{{- end }}
 - name: S3ACCESS_REQUESTS_PER_SECOND
   value: {{ .Values.aws.requestsPerSecond | quote }}
 - name: S3ACCESS_RESYNC_INTERVAL
