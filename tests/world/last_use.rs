@@ -68,7 +68,7 @@ impl Scene {
         .await
     }
 
-    async fn statuses(&self, user: &str) -> Vec<String> {
+    async fn key_states(&self, user: &str) -> Vec<String> {
         self.keys(user).await.iter().map(|key| key.status().unwrap().as_str().to_owned()).collect()
     }
 }
@@ -110,14 +110,14 @@ async fn a_class_has_a_key_suspended_that_nobody_uses_and_the_same_key_comes_bac
     scene.used(&key, Some(ago(29)));
     scene.start(EACH_SECOND).await;
     scene.tells_of(Some(ago(29)), false).await;
-    assert_eq!(scene.statuses(&user).await, ["Active"], "it was used within the limit");
+    assert_eq!(scene.key_states(&user).await, ["Active"], "it was used within the limit");
 
     scene.used(&key, None);
     let (_, message) = scene.refused("reports", "Unused").await;
     for words in [key.as_str(), "suspendUnusedAfter", "s3access.dev/resume"] {
         assert!(message.contains(words), "{words:?} in {message}");
     }
-    assert_eq!(scene.statuses(&user).await, ["Inactive"]);
+    assert_eq!(scene.key_states(&user).await, ["Inactive"]);
 
     // Another process knows it, too; and nothing that a tenant does brings a key that works, but to ask for it.
     scene.kill9().await;
@@ -132,7 +132,7 @@ async fn a_class_has_a_key_suspended_that_nobody_uses_and_the_same_key_comes_bac
         })
         .await;
     scene.refused("reports", "Unused").await;
-    assert_eq!(scene.statuses(&user).await, ["Inactive"]);
+    assert_eq!(scene.key_states(&user).await, ["Inactive"]);
     assert_eq!(scene.only_key(&user, "reports-s3").await, key);
 
     scene
@@ -142,11 +142,11 @@ async fn a_class_has_a_key_suspended_that_nobody_uses_and_the_same_key_comes_bac
         )
         .await;
     scene.ready("reports").await;
-    assert_eq!(scene.statuses(&user).await, ["Active"]);
+    assert_eq!(scene.key_states(&user).await, ["Active"]);
     assert_eq!(scene.only_key(&user, "reports-s3").await, key, "consumers need no new Secret");
     scene.iam(Iam::forget_report);
     scene.see("another report to be read", async || Ok(ensure!(scene.reports_read() >= 3))).await;
-    assert_eq!(scene.statuses(&user).await, ["Active"], "it counts from then");
+    assert_eq!(scene.key_states(&user).await, ["Active"], "it counts from then");
 }
 
 #[tokio::test]
@@ -164,13 +164,13 @@ async fn a_report_that_lies_or_is_cut_short_suspends_nobody() {
     let asked = || scene.calls_of(Operation::GetAccessKeyLastUsed);
     scene.see("IAM itself to be asked", async || Ok(ensure!(asked() > 0))).await;
     scene.tells_of(None, true).await;
-    assert_eq!(scene.statuses(&user).await, ["Active"], "the report is not believed");
+    assert_eq!(scene.key_states(&user).await, ["Active"], "the report is not believed");
 
     distort(&scene, Distortion::new(|text| text.as_bytes()[..text.len() - 30].to_vec()));
     let read = scene.reports_read();
     scene.see("the next report to be read", async || Ok(ensure!(scene.reports_read() > read))).await;
     scene.condition("reports", "Ready", "True", "Synced").await;
-    assert_eq!(scene.statuses(&user).await, ["Active"]);
+    assert_eq!(scene.key_states(&user).await, ["Active"]);
 }
 
 impl Scene {
