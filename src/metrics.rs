@@ -207,13 +207,14 @@ impl Metrics {
         );
         registry.register("users", "S3AccessUsers, by class and by Ready condition", self.users.clone());
         registry.register("queue_depth", "Queued and running reconciles, by priority", self.queue_depth.clone());
-        self.register_own_key(&mut registry);
-        registry.register("leader", "1 while this replica holds the lease", self.leader.clone());
-        registry.register("start_time_seconds", "When the process started, Unix time", self.started.clone());
+        self.register_process(&mut registry);
         registry
     }
 
-    fn register_own_key(&self, registry: &mut Registry) {
+    /// What is of the process, and of no S3AccessUser.
+    fn register_process(&self, registry: &mut Registry) {
+        registry.register("leader", "1 while this replica holds the lease", self.leader.clone());
+        registry.register("start_time_seconds", "When the process started, Unix time", self.started.clone());
         registry.register(
             "own_key_created_timestamp_seconds",
             "When the operator's own key was made, Unix time; where it is rotated, by account",

@@ -3,7 +3,8 @@
 //! IAM does not say of a key whose it is: the user is an administrator's, who may have made another key of it. What is
 //! ours is said by the Secret's record, and that is believed only under the seal of the secret half that stands beside it:
 //! whoever can write that could do in IAM what he writes. Of a key whose CreateAccessKey got no answer, the record has the
-//! time at which it was begun, with no other key there.
+//! time at which it was begun, with no other key there. So one key can be mistaken for ours: that of somebody who makes it in
+//! the second between the record and our request, where the process dies before it has heard that IAM refused a third.
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
