@@ -21,6 +21,8 @@ impl Scene {
     async fn with_old_key(name: &str, class: Value, days: i64) -> (Self, String, String) {
         let mut scene = Self::on_double_without_operator(name, Settings::default()).await;
         scene.iam(|iam| iam.settings_mut().credential_report.takes = SignedDuration::ZERO);
+        let mut class = class;
+        class["allowedTagKeys"] = json!(["*"]);
         let class = scene.class("used", class).await;
         scene.start(&[("S3ACCESS_REPORT_INTERVAL", "0s")]).await;
         scene.create("reports", with(json!({ "className": class }))).await;
@@ -78,28 +80,32 @@ async fn the_status_tells_when_the_key_was_used_last_and_a_key_that_nobody_uses_
     let (mut scene, user, key) = Scene::with_old_key("last-use", json!({ "allowedBuckets": ["*"] }), 200).await;
     let idle = ago(100);
     scene.used(&key, Some(idle));
-    let before = scene.writes().len();
+    let before = scene.iam_writes();
     scene.start(EACH_SECOND).await;
     let told = scene.tells_of(Some(idle), true).await;
     let last_used = told.status.unwrap().last_used.unwrap();
-    assert_eq!((last_used.region.as_deref(), last_used.service.as_deref()), (Some("eu-central-1"), Some("s3")));
+    assert_eq!(
+        (last_used.region.as_deref(), last_used.service.as_deref()),
+        (None, Some("s3")),
+        "AWS tells no region for S3"
+    );
     scene.condition("reports", "Ready", "True", "Synced").await;
     scene.event_says("reports", &["AWS tells of no use", &key]).await;
     let namespace = told.metadata.namespace.unwrap();
     let args = |limit| ["status", "-n", namespace.as_str(), "--unused", limit];
     let listed = command(&scene, &args("90d")).await.unwrap();
-    assert!(listed.contains(&key) && listed.contains("100d ago for s3 in eu-central-1"), "{listed}");
+    assert!(listed.contains(&key) && listed.contains("100d ago for s3"), "{listed}");
     let listed = command(&scene, &args("150d")).await.unwrap();
     assert!(!listed.contains(&key), "{listed}");
     let one = command(&scene, &["status", "-n", &namespace, "reports"]).await.unwrap();
-    assert!(one.contains("key last used at") && one.contains("for s3 in eu-central-1"), "{one}");
+    assert!(one.contains("key last used at") && one.contains("for s3"), "{one}");
     let metric = "s3access_access_key_last_used_seconds_count";
     scene.see("the metric", async || Ok(ensure!(scene.metric(metric, "").await? >= 1.0))).await;
 
     let recent = ago(1);
     scene.used(&key, Some(recent));
     scene.tells_of(Some(recent), false).await;
-    assert_eq!(scene.writes().len(), before, "nothing was written to IAM");
+    assert_eq!(scene.iam_writes(), before, "nothing was written to IAM");
     assert_eq!(scene.only_key(&user, "reports-s3").await, key);
 }
 
@@ -133,7 +139,7 @@ async fn a_class_has_a_key_suspended_that_nobody_uses_and_the_same_key_comes_bac
         .await;
     scene.refused("reports", "Unused").await;
     assert_eq!(scene.key_states(&user).await, ["Inactive"]);
-    assert_eq!(scene.only_key(&user, "reports-s3").await, key);
+    assert_eq!(scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"], key, "it is kept");
 
     scene
         .patch(
@@ -158,7 +164,7 @@ async fn a_report_that_lies_or_is_cut_short_suspends_nobody() {
         scene.iam(|iam| iam.settings_mut().credential_report.distortion = distortion);
         scene.iam(Iam::forget_report);
     };
-    let never = format!("{},eu-central-1,s3", ago(1));
+    let never = format!("{},N/A,s3", ago(1));
     distort(&scene, Distortion::new(move |text| text.replace(&never, "N/A,N/A,N/A").into_bytes()));
     scene.start(EACH_SECOND).await;
     let asked = || scene.calls_of(Operation::GetAccessKeyLastUsed);
@@ -177,6 +183,10 @@ impl Scene {
     fn calls_of(&self, operation: Operation) -> u64 {
         let double = self.double.as_ref().unwrap();
         double.with(|world| world.history().count(operation))
+    }
+
+    fn iam_writes(&self) -> usize {
+        self.double.as_ref().unwrap().with(|world| world.history().writes())
     }
 
     fn reports_read(&self) -> u64 {

@@ -67,8 +67,9 @@ impl Sweeper {
                 found += 1;
                 self.observe(&user, &used);
                 let terms = unused::Terms::of(&user, &resolved.class);
-                let made_at = user.metadata.creation_timestamp.as_ref().map_or(report.made_at, |time| time.0);
-                let suspected = terms.suspects(&used, made_at) && invalid.is_none() && user.is_finalized();
+                let suspected = terms.suspects(&used, made_at(&user).unwrap_or(report.made_at))
+                    && invalid.is_none()
+                    && user.is_finalized();
                 let suspected_at = suspected.then_some(report.made_at);
                 let news = is_news(&user, &resolved, &used).then_some(used);
                 if scope.ctx.state.reported(&user.uid().unwrap_or_default(), news, suspected_at) {
@@ -87,6 +88,12 @@ impl Sweeper {
             self.metrics.key_last_used(ago);
         }
     }
+}
+
+/// When the S3AccessUser was made, or its key, which an earlier one may have left.
+fn made_at(user: &S3AccessUser) -> Option<Timestamp> {
+    let key = user.status.as_ref().and_then(|status| status.access_key_created_at.as_ref());
+    user.metadata.creation_timestamp.iter().chain(key).map(|time| time.0).min()
 }
 
 /// What the report says of the key that the status tells of.

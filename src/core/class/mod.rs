@@ -20,7 +20,6 @@ pub use pattern::{Effort, Pattern};
 
 use self::buckets::{Listed, Neighbours};
 use super::ends::inactive::{EndedBy, Expiry};
-use super::ends::unused;
 use super::policy::requirement::Provable;
 use super::policy::terms::Terms;
 use super::refusal::Refusal;
@@ -30,6 +29,9 @@ use crate::api::{
     AccessKeyMode, Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, OnCompromise, S3AccessClass,
     S3AccessClassSpec, S3AccessUser, S3AccessUserSpec, SecretSpec,
 };
+
+/// No class can ask for less: AWS tells of uses some hours late.
+const SHORTEST_UNUSED: SignedDuration = SignedDuration::from_hours(24);
 
 /// An S3AccessClass as it applies to one namespace; or none, in the operator's own account.
 #[derive(Clone, Debug, PartialEq)]
@@ -231,7 +233,7 @@ impl Class {
     /// How long a key may go without a use that AWS tells of.
     pub fn suspend_unused_after(&self) -> Option<SignedDuration> {
         let asked = self.spec.suspend_unused_after.filter(|_| self.spec.provider == ClassProvider::Aws)?;
-        Some(asked.signed().max(unused::SHORTEST))
+        Some(asked.signed().max(SHORTEST_UNUSED))
     }
 
     /// Whether no workload may have a key itself.

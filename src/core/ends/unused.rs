@@ -18,8 +18,6 @@ use crate::core::iam::AccessKey;
 use crate::core::names;
 use crate::core::rotation::later;
 
-/// No class can ask for less: AWS tells of uses some hours late.
-pub const SHORTEST: SignedDuration = SignedDuration::from_hours(24);
 /// When the condition says so, where no class asks for a suspension (AWS Security Hub, control IAM.22 has 45 days, IAM.8 has 90).
 pub const LONG: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Hex digits of the digest of an annotation's value.
