@@ -32,6 +32,7 @@ mod loose;
 mod mistakes;
 mod quarantine;
 mod races;
+mod readers;
 mod recorded;
 mod rest;
 mod restart;
