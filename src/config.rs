@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
-use crate::aws::SessionOptions;
+use crate::aws::{SessionOptions, SettingsError};
 use crate::core::class::Defaults;
 use crate::core::provider::Provider;
 use crate::metrics::UserMetrics;
@@ -36,6 +36,9 @@ pub struct RunOptions {
     /// How often each account is asked whether AWS has found a key in public; 0s: never
     #[arg(long, env = "S3ACCESS_ALARM_INTERVAL", default_value = "5m", value_parser = duration_or_never)]
     pub alarm_interval: SignedDuration,
+    /// How often each account is asked when its keys were used last, which AWS tells anew at most every four hours; 0s: never
+    #[arg(long, env = "S3ACCESS_REPORT_INTERVAL", default_value = "6h", value_parser = duration_or_never)]
+    pub report_interval: SignedDuration,
     /// How long IAM may take to show what was just written: within it, "not found" is not believed
     #[arg(long, env = "S3ACCESS_CONSISTENCY_WINDOW", default_value = "60s", value_parser = duration)]
     pub consistency_window: SignedDuration,
@@ -66,6 +69,12 @@ pub struct RunOptions {
     /// Refuse S3AccessUsers for which there is no S3AccessClass
     #[arg(long, env = "S3ACCESS_REQUIRE_CLASS", action = clap::ArgAction::Set, num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     pub require_class: bool,
+    /// Rotate the operator's own access key: the Secret in its namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, which are then taken from there alone
+    #[arg(long, env = "S3ACCESS_ROTATE_OWN_KEY", value_parser = secret_name)]
+    pub rotate_own_key: Option<String>,
+    /// The age at which the operator's own access key is replaced; no less than the minimum of rotation
+    #[arg(long, env = "S3ACCESS_OWN_KEY_INTERVAL", default_value = "720h", value_parser = duration)]
+    pub own_key_interval: SignedDuration,
     /// At most so many requests a second to the AWS account
     #[arg(long, env = "S3ACCESS_REQUESTS_PER_SECOND", default_value = "10")]
     pub requests_per_second: NonZeroU32,
@@ -106,6 +115,20 @@ impl RunOptions {
             provider: self.provider.into(),
             account_id: self.account_id.clone(),
             lanes: Arc::default(),
+            own_credentials: None,
+        }
+    }
+
+    /// The Secret with the operator's own key, where that is to be rotated, and at which age.
+    ///
+    /// # Errors
+    /// [`SettingsError`]: it cannot be.
+    pub fn own_key(&self) -> Result<Option<(&str, SignedDuration)>, SettingsError> {
+        match &self.rotate_own_key {
+            None => Ok(None),
+            Some(_) if self.provider != ProviderOption::Aws => Err(SettingsError::OwnKeyElsewhere),
+            Some(_) if self.own_key_interval < self.min_rotation_interval => Err(SettingsError::OwnKeyTooOften),
+            Some(secret) => Ok(Some((secret, self.own_key_interval))),
         }
     }
 }
@@ -150,6 +173,15 @@ fn duration_or_never(text: &str) -> Result<SignedDuration, String> {
         Ok(SignedDuration::ZERO) => Ok(SignedDuration::ZERO),
         _ => duration(text),
     }
+}
+
+/// A DNS subdomain (RFC 1123), as far as a request's path is concerned.
+fn secret_name(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    if (1..=253).contains(&text.len()) && text.chars().all(allowed) && !text.starts_with(['-', '.']) {
+        return Ok(text.to_owned());
+    }
+    Err("the name of a Secret: lower-case letters, digits, - and .".to_owned())
 }
 
 fn account_id(text: &str) -> Result<String, String> {

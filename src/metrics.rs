@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -96,6 +97,7 @@ pub struct Metrics {
     keys_deleted: Family<WhyLabel, Counter>,
     orphans_deleted: Counter,
     key_age: Histogram,
+    key_last_used: Histogram,
     session_renewals: Family<ResultLabel, Counter>,
     session_life_left: Gauge<f64, AtomicU64>,
     drift_corrected: Family<WhatLabel, Counter>,
@@ -106,6 +108,8 @@ pub struct Metrics {
     users: Family<UsersLabels, Gauge>,
     user_ready: Family<UserLabels, Gauge>,
     queue_depth: Family<PriorityLabel, Gauge>,
+    own_key_created: Family<AccountLabel, Gauge<f64, AtomicU64>>,
+    own_key_due: Family<AccountLabel, Gauge<f64, AtomicU64>>,
     leader: Gauge<i64>,
     started: Gauge<f64, AtomicU64>,
 }
@@ -123,6 +127,7 @@ impl Default for Metrics {
             orphans_deleted: Counter::default(),
             // An hour to about two years.
             key_age: Histogram::new(exponential_buckets(3_600.0, 2.0, 14)),
+            key_last_used: Histogram::new(exponential_buckets(3_600.0, 2.0, 14)),
             session_renewals: Family::default(),
             session_life_left: Gauge::default(),
             drift_corrected: Family::default(),
@@ -133,6 +138,8 @@ impl Default for Metrics {
             users: Family::default(),
             user_ready: Family::default(),
             queue_depth: Family::default(),
+            own_key_created: Family::default(),
+            own_key_due: Family::default(),
             leader: Gauge::default(),
             started: Gauge::default(),
             registry: Registry::default(),
@@ -169,6 +176,11 @@ impl Metrics {
             "Age of the Secrets' access keys, when looked at",
             self.key_age.clone(),
         );
+        registry.register(
+            "access_key_last_used_seconds",
+            "Time since the last use of the Secrets' access keys that AWS tells of, or since they were made; once a credential report",
+            self.key_last_used.clone(),
+        );
         registry.register("session_renewals", "Attempts to renew a session, by result", self.session_renewals.clone());
         registry.register(
             "session_life_left_ratio",
@@ -195,9 +207,24 @@ impl Metrics {
         );
         registry.register("users", "S3AccessUsers, by class and by Ready condition", self.users.clone());
         registry.register("queue_depth", "Queued and running reconciles, by priority", self.queue_depth.clone());
+        self.register_process(&mut registry);
+        registry
+    }
+
+    /// What is of the process, and of no S3AccessUser.
+    fn register_process(&self, registry: &mut Registry) {
         registry.register("leader", "1 while this replica holds the lease", self.leader.clone());
         registry.register("start_time_seconds", "When the process started, Unix time", self.started.clone());
-        registry
+        registry.register(
+            "own_key_created_timestamp_seconds",
+            "When the operator's own key was made, Unix time; where it is rotated, by account",
+            self.own_key_created.clone(),
+        );
+        registry.register(
+            "own_key_due_timestamp_seconds",
+            "When it is to be replaced, Unix time",
+            self.own_key_due.clone(),
+        );
     }
 
     /// The text exposition.
@@ -265,6 +292,11 @@ impl Metrics {
         self.key_age.observe(age.as_secs_f64());
     }
 
+    /// For how long AWS tells of no use of a key in a Secret.
+    pub fn key_last_used(&self, ago: Duration) {
+        self.key_last_used.observe(ago.as_secs_f64());
+    }
+
     /// An attempt to renew a session ended.
     pub fn session_renewed(&self, done: bool) {
         let result = if done { "done" } else { "failed" };
@@ -319,6 +351,13 @@ impl Metrics {
     /// A user has no metric of its own any more.
     pub fn forget_user(&self, namespace: &str, name: &str) {
         self.user_ready.remove(&UserLabels { namespace: namespace.to_owned(), name: name.to_owned() });
+    }
+
+    /// When the operator's own key of that account was made, and when it is due.
+    pub fn set_own_key(&self, account: &str, created_at: Timestamp, due_at: Timestamp) {
+        let labels = AccountLabel { account: account.to_owned() };
+        self.own_key_created.get_or_create(&labels).set(created_at.as_duration().as_secs_f64());
+        self.own_key_due.get_or_create(&labels).set(due_at.as_duration().as_secs_f64());
     }
 
     /// Whether this replica leads.

@@ -28,11 +28,14 @@ pub enum ConditionType {
     /// AWS has found an access key of the user in public, and has attached a policy that says so. Ready does not depend on it,
     /// and it is there only while it is true.
     Compromised,
+    /// As far as AWS tells, the access key has not been used for long. Ready does not depend on it, and it is there only while it
+    /// is true.
+    Unused,
 }
 
 impl ConditionType {
     /// Every type.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
@@ -43,6 +46,7 @@ impl ConditionType {
         Self::WorkloadsRestarted,
         Self::PolicyEffective,
         Self::Compromised,
+        Self::Unused,
     ];
 
     /// The name as it stands in `status.conditions[].type`.
@@ -58,6 +62,7 @@ impl ConditionType {
             Self::WorkloadsRestarted => "WorkloadsRestarted",
             Self::PolicyEffective => "PolicyEffective",
             Self::Compromised => "Compromised",
+            Self::Unused => "Unused",
         }
     }
 }
@@ -143,6 +148,8 @@ reasons! {
     Revoked,
     /// The time that the spec or the class has set is over.
     Expired,
+    /// As far as AWS tells, the access key has not been used for long.
+    Unused,
     /// The CR carries the paused annotation.
     Paused,
     /// An error that has no name of its own.

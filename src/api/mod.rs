@@ -21,8 +21,8 @@ pub use s3_access_class::{
 };
 pub use s3_access_user::{
     AccessGrant, AccessKeyMode, AccessKeySpec, AccessKeyStatus, AccessLevel, Adoption, BindingReference,
-    DeletionPolicy, PolicyPreset, PolicySpec, PolicyType, RetiringKey, RevocationReport, RotationSpec, S3AccessUser,
-    S3AccessUserSpec, S3AccessUserStatus,
+    DeletionPolicy, LastUse, PolicyPreset, PolicySpec, PolicyType, RetiringKey, RevocationReport, RotationSpec,
+    S3AccessUser, S3AccessUserSpec, S3AccessUserStatus,
 };
 pub use secret_spec::{SecretFormat, SecretSpec, Workload, WorkloadKind};
 
@@ -42,6 +42,9 @@ pub mod annotations {
     /// Any new value revokes the access key: it is inactive at once, and another one is made. With a value that begins with
     /// `keep-working`, the other one is in the Secret before.
     pub const REVOKE: &str = "s3access.dev/revoke";
+    /// Any new value has a key work again that was suspended since it was not used: see
+    /// [`crate::core::ends::unused`].
+    pub const RESUME: &str = "s3access.dev/resume";
     /// `"true"` stops every write, to IAM and to Kubernetes, until it is removed; but what a class or a deletion takes away is
     /// taken all the same.
     pub const PAUSED: &str = "s3access.dev/paused";
@@ -76,6 +79,10 @@ pub mod secret_annotations {
     /// The last key that was deleted because no Secret held it. Noted before the deletion: the Secret's new resource
     /// version keeps a second leader, should there be one, from putting that very key in.
     pub const REVOKED_ACCESS_KEY_ID: &str = "s3access.dev/revoked-access-key-id";
+    /// Of the operator's own key: when another one was begun, RFC 3339.
+    pub const KEY_BEGUN_AT: &str = "s3access.dev/key-begun-at";
+    /// Of the operator's own key: what vouches for the other annotations.
+    pub const SEAL: &str = "s3access.dev/seal";
     /// Of a session: the access key that it is of.
     pub const SESSION_OF: &str = "s3access.dev/session-of";
     /// Where in the data its token stands, as [`ACCESS_KEY_LOCATION`].
@@ -117,4 +124,6 @@ pub mod tags {
     pub const ADOPTED_AT: &str = "s3access.dev/adopted-at";
     /// Which keys were revoked last, by which request and when: see [`crate::core::ends::revocation`].
     pub const REVOKED: &str = "s3access.dev/revoked";
+    /// Since when no use of its keys is known, or that it was suspended for that: see [`crate::core::ends::unused`].
+    pub const UNUSED: &str = "s3access.dev/unused";
 }

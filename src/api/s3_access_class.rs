@@ -50,6 +50,9 @@ pub const CLASS_FINALIZER: &str = "s3access.dev/in-use";
     validation = Rule::new("self.ownership == oldSelf.ownership").message("ownership is immutable: the operator would not know its users again"),
     validation = Rule::new("self.provider != 's3-compatible' || (has(self.endpoints) && has(self.endpoints.iam) && has(self.endpoints.s3))").message("provider s3-compatible needs endpoints.iam and endpoints.s3"),
     validation = Rule::new("self.provider != 's3-compatible' || !has(self.requireSession) || !self.requireSession").message("requireSession: an S3-compatible system has no sts:GetSessionToken"),
+    validation = Rule::new("self.provider != 's3-compatible' || !has(self.suspendUnusedAfter)").message("suspendUnusedAfter: an S3-compatible system does not tell when a key was last used"),
+    // AWS tells of uses hours late, and no more often than every four hours.
+    validation = Rule::new("!has(self.suspendUnusedAfter) || !self.suspendUnusedAfter.matches('^[0-9.hms]+$') || duration(self.suspendUnusedAfter) >= duration('24h')").message("suspendUnusedAfter: AWS tells of uses some hours late, so write at least 24h"),
     validation = Rule::new("self.provider != 's3-compatible' || (!has(self.permissionsBoundaryArn) && !has(self.allowedManagedPolicyArns) && !has(self.roleArn))").message("an S3-compatible IAM has no permissions boundaries, no managed policies and no roles")
 )]
 pub struct S3AccessClassSpec {
@@ -137,6 +140,13 @@ pub struct S3AccessClassSpec {
     /// What becomes of an access key that AWS has found in public.
     #[serde(default)]
     pub on_compromise: OnCompromise,
+
+    /// How long a user's access key may go without a use that AWS tells of; then the key is deactivated and kept, until
+    /// somebody annotates the S3AccessUser with `s3access.dev/resume`. At least a day. Default: for ever. Keys of sessions,
+    /// which the operator uses itself, are left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::duration_schema")]
+    pub suspend_unused_after: Option<Duration>,
 
     /// Whether every user has to be of accessKey.mode Session, so that no workload holds a key that works for long. Who is
     /// Static loses its access until its mode is changed.

@@ -403,6 +403,9 @@ pub struct S3AccessUserStatus {
     /// When the access key stops working: `spec.expiresAt`, or the end of the class's maxLifetime, whichever is earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
+    /// The last use of that key that AWS tells of, by the account's credential report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<LastUse>,
     /// When AWS last reported a use of the retiring key; IAM's report lags by hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<Time>,
@@ -415,6 +418,24 @@ pub struct S3AccessUserStatus {
     /// servicebinding.io: the Secret to bind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<BindingReference>,
+}
+
+/// The last use of an access key, as AWS tells it: hours late, and to a day here, so that a key in use is not written of all
+/// the time.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LastUse {
+    /// When. Absent: AWS knows of none since the key was made, beside the operator's own trial of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// The region of that use, where AWS tells one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The service that was called, such as `s3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// When AWS made the report that says so: what came after it is not known.
+    pub reported_at: Time,
 }
 
 /// A replaced key in its overlap.

@@ -110,6 +110,9 @@ const CODES: &[(ErrorKind, &[&str])] = &[
     (
         ErrorKind::TryLater,
         &[
+            "ReportNotPresent",
+            "ReportInProgress",
+            "ReportExpired",
             "ConcurrentModification",
             "ConcurrentModificationException",
             "EntityTemporarilyUnmodifiable",
@@ -247,6 +250,22 @@ impl AwsError {
                 | ErrorKind::Unreachable
                 | ErrorKind::NotFound
                 | ErrorKind::AlreadyExists
+                | ErrorKind::NotLeading
+        )
+    }
+
+    /// AWS has read the request and not carried it out, or it was never sent: nothing has changed.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::NotFound
+                | ErrorKind::LimitExceeded
+                | ErrorKind::AccessDenied
+                | ErrorKind::NoCredentials
+                | ErrorKind::InvalidCredentials
+                | ErrorKind::Clock
+                | ErrorKind::Invalid
+                | ErrorKind::Unsupported
                 | ErrorKind::NotLeading
         )
     }

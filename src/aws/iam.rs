@@ -4,22 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use aws_sdk_iam::config::retry::RetryConfig;
-use aws_sdk_iam::types::{EntityType, StatusType};
+use aws_sdk_iam::types::{EntityType, ReportStateType, StatusType};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::sdk::{SdkIam, document, found, gone, tags_from, tags_to, timestamp, unreadable};
 use super::{
-    CreatedKey, DetailsPage, DetailsQuery, ErrorKind, Iam, PolicyRecord, Result, UserRecord, details, inline_policy,
-    leftovers, path_tags,
+    AwsError, CreatedKey, DetailsPage, DetailsQuery, ErrorKind, Iam, PolicyRecord, Result, UserRecord, details,
+    inline_policy, leftovers, path_tags,
 };
 use crate::api::tags;
+use crate::core::credential_report::CredentialReport;
 use crate::core::iam::{AccessKey, AccessKeyId};
 use crate::core::observed::{Minted, PolicyVersion};
 use crate::core::policy::Document;
 
 /// The most that IAM takes for MaxItems (IAM API reference).
 const ITEMS: i32 = 1_000;
+/// There is no credential report yet, or it is too old (IAM API reference, GetCredentialReport).
+const NO_REPORT: [&str; 3] = ["ReportNotPresent", "ReportInProgress", "ReportExpired"];
 
 impl SdkIam {
     async fn set_path(&self, user: &str, path: &str) -> Result<()> {
@@ -300,6 +303,25 @@ impl Iam for SdkIam {
 
     async fn account_details(&self, query: DetailsQuery<'_>) -> Result<DetailsPage> {
         details::page(self, query).await
+    }
+
+    async fn generate_credential_report(&self) -> Result<bool> {
+        let request = self.client.generate_credential_report();
+        let answer = self.lane.call("GenerateCredentialReport", "account", || request.clone().send()).await?;
+        Ok(answer.state == Some(ReportStateType::Complete))
+    }
+
+    async fn credential_report(&self) -> Result<Option<CredentialReport>> {
+        const OPERATION: &str = "GetCredentialReport";
+        let request = self.client.get_credential_report();
+        let answer = match self.lane.call(OPERATION, "account", || request.clone().send()).await {
+            Err(error) if NO_REPORT.contains(&error.code.as_str()) => return Ok(None),
+            answer => answer?,
+        };
+        let made_at = answer.generated_time.as_ref().and_then(timestamp);
+        let (made_at, text) = made_at.zip(answer.content).ok_or_else(|| unreadable(OPERATION, "account"))?;
+        let report = CredentialReport::read(made_at, text.as_ref());
+        report.map(Some).map_err(|error| AwsError { message: error.to_string(), ..unreadable(OPERATION, "account") })
     }
 
     async fn list_users_of_policy(&self, arn: &str) -> Result<Vec<String>> {

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EntityType, PolicyEvaluationDecisionType};
 
 use super::Result;
 use super::lanes::Way;
 use super::sdk::found;
+use crate::core::iam::AccessKeyId;
 
 /// Who calls, and what that one may do.
 pub struct Identity {
     pub(super) iam: aws_sdk_iam::Client,
     pub(super) sts: aws_sdk_sts::Client,
     pub(super) lane: Arc<Way>,
+    pub(super) credentials: Option<SharedCredentialsProvider>,
 }
 
 /// What the simulator is asked: some actions, on one resource, with the condition keys that their request would have.
@@ -28,6 +31,12 @@ pub struct Question {
 }
 
 impl Identity {
+    /// The id of the access key that the calls are signed with, where it is one for ever: a session's is none.
+    pub async fn static_key(&self) -> Option<AccessKeyId> {
+        let credentials = self.credentials.as_ref()?.provide_credentials().await.ok()?;
+        AccessKeyId::parse(credentials.access_key_id()).filter(|_| credentials.session_token().is_none())
+    }
+
     /// GetRole: the ARN, which has the path that an assumed role's lacks.
     ///
     /// # Errors

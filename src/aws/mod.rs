@@ -30,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+use crate::core::credential_report::CredentialReport;
 use crate::core::iam::AccessKey;
 use crate::core::iam::Account;
 use crate::core::observed::{Minted, PolicyVersion};
@@ -150,6 +151,10 @@ pub trait Iam: Send + Sync {
     async fn tag_policy(&self, arn: &str, tags: &BTreeMap<String, String>) -> Result<()>;
     /// GetAccountAuthorizationDetails, one page.
     async fn account_details(&self, query: DetailsQuery<'_>) -> Result<DetailsPage>;
+    /// GenerateCredentialReport: whether one is there already that is at most four hours old; else one is being made.
+    async fn generate_credential_report(&self) -> Result<bool>;
+    /// GetCredentialReport; `None`: there is none yet, or none that is young enough.
+    async fn credential_report(&self) -> Result<Option<CredentialReport>>;
     /// ListEntitiesForPolicy, all pages: the names of the users that a policy is attached to.
     async fn list_users_of_policy(&self, arn: &str) -> Result<Vec<String>>;
     /// ListEntitiesForPolicy: what a policy is still attached to, in words.
@@ -164,6 +169,10 @@ pub trait Iam: Send + Sync {
 pub trait Sts: Send + Sync {
     /// GetCallerIdentity with the operator's own credentials: the account, and from its ARN the partition.
     async fn caller(&self) -> Result<Account>;
+    /// GetCallerIdentity: the name of the IAM user that the operator is; `None`: it is a role or the root, or this is not AWS.
+    async fn user(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
     /// GetCallerIdentity with a user's key: whether AWS accepts it. At an S3-compatible system, ListBuckets.
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool>;
     /// ListBuckets with a user's key, at an S3-compatible system: whether its policies let it; `None`: the key is not known,

@@ -47,6 +47,8 @@ pub struct SessionOptions {
     pub provider: Provider,
     /// The account, where an S3-compatible system has no STS to ask.
     pub account_id: Option<String>,
+    /// The operator's own credentials, where they do not come from the SDK's own environment.
+    pub own_credentials: Option<SharedCredentialsProvider>,
 }
 
 /// Settings that do not go together.
@@ -61,6 +63,17 @@ pub enum SettingsError {
     /// Nobody could be served.
     #[error("S3ACCESS_REQUIRE_CLASS needs S3ACCESS_CLASSES: without classes there is none that could be required")]
     ClassesRequired,
+    /// Only AWS says who the operator is and what keys it has.
+    #[error("S3ACCESS_ROTATE_OWN_KEY needs S3ACCESS_PROVIDER=aws: rotate the key of an S3-compatible system by hand")]
+    OwnKeyElsewhere,
+    /// Two keys at a time are all that IAM allows.
+    #[error(
+        "S3ACCESS_OWN_KEY_INTERVAL is shorter than S3ACCESS_MIN_ROTATION_INTERVAL: rotate the operator's own key less often"
+    )]
+    OwnKeyTooOften,
+    /// The Secret is read through Kubernetes.
+    #[error("S3ACCESS_ROTATE_OWN_KEY names a Secret, and there is no API server to read it from")]
+    OwnKeyUnread,
     /// The certificates cannot be used.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -112,7 +125,7 @@ impl Session {
             return Err(SettingsError::AccountOfAws);
         }
         let endpoints = Endpoints::default();
-        let config = loader(&endpoints.trust, None).load().await;
+        let config = loader(&endpoints.trust, None, options).load().await;
         Self::over(&config, endpoints, options, leadership, metrics)
     }
 
@@ -129,7 +142,7 @@ impl Session {
     ) -> Result<Self, SettingsError> {
         let trust = Trust::of(class.ca_bundle.as_deref())?;
         let region = class.region.clone().map(Region::new);
-        let mut loader = loader(&trust, region.clone());
+        let mut loader = loader(&trust, region.clone(), options);
         if let Some(credentials) = credentials {
             loader = loader.credentials_provider(credentials);
         }
@@ -185,6 +198,7 @@ impl Session {
             iam: iam.client.clone(),
             sts: sts.client.clone(),
             lane: way.clone(),
+            credentials: config.credentials_provider(),
         });
         let sts: Arc<dyn Sts> = match provider {
             Provider::Aws => Arc::new(sts),
@@ -239,7 +253,7 @@ impl Session {
     }
 }
 
-fn loader(trust: &Trust, region: Option<Region>) -> aws_config::ConfigLoader {
+fn loader(trust: &Trust, region: Option<Region>, options: &SessionOptions) -> aws_config::ConfigLoader {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -253,6 +267,9 @@ fn loader(trust: &Trust, region: Option<Region>) -> aws_config::ConfigLoader {
     }
     if let Some(client) = trust.client() {
         loader = loader.http_client(client);
+    }
+    if let Some(credentials) = &options.own_credentials {
+        loader = loader.credentials_provider(credentials.clone());
     }
     loader
 }
@@ -269,6 +286,7 @@ mod tests {
             requests_per_second: NonZeroU32::MIN,
             provider: Provider::Aws,
             account_id,
+            own_credentials: None,
         };
         let refused = Session::from_environment(&options, Leadership::unopposed(), Arc::new(Metrics::default())).await;
         assert!(matches!(refused, Err(SettingsError::AccountOfAws)));

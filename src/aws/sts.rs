@@ -14,7 +14,7 @@ use super::identity::Identity;
 use super::lanes::Way;
 use super::s3::S3Endpoint;
 use super::{AwsError, ErrorKind, Result, Sts};
-use crate::core::iam::{AccessKeyId, Account};
+use crate::core::iam::{AccessKeyId, Account, user_of};
 use crate::core::secret_data::{Credentials as UserCredentials, SessionToken};
 
 /// The SDK's STS client, in the account's lane.
@@ -81,6 +81,11 @@ impl Sts for SdkSts {
                 message: format!("no account and partition in {arn:?}"),
             }),
         }
+    }
+
+    async fn user(&self) -> Result<Option<String>> {
+        let answer = self.lane.call(OPERATION, "operator", || self.client.get_caller_identity().send()).await?;
+        Ok(user_of(answer.arn().unwrap_or_default()).map(ToOwned::to_owned))
     }
 
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool> {

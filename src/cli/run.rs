@@ -19,9 +19,9 @@ use tracing::info;
 
 use super::Error;
 use crate::api::MANAGER;
-use crate::aws::{Session, SettingsError};
+use crate::aws::{Session, SessionOptions, SettingsError};
 use crate::config::RunOptions;
-use crate::controller::{self, log_panics};
+use crate::controller::{self, OwnSecret, log_panics};
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
 use crate::core::rotation::later;
@@ -117,7 +117,8 @@ async fn settings(
     if options.require_class && !options.classes {
         return Err(SettingsError::ClassesRequired.into());
     }
-    let session_options = options.session_options();
+    let own_key = own_key(client, options)?;
+    let session_options = session_options(options, own_key.clone());
     let session = Session::from_environment(&session_options, leadership.clone(), metrics.clone()).await?;
     let session = Arc::new(session);
     info!(cluster_id = cluster.id, cluster_name = cluster.name, region = session.region, "starting");
@@ -130,15 +131,29 @@ async fn settings(
         cluster,
         session,
         session_options,
+        own_key,
         defaults: options.defaults(),
         metrics: metrics.clone(),
         slots: usize::from(options.concurrency),
         user_metrics: options.user_metrics,
         waits: waits(options),
         alarm_interval: options.alarm_interval,
+        report_interval: options.report_interval,
         resync_interval: options.resync_interval,
         leadership: leadership.clone(),
     })
+}
+
+/// The Secret with the operator's own key, where that is to be rotated.
+pub(super) fn own_key(client: &Client, options: &RunOptions) -> Result<Option<OwnSecret>, SettingsError> {
+    let found = options.own_key()?;
+    Ok(found.map(|(name, interval)| OwnSecret::new(client.clone(), &options.namespace, name, interval)))
+}
+
+/// How to reach the operator's own account: with that key, where there is one.
+pub(super) fn session_options(options: &RunOptions, own_key: Option<OwnSecret>) -> SessionOptions {
+    let own_credentials = own_key.map(OwnSecret::into_provider);
+    SessionOptions { own_credentials, ..options.session_options() }
 }
 
 /// One who competes for the Lease, and holds it once elected.

@@ -1,10 +1,12 @@
-//! `status`: all S3AccessUsers in one table, and why those that are not Ready are not.
+//! `status`: all S3AccessUsers in one table, and why those that are not Ready are not; or those whose keys nobody uses.
+
+mod unused;
 
 use std::collections::HashMap;
 use std::io::Write;
 
 use clap::Args;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
@@ -29,6 +31,9 @@ pub(super) struct Options {
     /// All namespaces
     #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
     all_namespaces: bool,
+    /// Only those of whose keys AWS tells of no use for so long, such as 90d or 720h
+    #[arg(long, value_name = "DURATION", conflicts_with = "name", value_parser = unused::duration)]
+    unused: Option<SignedDuration>,
 }
 
 type Guarded = DeserializeGuard<S3AccessUser>;
@@ -51,6 +56,10 @@ pub(super) async fn run(options: &Options) -> Result<(), Error> {
     let found = list_all(&api).await?;
     if found.is_empty() {
         writeln!(out, "no S3AccessUser here: `-A` looks in all namespaces")?;
+        return Ok(());
+    }
+    if let Some(limit) = options.unused {
+        write!(out, "{}", unused::table(&found, limit, now))?;
         return Ok(());
     }
     let line = line(&client, &found, now).await;
@@ -124,11 +133,16 @@ fn waits(users: &[Guarded], Line { places, whole }: &Line) -> String {
 }
 
 fn table(users: &[Guarded], now: Timestamp) -> String {
-    let mut rows = vec![HEADER.map(ToOwned::to_owned)];
-    rows.extend(users.iter().map(|user| row(user, now).map(|cell| on_one_line(&cell))));
+    aligned(HEADER, users.iter().map(|user| row(user, now)))
+}
+
+/// Columns as wide as what is widest in them.
+fn aligned<const COLUMNS: usize>(header: [&str; COLUMNS], lines: impl Iterator<Item = [String; COLUMNS]>) -> String {
+    let mut rows = vec![header.map(ToOwned::to_owned)];
+    rows.extend(lines.map(|line| line.map(|cell| on_one_line(&cell))));
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..HEADER.len()).map(|column| width(column).unwrap_or_default()).collect();
-    let line = |row: &[String; 9]| {
+    let widths: Vec<usize> = (0..COLUMNS).map(|column| width(column).unwrap_or_default()).collect();
+    let line = |row: &[String; COLUMNS]| {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
@@ -195,7 +209,8 @@ fn details(users: &[Guarded]) -> String {
             let conditions: String = status.conditions.iter().map(line).collect();
             let retiring =
                 status.retiring_key.map(|key| format!("{} retires at {}\n", on_one_line(&key.id), key.retire_at.0));
-            format!("\n{conditions}{}", retiring.unwrap_or_default())
+            let used = status.last_used.map(|told| format!("{}\n", on_one_line(&unused::last_use(&told))));
+            format!("\n{conditions}{}{}", retiring.unwrap_or_default(), used.unwrap_or_default())
         }
     });
     users.collect()

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::class::{ClassResolver, ResolvedClass};
 use super::error::Error;
+use super::own_key::OwnSecret;
 use super::queue::{Key, WorkQueue};
 use super::state::State;
 use super::watch::cached::CachedUser;
@@ -47,6 +48,8 @@ pub struct Options {
     pub session: Arc<Session>,
     /// For what a class does not say of its account.
     pub session_options: SessionOptions,
+    /// The Secret with the operator's own key, where that is to be rotated.
+    pub own_key: Option<OwnSecret>,
     /// For what a class does not say of its users.
     pub defaults: Defaults,
     /// The metrics.
@@ -59,6 +62,8 @@ pub struct Options {
     pub waits: Waits,
     /// How often each account is asked for AWS's alarm of keys found in public; zero: never.
     pub alarm_interval: SignedDuration,
+    /// How often each account is asked for its credential report; zero: never.
+    pub report_interval: SignedDuration,
     /// The interval of drift detection for a Ready user.
     pub resync_interval: SignedDuration,
     /// Whether to write.

@@ -9,7 +9,7 @@ use super::apply::apply;
 use super::context::Pass;
 use super::error::Error;
 use super::observe::{self, Held, Possession, Seen, picture};
-use super::outcome::{Outcome, Stopped, conclude, fail, stop, told};
+use super::outcome::{Outcome, Stopped, conclude, defer, fail, stop, told};
 use crate::api::S3AccessUserStatus;
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Effect, Part, Plan, plan, teardown};
@@ -66,7 +66,7 @@ impl Pass<'_> {
             let reads = needed(&facts, ctx.now(), beyond);
             if let Reads::Nothing { until } = reads {
                 self.resume(facts, seen, until);
-                return Some(Outcome::Deferred(until));
+                return Some(defer(self, until).await);
             }
             let read_at = ctx.now();
             if reads.begins_anew() {

@@ -35,8 +35,14 @@ pub async fn curtail(pass: Pass<'_>, extent: Extent) -> Result<Option<Possession
     let (possession, mut first) = observe::possession(pass).await;
     let Some(mut possession) = possession else { return first.map_or(Ok(None), Err) };
     let bounds = pass.bounds(extent == Extent::Hindered);
+    let asked = !possession.found.uses.is_empty();
+    let unused = bounds.unused(&possession.found, ctx.now());
     let mut failed = take(pass, bounds, &mut possession).await?;
     first = first.or(failed);
+    if unused.as_ref().is_some_and(|found| found.record.is_some()) {
+        failed = take(pass, bounds, &mut possession).await?;
+        first = first.or(failed);
+    }
     // Deletion goes on with a plan of its own once the keys are gone.
     let goes_on = user.metadata.deletion_timestamp.is_none()
         && owner.identity.ownership(&possession.found.tags) == Ownership::Ours;
@@ -49,6 +55,10 @@ pub async fn curtail(pass: Pass<'_>, extent: Extent) -> Result<Option<Possession
     let found = &possession.found;
     let ends_at = found.keys.as_ref().and_then(|keys| bounds.first_end(&found.tags, keys, ctx.now()));
     ctx.state.ends(pass.uid(), ends_at);
+    if asked && first.is_none() {
+        ctx.state.tagged(pass.uid(), &found.tags);
+        ctx.state.judged(pass.uid(), unused.map(|found| found.again_at));
+    }
     first.map_or(Ok(Some(possession)), Err)
 }
 

@@ -9,6 +9,7 @@ mod curtail;
 mod error;
 mod observe;
 mod outcome;
+mod own_key;
 mod panics;
 mod preview;
 mod queue;
@@ -23,6 +24,7 @@ pub use class::{ClassResolver, KnownClass, OneAccount, ResolvedClass, check_acco
 pub use context::{Clock, Context, Options};
 pub use error::Error;
 pub use outcome::Outcome;
+pub use own_key::{OwnSecret, Rotator};
 pub use panics::log_panics;
 pub use preview::{Planner, Preview, Standing, Touched, applied};
 pub use run::run;

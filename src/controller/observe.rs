@@ -16,7 +16,7 @@ use crate::aws::{ErrorKind, Session, UserRecord, inline_policy};
 use crate::core::adoption::Adoption;
 use crate::core::curtail::{Holdings, exceeds};
 use crate::core::desired::{DesiredPolicy, Owner};
-use crate::core::ends::revocation;
+use crate::core::ends::{revocation, unused};
 use crate::core::iam::AccessKey;
 use crate::core::names::Ownership;
 use crate::core::observed::{
@@ -134,7 +134,7 @@ pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Know
         },
         Reads::UserAndKeys => {
             let found = iam.get_user(name).await?.map(|mut found| {
-                revocation::carry(&mut found.tags, observed.revoked.as_deref());
+                carry(&mut found.tags, &observed);
                 found
             });
             let is_as_wanted = found.as_ref().is_some_and(|found| itself(found).is_as_wanted(desired));
@@ -147,8 +147,9 @@ pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Know
         _ => None,
     };
     let elsewhere = if reads == Reads::UserAndKeys { made_elsewhere(pass.user, pass.owner) } else { None };
-    let live = seen.user.as_ref().and_then(|found| found.as_ref()?.tags.get(tags::REVOKED).cloned());
-    observed.revoked = live.or(observed.revoked);
+    let live = |tag: &str| seen.user.as_ref().and_then(|found| found.as_ref()?.tags.get(tag).cloned());
+    observed.revoked = live(tags::REVOKED).or(observed.revoked);
+    observed.unused = live(tags::UNUSED).or(observed.unused);
     let observed = Observed { account_elsewhere: elsewhere, ..observed };
     Ok(of_level(reads, desired, observed, keys, known))
 }
@@ -165,7 +166,7 @@ async fn everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen) -> 
     observed.user = match found {
         None => UserState::Missing,
         Some(mut found) => {
-            revocation::carry(&mut found.tags, observed.revoked.as_deref());
+            carry(&mut found.tags, &observed);
             UserState::Present(Box::new(user_of(pass, found, seen.keys.take()).await?))
         }
     };
@@ -181,6 +182,12 @@ async fn everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen) -> 
         observed.policies.insert(arn, state);
     }
     Ok(observed)
+}
+
+/// Has the tags tell what this process knows of them, where a replica of IAM is behind.
+fn carry(tags: &mut BTreeMap<String, String>, observed: &Observed) {
+    revocation::carry(tags, observed.revoked.as_deref());
+    unused::carry(tags, observed.unused.as_deref());
 }
 
 /// The account in which something was made for it, by its status, where that is another one than its class's now.
@@ -200,7 +207,8 @@ pub async fn possession(pass: Pass<'_>) -> (Option<Possession>, Option<Error>) {
         Err(error) => return (None, Some(error.into())),
     };
     let mut found = Holdings { tags: record.tags.clone(), boundary: record.boundary.clone(), ..Holdings::default() };
-    revocation::carry(&mut found.tags, ctx.state.known(pass.uid()).revoked.as_deref());
+    let known = ctx.state.known(pass.uid());
+    carry(&mut found.tags, &unread(pass.user, &known));
     let mut failed = None;
     if owner.identity.ownership(&found.tags) == Ownership::Ours {
         ctx.state.tagged(pass.uid(), &found.tags);
@@ -210,7 +218,19 @@ pub async fn possession(pass: Pass<'_>) -> (Option<Possession>, Option<Error>) {
             Err(error) => failed = Some(error.into()),
         }
     }
+    if known.unused_suspected {
+        failed = failed.or(uses(pass, &mut found).await.err());
+    }
     (Some(Possession { record, found, taken: false, revoked: false }), failed)
+}
+
+/// Asks when each key was used last.
+async fn uses(pass: Pass<'_>, found: &mut Holdings) -> Result<(), Error> {
+    for key in found.keys.iter().flatten() {
+        let used = pass.resolved.session.iam.get_access_key_last_used(&key.id).await?;
+        found.uses.insert(key.id.clone(), used);
+    }
+    Ok(())
 }
 
 /// Reads what the user is granted, part by part: what cannot be read keeps nothing else from being read. Answers the first

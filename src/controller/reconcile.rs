@@ -19,6 +19,7 @@ use super::watch::cached::Opened;
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
 use crate::core::desired::{Desired, Owner, is_true};
+use crate::core::ends::unused;
 use crate::core::iam::Account;
 use crate::core::plan::Part;
 use crate::core::priority::Priority;
@@ -197,12 +198,16 @@ impl Pass<'_> {
     async fn carry_out(self) -> Outcome {
         let Self { ctx, resolved, user, owner, .. } = self;
         let (may_exceed, revokes) = (self.may_exceed(), self.revokes());
-        if may_exceed || revokes {
+        let unused = user.is_finalized() && ctx.state.known(self.uid()).unused_suspected;
+        if may_exceed || revokes || unused {
             let extent = if may_exceed { Extent::All } else { Extent::Keys };
-            let revoked = match curtail(self, extent).await {
-                Ok(possession) => possession.is_some_and(|possession| possession.revoked),
+            let (taken, revoked) = match curtail(self, extent).await {
+                Ok(found) => found.map_or((false, false), |found| (found.taken, found.revoked)),
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::AccessKey).await,
             };
+            if unused && taken {
+                ctx.state.suspect_drift(self.uid());
+            }
             if revoked {
                 // Everybody's revocations come before anybody's new key.
                 return match announce(ctx, user, owner, Reason::Revoked).await {
@@ -261,12 +266,14 @@ impl Pass<'_> {
         let class = &resolved.class;
         let (mut refusal, mut ends_at) = (obstacle, None);
         if ((class.name().is_some() || self.has_an_end()) && user.is_finalized()) || self.revokes() {
-            let taken = match curtail(self, Extent::Hindered).await {
-                Ok(possession) => possession.is_some_and(|possession| possession.taken),
+            let found = match curtail(self, Extent::Hindered).await {
+                Ok(found) => found,
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
             };
             ends_at = ctx.state.known(self.uid()).ends_at;
-            let over = self.bounds(true).expiry().and_then(|expiry| expiry.inactive(ctx.now()));
+            let taken = found.as_ref().is_some_and(|found| found.taken);
+            let unused = || unused::Terms::of(user, class).inactive(&found.as_ref()?.found.tags);
+            let over = self.bounds(true).expiry().and_then(|expiry| expiry.inactive(ctx.now())).or_else(unused);
             let expulsions = class.expulsions(&user.spec);
             let left = ["what was granted before: it is taken back, so correct the spec".to_owned()];
             let beyond = (!expulsions.is_empty()).then(|| class.told(&expulsions)).or(violation);
@@ -289,7 +296,7 @@ fn part_of(reason: Reason) -> Part {
         Reason::InvalidPolicy | Reason::PolicyTooLarge | Reason::PartitionMismatch | Reason::NotPermittedByClass => {
             Part::Policy
         }
-        Reason::Expired => Part::AccessKey,
+        Reason::Expired | Reason::Unused => Part::AccessKey,
         _ => Part::User,
     }
 }

@@ -32,7 +32,9 @@ pub async fn report(
     let version = ctx.kubernetes.apply_status(&written_since(ctx, user), status).await?;
     ctx.state.written(&user.uid, version, status);
     let verdict = |condition: Option<&Condition>| condition.map(|found| (found.status.clone(), found.reason.clone()));
-    for kind in [ConditionType::Ready, ConditionType::WorkloadsRestarted, ConditionType::Compromised] {
+    let told =
+        [ConditionType::Ready, ConditionType::WorkloadsRestarted, ConditionType::Compromised, ConditionType::Unused];
+    for kind in told {
         let (before, after) = (of_kind(earlier, kind), of_kind(status, kind));
         let Some(condition) = after.filter(|_| verdict(before) != verdict(after)) else { continue };
         // That nothing is to be restarted is no news.
@@ -40,10 +42,10 @@ pub async fn report(
             continue;
         }
         let event = Event {
-            type_: if kind != ConditionType::Compromised && (condition.status == "True" || is_progress(condition)) {
-                EventType::Normal
-            } else {
+            type_: if is_alarm(kind) || !(condition.status == "True" || is_progress(condition)) {
                 EventType::Warning
+            } else {
+                EventType::Normal
             },
             reason: condition.reason.to_string(),
             note: Some(note(&condition.message)),
@@ -126,6 +128,11 @@ pub async fn abandoned(ctx: &Context, user: &S3AccessUser) {
 
 fn of_kind(status: &S3AccessUserStatus, kind: ConditionType) -> Option<&Condition> {
     status.conditions.iter().find(|condition| condition.type_ == kind.as_str())
+}
+
+/// Whether it is there only while somebody should look.
+fn is_alarm(kind: ConditionType) -> bool {
+    matches!(kind, ConditionType::Compromised | ConditionType::Unused)
 }
 
 fn is_progress(condition: &Condition) -> bool {

@@ -11,9 +11,10 @@ use kube::runtime::reflector::{self, Store};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::account::Sweeper;
+use super::account::{Beat, Sweeper};
 use super::class::{ClassResolver, Classes, OneAccount, Watched};
 use super::context::{Context, Options, Scope};
+use super::own_key::Rotator;
 use super::queue::WorkQueue;
 use super::state::State;
 use super::watch::{self, cached::CachedUser};
@@ -45,15 +46,15 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
         cluster: options.cluster.clone(),
         classes,
         scopes: scopes.clone(),
-        coverage: shared.coverage,
         metrics: options.metrics.clone(),
-        interval: options.resync_interval,
-        alarms: Coverage::default(),
-        alarm_interval: options.alarm_interval,
+        details: Beat { coverage: shared.coverage, interval: options.resync_interval },
+        alarm: Beat::each(options.alarm_interval),
+        last_uses: Beat::each(options.report_interval),
         heard: Mutex::default(),
         leadership: options.leadership.clone(),
         sees_all: options.namespaces.is_empty() && options.class_selector.is_none(),
     };
+    let rotating = rotate_own_key(&options);
     let workers = Workers { queue: shared.queue, scopes: scopes.clone() };
     let known = watched.as_ref().map(|watched| watched.classes.clone());
     let working = async {
@@ -78,7 +79,27 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
         _ = join_all(watches) => {}
         () = counting => {}
         () = sweeper.run() => {}
+        () = rotating => {}
         () = classes => {}
+    }
+}
+
+/// Looks after the operator's own key, where it is asked to.
+async fn rotate_own_key(options: &Options) {
+    match &options.own_key {
+        Some(secret) => {
+            let rotator = Rotator {
+                session: options.session.clone(),
+                secret: secret.clone(),
+                waits: options.waits,
+                leadership: options.leadership.clone(),
+                metrics: options.metrics.clone(),
+                clock: Arc::new(Timestamp::now),
+                memory: Default::default(),
+            };
+            rotator.run().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::api::S3AccessUserStatus;
+use crate::core::credential_report::KeyUse;
 use crate::core::observed::{Minted, Observed};
 use crate::core::reads::Reads;
 use crate::core::reads::known::{Fingerprint, Kept, Known, Settled};
@@ -90,6 +91,25 @@ impl State {
     /// The user's tags were read or written.
     pub fn tagged(&self, uid: &str, tags: &BTreeMap<String, String>) {
         self.change(uid, |known| known.tagged(tags));
+    }
+
+    /// A report tells of its key's use, or that it may have to be suspended. Answers whether there is anything to do.
+    pub fn reported(&self, uid: &str, news: Option<KeyUse>, suspected_at: Option<Timestamp>) -> bool {
+        let mut users = self.users();
+        if news.is_none() && suspected_at.is_none() && !users.contains_key(uid) {
+            return false;
+        }
+        users.entry(uid.into()).or_default().reported(news, suspected_at)
+    }
+
+    /// The status tells what a report has said.
+    pub fn told(&self, uid: &str) {
+        self.change(uid, Known::told);
+    }
+
+    /// Whether its keys are used was decided, on what IAM says of each.
+    pub fn judged(&self, uid: &str, again_at: Option<Timestamp>) {
+        self.change(uid, |known| known.judged(again_at));
     }
 
     /// The first of the keys has to be inactive at that time; `None` where it is not known.

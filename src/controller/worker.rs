@@ -161,6 +161,9 @@ fn priority_of(ctx: &Context, user: &S3AccessUser) -> Priority {
 fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
     let uid = user.uid()?;
     let known = ctx.state.known(&uid);
+    if known.untold.is_some() || known.unused_suspected {
+        return None;
+    }
     let (name, version) = (user.secret_name(), &known.settled.as_ref()?.secret_version);
     let alone = ctx.kubernetes.secret_names_of(&uid) == [name.as_str()];
     let current = Current {

@@ -3,14 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::credential_report::KeyUse;
 use super::desired::{Desired, DesiredPolicy, Owner};
 use super::ends::quarantine;
 use super::ends::revocation::Revocation;
+use super::ends::unused::unused_since;
 use super::iam::AccessKey;
 use super::lint;
 use super::observed::{Observed, WorkloadState};
 use super::plan::{Part, Parts, Plan, Progress};
-use crate::api::{BindingReference, ConditionType, Reason, RetiringKey, RevocationReport, S3AccessUserStatus};
+use crate::api::{BindingReference, ConditionType, LastUse, Reason, RetiringKey, RevocationReport, S3AccessUserStatus};
 
 /// The limit of Kubernetes on a condition's message.
 const MESSAGE_LIMIT: usize = 32_768;
@@ -90,6 +92,41 @@ impl Conditions<'_> {
         }
     }
 
+    /// A status with when AWS says that its key was last used, where `earlier` or a report tells of that very key, and with a
+    /// condition where that is as long ago as `told_after`. Of a report, only what is news to the status is taken.
+    pub fn with_last_use(
+        &self,
+        mut status: S3AccessUserStatus,
+        earlier: &S3AccessUserStatus,
+        reported: Option<&KeyUse>,
+        told_after: SignedDuration,
+    ) -> S3AccessUserStatus {
+        let id = status.access_key_id.as_deref();
+        let known = earlier.last_used.clone().filter(|_| id.is_some() && id == earlier.access_key_id.as_deref());
+        let reported = reported.filter(|reported| id == Some(&*reported.id)).map(KeyUse::told);
+        let created_at = status.access_key_created_at.as_ref().map(|time| time.0);
+        let since = |told: &LastUse| unused_since(told, created_at?, told_after);
+        status.last_used = match (known, reported) {
+            (Some(known), Some(reported))
+                if !is_news(&known, &reported) && since(&known).is_some() == since(&reported).is_some() =>
+            {
+                Some(known)
+            }
+            (known, reported) => reported.or(known),
+        };
+        status.conditions.retain(|condition| condition.type_ != ConditionType::Unused.as_str());
+        let told = status.last_used.as_ref().and_then(|told| Some((told, since(told)?, id?)));
+        let unused = told.map(|(told, since, id)| {
+            let message = format!(
+                "AWS tells of no use of access key {id} since {since}, by the account's credential report of {}: if nobody needs it, delete the S3AccessUser or set spec.suspend",
+                told.reported_at.0
+            );
+            self.of(ConditionType::Unused, true, Reason::Unused, message)
+        });
+        status.conditions.extend(unused);
+        status
+    }
+
     /// The conditions for these parts.
     pub fn of_parts(&self, parts: &Parts) -> Vec<Condition> {
         let mut verdicts: Vec<(ConditionType, bool, Reason, String)> = Vec::new();
@@ -137,6 +174,18 @@ impl Conditions<'_> {
         }
         verdicts.into_iter().map(|(kind, status, reason, message)| self.of(kind, status, reason, message)).collect()
     }
+}
+
+/// Whether a report says what the status should: a use that is a day later, or that there was none for another week.
+fn is_news(known: &LastUse, reported: &LastUse) -> bool {
+    let at = |told: &LastUse| told.at.as_ref().map(|at| at.0);
+    let later_by =
+        |one: Timestamp, other: Timestamp, hours| other.duration_since(one) >= SignedDuration::from_hours(hours);
+    let used = match (at(known), at(reported)) {
+        (Some(known), Some(reported)) => later_by(known, reported, 24),
+        (known, reported) => known.is_none() && reported.is_some(),
+    };
+    used || later_by(known.reported_at.0, reported.reported_at.0, 7 * 24)
 }
 
 /// The whole status of a CR whose spec could be carried out.
@@ -242,8 +291,13 @@ pub fn interrupted(
 ) -> S3AccessUserStatus {
     let names = owner.map_or_else(S3AccessUserStatus::default, |owner| whose(owner, generation));
     let made = earlier.user_arn.is_some() || owner.is_none();
-    let beside = [ConditionType::WorkloadsRestarted, ConditionType::PolicyEffective, ConditionType::Compromised]
-        .map(ConditionType::as_str);
+    let beside = [
+        ConditionType::WorkloadsRestarted,
+        ConditionType::PolicyEffective,
+        ConditionType::Compromised,
+        ConditionType::Unused,
+    ]
+    .map(ConditionType::as_str);
     let beside = |found: &&Condition| beside.contains(&found.type_.as_str());
     let mut conditions = Conditions { earlier: &earlier.conditions, generation, now }.of_parts(parts);
     conditions.extend(earlier.conditions.iter().filter(beside).cloned());

@@ -16,6 +16,7 @@ use super::desired::{Owner, expiry_by_spec};
 use super::ends::inactive::Expiry;
 use super::ends::quarantine;
 use super::ends::revocation::{self, Request, Revocation};
+use super::ends::unused::{self, Finding, Uses};
 use super::iam::AccessKey;
 use super::names::{self, Ownership};
 use super::observed::ManagedPolicy;
@@ -33,6 +34,8 @@ pub struct Holdings {
     pub boundary: Option<String>,
     /// Its access keys; `None`: they could not be listed.
     pub keys: Option<Vec<AccessKey>>,
+    /// When each of them was used last, where that was asked for and answered.
+    pub uses: Uses,
     /// The ARNs of its attached managed policies; `None`: they could not be listed.
     pub attached: Option<BTreeSet<String>>,
     /// The inline policies that its tags record as ours and that are there; `None`: what one says could not be read.
@@ -86,6 +89,17 @@ impl Bounds<'_> {
         found.keys.as_ref().map(revoke).unwrap_or_default()
     }
 
+    /// Whether nobody uses its keys, where their uses were asked for.
+    pub fn unused(&self, found: &Holdings, now: Timestamp) -> Option<Finding> {
+        let keys = found.keys.as_ref().filter(|_| !found.uses.is_empty())?;
+        unused::Terms::of(self.user, self.class).judge(&found.tags, keys, &found.uses, now)
+    }
+
+    /// Whether a user with those tags is suspended, since nobody uses its keys.
+    fn is_suspended(&self, tags: &BTreeMap<String, String>) -> bool {
+        unused::Terms::of(self.user, self.class).inactive(tags).is_some()
+    }
+
     /// When the first of the user's keys that are ours, or one that is made now, has to be inactive: by its own age, or since
     /// all access ends; `None` where there is no bound.
     pub fn first_end(&self, tags: &BTreeMap<String, String>, keys: &[AccessKey], now: Timestamp) -> Option<Timestamp> {
@@ -113,7 +127,10 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     let expelled = !class.expulsions(&bounds.user.spec).is_empty();
     let alarm = quarantine::policies(found.attached.iter().flatten());
     let suspended = class.on_compromise() == OnCompromise::Suspend && !alarm.is_empty();
-    let shut = expelled || suspended || bounds.expiry().is_some_and(|expiry| expiry.at <= now);
+    let over = bounds.expiry().is_some_and(|expiry| expiry.at <= now);
+    let record = bounds.unused(found, now).and_then(|found| found.record);
+    // What is recorded only now is acted upon once it is.
+    let shut = expelled || suspended || over || bounds.is_suspended(&found.tags);
     // While the spec is carried out, the plan replaces an old key first.
     let life = class.longest_life(&bounds.user.spec).filter(|_| bounds.hindered);
     let aged = |key: &AccessKey| life.is_some_and(|life| later(key.created_at, life) <= now);
@@ -121,6 +138,7 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     let sessions_only = class.requires_sessions() && bounds.hindered;
     // Unless the keys are known, nothing may be recorded as revoked.
     let mut actions = bounds.revocations(found, now);
+    actions.extend(record.map(|record| Action::TagUser(BTreeMap::from([record]))));
     deactivate(ours.filter(|key| key.active && (shut || sessions_only || aged(key))), &mut actions);
     if class.name().is_none() {
         return actions;

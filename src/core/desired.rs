@@ -1,15 +1,19 @@
 //! What should be: the spec, resolved against the account and checked.
 
+mod attached;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use self::attached::{attached_of, check_policy_arn};
 use super::budget;
 use super::class::Class;
 use super::ends::inactive::{EndedBy, Expiry, Inactive};
 use super::ends::quarantine;
 use super::ends::revocation;
+use super::ends::unused;
 use super::iam::Account;
 use super::lint::{self, Finding};
 use super::names::{self, Cluster, Identity};
@@ -165,6 +169,8 @@ pub struct Desired {
     pub rotation: Rotation,
     /// What the revoke annotation asks for.
     pub revocation: Option<revocation::Request>,
+    /// Whether and when a key that nobody uses is suspended.
+    pub unused: unused::Terms,
     /// The Secret holds sessions of the key; `None`: the key itself.
     pub sessions: Option<Sessions>,
     /// The workloads that are restarted when the key was replaced.
@@ -230,6 +236,7 @@ impl Desired {
             rotation,
             sessions,
             revocation: revocation::Request::of(user),
+            unused: unused::Terms::of(user, class),
             workloads: spec.secret.rollout_restart.iter().cloned().collect(),
             mistakes: (!spec.access.is_empty() || spec.policy.is_some()).then(|| lint::findings(spec, account)),
             violation: (!violations.is_empty()).then(|| class.told(&violations)),
@@ -243,14 +250,15 @@ impl Desired {
         self.inactive.clone().or_else(|| self.expiry?.inactive(now))
     }
 
-    /// The same, of what is attached to the user as well.
+    /// The same, of what is attached to the user and what its tags tell as well.
     pub fn inactive_with(&self, user: Option<&super::observed::User>, now: Timestamp) -> Option<Inactive> {
         let alarm = || {
             let policies = quarantine::policies(&user?.attached);
             let suspends = self.class.on_compromise() == OnCompromise::Suspend && !policies.is_empty();
             suspends.then(|| Inactive::compromised(&policies))
         };
-        self.inactive_at(now).or_else(alarm)
+        let unused = || self.unused.inactive(&user?.tags);
+        self.inactive_at(now).or_else(alarm).or_else(unused)
     }
 
     /// What is to be revoked, given what is attached to the user.
@@ -356,28 +364,6 @@ fn terms_of(user: &S3AccessUser, class: &Class) -> Result<(Terms, Option<Expiry>
     Ok((terms, Expiry::earlier(longest, asked), violations))
 }
 
-/// The existing managed policies to attach, and what of them the class does not allow.
-fn attached_of(
-    spec: &S3AccessUserSpec,
-    account: &Account,
-    class: &Class,
-    terms: &Terms,
-) -> Result<(BTreeSet<String>, Vec<String>), Refusal> {
-    for (index, arn) in spec.managed_policy_arns.iter().enumerate() {
-        check_policy_arn(arn, &format!("spec.managedPolicyArns[{index}]"), account)?;
-    }
-    let (attached, refused): (BTreeSet<String>, BTreeSet<String>) =
-        spec.managed_policy_arns.iter().cloned().partition(|arn| class.allows_policy(arn));
-    let why = |arn: &String| Some(format!("spec.managedPolicyArns {arn:?}: {}", class.refuses_policy(arn)?));
-    let violations = refused.iter().filter_map(why).collect();
-    if terms.bind() && !attached.is_empty() {
-        return Err(Refusal::invalid_spec(
-            "spec.managedPolicyArns: nobody can put a managed policy under spec.conditions and spec.expiresAt: use spec.access or spec.policy, or leave the conditions out",
-        ));
-    }
-    Ok((attached, violations))
-}
-
 /// The policy, where sessions may be in use: an inactive key ends none of them, nor does another key.
 fn with_sessions_cut(document: Option<Document>, user: &S3AccessUser, works: bool) -> Option<Document> {
     let status = user.status.as_ref();
@@ -459,40 +445,6 @@ fn check_tag_keys(asked: &BTreeMap<String, String>) -> Result<(), Refusal> {
         ))),
         None => Ok(()),
     }
-}
-
-fn check_policy_arn(arn: &str, at: &str, account: &Account) -> Result<(), Refusal> {
-    let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    let &["arn", partition, "iam", "", owner, resource] = parts.as_slice() else {
-        return Err(Refusal {
-            reason: Reason::InvalidPolicy,
-            message: format!(
-                "{at}: {arn:?} is not the ARN of a policy, such as arn:{}:iam::aws:policy/AmazonS3ReadOnlyAccess",
-                account.partition
-            ),
-        });
-    };
-    if partition != account.partition {
-        return Err(Refusal {
-            reason: Reason::PartitionMismatch,
-            message: format!(
-                "{at}: {arn:?} is of partition {partition:?}, and account {} is of {}: write {:?}",
-                account.id,
-                account.partition,
-                format!("arn:{}:iam::{owner}:{resource}", account.partition),
-            ),
-        });
-    }
-    if owner != "aws" && owner != account.id {
-        return Err(Refusal {
-            reason: Reason::AccountMismatch,
-            message: format!(
-                "{at}: {arn:?} belongs to account {owner}, and the user to {}: IAM attaches only policies of its own account and of AWS",
-                account.id
-            ),
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -85,6 +85,12 @@ pub fn session_token(text: &str) -> Option<&str> {
     ((1..=8_192).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())).then_some(text)
 }
 
+/// The name of the user in the ARN of one; `None` for roles, the root, and whatever else.
+pub fn user_of(arn: &str) -> Option<&str> {
+    let path = arn.splitn(6, ':').nth(5)?.strip_prefix("user/")?;
+    path.rsplit('/').next().filter(|name| !name.is_empty())
+}
+
 /// A recorded time that is not in the future, as far as two clocks can tell.
 pub fn past(time: Timestamp, now: Timestamp) -> Option<Timestamp> {
     (time <= later(now, CLOCK_TOLERANCE)).then_some(time)
@@ -111,6 +117,17 @@ mod tests {
         assert!(account_id("").is_none() && account_id("12 34").is_none() && account_id(&"1".repeat(65)).is_none());
         assert!(secret_half("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY").is_some());
         assert!(secret_half("").is_none() && secret_half("a\nb").is_none() && secret_half(&"a".repeat(257)).is_none());
+    }
+
+    #[test]
+    fn a_user_is_told_from_others_by_the_arn() {
+        assert_eq!(user_of("arn:aws:iam::123456789012:user/s3-access-operator"), Some("s3-access-operator"));
+        assert_eq!(user_of("arn:aws-cn:iam::123456789012:user/a/b/op"), Some("op"));
+        for other in
+            ["arn:aws:sts::1:assumed-role/op/pod", "arn:aws:iam::1:root", "arn:aws:iam::1:user/", "user/op", ""]
+        {
+            assert_eq!(user_of(other), None, "{other}");
+        }
     }
 
     #[test]

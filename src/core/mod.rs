@@ -8,6 +8,7 @@ pub mod adoption;
 pub mod budget;
 pub mod class;
 pub mod conditions;
+pub mod credential_report;
 pub mod curtail;
 pub mod desired;
 pub mod drift;

@@ -200,6 +200,8 @@ pub struct Observed {
     pub account_elsewhere: Option<String>,
     /// The record of the last revocation, as this process has written or seen it: a replica of IAM may show an earlier one.
     pub revoked: Option<String>,
+    /// The record of [`tags::UNUSED`], as this process knows it.
+    pub unused: Option<String>,
     /// The policies by which AWS says that it has found a key of the user in public, as they were read last: ARNs.
     pub quarantine: Vec<String>,
     /// The IAM user.
@@ -257,6 +259,7 @@ impl Observed {
             finalizer: false,
             announced_settled: false,
             retiring_hint: None,
+            unused: None,
             account_elsewhere: None,
             revoked: None,
             quarantine: Vec::new(),

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use window::{SWAP, Turn};
 
+pub mod own_key;
 pub mod window;
 
 /// How long a replaced key goes on working where the spec does not say.

@@ -2,6 +2,7 @@
 
 mod client;
 mod error;
+pub mod own_key;
 mod recorders;
 pub mod secret;
 mod secret_names;

@@ -20,6 +20,7 @@ mod judge;
 mod operator;
 mod sessions;
 mod terms;
+mod unused;
 
 use judge::{Verdict, judge, tenant};
 use proptest::prelude::*;

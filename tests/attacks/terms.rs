@@ -147,6 +147,7 @@ fn in_force(user: &S3AccessUser, class: &Class) -> Option<String> {
         tags.insert(tags::ATTACHED.to_owned(), names::record([SHARED]));
         let key = AccessKey { id: "AKIA1".to_owned(), active: true, created_at: time(CREATED) };
         let found = Holdings {
+            uses: BTreeMap::new(),
             tags,
             boundary: None,
             keys: Some(vec![key]),

@@ -210,6 +210,40 @@ async fn the_chart_gives_the_right_to_restart_workloads_where_it_is_asked_for() 
     }
 }
 
+/// The Secret is named to RBAC, to admission and to the operator, and is in no pod's environment any more.
+#[tokio::test]
+async fn the_chart_lets_the_operator_rotate_its_own_key_where_it_is_asked_for() {
+    let helm = Helm::new().await;
+    let (role, admission) = (format!("{RELEASE}-own-key"), format!("{RELEASE}-operator"));
+    let named_to = |objects: &[Value]| {
+        let variables = named(objects, "ValidatingAdmissionPolicy", &admission)["spec"]["variables"].clone();
+        let own_keys = variables.as_array().unwrap().iter().find(|variable| variable["name"] == "ownKeys").cloned();
+        text(&own_keys.unwrap()["expression"]).to_owned()
+    };
+    let secret = "aws.credentials.existingSecret=s3-access-operator-aws";
+    let without = helm.objects(&["--set", secret]).await;
+    assert!(find(&without, "Role", &role).is_none());
+    assert_eq!(named_to(&without), "[]");
+    let chart = helm.objects(&["--set", secret, "--set", "aws.credentials.rotate=true"]).await;
+    assert_eq!(named_to(&chart), "['s3-access-operator-aws']");
+    let optional = documents(&read("deploy/optional/own-key/rbac.yaml"));
+    assert_eq!(named(&chart, "Role", &role)["rules"], named(&optional, "Role", &role)["rules"]);
+    for part in ["roleRef", "subjects"] {
+        let binding = |objects: &[Value]| named(objects, "RoleBinding", &role)[part].clone();
+        assert_eq!(binding(&chart), binding(&optional), "{part}");
+    }
+    let container =
+        |objects: &[Value]| named(objects, "Deployment", RELEASE)["spec"]["template"]["spec"]["containers"][0].clone();
+    assert!(container(&without)["envFrom"].is_array());
+    let container = container(&chart);
+    assert!(container["envFrom"].is_null(), "{container}");
+    let environment = container["env"].as_array().unwrap();
+    for (name, value) in [("S3ACCESS_ROTATE_OWN_KEY", "s3-access-operator-aws"), ("S3ACCESS_OWN_KEY_INTERVAL", "720h")]
+    {
+        assert!(environment.iter().any(|one| one["name"] == name && one["value"] == value), "{environment:?}");
+    }
+}
+
 #[tokio::test]
 async fn some_namespaces_are_served_with_no_right_on_the_clusters_secrets() {
     let helm = Helm::new().await;

@@ -51,6 +51,7 @@ async fn values_that_mean_nothing_are_refused_by_name() {
         ("watchNamespaces={Team_A}", "watchNamespaces"),
         ("defaultClass.spec.allowedBuckets=null", "allowedBuckets"),
         ("operator.resyncInterval=ten", "resyncInterval"),
+        ("aws.credentials.rotateInterval=monthly", "rotateInterval"),
         ("operator.logFormat=xml", "logFormat"),
         ("operator.concurrency=0", "concurrency"),
         ("extraEnv[0].value=1", "name"),
@@ -72,6 +73,11 @@ async fn values_that_mean_nothing_are_refused_by_name() {
 async fn values_that_do_not_go_together_are_refused_with_the_way_out() {
     let helm = Helm::new().await;
     let cases = [
+        ("aws.credentials.rotate=true", "needs aws.credentials.existingSecret"),
+        (
+            "aws.credentials.rotate=true,aws.credentials.existingSecret=own,aws.provider=s3-compatible",
+            "needs aws.provider: aws",
+        ),
         ("classes.enabled=false", "set requireClass to false"),
         ("leaderElection.enabled=false", "needs leaderElection.enabled"),
         ("metrics.serviceMonitor.enabled=true,metrics.service.enabled=false", "needs metrics.service.enabled"),

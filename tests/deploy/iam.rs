@@ -12,6 +12,7 @@ pub const POLICIES: &[&str] = &[
     "operator-policy.leftovers",
     "operator-policy.migration",
     "operator-policy.doctor",
+    "operator-policy.own-key",
     "bounded/operator-policy",
     "bounded/users-boundary",
 ];
@@ -147,6 +148,23 @@ fn the_policy_for_the_doctor_asks_about_the_operator_alone() {
     }
 }
 
+/// Whoever has it may change the keys of the very user that calls, and nothing else; the bounded variant lets that through
+/// without allowing it.
+#[test]
+fn the_policy_for_the_own_key_reaches_the_caller_alone() {
+    let statements = statements("operator-policy.own-key");
+    let [statement] = statements.as_slice() else { panic!("{statements:?}") };
+    assert_eq!(strings(&statement["Resource"]), ["arn:aws:iam::*:user/${aws:username}"]);
+    let allowed = actions(&["operator-policy.own-key"]);
+    let expected = ["CreateAccessKey", "DeleteAccessKey", "GetAccessKeyLastUsed", "ListAccessKeys", "UpdateAccessKey"];
+    assert_eq!(allowed.iter().map(|action| action.trim_start_matches("iam:")).collect::<Vec<_>>(), expected);
+    let bounded = self::statements("bounded/operator-policy");
+    let never = bounded.iter().find(|one| sid(one) == "NeverChangeWhoWeAre").unwrap();
+    let let_through: Vec<&str> = strings(&never["NotAction"]).into_iter().filter(|one| !one.contains('*')).collect();
+    let writes: Vec<&String> = allowed.iter().filter(|action| !reads(action)).collect();
+    assert_eq!(let_through, writes);
+}
+
 /// What gives rights asks for the boundary where IAM can ask for it, and is denied without it whatever else allows it.
 #[test]
 fn the_bounded_policy_gives_rights_only_under_the_boundary() {
@@ -216,6 +234,7 @@ fn the_iam_policies_allow_exactly_the_calls_that_are_made() {
         "operator-policy.leftovers",
         "operator-policy.migration",
         "operator-policy.doctor",
+        "operator-policy.own-key",
     ]);
     let allowed: BTreeSet<&str> = allowed.iter().map(|action| action.strip_prefix("iam:").unwrap()).collect();
     let code =

@@ -89,6 +89,37 @@ fn the_deployment_and_the_rbac_name_the_same_things() {
     }
 }
 
+/// What the component patches is where it looks for it, and the same Secret throughout.
+#[test]
+fn the_component_for_the_own_key_patches_what_there_is() {
+    let objects = manifests();
+    let component = &documents(&read("deploy/optional/own-key/kustomization.yaml"), "own-key")[0];
+    let mut patched = 0;
+    for patch in component["patches"].as_array().unwrap() {
+        let target = &patch["target"];
+        let kind = target["kind"].as_str().unwrap();
+        let object = named(&objects, kind, target["name"].as_str().unwrap());
+        for operation in documents(patch["patch"].as_str().unwrap(), "patch")[0].as_array().unwrap() {
+            let path = operation["path"].as_str().unwrap();
+            let found = object.pointer(path.strip_suffix("/-").unwrap_or(path));
+            assert!(found.is_some(), "{kind} has no {path}");
+            if operation["op"] == "test" {
+                assert_eq!(found, Some(&operation["value"]), "{path}");
+            }
+            patched += 1;
+        }
+    }
+    assert_eq!(patched, 4);
+    let of_pods =
+        named(&objects, "Deployment", "s3-access-operator")["spec"]["template"]["spec"]["containers"][0]["envFrom"][0]
+            ["secretRef"]["name"]
+            .as_str()
+            .unwrap();
+    let texts = ["kustomization", "rbac"].map(|file| read(format!("deploy/optional/own-key/{file}.yaml")));
+    let lines = texts.iter().flat_map(|text| text.lines()).filter(|line| !line.trim_start().starts_with('#'));
+    assert_eq!(lines.filter(|line| line.contains(of_pods)).count(), 3);
+}
+
 #[test]
 fn rbac_has_no_wildcards_and_gives_people_no_secrets() {
     for role in manifests().iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Role")) {

@@ -11,6 +11,7 @@ use s3_access_operator::aws::{
     AwsError, CreatedKey, DetailsPage, DetailsQuery, ErrorKind, Iam, PolicyRecord, Result, Sts, UserRecord,
     inline_policy,
 };
+use s3_access_operator::core::credential_report::CredentialReport;
 use s3_access_operator::core::drift::{PolicyDetail, UserDetail};
 use s3_access_operator::core::iam::{AccessKey, AccessKeyId, Account};
 use s3_access_operator::core::observed::{Minted, PolicyVersion};
@@ -422,6 +423,14 @@ impl Iam for Cloud {
             page.policies.push(PolicyDetail { arn: detail.policy.arn.clone(), document: parse(text)? });
         }
         Ok(page)
+    }
+
+    async fn generate_credential_report(&self) -> Result<bool> {
+        Err(unexpected("GenerateCredentialReport"))
+    }
+
+    async fn credential_report(&self) -> Result<Option<CredentialReport>> {
+        Err(unexpected("GetCredentialReport"))
     }
 
     async fn list_users_of_policy(&self, arn: &str) -> Result<Vec<String>> {

@@ -182,7 +182,8 @@ impl State {
         let wanted = owner.is_some_and(|owner| {
             wants_a_working_key(owner) && !is_expelled(class, owner) && !is_over(class, owner, self.now + self.skew)
         });
-        let wanted = wanted && !outlived && !revoked;
+        let unused = tag(user, tags::UNUSED).is_some_and(|record| record.starts_with("off"));
+        let wanted = wanted && !outlived && !revoked && !unused;
         let requires = class.and_then(|class| class.class.as_ref()).is_some_and(|class| class.spec.require_session);
         let keeps = |secret: &&Secret| (!requires || is_in_operators_namespace(secret)) && holds(secret, key);
         if wanted && self.cluster.secrets.values().any(|secret| keeps(&secret)) {

@@ -32,6 +32,7 @@ mod hostile_objects;
 mod judge;
 mod mistakes;
 mod outside;
+mod own_key;
 mod quarantine_scenarios;
 mod real;
 mod restarts;
@@ -43,6 +44,7 @@ mod snapshot;
 mod suite;
 mod table;
 mod term_scenarios;
+mod unused_scenarios;
 mod window_scenarios;
 mod withdrawal_scenarios;
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ground::double::{Access, Account, Caller, Context, Credentials, Request, Response, Settings, User, World};
+use ground::double::{
+    Access, Account, Caller, Context, Credentials, LastUsed, Request, Response, Settings, User, World,
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -132,11 +134,19 @@ impl State {
         self.users().find(|user| user.name == name)
     }
 
-    /// Whether AWS accepts these credentials now.
-    pub fn accepts(&mut self, id: &str, secret: &str) -> bool {
+    /// Whether AWS accepts these credentials now. Whoever looks is nobody who uses the key.
+    pub fn accepts(&self, id: &str, secret: &str) -> bool {
         let credentials =
             Credentials { access_key_id: id.to_owned(), secret_access_key: secret.to_owned(), session_token: None };
-        self.aws.call(self.now, &credentials, &Request::GetCallerIdentity {}).result.is_ok()
+        self.aws.clone().call(self.now, &credentials, &Request::GetCallerIdentity {}).result.is_ok()
+    }
+
+    /// Somebody uses a key.
+    pub fn used(&mut self, id: &str) {
+        let used = LastUsed { at: self.now, service: "s3".to_owned(), region: "eu-central-1".to_owned() };
+        if let Some(iam) = self.aws.account_mut(ACCOUNT) {
+            iam.set_last_used(id, Some(used));
+        }
     }
 
     /// Whether AWS accepts the session that the Secret holds, and something in S3 is allowed to it.
@@ -151,6 +161,6 @@ impl State {
             session_token: Some(text("AWS_SESSION_TOKEN")),
         };
         let object = "arn:aws:s3:::team-a-reports/x";
-        self.aws.authorize(self.now, &credentials, "s3:GetObject", object, &Context::new()) == Access::Allowed
+        self.aws.clone().authorize(self.now, &credentials, "s3:GetObject", object, &Context::new()) == Access::Allowed
     }
 }

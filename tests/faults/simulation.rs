@@ -112,7 +112,10 @@ impl Process {
         for account in self.context.coverage.take_due(&accounts, now, RESYNC) {
             outside.with(|state| {
                 for (name, user) in &state.cluster.users {
-                    self.context.state.suspect_drift(&user.uid().unwrap_or_default());
+                    let uid = user.uid().unwrap_or_default();
+                    self.context.state.suspect_drift(&uid);
+                    // A report may be wrong: here each says that nobody uses any key.
+                    self.context.state.reported(&uid, None, Some(now));
                     self.queue.entry(name.clone()).and_modify(|(at, _)| *at = now);
                 }
             });

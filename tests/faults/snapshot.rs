@@ -116,9 +116,11 @@ impl Snapshot {
     fn iam_user(&mut self, state: &mut State, user: &User, secrets: &[Secret]) {
         let User { name, path, boundary, attached, inline, groups, login_profile, mfa_devices, .. } = user;
         let uid = user.tags.values().filter(|tag| tag.key != tags::UID && tag.key != tags::ADOPTED_AT);
-        // Of a revocation, only the request is the same in each run.
+        // Since when it may be unused is told as soon as somebody asks.
+        let uid = uid.filter(|tag| tag.key != tags::UNUSED || !tag.value.starts_with("on+"));
+        // Of a revocation and a suspension, only the request is the same in each run.
         let value = |tag: &Tag| match tag.value.split_once('+') {
-            Some((request, _)) if tag.key == tags::REVOKED => request.to_owned(),
+            Some((request, _)) if [tags::REVOKED, tags::UNUSED].contains(&tag.key.as_str()) => request.to_owned(),
             _ => tag.value.clone(),
         };
         let tags: Vec<_> = uid.map(|tag| format!("{}={}", tag.key, value(tag))).collect();

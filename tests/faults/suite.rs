@@ -252,10 +252,11 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
             assert_eq!((works.as_slice(), users, secrets), ([true, true].as_slice(), 1, 1), "{name}");
             is("Ready", "True", "Synced");
         }
-        End::Suspended | End::Expired | End::Compromised => {
+        End::Suspended | End::Expired | End::Compromised | End::Unused => {
             let reason = match scenario.end {
                 End::Expired => "Expired",
                 End::Compromised => "Compromised",
+                End::Unused => "Unused",
                 _ => "Suspended",
             };
             assert_eq!((works.as_slice(), users, secrets, custom_resources), ([false].as_slice(), 1, 1, 1), "{name}");

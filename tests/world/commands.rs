@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::scene::{Scene, spec, user_name};
 
 /// Runs the binary as the administrator; its standard output, and its standard error where it fails.
-async fn command(scene: &Scene, args: &[&str]) -> Result<String, String> {
+pub async fn command(scene: &Scene, args: &[&str]) -> Result<String, String> {
     run(scene, args, &scene.stand.kubernetes.kubeconfig, BTreeMap::new()).await.map_err(|(_, errors)| errors)
 }
 

@@ -40,12 +40,20 @@
 - name: S3ACCESS_PATH
   value: {{ . | quote }}
 {{- end }}
+{{- if .Values.aws.credentials.rotate }}
+- name: S3ACCESS_ROTATE_OWN_KEY
+  value: {{ .Values.aws.credentials.existingSecret | quote }}
+- name: S3ACCESS_OWN_KEY_INTERVAL
+  value: {{ .Values.aws.credentials.rotateInterval | quote }}
+{{- end }}
 - name: S3ACCESS_REQUESTS_PER_SECOND
   value: {{ .Values.aws.requestsPerSecond | quote }}
 - name: S3ACCESS_RESYNC_INTERVAL
   value: {{ .Values.operator.resyncInterval | quote }}
 - name: S3ACCESS_ALARM_INTERVAL
   value: {{ .Values.operator.alarmInterval | quote }}
+- name: S3ACCESS_REPORT_INTERVAL
+  value: {{ .Values.operator.reportInterval | quote }}
 - name: S3ACCESS_CONSISTENCY_WINDOW
   value: {{ .Values.operator.consistencyWindow | quote }}
 - name: S3ACCESS_PROBE_INTERVAL

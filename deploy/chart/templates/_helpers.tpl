@@ -92,6 +92,11 @@ subjects:
 {{- with $root.Values.aws.path }}
 {{- $text = $text | replace "'/s3access/'" (printf "'%s'" .) }}
 {{- end }}
+{{- with $root.Values.aws.credentials }}
+{{- if .rotate }}
+{{- $text = $text | replace "expression: \"[]\"" (printf "expression: \"['%s']\"" .existingSecret) }}
+{{- end }}
+{{- end }}
 {{- range $text | splitList "\n---\n" }}
 {{- $object := fromYaml . }}
 {{- $_ := set $object "metadata" (dict "name" $name "labels" (include "s3access.labels" $root | fromYaml)) }}

@@ -6,6 +6,7 @@ mod identity;
 mod kubernetes;
 mod lease;
 mod orphans;
+mod own_key;
 mod permissions;
 mod place;
 
@@ -14,6 +15,7 @@ use std::io::Write;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use super::run::session_options;
 use super::{Error, on_one_line};
 use crate::aws::Session;
 use crate::config::RunOptions;
@@ -78,10 +80,19 @@ pub(super) async fn run(options: &RunOptions) -> Result<(), Error> {
         }
     };
     let metrics = Arc::new(Metrics::default());
-    match Session::from_environment(&options.session_options(), Leadership::nobody(), metrics).await {
+    let own_key = own_key::secret(client.as_ref(), options);
+    let session = match &own_key {
+        Ok(own_key) => {
+            let session_options = session_options(options, own_key.clone());
+            Session::from_environment(&session_options, Leadership::nobody(), metrics).await
+        }
+        Err(error) => Err(error.clone()),
+    };
+    match session {
         Ok(session) => {
             let session = Arc::new(session);
             checks.extend(accounts::check(client.as_ref(), options, &session).await);
+            checks.extend(own_key::check(own_key.ok().flatten(), options, &session).await);
             if let Some(client) = &client {
                 checks.push(orphans::check(client, options, &session).await);
             }

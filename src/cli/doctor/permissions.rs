@@ -11,6 +11,7 @@ use crate::core::iam::Account;
 const NEEDED: &str = include_str!("../../../deploy/iam/operator-policy.aws.json");
 const LEFTOVERS: &str = include_str!("../../../deploy/iam/operator-policy.leftovers.aws.json");
 const MIGRATION: &str = include_str!("../../../deploy/iam/operator-policy.migration.aws.json");
+const OWN_KEY: &str = include_str!("../../../deploy/iam/operator-policy.own-key.aws.json");
 const COMPATIBLE: &str = include_str!("../../../deploy/iam/operator-policy.s3-compatible.json");
 /// Not a name that anything could have been given: asked for, never made.
 pub(super) const NOBODY: &str = "s3-access-operator-doctor-looks-for-nobody";
@@ -77,6 +78,13 @@ pub(super) fn needed(scope: Scope<'_>, compatible: bool) -> Vec<Asked> {
 /// What may be missing, by the name of the policy that grants it.
 pub(super) fn optional(scope: Scope<'_>) -> [(&'static str, Vec<Asked>); 2] {
     [("leftovers", asked(LEFTOVERS, scope)), ("migration", asked(MIGRATION, scope))]
+}
+
+/// What rotating the key of that user takes, of the user itself.
+pub(super) fn own_key(user_arn: &str) -> Question {
+    let policy: Policy = serde_json::from_str(OWN_KEY).unwrap_or_default();
+    let actions = policy.statement.into_iter().flat_map(|statement| statement.action).collect();
+    Question { actions, resource: user_arn.to_owned(), context: BTreeMap::new() }
 }
 
 fn asked(policy: &str, scope: Scope<'_>) -> Vec<Asked> {
@@ -233,6 +241,13 @@ mod tests {
             assert!(!question.actions.contains(&takes_away));
         }
         assert!(questions(None).iter().any(|asked| asked.question.actions.contains(&takes_away)));
+    }
+
+    #[test]
+    fn the_question_about_the_own_key_is_about_the_user_that_asks() {
+        let question = own_key("arn:aws:iam::1:user/op");
+        assert_eq!((question.actions.len(), question.resource.as_str()), (5, "arn:aws:iam::1:user/op"));
+        assert!(question.actions.contains(&"iam:CreateAccessKey".to_owned()));
     }
 
     #[test]

@@ -21,16 +21,16 @@ impl Sweeper {
         let id = &account.id;
         match heard {
             Ok(found) => {
-                self.alarms.done(account, now);
+                self.alarm.coverage.done(account, now);
                 self.tell_of_quarantined(account, found);
             }
             Err(Error::Aws(error)) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::Unsupported) => {
-                if self.alarms.denied(account) == 1 {
+                if self.alarm.coverage.denied(account) == 1 {
                     warn!(account = id, %error, "AWS cannot be asked for compromised keys: they are found only by the sweep; grant iam:ListEntitiesForPolicy as deploy/iam has it");
                 }
             }
             Err(error) => {
-                if self.alarms.failed(account, now) == 1 {
+                if self.alarm.coverage.failed(account, now) == 1 {
                     warn!(account = id, %error, "AWS was not asked for compromised keys to the end; it is tried again");
                 }
             }

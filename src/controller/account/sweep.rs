@@ -35,6 +35,33 @@ const ORPHANS_ASKED: usize = 20;
 /// So many are named in one message.
 const ORPHANS_NAMED: usize = 10;
 
+/// How often each account is read in one way, and what that has come to.
+pub struct Beat {
+    /// What it has come to.
+    pub coverage: Arc<Coverage>,
+    /// How often; zero: never.
+    pub interval: SignedDuration,
+}
+
+impl Beat {
+    /// That often.
+    pub fn each(interval: SignedDuration) -> Self {
+        Self { coverage: Arc::default(), interval }
+    }
+
+    fn take_due(&self, accounts: &[Account], now: Timestamp) -> Vec<Account> {
+        if self.interval.is_zero() { Vec::new() } else { self.coverage.take_due(accounts, now, self.interval) }
+    }
+}
+
+/// What is read of an account at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Details,
+    Alarm,
+    LastUses,
+}
+
 /// What every sweep shares.
 pub struct Sweeper {
     /// The cluster, for names and ownership.
@@ -43,16 +70,14 @@ pub struct Sweeper {
     pub classes: Arc<dyn ClassResolver>,
     /// The S3AccessUsers.
     pub scopes: Vec<Scope>,
-    /// What the accounts' sweeps have come to.
-    pub coverage: Arc<Coverage>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// How often each account is swept.
-    pub interval: SignedDuration,
-    /// When each account is asked for AWS's alarm.
-    pub alarms: Coverage,
-    /// How often; zero: never.
-    pub alarm_interval: SignedDuration,
+    /// The sweep.
+    pub details: Beat,
+    /// AWS's alarm.
+    pub alarm: Beat,
+    /// The credential reports.
+    pub last_uses: Beat,
     /// Whom AWS has put under quarantine, by account, as it was heard last: names in lower case.
     pub heard: Mutex<HashMap<Account, BTreeSet<Box<str>>>>,
     /// Whether to work.
@@ -78,27 +103,32 @@ impl Sweeper {
             }
             let sessions = sweeper.sessions();
             let accounts: Vec<Account> = sessions.keys().cloned().collect();
-            let listens = !sweeper.alarm_interval.is_zero();
-            let alarming = if listens { accounts.as_slice() } else { &[] };
-            for account in sweeper.alarms.take_due(alarming, now, sweeper.alarm_interval) {
-                let Some(session) = sessions.get(&account).cloned() else { continue };
-                let sweeper = sweeper.clone();
-                under_way.spawn(async move {
-                    if contained(&sweeper.metrics, sweeper.listen(&account, &session)).await.is_none() {
-                        sweeper.alarms.failed(&account, Timestamp::now());
-                    }
-                });
+            for (reading, beat) in sweeper.readings() {
+                for account in beat.take_due(&accounts, now) {
+                    let Some(session) = sessions.get(&account).cloned() else { continue };
+                    let sweeper = sweeper.clone();
+                    under_way.spawn(async move { sweeper.read_account(reading, &account, &session).await });
+                }
             }
-            for account in sweeper.coverage.take_due(&accounts, now, sweeper.interval) {
-                let Some(session) = sessions.get(&account).cloned() else { continue };
-                let sweeper = sweeper.clone();
-                under_way.spawn(async move {
-                    if contained(&sweeper.metrics, sweeper.sweep(&account, &session)).await.is_none() {
-                        sweeper.metrics.swept("failed");
-                        sweeper.coverage.failed(&account, Timestamp::now());
-                    }
-                });
+        }
+    }
+
+    /// What is read of each account, and how often.
+    fn readings(&self) -> [(Reading, &Beat); 3] {
+        [(Reading::Details, &self.details), (Reading::Alarm, &self.alarm), (Reading::LastUses, &self.last_uses)]
+    }
+
+    async fn read_account(&self, reading: Reading, account: &Account, session: &Session) {
+        let (read, beat) = match reading {
+            Reading::Details => (contained(&self.metrics, self.sweep(account, session)).await, &self.details),
+            Reading::Alarm => (contained(&self.metrics, self.listen(account, session)).await, &self.alarm),
+            Reading::LastUses => (contained(&self.metrics, self.survey(account, session)).await, &self.last_uses),
+        };
+        if read.is_none() {
+            if reading == Reading::Details {
+                self.metrics.swept("failed");
             }
+            beat.coverage.failed(account, Timestamp::now());
         }
     }
 
@@ -114,7 +144,7 @@ impl Sweeper {
         let id = &account.id;
         match swept {
             Ok(Swept { users, differing }) => {
-                self.coverage.done(account, now);
+                self.details.coverage.done(account, now);
                 self.metrics.swept("done");
                 if differing > 0 {
                     info!(account = id, users, differing, "swept: those that differ are reconciled");
@@ -124,13 +154,13 @@ impl Sweeper {
             }
             Err(Error::Aws(error)) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::Unsupported) => {
                 self.metrics.swept("denied");
-                if self.coverage.denied(account) == 1 {
+                if self.details.coverage.denied(account) == 1 {
                     warn!(account = id, %error, "the account cannot be read in bulk, so each user is read in its turn");
                 }
             }
             Err(error) => {
                 self.metrics.swept("failed");
-                if self.coverage.failed(account, now) == 1 {
+                if self.details.coverage.failed(account, now) == 1 {
                     warn!(account = id, %error, "a sweep came to no end; it is tried again");
                 }
             }
@@ -313,7 +343,7 @@ fn policy_key(arn_or_name: &str) -> Box<str> {
 }
 
 /// Lets others have the thread every now and then.
-async fn breathe(number: usize) {
+pub(super) async fn breathe(number: usize) {
     if number.is_multiple_of(64) {
         tokio::task::yield_now().await;
     }

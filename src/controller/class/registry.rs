@@ -286,6 +286,7 @@ impl Classes {
             provider: provider_of(spec),
             account_id: spec.account_id.clone(),
             lanes: self.defaults.lanes.clone(),
+            own_credentials: self.defaults.own_credentials.clone(),
         };
         let session =
             Session::of_class(spec, credentials, &options, self.leadership.clone(), self.metrics.clone()).await;
@@ -456,6 +457,7 @@ mod tests {
             provider: Provider::Aws,
             account_id: None,
             lanes: Arc::default(),
+            own_credentials: None,
         };
         let (client, served) = api_server().await;
         let metrics = Arc::new(Metrics::default());

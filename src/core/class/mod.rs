@@ -20,6 +20,7 @@ pub use pattern::{Effort, Pattern};
 
 use self::buckets::{Listed, Neighbours};
 use super::ends::inactive::{EndedBy, Expiry};
+use super::ends::unused;
 use super::policy::requirement::Provable;
 use super::policy::terms::Terms;
 use super::refusal::Refusal;
@@ -225,6 +226,12 @@ impl Class {
             ));
         }
         Ok(Some(Sessions { duration, required: self.spec.require_session }))
+    }
+
+    /// How long a key may go without a use that AWS tells of.
+    pub fn suspend_unused_after(&self) -> Option<SignedDuration> {
+        let asked = self.spec.suspend_unused_after.filter(|_| self.spec.provider == ClassProvider::Aws)?;
+        Some(asked.signed().max(unused::SHORTEST))
     }
 
     /// Whether no workload may have a key itself.

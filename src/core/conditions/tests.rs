@@ -69,6 +69,7 @@ fn a_status_tells_of_all_that_was_made() {
         session_expires_at: None,
         next_rotation_at: Some(Time(at("2026-03-01T00:00:00Z"))),
         expires_at: None,
+        last_used: None,
         last_used_at: Some(Time(at("2025-12-31T00:00:00Z"))),
         retiring_key: found.retiring_key.clone(),
         revocation: None,

@@ -70,6 +70,7 @@ fn holdings(resources: &[&str]) -> Holdings {
     Holdings {
         tags,
         boundary: None,
+        uses: BTreeMap::new(),
         keys: Some(vec![key("AKIA1", "2026-05-01T00:00:00Z")]),
         attached: Some(BTreeSet::from([OWN, SHARED, "arn:aws:iam::aws:policy/ByHand"].map(str::to_owned))),
         inline: BTreeMap::new(),

@@ -107,7 +107,8 @@ pub fn rest(
 /// The picture in which user and policies are as the spec wants them, and the access keys are those.
 pub fn as_wanted(desired: &Desired, observed: Observed, keys: Vec<AccessKey>) -> Observed {
     let mut tags = desired.user_tags(None);
-    tags.extend(observed.revoked.iter().map(|record| (tags::REVOKED.to_owned(), record.clone())));
+    let records = [(tags::REVOKED, &observed.revoked), (tags::UNUSED, &observed.unused)];
+    tags.extend(records.into_iter().filter_map(|(tag, record)| Some((tag.to_owned(), record.clone()?))));
     let (policies, arn) = policies_as_wanted(desired, &tags);
     let inline = match &desired.policy {
         Some(DesiredPolicy::Inline { name, document }) => BTreeMap::from([(name.clone(), document.clone())]),

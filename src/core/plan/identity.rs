@@ -57,6 +57,8 @@ pub(super) fn plan_user<'a>(
     if quarantine::policies(&user.attached).is_empty() {
         plan.actions.extend(Vec::from(revocation::after_quarantine(&user.tags)));
     }
+    let resumed = desired.unused.resumed(&user.tags, now);
+    plan.actions.extend(resumed.map(|record| Action::TagUser(BTreeMap::from([record]))));
     if user.path != owner.path {
         plan.actions.push(Action::MoveUser { path: owner.path.clone() });
     }

@@ -9,6 +9,7 @@ mod policies;
 mod secret;
 mod sessions;
 mod teardown;
+mod unused;
 mod workloads;
 
 pub use action::{Action, Part, SecretRecord, WhyDelete};
@@ -79,7 +80,11 @@ impl Progress {
             self,
             Self::Synced
                 | Self::Blocked(
-                    Reason::Suspended | Reason::Compromised | Reason::Expired | Reason::NotPermittedByClass,
+                    Reason::Suspended
+                        | Reason::Compromised
+                        | Reason::Expired
+                        | Reason::Unused
+                        | Reason::NotPermittedByClass,
                     _
                 )
         )
@@ -235,6 +240,7 @@ fn chain(desired: &Desired, observed: &Observed, now: Timestamp, waits: &Waits) 
         return plan;
     }
     key::plan_key(&view, &mut plan);
+    unused::keep_uses(&view, &mut plan);
     plan
 }
 

@@ -10,8 +10,10 @@ use secrecy::SecretString;
 
 use super::Reads;
 use crate::api::{S3AccessUser, S3AccessUserStatus, annotations, tags};
+use crate::core::credential_report::KeyUse;
 use crate::core::ends::quarantine;
 use crate::core::ends::revocation::{Request, newest};
+use crate::core::ends::unused;
 use crate::core::iam::AccessKey;
 use crate::core::observed::{Minted, Observed, Probes, SecretState};
 
@@ -40,6 +42,14 @@ pub struct Known {
     pub quarantine: Box<[Box<str>]>,
     /// The record of the last revocation, as it was written or read last.
     pub revoked: Option<Box<str>>,
+    /// The record of the user's being unused, as it was written or read last.
+    pub unused: Option<Box<str>>,
+    /// When its keys are to be asked for their uses again, as they were used when they were asked last.
+    pub judge_at: Option<Timestamp>,
+    /// By a report, its key may be unused for too long, and nobody has asked since.
+    pub unused_suspected: bool,
+    /// What a report says of its key's last use, until the status tells it.
+    pub untold: Option<Box<KeyUse>>,
     /// When the first of its keys has to be inactive, as IAM showed them last: by its age, or since all access ends.
     pub ends_at: Option<Timestamp>,
 }
@@ -101,14 +111,35 @@ impl Known {
         }
     }
 
-    /// The user's tags, as they were read or written, tell what was revoked; a replica of IAM that lags takes nothing back.
+    /// The user's tags, as they were read or written, tell what was revoked, and whether it is unused; a replica of IAM that lags
+    /// takes nothing back.
     pub fn tagged(&mut self, found: &BTreeMap<String, String>) {
+        let record = found.get(tags::UNUSED).map(String::as_str);
+        self.unused = unused::newest(self.unused.as_deref(), record).map(Into::into);
         let record = found.get(tags::REVOKED).map(String::as_str);
         let record: Option<Box<str>> = newest(self.revoked.as_deref(), record).map(Into::into);
         if record != self.revoked {
             // The policy ends the sessions that were before.
             (self.revoked, self.details) = (record, None);
         }
+    }
+
+    /// A report of that time tells when its key was used, which is `news`, or that it may have to be suspended. Answers whether
+    /// there is anything to do.
+    pub fn reported(&mut self, news: Option<KeyUse>, suspected_at: Option<Timestamp>) -> bool {
+        self.untold = news.map(Box::new);
+        self.unused_suspected |= suspected_at.is_some_and(|at| self.judge_at.is_none_or(|judge_at| judge_at <= at));
+        self.untold.is_some() || self.unused_suspected
+    }
+
+    /// The status tells what a report has said.
+    pub fn told(&mut self) {
+        self.untold = None;
+    }
+
+    /// Whether its keys are used was decided, on what IAM says of each.
+    pub fn judged(&mut self, again_at: Option<Timestamp>) {
+        (self.judge_at, self.unused_suspected) = (again_at.or(self.judge_at), false);
     }
 
     /// What the CR asks to have revoked and that was not yet, as far as this process knows; after a start, the status says.

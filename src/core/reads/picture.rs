@@ -20,6 +20,7 @@ pub fn unread(user: &S3AccessUser, known: &Known) -> Observed {
         retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
         minted: known.minted.as_ref().map(|minted| minted.0.clone()),
         revoked: known.revoked.as_deref().map(ToOwned::to_owned),
+        unused: known.unused.as_deref().map(ToOwned::to_owned),
         quarantine: known.quarantine.iter().map(ToString::to_string).collect(),
         probes: known.probes.iter().cloned().collect(),
         ..Observed::nothing()
@@ -40,10 +41,10 @@ pub struct Itself<'a> {
 }
 
 impl Itself<'_> {
-    /// Whether it is exactly as it should be; what was revoked is nothing that a spec could tell.
+    /// Whether it is exactly as it should be; what was revoked or is unused is nothing that a spec could tell.
     pub fn is_as_wanted(&self, desired: &Desired) -> bool {
         let owner = &desired.owner;
-        let found = self.tags.iter().filter(|(tag, _)| *tag != tags::REVOKED);
+        let found = self.tags.iter().filter(|(tag, _)| ![tags::REVOKED, tags::UNUSED].contains(&tag.as_str()));
         self.arn == owner.user_arn()
             && self.path == owner.path
             && self.boundary == desired.boundary.as_ref()

@@ -119,6 +119,16 @@ impl Iam {
         usage.shown.clone()
     }
 
+    /// Has a key be made at that time.
+    pub fn set_created(&mut self, access_key_id: &str, created: Timestamp) {
+        let Some((user, _)) = self.state.key(access_key_id) else { return };
+        let name = user.name.clone();
+        let change = |user: &mut User| {
+            user.keys.iter_mut().filter(|key| key.id == access_key_id).for_each(|key| key.created = created);
+        };
+        let _ = self.state.edit_user(&name, change);
+    }
+
     /// Has IAM show that a key was last used so, or never, from now on until it is used again.
     pub fn set_last_used(&mut self, access_key_id: &str, shown: Option<LastUsed>) {
         self.usage.insert(access_key_id.to_owned(), Usage { shown, pending: None });

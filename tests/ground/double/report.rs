@@ -102,6 +102,11 @@ impl Iam {
         }
     }
 
+    /// Has the next report be another one, as if four hours had passed.
+    pub fn forget_report(&mut self) {
+        self.report = None;
+    }
+
     pub(super) fn get_credential_report(&self, now: Timestamp) -> Result<Response, ApiError> {
         let settings = &self.settings.credential_report;
         match &self.report {

@@ -1,0 +1,106 @@
+//! When keys were used last, by the account's credential report: two calls for all users of an account. AWS makes one at most
+//! every four hours.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use tracing::{debug, warn};
+
+use super::Sweeper;
+use crate::api::S3AccessUser;
+use crate::aws::{ErrorKind, Session};
+use crate::controller::class::ResolvedClass;
+use crate::controller::error::Error;
+use crate::controller::watch::cached::Opened;
+use crate::core::conditions::Conditions;
+use crate::core::credential_report::{CredentialReport, KeyUse};
+use crate::core::ends::unused;
+use crate::core::iam::Account;
+
+/// How long AWS is given to make a report, before it is asked for.
+const MAKING: SignedDuration = SignedDuration::from_secs(20);
+
+impl Sweeper {
+    /// Reads when the keys of an account were used last; has those reconciled of whom that is news, or who may be suspended for
+    /// it.
+    pub(super) async fn survey(&self, account: &Account, session: &Session) {
+        let (read, now) = (self.last_uses(session).await, Timestamp::now());
+        let (id, coverage) = (&account.id, &self.last_uses.coverage);
+        match read {
+            Ok(Some(report)) => {
+                coverage.done(account, now);
+                self.tell_of_uses(account, &report).await;
+            }
+            // It is on its way.
+            Ok(None) => drop(coverage.failed(account, now)),
+            Err(Error::Aws(error)) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::Unsupported) => {
+                if coverage.denied(account) == 1 {
+                    warn!(account = id, %error, "the account's credential report cannot be read: no status tells when a key was used last, and no key is suspended for not being used; grant iam:GenerateCredentialReport and iam:GetCredentialReport as deploy/iam has it");
+                }
+            }
+            Err(error) => {
+                if coverage.failed(account, now) == 1 {
+                    warn!(account = id, %error, "the account's credential report was not read; it is tried again");
+                }
+            }
+        }
+    }
+
+    async fn last_uses(&self, session: &Session) -> Result<Option<CredentialReport>, Error> {
+        self.leadership.check(Timestamp::now())?;
+        if !session.iam.generate_credential_report().await? {
+            let pause = MAKING.min(self.last_uses.interval / 4);
+            tokio::time::sleep(Duration::try_from(pause).unwrap_or_default()).await;
+        }
+        Ok(session.iam.credential_report().await?)
+    }
+
+    async fn tell_of_uses(&self, account: &Account, report: &CredentialReport) {
+        let (mut found, mut called) = (0, 0);
+        for scope in &self.scopes {
+            for (number, kept) in scope.users.state().into_iter().enumerate() {
+                super::sweep::breathe(number).await;
+                let Opened { user, invalid } = kept.open();
+                let Some(used) = key_use(&user, account, report) else { continue };
+                let Ok(resolved) = self.classes.of(&user).await else { continue };
+                found += 1;
+                self.observe(&user, &used);
+                let terms = unused::Terms::of(&user, &resolved.class);
+                let made_at = user.metadata.creation_timestamp.as_ref().map_or(report.made_at, |time| time.0);
+                let suspected = terms.suspects(&used, made_at) && invalid.is_none() && user.is_finalized();
+                let suspected_at = suspected.then_some(report.made_at);
+                let news = is_news(&user, &resolved, &used).then_some(used);
+                if scope.ctx.state.reported(&user.uid().unwrap_or_default(), news, suspected_at) {
+                    called += 1;
+                    scope.enqueue(&kept);
+                }
+            }
+        }
+        debug!(account = account.id, report = %report.made_at, found, called, "read when keys were used last");
+    }
+
+    fn observe(&self, user: &S3AccessUser, used: &KeyUse) {
+        let created_at = user.status.as_ref().and_then(|status| status.access_key_created_at.as_ref());
+        let since = used.used.as_ref().map(|used| used.at).or(created_at.map(|time| time.0));
+        if let Some(ago) = since.and_then(|since| used.reported_at.duration_since(since).try_into().ok()) {
+            self.metrics.key_last_used(ago);
+        }
+    }
+}
+
+/// What the report says of the key that the status tells of.
+fn key_use(user: &S3AccessUser, account: &Account, report: &CredentialReport) -> Option<KeyUse> {
+    let status = user.status.as_ref().filter(|status| status.account_id.as_ref() == Some(&account.id))?;
+    let created_at = status.access_key_created_at.as_ref()?.0;
+    report.key_use(status.user_name.as_ref()?, status.access_key_id.as_ref()?, created_at)
+}
+
+/// Whether the status would say something else.
+fn is_news(user: &S3AccessUser, resolved: &ResolvedClass, used: &KeyUse) -> bool {
+    let Some(status) = &user.status else { return false };
+    let conditions =
+        Conditions { earlier: &status.conditions, generation: user.metadata.generation, now: Timestamp::now() };
+    let told_after = unused::Terms::of(user, &resolved.class).told_after();
+    conditions.with_last_use(status.clone(), status, Some(used), told_after) != *status
+}
