@@ -36,6 +36,8 @@ pub enum Fault {
 pub struct Call {
     /// `CreateUser` and the like.
     pub action: String,
+    /// The id of the access key that signed it; empty where none did.
+    pub key: String,
     /// The HTTP status; none where the answer was lost.
     pub status: Option<u16>,
 }
@@ -46,6 +48,7 @@ struct State {
     faults: Vec<(String, Fault)>,
     down: bool,
     dark: bool,
+    slow: Duration,
 }
 
 /// A running proxy; dropping it closes it.
@@ -104,6 +107,11 @@ impl Proxy {
         self.with(|state| state.dark = dark);
     }
 
+    /// From now on each answer is held back for so long.
+    pub fn set_slow(&self, slow: Duration) {
+        self.with(|state| state.slow = slow);
+    }
+
     /// The calls so far.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
@@ -160,7 +168,7 @@ async fn serve(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> R
             found.map(|index| state.faults.remove(index).1)
         };
         let record = |status: Option<u16>| {
-            let call = Call { action: action.clone(), status };
+            let call = Call { action: action.clone(), key: key_of(&request), status };
             state.lock().unwrap_or_else(PoisonError::into_inner).calls.push(call);
         };
         match &fault {
@@ -192,6 +200,8 @@ async fn serve(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> R
             _ => {}
         }
         record(status_of(&answer));
+        let slow = state.lock().unwrap_or_else(PoisonError::into_inner).slow;
+        tokio::time::sleep(slow).await;
         client.write_all(&answer).await?;
     }
     Ok(())
@@ -226,6 +236,12 @@ fn action_of(request: &[u8]) -> String {
     let text = String::from_utf8_lossy(request);
     let action = text.split(['&', '\n', '?', ' ']).find_map(|field| field.strip_prefix("Action="));
     action.unwrap_or("other").trim().to_owned()
+}
+
+fn key_of(request: &[u8]) -> String {
+    let text = String::from_utf8_lossy(request);
+    let scope = text.split_once("Credential=").map_or("", |(_, scope)| scope);
+    scope.split('/').next().unwrap_or_default().to_owned()
 }
 
 fn status_of(answer: &[u8]) -> Option<u16> {

@@ -118,8 +118,8 @@ impl Consumer {
 
 /// A folder with a Secret's data, as the kubelet mounts it: `..data` links to a folder of one version of the Secret and
 /// is replaced as a whole, so that a reader sees all of one version.
-struct Mount {
-    folder: PathBuf,
+pub struct Mount {
+    pub folder: PathBuf,
     follows: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
@@ -131,7 +131,7 @@ impl Drop for Mount {
 }
 
 impl Mount {
-    async fn start(secrets: Api<Secret>, name: &str, folder: PathBuf) -> Self {
+    pub async fn start(secrets: Api<Secret>, name: &str, folder: PathBuf) -> Self {
         fs::create_dir_all(&folder).unwrap();
         let first = secrets.get(name).await.unwrap();
         put(&folder, &first).unwrap();

@@ -23,6 +23,8 @@ use crate::{build_target, cargo};
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 const NAMESPACE: &str = "bench";
 const ANYTHING: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+/// How many sessions come beside the measured users.
+const SESSIONS: usize = 20;
 /// How many Secrets of others, and of how many bytes: just under what the API server takes.
 const UNRELATED: (usize, usize) = (1_000, 1_000_000);
 
@@ -150,6 +152,8 @@ async fn measure(options: &Options, operator: &Path, yardstick: &Path) -> Result
             Phase::Sweep => run.sweep().await?,
             Phase::Rotate => run.rotate(users).await?,
             Phase::Dark if ours => {
+                run.listen().await?;
+                run.renew(SESSIONS).await?;
                 run.overtake().await?;
                 run.dark().await?;
                 if options.secrets {

@@ -1,6 +1,6 @@
-//! The gate: five hundred users, created, at rest, restarted, swept, some rotated, and deleted, and what they may cost. A
-//! change that adds one call of IAM or one write to Kubernetes for each user fails it, and so does one that makes each user
-//! take much more memory.
+//! The gate: five hundred users, created, at rest, restarted, swept, some rotated, and deleted, and what they may cost; beside them,
+//! AWS's alarm is listened for and sessions are renewed. A change that adds one call of IAM or one write to Kubernetes for each user
+//! fails it, and so does one that makes each user take much more memory.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,6 +23,8 @@ const USERS: usize = 500;
 const FIRST: usize = 100;
 /// Those whose key is rotated, which takes longer than all the rest.
 const ROTATED: usize = 50;
+/// Those with sessions, which come beside the others.
+const SESSIONS: usize = 20;
 
 #[tokio::test]
 async fn five_hundred_users_cost_no_more_than_their_budget() {
@@ -47,6 +49,8 @@ async fn five_hundred_users_cost_no_more_than_their_budget() {
     run.start_again().await.unwrap();
     run.sweep().await.unwrap();
     run.rotate(ROTATED).await.unwrap();
+    run.listen().await.unwrap();
+    run.renew(SESSIONS).await.unwrap();
     run.delete().await.unwrap();
 
     let figures = run.figures();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures::stream::{FuturesUnordered, StreamExt};
+use jiff::SignedDuration;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,6 +24,9 @@ use crate::processes::{Process, Spec};
 const CEILING_CLIENTS: usize = 32;
 /// Room for the operator's own identity and for the users that come beside the measured ones.
 const SPARE: usize = 300;
+
+/// How long each session lasts. The measured users have none.
+pub(super) const SESSION_LIFE: SignedDuration = SignedDuration::from_secs(16);
 
 /// Calls so far, by operation.
 pub type Calls = BTreeMap<String, u64>;
@@ -62,6 +66,7 @@ fn config(number: u8, users: usize) -> Config {
         seed: u64::from(number),
         users_per_account: users + SPARE,
         policies_per_account: users + SPARE,
+        session_life: Some(SESSION_LIFE),
         ..Settings::default()
     };
     let account = AccountId { id: format!("{:012}", 111_111_111_111_u64 * u64::from(number)), partition: "aws".into() };

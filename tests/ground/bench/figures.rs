@@ -142,6 +142,51 @@ pub struct Unrelated {
     pub after_mib: f64,
 }
 
+/// How accounts were asked for AWS's alarm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listening {
+    /// How many accounts.
+    pub accounts: usize,
+    /// How many intervals that took.
+    pub intervals: f64,
+    /// Calls of IAM for it, of all accounts.
+    pub calls: u64,
+}
+
+impl Listening {
+    /// The calls of an account in an interval.
+    #[must_use]
+    pub fn calls_each(&self) -> f64 {
+        each(self.calls, self.accounts, self.intervals)
+    }
+}
+
+/// How sessions were renewed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Renewals {
+    /// How many sessions.
+    pub sessions: usize,
+    /// How many times half of a session's life it took.
+    pub half_lives: f64,
+    /// Sessions that STS was asked for.
+    pub sts_calls: u64,
+    /// Lists of the users' keys.
+    pub iam_calls: u64,
+}
+
+impl Renewals {
+    /// The calls for a session in half of its life: of STS, and of IAM.
+    #[must_use]
+    pub fn calls_each(&self) -> [f64; 2] {
+        [self.sts_calls, self.iam_calls].map(|calls| each(calls, self.sessions, self.half_lives))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn each(calls: u64, whose: usize, times: f64) -> f64 {
+    calls as f64 / (whose as f64 * times)
+}
+
 /// Where it was measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
@@ -188,6 +233,10 @@ pub struct Figures {
     pub dark: Option<Dark>,
     /// Unrelated Secrets.
     pub unrelated_secrets: Option<Unrelated>,
+    /// AWS's alarm, listened for.
+    pub listening: Option<Listening>,
+    /// Sessions, renewed.
+    pub renewals: Option<Renewals>,
     /// What was run.
     pub versions: BTreeMap<String, String>,
     /// Where.
@@ -214,6 +263,8 @@ impl Figures {
             overtaking: None,
             dark: None,
             unrelated_secrets: None,
+            listening: None,
+            renewals: None,
             versions: BTreeMap::new(),
             machine: Machine::default(),
         }

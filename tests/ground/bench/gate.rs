@@ -1,7 +1,7 @@
 //! The gate: what a smaller run may cost at most. Call counts and memory do not depend on the machine; seconds do, and are
 //! not judged.
 
-use super::figures::{Against, Figures};
+use super::figures::{Against, Figures, Listening};
 use super::floor::Phase;
 
 /// What a phase may cost each user at most.
@@ -24,6 +24,11 @@ pub const BUDGETS: &[Budget] = &[
     Budget { phase: Phase::Rotate, iam: 13.0, writes: 5.0 },
     Budget { phase: Phase::Delete, iam: 8.0, writes: 1.0 },
 ];
+
+/// What AWS's alarm costs an account in an interval: the users of three policies.
+const LISTENING: f64 = 3.0;
+/// What a session costs in half of its life, in calls of STS and of IAM.
+const RENEWAL: f64 = 1.0;
 
 /// Half a call for each user: what comes once an account, or once more for a few, is no growth; one call for each is.
 const SLACK: f64 = 0.5;
@@ -68,13 +73,33 @@ pub fn judge(figures: &Figures) -> Vec<String> {
             }
         }
     }
+    failures.extend(judge_unasked(figures));
     failures
+}
+
+/// Where what nobody asks for costs more than it may, or is not done.
+fn judge_unasked(figures: &Figures) -> Vec<String> {
+    let listening = figures.listening.as_ref().map(Listening::calls_each);
+    let [sts, iam] = [0, 1].map(|which| figures.renewals.as_ref().map(|renewals| renewals.calls_each()[which]));
+    let budgets = [
+        ("calls of IAM for an account in an interval of listening", listening, LISTENING),
+        ("calls of STS for a session in half of its life", sts, RENEWAL),
+        ("calls of IAM for a session in half of its life", iam, RENEWAL),
+    ];
+    let judged = budgets.into_iter().filter_map(|(what, measured, budget)| match measured {
+        None => Some(format!("{what} were not measured")),
+        Some(each) if each > budget + SLACK => Some(format!("{each:.2} {what}; the budget is {budget}")),
+        // Not by much less than planned, on however slow a machine.
+        Some(each) if each < budget / 2.0 => Some(format!("{each:.2} {what}: not all was done or counted")),
+        Some(_) => None,
+    });
+    judged.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::figures::{PhaseFigures, beside};
+    use crate::bench::figures::{PhaseFigures, Renewals, beside};
     use crate::bench::floor::{PolicyKind, Service, Size, floor};
 
     const USERS: usize = 500;
@@ -89,6 +114,8 @@ mod tests {
             figures
                 .add(phase, PhaseFigures { users: USERS, iam_calls, kubernetes_requests, ..PhaseFigures::default() });
         }
+        figures.listening = Some(Listening { accounts: 2, intervals: 20.0, calls: 120 });
+        figures.renewals = Some(Renewals { sessions: 20, half_lives: 3.0, sts_calls: 60, iam_calls: 60 });
         figures
     }
 
@@ -128,5 +155,20 @@ mod tests {
         let mut figures = cheapest();
         figures.phases.remove(&Phase::Restart);
         assert!(!judge(&figures).is_empty());
+    }
+
+    #[test]
+    fn what_nobody_asks_for_costs_no_call_more_and_is_done() {
+        let listening = |calls| Figures { listening: calls, ..cheapest() };
+        for calls in [160, 0] {
+            let counted = Some(Listening { accounts: 2, intervals: 20.0, calls });
+            assert_eq!(judge(&listening(counted)).len(), 1, "{calls}");
+        }
+        assert_eq!(judge(&listening(None)).len(), 1);
+        for [sts_calls, iam_calls] in [[120, 60], [60, 120], [0, 60], [60, 0]] {
+            let counted = Renewals { sessions: 20, half_lives: 3.0, sts_calls, iam_calls };
+            assert_eq!(judge(&Figures { renewals: Some(counted), ..cheapest() }).len(), 1, "{sts_calls} {iam_calls}");
+        }
+        assert_eq!(judge(&Figures { renewals: None, ..cheapest() }).len(), 2);
     }
 }

@@ -20,6 +20,7 @@ mod phases;
 mod run;
 pub mod subject;
 mod trials;
+mod unasked;
 pub mod usage;
 
 pub use ground::BenchGround;

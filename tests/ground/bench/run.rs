@@ -354,7 +354,7 @@ fn add(all: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
     }
 }
 
-fn difference(after: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+pub(super) fn difference(after: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let since = |(name, count): (&String, &u64)| (name.clone(), count - before.get(name).copied().unwrap_or_default());
     after.iter().map(since).filter(|(_, count)| *count > 0).collect()
 }

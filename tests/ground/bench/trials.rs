@@ -104,7 +104,8 @@ impl Run {
         Ok(time)
     }
 
-    async fn remove(&mut self, names: &[String]) -> Result<()> {
+    /// Takes users away that came beside the measured ones.
+    pub(super) async fn remove(&mut self, names: &[String]) -> Result<()> {
         self.fleet.delete(names).await?;
         self.fleet.settled("removing what came beside", self.setup.pace.patience).await?;
         self.quiet(&[0, 1]).await

@@ -90,6 +90,7 @@ fn page(operator: &[Figures], yardstick: &[Figures]) -> Result<String> {
     calls(&mut page, operator, yardstick)?;
     times(&mut page, operator, yardstick)?;
     trials(&mut page, operator)?;
+    unasked(&mut page, operator)?;
     details(&mut page, largest)?;
     floors(&mut page, largest.policy)?;
     Ok(page)
@@ -268,6 +269,33 @@ fn trials(page: &mut String, operator: &[Figures]) -> Result<()> {
                 thousands(unrelated.bytes),
                 unrelated.after_mib,
                 unrelated.before_mib
+            )?;
+        }
+    }
+    writeln!(page)?;
+    Ok(())
+}
+
+fn unasked(page: &mut String, operator: &[Figures]) -> Result<()> {
+    if operator.iter().all(|figures| figures.listening.is_none() && figures.renewals.is_none()) {
+        return Ok(());
+    }
+    writeln!(page, "## What nobody asks for\n")?;
+    for figures in operator {
+        let users = thousands(figures.users);
+        if let Some(listening) = &figures.listening {
+            writeln!(
+                page,
+                "- {users} users, AWS's alarm of keys in public: {:.1} calls of IAM for each account in an interval.",
+                listening.calls_each()
+            )?;
+        }
+        if let Some(renewals) = &figures.renewals {
+            let [sts, iam] = renewals.calls_each();
+            writeln!(
+                page,
+                "- {} sessions beside {users} users: {sts:.1} calls of STS and {iam:.1} of IAM for each in half of its life.",
+                renewals.sessions
             )?;
         }
     }
