@@ -138,8 +138,7 @@ async fn no_request_fails_over_ten_renewals_and_while_the_operator_is_away_for_a
     let before = scene.calls(Operation::GetSessionToken);
     by_process.see("eleven sessions", |report| report.keys.len() >= 11).await;
     let renewals = scene.calls(Operation::GetSessionToken);
-    // Some hold a session to its end, and so have every second one.
-    let used = readers.stop(6).await;
+    let used = readers.stop().await;
     println!("beside boto3, sessions and requests: {used:?}");
     for consumer in [by_process, by_file] {
         let report = consumer.stop().await;
