@@ -130,7 +130,7 @@ fn of_kind(status: &S3AccessUserStatus, kind: ConditionType) -> Option<&Conditio
     status.conditions.iter().find(|condition| condition.type_ == kind.as_str())
 }
 
-/// Whether it is there only while somebody should look.
+/// Whether it is there only while somebody should act.
 fn is_alarm(kind: ConditionType) -> bool {
     matches!(kind, ConditionType::Compromised | ConditionType::Unused)
 }

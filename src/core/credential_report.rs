@@ -2,7 +2,7 @@
 //! (IAM user guide, "Getting credential reports").
 //!
 //! It names no ids. A key is told by the time at which it was made, which is also when it was last changed; and by being the
-//! only one that works. It may be old, cut short or wrong: nothing is decided on it but what to say, and whom to look at.
+//! only one that works. It may be old, cut short or wrong: nothing is decided on it but what to say, and whose keys to ask IAM about.
 
 use std::collections::HashMap;
 

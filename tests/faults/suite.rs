@@ -253,12 +253,8 @@ fn check(scenario: &Scenario, before: &Outside, after: &Outside) {
             is("Ready", "True", "Synced");
         }
         End::Suspended | End::Expired | End::Compromised | End::Unused => {
-            let reason = match scenario.end {
-                End::Expired => "Expired",
-                End::Compromised => "Compromised",
-                End::Unused => "Unused",
-                _ => "Suspended",
-            };
+            let reason = format!("{:?}", scenario.end);
+            let reason = reason.as_str();
             assert_eq!((works.as_slice(), users, secrets, custom_resources), ([false].as_slice(), 1, 1, 1), "{name}");
             is("Ready", "False", reason);
             is("Reconciling", "False", "Synced");

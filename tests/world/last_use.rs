@@ -100,7 +100,12 @@ async fn the_status_tells_when_the_key_was_used_last_and_a_key_that_nobody_uses_
     let one = command(&scene, &["status", "-n", &namespace, "reports"]).await.unwrap();
     assert!(one.contains("key last used at") && one.contains("for s3"), "{one}");
     let metric = "s3access_access_key_last_used_seconds_count";
-    scene.see("the metric", async || Ok(ensure!(scene.metric(metric, "").await? >= 1.0))).await;
+    scene
+        .see("the metric", async || {
+            ensure!(scene.metric(metric, "").await? >= 1.0, "not observed");
+            Ok(())
+        })
+        .await;
 
     let recent = ago(1);
     scene.used(&key, Some(recent));
@@ -113,9 +118,10 @@ async fn the_status_tells_when_the_key_was_used_last_and_a_key_that_nobody_uses_
 async fn a_class_has_a_key_suspended_that_nobody_uses_and_the_same_key_comes_back_for_the_asking() {
     let class = json!({ "allowedBuckets": ["*"], "suspendUnusedAfter": "720h" });
     let (mut scene, user, key) = Scene::with_old_key("unused-suspended", class, 40).await;
-    scene.used(&key, Some(ago(29)));
+    let within = ago(29);
+    scene.used(&key, Some(within));
     scene.start(EACH_SECOND).await;
-    scene.tells_of(Some(ago(29)), false).await;
+    scene.tells_of(Some(within), false).await;
     assert_eq!(scene.key_states(&user).await, ["Active"], "it was used within the limit");
 
     scene.used(&key, None);
@@ -151,7 +157,7 @@ async fn a_class_has_a_key_suspended_that_nobody_uses_and_the_same_key_comes_bac
     assert_eq!(scene.key_states(&user).await, ["Active"]);
     assert_eq!(scene.only_key(&user, "reports-s3").await, key, "consumers need no new Secret");
     scene.iam(Iam::forget_report);
-    scene.see("another report to be read", async || Ok(ensure!(scene.reports_read() >= 3))).await;
+    scene.sees("another report to be read", || scene.reports_read() >= 3).await;
     assert_eq!(scene.key_states(&user).await, ["Active"], "it counts from then");
 }
 
@@ -159,33 +165,41 @@ async fn a_class_has_a_key_suspended_that_nobody_uses_and_the_same_key_comes_bac
 async fn a_report_that_lies_or_is_cut_short_suspends_nobody() {
     let class = json!({ "allowedBuckets": ["*"], "suspendUnusedAfter": "720h" });
     let (mut scene, user, key) = Scene::with_old_key("report-lies", class, 40).await;
-    scene.used(&key, Some(ago(1)));
+    let recent = ago(1);
+    scene.used(&key, Some(recent));
     let distort = |scene: &Scene, distortion| {
         scene.iam(|iam| iam.settings_mut().credential_report.distortion = distortion);
         scene.iam(Iam::forget_report);
     };
-    let never = format!("{},N/A,s3", ago(1));
+    let never = format!("{recent},N/A,s3");
     distort(&scene, Distortion::new(move |text| text.replace(&never, "N/A,N/A,N/A").into_bytes()));
     scene.start(EACH_SECOND).await;
-    let asked = || scene.calls_of(Operation::GetAccessKeyLastUsed);
-    scene.see("IAM itself to be asked", async || Ok(ensure!(asked() > 0))).await;
+    scene.sees("IAM itself to be asked", || scene.calls_of(Operation::GetAccessKeyLastUsed) > 0).await;
     scene.tells_of(None, true).await;
     assert_eq!(scene.key_states(&user).await, ["Active"], "the report is not believed");
 
     distort(&scene, Distortion::new(|text| text.as_bytes()[..text.len() - 30].to_vec()));
     let read = scene.reports_read();
-    scene.see("the next report to be read", async || Ok(ensure!(scene.reports_read() > read))).await;
+    scene.sees("the next report to be read", || scene.reports_read() > read).await;
     scene.condition("reports", "Ready", "True", "Synced").await;
     assert_eq!(scene.key_states(&user).await, ["Active"]);
 }
 
 impl Scene {
+    async fn sees(&self, what: &str, holds: impl Fn() -> bool) {
+        let probe = async || {
+            ensure!(holds(), "not yet");
+            Ok(())
+        };
+        self.see(what, probe).await;
+    }
+
     fn calls_of(&self, operation: Operation) -> u64 {
         let double = self.double.as_ref().unwrap();
         double.with(|world| world.history().count(operation))
     }
 
-    fn iam_writes(&self) -> usize {
+    fn iam_writes(&self) -> u64 {
         self.double.as_ref().unwrap().with(|world| world.history().writes())
     }
 

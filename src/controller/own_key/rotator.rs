@@ -23,7 +23,7 @@ use crate::kubernetes::own_key::{OwnKey, OwnKeyError};
 use crate::leadership::{Leadership, NotLeading};
 use crate::metrics::Metrics;
 
-/// How often the Secret is looked at: somebody may have asked for a rotation, or put another key in.
+/// How often the Secret is read: somebody may have asked for a rotation, or put another key in.
 const LOOK: Duration = Duration::from_secs(60);
 /// The pause after what failed.
 const RETRY: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! A key that nobody uses: AWS tells of no use of it for longer than the class's `suspendUnusedAfter`.
 //!
-//! A credential report says whom to look at. Whether a key is suspended is decided on GetAccessKeyLastUsed, live, and on what is
+//! A credential report says whose keys to ask IAM about. Whether a key is suspended is decided on GetAccessKeyLastUsed, live, and on what is
 //! recorded on the IAM user ([`tags::UNUSED`]), where no tenant writes: otherwise a key that is replaced in time would never be
 //! old enough. The key is kept: the annotation [`annotations::RESUME`] has it work again.
 
@@ -84,12 +84,12 @@ pub fn carry(found: &mut BTreeMap<String, String>, record: Option<&str>) {
     found.extend(newest.map(|record| (tags::UNUSED.to_owned(), record)));
 }
 
-/// What a look at a user's keys has come to.
+/// What the judgement of a user's keys has come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The tag to write: it is suspended, or since when it may be unused.
     pub record: Option<(String, String)>,
-    /// When it is to be looked at again.
+    /// When they are to be judged again.
     pub again_at: Timestamp,
 }
 

@@ -24,7 +24,7 @@ const LONGEST_LIFE: SignedDuration = SignedDuration::from_mins(5);
 const LONGEST_MINT: SignedDuration = SignedDuration::from_mins(15);
 /// A new key that AWS refuses for this many consistency windows is given up.
 const UNUSABLE_AFTER: i32 = 10;
-/// The state of IAM is looked at again after so long, whatever it was.
+/// The state of IAM is read again after so long, whatever it was.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// What stands in the Secret beside the key, written with it in one request.

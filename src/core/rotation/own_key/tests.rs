@@ -175,7 +175,7 @@ impl Run {
         Self { world, leader: Process::default(), steps: 0 }
     }
 
-    /// One step of whoever leads, whose memory of a use is that of one look.
+    /// One step of whoever leads, whose memory of a use is that of one reading.
     fn step(&mut self, answered: bool) {
         let decided = self.world.decide(&self.leader);
         if matches!(decided.step, Step::Rest(_)) {
