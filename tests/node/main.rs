@@ -78,6 +78,7 @@ fn trials(skipped: Option<&str>) -> Vec<Trial> {
         samples::every_sample_becomes_ready_and_its_key_does_what_it_says,
         samples::the_sample_of_classes_bounds_its_users_and_their_keys_work,
         workload::two_rotations_under_load_fail_no_request,
+        workload::a_revocation_under_load_fails_only_what_still_has_the_old_key,
         workload::ten_renewals_of_a_session_under_load_fail_no_request,
         replicas::invariant_5_a_leader_killed_while_it_rotates_leaves_one_key_to_the_next,
         replicas::invariant_5_a_leader_frozen_while_it_rotates_leaves_one_key_to_the_next,

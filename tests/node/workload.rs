@@ -83,7 +83,7 @@ pub async fn two_rotations_under_load_fail_no_request(world: &World) {
     world.apply(&pod("load", &world.admin.endpoint)).await;
 
     let started = Instant::now();
-    uses(world, &first).await;
+    uses(world, "load", &first).await;
     let mut keys = vec![first];
     for number in ["one", "two"] {
         let old = keys.last().unwrap().clone();
@@ -97,7 +97,7 @@ pub async fn two_rotations_under_load_fail_no_request(world: &World) {
             })
             .await;
         let written = Instant::now();
-        uses(world, &new).await;
+        uses(world, "load", &new).await;
         println!(
             "rotation {number}: a new key in the Secret after {:.1?}, a hundred requests with it {:.1?} later",
             written - asked,
@@ -116,7 +116,7 @@ pub async fn two_rotations_under_load_fail_no_request(world: &World) {
         })
         .await;
     // Those after the last old key was deleted count too.
-    uses(world, last).await;
+    uses(world, "load", last).await;
     let report = report(world, "load").await.unwrap();
     let total: usize = report.keys.values().sum();
     println!("{total} requests in {:.0?} over two rotations, failed: {:?}", started.elapsed(), report.failures);
@@ -125,6 +125,49 @@ pub async fn two_rotations_under_load_fail_no_request(world: &World) {
     let restarts = ["get", "pod", "-n", "load", "app", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"];
     assert_eq!(world.kubectl(&restarts).await.unwrap(), "0", "the workload was started again");
     world.kubectl(&["delete", "-n", "load", "pod", "app"]).await.unwrap();
+}
+
+/// What a revocation costs whoever mounts the Secret: until the node has brought the next key into the file, and no longer.
+pub async fn a_revocation_under_load_fails_only_what_still_has_the_old_key(world: &World) {
+    world.namespace("revoked").await;
+    world.object("s3://revoked-data/first", "first").await;
+    let access = json!([{ "bucket": "revoked-data", "level": "ReadWrite" }]);
+    let user = world.user("revoked", "app", json!({ "access": access })).await;
+    let mut held = world.only_key(&user, "app-s3", "").await;
+    tokio::time::sleep(Duration::from_secs(LAG.unsigned_abs())).await;
+    world.apply(&pod("revoked", &world.admin.endpoint)).await;
+    uses(world, "revoked", &held).await;
+    for value in ["keep-working-1", "2"] {
+        let annotation = format!("s3access.dev/revoke={value}");
+        world.kubectl(&["annotate", "--overwrite", "s3accessuser", "-n", "revoked", "app", &annotation]).await.unwrap();
+        let asked = Instant::now();
+        let new = world
+            .see("another key in the Secret", async || {
+                let found = key_in(&world.secret("revoked", "app-s3").await);
+                ensure!(found != held, "still {found}");
+                Ok(found)
+            })
+            .await;
+        let written = asked.elapsed();
+        uses(world, "revoked", &new).await;
+        let follows = report(world, "revoked").await.unwrap();
+        let failed: usize = follows.failures.values().sum();
+        println!(
+            "revoked with {value:?}: another key in the Secret after {written:.1?}, at work after {:.1?}, failed so far: {:?}",
+            asked.elapsed(),
+            follows.failures
+        );
+        assert!(follows.failures.keys().all(|code| code == "InvalidAccessKeyId"), "{follows:?}");
+        uses(world, "revoked", &new).await;
+        let after: usize = report(world, "revoked").await.unwrap().failures.values().sum();
+        assert_eq!(after, failed, "requests fail that have the new key");
+        let of_old = world.keys(&user).await.into_iter().find(|key| key.access_key_id() == Some(held.as_str()));
+        let works = of_old.is_some_and(|key| key.status().is_some_and(|status| status.as_str() == "Active"));
+        assert!(!works, "{held} works after its revocation");
+        held = new;
+    }
+    world.kubectl(&["delete", "-n", "revoked", "pod", "app"]).await.unwrap();
+    world.kubectl(&["delete", "-n", "revoked", "s3accessuser", "app"]).await.unwrap();
 }
 
 /// Sessions as short as a mounted file can follow: each is renewed at half its life, and the pod reads the new file.
@@ -167,12 +210,12 @@ pub async fn ten_renewals_of_a_session_under_load_fail_no_request(world: &World)
 }
 
 /// Waits for a hundred more requests that succeeded with that key.
-async fn uses(world: &World, key: &str) {
+async fn uses(world: &World, namespace: &str, key: &str) {
     let count = |report: &Report| report.keys.get(key).copied().unwrap_or_default();
-    let before = report(world, "load").await.map_or(0, |report| count(&report));
+    let before = report(world, namespace).await.map_or(0, |report| count(&report));
     world
         .see(&format!("a hundred requests with {key}"), async || {
-            let report = report(world, "load").await?;
+            let report = report(world, namespace).await?;
             ensure!(count(&report) >= before + 100, "{report:?}");
             Ok(())
         })
