@@ -142,22 +142,24 @@ pub struct Unrelated {
     pub after_mib: f64,
 }
 
-/// How accounts were asked for AWS's alarm.
+/// How accounts were asked for AWS's alarm, and when their keys were used last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Listening {
     /// How many accounts.
     pub accounts: usize,
     /// How many intervals that took.
     pub intervals: f64,
-    /// Calls of IAM for it, of all accounts.
+    /// Calls of IAM for the alarm, of all accounts.
     pub calls: u64,
+    /// Those for the credential reports.
+    pub reports: u64,
 }
 
 impl Listening {
-    /// The calls of an account in an interval.
+    /// The calls of an account in an interval: for the alarm, and for the credential report.
     #[must_use]
-    pub fn calls_each(&self) -> f64 {
-        each(self.calls, self.accounts, self.intervals)
+    pub fn calls_each(&self) -> [f64; 2] {
+        [self.calls, self.reports].map(|calls| each(calls, self.accounts, self.intervals))
     }
 }
 

@@ -27,6 +27,8 @@ pub const BUDGETS: &[Budget] = &[
 
 /// What AWS's alarm costs an account in an interval: the users of three policies.
 const LISTENING: f64 = 3.0;
+/// What an account's credential report costs: to have it made, and to read it.
+const REPORT: f64 = 2.0;
 /// What a session costs in half of its life, in calls of STS and of IAM.
 const RENEWAL: f64 = 1.0;
 
@@ -79,10 +81,11 @@ pub fn judge(figures: &Figures) -> Vec<String> {
 
 /// Where what nobody asks for costs more than it may, or is not done.
 fn judge_unasked(figures: &Figures) -> Vec<String> {
-    let listening = figures.listening.as_ref().map(Listening::calls_each);
+    let [listening, report] = [0, 1].map(|which| figures.listening.as_ref().map(|found| found.calls_each()[which]));
     let [sts, iam] = [0, 1].map(|which| figures.renewals.as_ref().map(|renewals| renewals.calls_each()[which]));
     let budgets = [
         ("calls of IAM for an account in an interval of listening", listening, LISTENING),
+        ("calls of IAM for an account's credential report", report, REPORT),
         ("calls of STS for a session in half of its life", sts, RENEWAL),
         ("calls of IAM for a session in half of its life", iam, RENEWAL),
     ];
@@ -114,7 +117,7 @@ mod tests {
             figures
                 .add(phase, PhaseFigures { users: USERS, iam_calls, kubernetes_requests, ..PhaseFigures::default() });
         }
-        figures.listening = Some(Listening { accounts: 2, intervals: 20.0, calls: 120 });
+        figures.listening = Some(Listening { accounts: 2, intervals: 20.0, calls: 120, reports: 80 });
         figures.renewals = Some(Renewals { sessions: 20, half_lives: 3.0, sts_calls: 60, iam_calls: 60 });
         figures
     }
@@ -160,11 +163,11 @@ mod tests {
     #[test]
     fn what_nobody_asks_for_costs_no_call_more_and_is_done() {
         let listening = |calls| Figures { listening: calls, ..cheapest() };
-        for calls in [160, 0] {
-            let counted = Some(Listening { accounts: 2, intervals: 20.0, calls });
-            assert_eq!(judge(&listening(counted)).len(), 1, "{calls}");
+        for [calls, reports] in [[160, 80], [0, 80], [120, 120], [120, 0]] {
+            let counted = Some(Listening { accounts: 2, intervals: 20.0, calls, reports });
+            assert_eq!(judge(&listening(counted)).len(), 1, "{calls} {reports}");
         }
-        assert_eq!(judge(&listening(None)).len(), 1);
+        assert_eq!(judge(&listening(None)).len(), 2);
         for [sts_calls, iam_calls] in [[120, 60], [60, 120], [0, 60], [60, 0]] {
             let counted = Renewals { sessions: 20, half_lives: 3.0, sts_calls, iam_calls };
             assert_eq!(judge(&Figures { renewals: Some(counted), ..cheapest() }).len(), 1, "{sts_calls} {iam_calls}");

@@ -1,4 +1,4 @@
-//! What is done though nobody asks for it: AWS's alarm is listened for, and sessions are renewed.
+//! What is done though nobody asks for it: AWS's alarm is listened for, credential reports are read, and sessions are renewed.
 
 use std::time::{Duration, Instant};
 
@@ -17,17 +17,21 @@ const INTERVALS: u32 = 20;
 const HALF_LIVES: u32 = 3;
 
 impl Run {
-    /// Has both accounts asked for AWS's alarm in short intervals.
+    /// Has both accounts asked for AWS's alarm and for their credential reports in short intervals.
     ///
     /// # Errors
     /// Where the process does not start.
     pub async fn listen(&mut self) -> Result<()> {
-        self.restart(&[("S3ACCESS_ALARM_INTERVAL", &format!("{}s", INTERVAL.as_secs()))]).await?;
+        let interval = format!("{}s", INTERVAL.as_secs());
+        let often = ["S3ACCESS_ALARM_INTERVAL", "S3ACCESS_REPORT_INTERVAL"].map(|name| (name, interval.as_str()));
+        self.restart(&often).await?;
         let (calls, time) = self.watched(INTERVAL * INTERVALS).await?;
+        let count = |call: &str| calls.get(call).copied().unwrap_or_default();
         self.figures.listening = Some(Listening {
             accounts: BOTH.len(),
             intervals: time.as_secs_f64() / INTERVAL.as_secs_f64(),
-            calls: calls.get("ListEntitiesForPolicy").copied().unwrap_or_default(),
+            calls: count("ListEntitiesForPolicy"),
+            reports: count("GenerateCredentialReport") + count("GetCredentialReport"),
         });
         eprintln!("listening: {:?}", self.figures.listening);
         self.restart(&[]).await?;

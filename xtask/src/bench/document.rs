@@ -284,10 +284,10 @@ fn unasked(page: &mut String, operator: &[Figures]) -> Result<()> {
     for figures in operator {
         let users = thousands(figures.users);
         if let Some(listening) = &figures.listening {
+            let [alarm, report] = listening.calls_each();
             writeln!(
                 page,
-                "- {users} users, AWS's alarm of keys in public: {:.1} calls of IAM for each account in an interval.",
-                listening.calls_each()
+                "- {users} users, for each account in an interval: {alarm:.1} calls of IAM for AWS's alarm of keys in public, {report:.1} for the credential report.",
             )?;
         }
         if let Some(renewals) = &figures.renewals {
