@@ -1,7 +1,7 @@
 //! The gate: what a smaller run may cost at most. Call counts and memory do not depend on the machine; seconds do, and are
 //! not judged.
 
-use super::figures::{Against, Figures, Listening};
+use super::figures::{Against, Figures};
 use super::floor::Phase;
 
 /// What a phase may cost each user at most.
@@ -102,7 +102,7 @@ fn judge_unasked(figures: &Figures) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::figures::{PhaseFigures, Renewals, beside};
+    use crate::bench::figures::{Listening, PhaseFigures, Renewals, beside};
     use crate::bench::floor::{PolicyKind, Service, Size, floor};
 
     const USERS: usize = 500;
