@@ -20,6 +20,8 @@ pub const SHORTEST: SignedDuration = SignedDuration::from_mins(15);
 pub const LONGEST: SignedDuration = SignedDuration::from_hours(36);
 /// A server that answers with sessions of no use is not asked more often than that.
 const SHORTEST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
+/// A request that was signed takes no longer to arrive, and clocks differ by less where somebody cares for them.
+const LONGEST_SENDING: SignedDuration = SignedDuration::from_mins(1);
 /// By up to one part in so many of its life a session is renewed before its half, each user's by as much as its UID says:
 /// those that were made together are soon renewed apart.
 const SPREAD: i32 = 16;
@@ -56,6 +58,14 @@ impl HeldSession {
     pub fn recorded(key: AccessKeyId, issued_at: Timestamp, expires_at: Timestamp, now: Timestamp) -> Option<Self> {
         let possible = issued_at < expires_at && expires_at <= later(issued_at, LONGEST);
         (possible && past(issued_at, now).is_some()).then_some(Self { key, issued_at, expires_at })
+    }
+
+    /// The end that its readers are told, a little before it: some sign with a session up to that very moment, and what they
+    /// sign has still to arrive.
+    pub fn told_end(&self) -> Timestamp {
+        let life = self.expires_at.duration_since(self.issued_at);
+        let told = later(self.expires_at, -LONGEST_SENDING.min(life / SPREAD));
+        Timestamp::from_second(told.as_second()).unwrap_or(told)
     }
 
     /// When it is renewed: at half its life, as the server told its end, or a little before.
@@ -126,6 +136,14 @@ mod tests {
 
     fn session(minutes: i64) -> HeldSession {
         HeldSession { key: AccessKeyId::of_iam("AKIA1"), issued_at: NOW, expires_at: at(minutes) }
+    }
+
+    #[test]
+    fn readers_are_told_an_end_a_little_before_it() {
+        for (minutes, early) in [(720, 60), (16, 60), (15, 57), (8, 30), (0, 0)] {
+            let told = session(minutes).told_end();
+            assert_eq!(at(minutes).duration_since(told).as_secs(), early, "{minutes} min");
+        }
     }
 
     #[test]

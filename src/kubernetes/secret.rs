@@ -140,6 +140,17 @@ pub struct Content<'a> {
     pub target: &'a Target,
 }
 
+impl Content<'_> {
+    /// What stands in the data: of a session, with an end that is a little early.
+    fn as_told(&self) -> Credentials {
+        let mut told = self.credentials.clone();
+        if let (Record::Session(session), Some(token)) = (self.record, &mut told.token) {
+            token.expires_at = session.told_end();
+        }
+        told
+    }
+}
+
 /// What is recorded beside what a Secret holds.
 #[derive(Clone, Copy, Debug)]
 pub enum Record<'a> {
@@ -183,7 +194,7 @@ pub fn wanted(
     content: Content<'_>,
 ) -> Result<Secret, RenderError> {
     let spec = &user.spec.secret;
-    let data = secret_data::render(spec, content.credentials, content.target)?;
+    let data = secret_data::render(spec, &content.as_told(), content.target)?;
     let mut secret = live.cloned().unwrap_or_default();
     let meta = &mut secret.metadata;
     meta.managed_fields = None;
