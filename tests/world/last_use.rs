@@ -1,6 +1,7 @@
 //! When keys were used last, by the account's credential report; and what becomes of those that nobody uses.
 
 use anyhow::{Context, ensure};
+use aws_sdk_iam::types::StatusType;
 use ground::double::{Distortion, Iam, LastUsed, Operation, Settings};
 use jiff::{SignedDuration, Timestamp};
 use s3_access_operator::api::S3AccessUser;
@@ -69,10 +70,6 @@ impl Scene {
         })
         .await
     }
-
-    async fn key_states(&self, user: &str) -> Vec<String> {
-        self.keys(user).await.iter().map(|key| key.status().unwrap().as_str().to_owned()).collect()
-    }
 }
 
 #[tokio::test]
@@ -122,14 +119,14 @@ async fn a_class_has_a_key_suspended_that_nobody_uses_and_the_same_key_comes_bac
     scene.used(&key, Some(within));
     scene.start(EACH_SECOND).await;
     scene.tells_of(Some(within), false).await;
-    assert_eq!(scene.key_states(&user).await, ["Active"], "it was used within the limit");
+    assert_eq!(scene.statuses(&user).await, [StatusType::Active], "it was used within the limit");
 
     scene.used(&key, None);
     let (_, message) = scene.refused("reports", "Unused").await;
     for words in [key.as_str(), "suspendUnusedAfter", "s3access.dev/resume"] {
         assert!(message.contains(words), "{words:?} in {message}");
     }
-    assert_eq!(scene.key_states(&user).await, ["Inactive"]);
+    assert_eq!(scene.statuses(&user).await, [StatusType::Inactive]);
 
     // Another process knows it, too; and nothing that a tenant does brings a key that works, but to ask for it.
     scene.kill9().await;
@@ -144,7 +141,7 @@ async fn a_class_has_a_key_suspended_that_nobody_uses_and_the_same_key_comes_bac
         })
         .await;
     scene.refused("reports", "Unused").await;
-    assert_eq!(scene.key_states(&user).await, ["Inactive"]);
+    assert_eq!(scene.statuses(&user).await, [StatusType::Inactive]);
     assert_eq!(scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"], key, "it is kept");
 
     scene
@@ -154,11 +151,11 @@ async fn a_class_has_a_key_suspended_that_nobody_uses_and_the_same_key_comes_bac
         )
         .await;
     scene.ready("reports").await;
-    assert_eq!(scene.key_states(&user).await, ["Active"]);
+    assert_eq!(scene.statuses(&user).await, [StatusType::Active]);
     assert_eq!(scene.only_key(&user, "reports-s3").await, key, "consumers need no new Secret");
     scene.iam(Iam::forget_report);
     scene.sees("another report to be read", || scene.reports_read() >= 3).await;
-    assert_eq!(scene.key_states(&user).await, ["Active"], "it counts from then");
+    assert_eq!(scene.statuses(&user).await, [StatusType::Active], "it counts from then");
 }
 
 #[tokio::test]
@@ -176,13 +173,13 @@ async fn a_report_that_lies_or_is_cut_short_suspends_nobody() {
     scene.start(EACH_SECOND).await;
     scene.sees("IAM itself to be asked", || scene.calls_of(Operation::GetAccessKeyLastUsed) > 0).await;
     scene.tells_of(None, true).await;
-    assert_eq!(scene.key_states(&user).await, ["Active"], "the report is not believed");
+    assert_eq!(scene.statuses(&user).await, [StatusType::Active], "the report is not believed");
 
     distort(&scene, Distortion::new(|text| text.as_bytes()[..text.len() - 30].to_vec()));
     let read = scene.reports_read();
     scene.sees("the next report to be read", || scene.reports_read() > read).await;
     scene.condition("reports", "Ready", "True", "Synced").await;
-    assert_eq!(scene.key_states(&user).await, ["Active"]);
+    assert_eq!(scene.statuses(&user).await, [StatusType::Active]);
 }
 
 impl Scene {

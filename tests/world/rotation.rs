@@ -76,7 +76,7 @@ impl Scene {
         .await;
     }
 
-    async fn statuses(&self, user: &str) -> Vec<StatusType> {
+    pub async fn statuses(&self, user: &str) -> Vec<StatusType> {
         self.keys(user).await.into_iter().filter_map(|key| key.status).collect()
     }
 
