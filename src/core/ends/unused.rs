@@ -36,6 +36,8 @@ pub type Uses = BTreeMap<String, Option<Timestamp>>;
 pub struct Terms {
     /// How long they may go unused.
     limit: Option<SignedDuration>,
+    /// Workloads use them, and not the operator alone, for sessions.
+    by_workloads: bool,
     /// The digest of the annotation's value.
     resume: Option<String>,
 }
@@ -94,11 +96,11 @@ pub struct Finding {
 }
 
 impl Terms {
-    /// Of an S3AccessUser in its class. The key of sessions is used by the operator alone.
+    /// Of an S3AccessUser in its class. Another mode is no way back for one that is suspended.
     pub fn of(user: &S3AccessUser, class: &Class) -> Self {
         let by_workloads = user.spec.access_key.mode == AccessKeyMode::Static;
         let resume = user.annotations().get(annotations::RESUME).map(|value| names::digest(&[value], DIGEST));
-        Self { limit: class.suspend_unused_after().filter(|_| by_workloads), resume }
+        Self { limit: class.suspend_unused_after(), by_workloads, resume }
     }
 
     /// How long a key may go unused before that is told.
@@ -106,10 +108,15 @@ impl Terms {
         self.limit.unwrap_or(LONG)
     }
 
+    /// How long its keys may go unused, where their uses say anything.
+    fn judged_after(&self) -> Option<SignedDuration> {
+        self.limit.filter(|_| self.by_workloads)
+    }
+
     /// Whether the user may have to be suspended, by what a report tells and when the S3AccessUser was made.
     pub fn suspects(&self, used: &crate::core::credential_report::KeyUse, made_at: Timestamp) -> bool {
         let last = used.used.as_ref().map_or(made_at, |used| used.at);
-        self.limit.is_some_and(|limit| later(last, limit) <= used.reported_at)
+        self.judged_after().is_some_and(|limit| later(last, limit) <= used.reported_at)
     }
 
     /// Why the keys of a user with those tags are not to work.
@@ -138,7 +145,7 @@ impl Terms {
         uses: &Uses,
         now: Timestamp,
     ) -> Option<Finding> {
-        let (limit, adoption) = (self.limit?, Adoption::of(found));
+        let (limit, adoption) = (self.judged_after()?, Adoption::of(found));
         let mut times = Vec::new();
         for key in keys.iter().filter(|key| adoption.owns(key)) {
             times.push((key.created_at, of_others(key.created_at, *uses.get(&key.id)?)));
@@ -167,7 +174,7 @@ impl Terms {
         key: &AccessKey,
         used: Option<Timestamp>,
     ) -> Option<(String, String)> {
-        self.limit?;
+        self.judged_after()?;
         let record = Record::of(found);
         let used = of_others(key.created_at, used);
         let (at, resume) = match &record {
@@ -179,7 +186,7 @@ impl Terms {
 
     /// Whether uses are asked for, before a key is gone.
     pub fn are_asked(&self) -> bool {
-        self.limit.is_some()
+        self.judged_after().is_some()
     }
 }
 
@@ -220,7 +227,7 @@ mod tests {
     }
 
     fn terms(resume: Option<&str>) -> Terms {
-        Terms { limit: Some(LIMIT), resume: resume.map(ToOwned::to_owned) }
+        Terms { limit: Some(LIMIT), by_workloads: true, resume: resume.map(ToOwned::to_owned) }
     }
 
     fn key(id: &str, created: i64) -> AccessKey {
@@ -253,6 +260,8 @@ mod tests {
         let why = terms(None).inactive(&user.0).unwrap();
         assert!(why.reason == Reason::Unused && why.message.contains("s3access.dev/resume"), "{why:?}");
         assert_eq!(terms(None).resumed(&user.0, at(152)), None);
+        let of_sessions = Terms { by_workloads: false, ..terms(None) };
+        assert_eq!((of_sessions.resumed(&user.0, at(152)), of_sessions.inactive(&user.0).is_some()), (None, true));
         let asked = terms(Some("1"));
         assert_eq!(asked.inactive(&user.0), None);
         user.0.extend(asked.resumed(&user.0, at(152)));
