@@ -185,10 +185,11 @@ fn secret_name(text: &str) -> Result<String, String> {
 }
 
 fn account_id(text: &str) -> Result<String, String> {
-    if text.len() == 12 && text.chars().all(|c| c.is_ascii_digit()) {
+    let digits = text.strip_prefix("RGW").map_or((text, 12), |digits| (digits, 17));
+    if digits.0.len() == digits.1 && digits.0.chars().all(|c| c.is_ascii_digit()) {
         return Ok(text.to_owned());
     }
-    Err("12 digits".to_owned())
+    Err("12 digits, or of Ceph RGW RGW and 17 digits".to_owned())
 }
 
 /// IAM's paths begin and end with a slash.

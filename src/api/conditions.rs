@@ -100,6 +100,10 @@ reasons! {
     WaitingForKey,
     /// Everything of ours is being removed.
     Deleting,
+    /// The system drops what proves that an IAM user is the operator's: no key is made there.
+    OwnershipNotKept,
+    /// The S3-compatible system lacks what keys need to be safe.
+    SystemUnfit,
     /// The IAM user (or policy) of that name belongs to somebody else.
     ForeignUser,
     /// The Secret of that name belongs to somebody else.

@@ -3,6 +3,7 @@
 //! Nothing here decides anything; [`crate::core`] does.
 
 mod access_conditions;
+mod capabilities;
 mod conditions;
 mod duration;
 pub mod limits;
@@ -11,11 +12,12 @@ mod s3_access_user;
 mod secret_spec;
 
 pub use access_conditions::AccessConditions;
+pub use capabilities::{Capabilities, Capability, Trial};
 pub use conditions::{ConditionType, Reason};
 use duration::duration_schema;
 pub use duration::{Duration, DurationError};
 pub use s3_access_class::{
-    AllowedNamespaces, BucketsFrom, CLASS_FINALIZER, Capabilities, ClassEndpoints, ClassProvider, ClassRotation,
+    AllowedNamespaces, BucketsFrom, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation,
     CredentialsSecretRef, DEFAULT_CLASS_ANNOTATION, OnCompromise, Ownership, S3AccessClass, S3AccessClassSpec,
     S3AccessClassStatus,
 };

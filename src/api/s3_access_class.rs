@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{AccessConditions, DeletionPolicy, Duration};
+use super::{AccessConditions, Capabilities, DeletionPolicy, Duration};
 
 /// Marks the class of the S3AccessUsers that name none.
 pub const DEFAULT_CLASS_ANNOTATION: &str = "s3access.dev/is-default-class";
@@ -49,6 +49,7 @@ pub const CLASS_FINALIZER: &str = "s3access.dev/in-use";
     validation = Rule::new("self.ownership == 'Tags' || (self.provider == 's3-compatible' && !has(self.tags))").message("ownership Path is for S3-compatible systems without tags"),
     validation = Rule::new("self.ownership == oldSelf.ownership").message("ownership is immutable: the operator would not know its users again"),
     validation = Rule::new("self.provider != 's3-compatible' || (has(self.endpoints) && has(self.endpoints.iam) && has(self.endpoints.s3))").message("provider s3-compatible needs endpoints.iam and endpoints.s3"),
+    validation = Rule::new("self.provider == 's3-compatible' || !has(self.accountId) || !self.accountId.startsWith('RGW')").message("accountId: AWS's accounts have 12 digits"),
     validation = Rule::new("self.provider != 's3-compatible' || !has(self.requireSession) || !self.requireSession").message("requireSession: an S3-compatible system has no sts:GetSessionToken"),
     validation = Rule::new("self.provider != 's3-compatible' || !has(self.suspendUnusedAfter)").message("suspendUnusedAfter: an S3-compatible system does not tell when a key was last used"),
     // AWS tells of uses hours late, and no more often than every four hours.
@@ -73,9 +74,9 @@ pub struct S3AccessClassSpec {
     pub region: Option<String>,
 
     /// The account that the credentials must belong to; where they do not, nothing is done. An S3-compatible system
-    /// without STS is not asked: its ARNs bear this.
+    /// without STS is not asked: its ARNs bear this. Those of Ceph RGW are `RGW` and 17 digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9]{12}$"))]
+    #[schemars(regex(pattern = r"^([0-9]{12}|RGW[0-9]{17})$"))]
     pub account_id: Option<String>,
 
     /// The Secret in the operator's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and
@@ -271,10 +272,10 @@ impl S3AccessClass {
         self.annotations().get(DEFAULT_CLASS_ANNOTATION).is_some_and(|value| value == "true")
     }
 
-    /// What its system was found to do, as the class is now. Only the operator writes this status.
+    /// What its system was found to do, where the class is now. Only the operator writes this status.
     pub fn capabilities(&self) -> Option<&Capabilities> {
         let found = self.status.as_ref()?.capabilities.as_ref()?;
-        (Some(found.observed_generation) == self.metadata.generation).then_some(found)
+        (Some(&found.endpoints) == self.spec.endpoints.as_ref()).then_some(found)
     }
 
     /// Whether every S3AccessUser has been held against the class as it is now. Only the operator writes this status.
@@ -328,7 +329,7 @@ pub struct CredentialsSecretRef {
 }
 
 /// Addresses of the services.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
 pub struct ClassEndpoints {
     /// IAM's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -433,24 +434,12 @@ pub struct S3AccessClassStatus {
     /// Absent: it goes by nothing there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces_digest: Option<String>,
-    /// What an S3-compatible system was found to do, by trying it. Absent: nothing was tried, since nobody needs it.
+    /// What an S3-compatible system was found to do, by trying it. Until then, nobody is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     /// How many S3AccessUsers there are in the class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<i64>,
-}
-
-/// What an S3-compatible system was found to do.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
-#[serde(rename_all = "camelCase")]
-pub struct Capabilities {
-    /// The generation of the class that it was tried for.
-    pub observed_generation: i64,
-    /// The condition keys of policies that it looks at: `aws:SourceIp`, `aws:SecureTransport`, `aws:CurrentTime`. What binds
-    /// keys by others is refused.
-    #[serde(default)]
-    pub condition_keys: Vec<String>,
 }
 
 fn arn_patterns_schema(_: &mut SchemaGenerator) -> Schema {

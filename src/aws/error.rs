@@ -41,6 +41,10 @@ pub enum ErrorKind {
     Invalid,
     /// The server does not know the call: it is not AWS.
     Unsupported,
+    /// The server has taken what proves that a user is ours, and does not show it: it is not AWS.
+    OwnershipNotKept,
+    /// The server has taken a policy, and shows another: it is not AWS.
+    PolicyNotKept,
     /// It was not sent: this process may not lead any more.
     NotLeading,
     /// Anything else.
@@ -54,6 +58,8 @@ impl ErrorKind {
         let known = CODES.iter().find(|(_, codes)| codes.contains(&code)).map(|(kind, _)| *kind);
         known.unwrap_or(match status {
             Some(429) => Self::Throttled,
+            // Without a code of its own: Ceph RGW answers so to what it does not know.
+            Some(405 | 501) => Self::Unsupported,
             Some(500..) => Self::TryLater,
             _ => Self::Other,
         })
@@ -237,6 +243,8 @@ impl AwsError {
             ErrorKind::DeleteConflict => Reason::DeleteBlocked,
             // Read again, it will have come or gone.
             ErrorKind::NotFound | ErrorKind::AlreadyExists | ErrorKind::NotLeading => Reason::Creating,
+            ErrorKind::OwnershipNotKept => Reason::OwnershipNotKept,
+            ErrorKind::PolicyNotKept => Reason::SystemUnfit,
             ErrorKind::Unsupported | ErrorKind::Other => Reason::Failed,
         }
     }
@@ -379,6 +387,8 @@ mod tests {
         assert_eq!(ErrorKind::of_code("Whatever", Some(503)), ErrorKind::TryLater);
         assert_eq!(ErrorKind::of_code("Whatever", Some(429)), ErrorKind::Throttled);
         assert_eq!(ErrorKind::of_code("Whatever", Some(400)), ErrorKind::Other);
+        assert_eq!(ErrorKind::of_code("Unknown", Some(405)), ErrorKind::Unsupported);
+        assert_eq!(ErrorKind::of_code("Unknown", Some(501)), ErrorKind::Unsupported);
     }
 
     #[test]

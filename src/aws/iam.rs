@@ -8,14 +8,15 @@ use aws_sdk_iam::types::{EntityType, ReportStateType, StatusType};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
+use super::compatible::path_tags;
 use super::sdk::{SdkIam, document, found, gone, tags_from, tags_to, timestamp, unreadable};
 use super::{
     AwsError, CreatedKey, DetailsPage, DetailsQuery, ErrorKind, Iam, PolicyRecord, Result, UserRecord, details,
-    inline_policy, leftovers, path_tags,
+    inline_policy, leftovers,
 };
 use crate::api::tags;
 use crate::core::credential_report::CredentialReport;
-use crate::core::iam::{AccessKey, AccessKeyId};
+use crate::core::iam::{AccessKeyId, KeyRecord};
 use crate::core::observed::{Minted, PolicyVersion};
 use crate::core::policy::Document;
 
@@ -26,8 +27,12 @@ const NO_REPORT: [&str; 3] = ["ReportNotPresent", "ReportInProgress", "ReportExp
 
 impl SdkIam {
     async fn set_path(&self, user: &str, path: &str) -> Result<()> {
+        const OPERATION: &str = "UpdateUser";
         let request = self.client.update_user().user_name(user).new_path(path);
-        self.lane.call("UpdateUser", user, || request.clone().send()).await.map(drop)
+        self.lane.call(OPERATION, user, || request.clone().send()).await?;
+        let wanted =
+            if self.provider.has_tags() { (path.to_owned(), BTreeMap::new()) } else { path_tags::decode(path) };
+        self.confirm_user(OPERATION, user, |found| found.path == wanted.0 && has(found, &wanted.1)).await
     }
 
     /// Changes the tags that stand in the path; of the others there is no record.
@@ -38,6 +43,11 @@ impl SdkIam {
         let after = path_tags::encode(&found.path, &found.tags);
         if after == before { Ok(()) } else { self.set_path(user, &after).await }
     }
+}
+
+/// Whether a user has those tags.
+fn has(found: &UserRecord, tags: &BTreeMap<String, String>) -> bool {
+    tags.iter().all(|(key, value)| found.tags.get(key) == Some(value))
 }
 
 #[async_trait]
@@ -69,7 +79,7 @@ impl Iam for SdkIam {
         boundary: Option<&str>,
     ) -> Result<String> {
         const OPERATION: &str = "CreateUser";
-        let (path, tags) = if self.provider.has_tags() {
+        let (sent, sent_tags) = if self.provider.has_tags() {
             (path.to_owned(), Some(tags_to(OPERATION, user, tags)?))
         } else {
             (path_tags::encode(path, tags), None)
@@ -78,10 +88,15 @@ impl Iam for SdkIam {
             .client
             .create_user()
             .user_name(user)
-            .path(path)
-            .set_tags(tags)
+            .path(sent)
+            .set_tags(sent_tags)
             .set_permissions_boundary(boundary.map(ToOwned::to_owned));
         let answer = self.lane.call(OPERATION, user, || request.clone().send()).await?;
+        let owned = if self.provider.has_tags() { tags.clone() } else { path_tags::kept(tags) };
+        match self.confirm_user(OPERATION, user, |found| found.path == path && has(found, &owned)).await {
+            Err(error) if error.kind == ErrorKind::OwnershipNotKept => return Err(self.unmake(user, error).await),
+            confirmed => confirmed?,
+        }
         answer.user.map(|created| created.arn).ok_or_else(|| unreadable(OPERATION, user))
     }
 
@@ -103,7 +118,8 @@ impl Iam for SdkIam {
             return self.retag(user, |owned| owned.extend(tags.clone())).await;
         }
         let request = self.client.tag_user().user_name(user).set_tags(Some(tags_to(OPERATION, user, tags)?));
-        self.lane.call(OPERATION, user, || request.clone().send()).await.map(drop)
+        self.lane.call(OPERATION, user, || request.clone().send()).await?;
+        self.confirm_user(OPERATION, user, |found| has(found, tags)).await
     }
 
     async fn untag_user(&self, user: &str, keys: &[String]) -> Result<()> {
@@ -128,7 +144,7 @@ impl Iam for SdkIam {
         leftovers::clear(self, user).await
     }
 
-    async fn list_access_keys(&self, user: &str) -> Result<Vec<AccessKey>> {
+    async fn list_access_keys(&self, user: &str) -> Result<Vec<KeyRecord>> {
         const OPERATION: &str = "ListAccessKeys";
         let request = self.client.list_access_keys().user_name(user);
         let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
@@ -138,9 +154,11 @@ impl Iam for SdkIam {
             .map(|key| {
                 let id = key.access_key_id.filter(|id| AccessKeyId::parse(id).is_some());
                 let id = id.ok_or_else(|| unreadable(OPERATION, user))?;
-                let created_at =
-                    key.create_date.as_ref().and_then(timestamp).ok_or_else(|| unreadable(OPERATION, user))?;
-                Ok(AccessKey { id, active: key.status == Some(StatusType::Active), created_at })
+                let created_at = key.create_date.as_ref().and_then(timestamp);
+                if created_at.is_none() && self.provider.has_all_of_iam() {
+                    return Err(unreadable(OPERATION, user));
+                }
+                Ok(KeyRecord { id, active: key.status == Some(StatusType::Active), created_at })
             })
             .collect()
     }
@@ -223,8 +241,10 @@ impl Iam for SdkIam {
     }
 
     async fn put_user_policy(&self, user: &str, name: &str, document: &Document) -> Result<()> {
+        const OPERATION: &str = "PutUserPolicy";
         let request = self.client.put_user_policy().user_name(user).policy_name(name).policy_document(document.text());
-        self.lane.call("PutUserPolicy", name, || request.clone().send()).await.map(drop)
+        self.lane.call(OPERATION, name, || request.clone().send()).await?;
+        self.confirm_policy(OPERATION, user, name, document).await
     }
 
     async fn delete_user_policy(&self, user: &str, name: &str) -> Result<()> {

@@ -1,6 +1,7 @@
 //! AWS, as far as the operator needs it: the calls used, what their errors mean, and one session per account.
 
 mod call;
+mod compatible;
 mod details;
 mod dispenser;
 mod error;
@@ -9,15 +10,14 @@ mod identity;
 mod lanes;
 mod leftovers;
 mod metrics;
-mod path_tags;
 mod permission;
-mod s3;
 mod sdk;
 mod session;
 mod sts;
 mod transport;
 
 pub use call::at_priority;
+pub use compatible::{S3Endpoint, S3Request, Verdict};
 pub use details::{DetailsPage, DetailsQuery};
 pub use error::{AwsError, ErrorKind};
 pub use identity::{Identity, Question};
@@ -31,8 +31,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use crate::core::credential_report::CredentialReport;
-use crate::core::iam::AccessKey;
-use crate::core::iam::Account;
+use crate::core::iam::{Account, KeyRecord};
 use crate::core::observed::{Minted, PolicyVersion};
 use crate::core::policy::Document;
 use crate::core::secret_data::Credentials;
@@ -108,7 +107,7 @@ pub trait Iam: Send + Sync {
     async fn clear_leftovers(&self, user: &str) -> Result<()>;
 
     /// ListAccessKeys.
-    async fn list_access_keys(&self, user: &str) -> Result<Vec<AccessKey>>;
+    async fn list_access_keys(&self, user: &str) -> Result<Vec<KeyRecord>>;
     /// CreateAccessKey, sent once: a retry after a lost answer would make a second key that nobody knows.
     async fn create_access_key(&self, user: &str) -> Result<CreatedKey>;
     /// UpdateAccessKey.
@@ -175,11 +174,6 @@ pub trait Sts: Send + Sync {
     }
     /// GetCallerIdentity with a user's key: whether AWS accepts it. At an S3-compatible system, ListBuckets.
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool>;
-    /// ListBuckets with a user's key, at an S3-compatible system: whether its policies let it; `None`: the key is not known,
-    /// or nobody is asked.
-    async fn lists_buckets(&self, _id: &str, _secret: &SecretString) -> Result<Option<bool>> {
-        Ok(None)
-    }
     /// GetSessionToken with a user's key: a session of so many seconds. It needs no permission, neither the user's nor the
     /// operator's.
     async fn session_token(&self, id: &str, secret: &SecretString, seconds: i32) -> Result<Credentials>;

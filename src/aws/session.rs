@@ -1,7 +1,8 @@
 //! A session: the SDK's clients for one account, with its rate, its retries and its identity.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -10,20 +11,21 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use super::call::ThrottledIsForTheLane;
+use super::compatible::{Answers, CompatibleSts, S3Endpoint, Servers};
 use super::identity::Identity;
 use super::lanes::{LaneId, Lanes, Way};
 use super::metrics::CountAttempts;
 use super::permission::OnlyTheLeaderWrites;
-use super::s3::S3Endpoint;
 use super::sdk::SdkIam;
-use super::sts::{CompatibleSts, SdkSts};
+use super::sts::SdkSts;
 use super::transport::{TransportError, Trust};
 use super::{Iam, Sts};
 use crate::api::{MANAGER, S3AccessClassSpec};
-use crate::core::iam::Account;
+use crate::core::iam::{AccessKey, Account};
 use crate::core::provider::Provider;
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
@@ -83,6 +85,7 @@ pub enum SettingsError {
 #[derive(Default)]
 struct Endpoints {
     trust: Trust,
+    servers: Servers,
     iam: Option<String>,
     sts: Option<String>,
     s3: Option<String>,
@@ -99,6 +102,8 @@ pub struct Session {
     pub identity: Option<Identity>,
     /// What serves them.
     pub provider: Provider,
+    /// Its S3; none at AWS, whose S3 the operator does not ask.
+    pub s3: Option<Arc<S3Endpoint>>,
     /// Its region, for the Secret.
     pub region: String,
     /// The S3 endpoint that consumers are to use, where it is not AWS's own.
@@ -109,6 +114,9 @@ pub struct Session {
     lanes: Arc<Lanes>,
     way: Arc<Way>,
     endpoint: Option<String>,
+    servers: Servers,
+    /// When keys without a date were seen first.
+    seen: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Session {
@@ -125,7 +133,9 @@ impl Session {
             return Err(SettingsError::AccountOfAws);
         }
         let endpoints = Endpoints::default();
-        let config = loader(&endpoints.trust, None, options).load().await;
+        let servers = Servers::default();
+        let config = loader(&endpoints.trust, &servers, options).load().await;
+        let endpoints = Endpoints { servers, ..endpoints };
         Self::over(&config, endpoints, options, leadership, metrics)
     }
 
@@ -141,8 +151,11 @@ impl Session {
         metrics: Arc<Metrics>,
     ) -> Result<Self, SettingsError> {
         let trust = Trust::of(class.ca_bundle.as_deref())?;
-        let region = class.region.clone().map(Region::new);
-        let mut loader = loader(&trust, region.clone(), options);
+        let servers = Servers::default();
+        let mut loader = loader(&trust, &servers, options);
+        if let Some(region) = class.region.clone() {
+            loader = loader.region(Region::new(region));
+        }
         if let Some(credentials) = credentials {
             loader = loader.credentials_provider(credentials);
         }
@@ -159,7 +172,7 @@ impl Session {
             let assumed = SharedCredentialsProvider::new(provider.build().await);
             config = config.to_builder().credentials_provider(assumed).build();
         }
-        let endpoints = Endpoints { trust, iam: set.iam, sts, s3: set.s3, path_style: class.path_style };
+        let endpoints = Endpoints { trust, servers, iam: set.iam, sts, s3: set.s3, path_style: class.path_style };
         Self::over(&config, endpoints, options, leadership, metrics)
     }
 
@@ -200,18 +213,20 @@ impl Session {
             lane: way.clone(),
             credentials: config.credentials_provider(),
         });
-        let sts: Arc<dyn Sts> = match provider {
-            Provider::Aws => Arc::new(sts),
+        let (sts, s3): (Arc<dyn Sts>, _) = match provider {
+            Provider::Aws => (Arc::new(sts), None),
             Provider::S3Compatible { .. } => {
                 let url = s3_endpoint.as_ref().ok_or(SettingsError::NoS3Endpoint)?;
-                let s3 = S3Endpoint::new(url, &region, endpoints.trust.connector(CONNECT_TIMEOUT, ATTEMPT_TIMEOUT));
+                let connector = endpoints.trust.connector(CONNECT_TIMEOUT, ATTEMPT_TIMEOUT);
+                let s3 = S3Endpoint::new(url, &region, connector, config.credentials_provider(), way.clone());
+                let s3 = Arc::new(s3);
                 let account = options.account_id.clone().map(|id| Account { id, partition: PARTITION.to_owned() });
-                Arc::new(CompatibleSts { sts, account, s3 })
+                (Arc::new(CompatibleSts { sts, account, s3: s3.clone() }), Some(s3))
             }
         };
         let lanes = options.lanes.clone();
         let session = Self::new(Arc::new(iam), sts, region, s3_endpoint);
-        Ok(Self { identity, provider, path_style, lanes, way, endpoint, ..session })
+        Ok(Self { identity, provider, s3, path_style, lanes, way, endpoint, servers: endpoints.servers, ..session })
     }
 
     /// A session over any implementation of AWS.
@@ -221,6 +236,7 @@ impl Session {
             sts,
             identity: None,
             provider: Provider::Aws,
+            s3: None,
             region,
             path_style: s3_endpoint.is_some(),
             s3_endpoint,
@@ -228,7 +244,28 @@ impl Session {
             lanes: Arc::default(),
             way: Arc::new(Way::new(NonZeroU32::MAX, Arc::default())),
             endpoint: None,
+            servers: Servers::default(),
+            seen: Mutex::default(),
         }
+    }
+
+    /// The access keys of a user; where the system shows no dates, with those of what is `recorded` of one of them.
+    ///
+    /// # Errors
+    /// That of ListAccessKeys.
+    pub async fn keys_of(&self, user: &str, recorded: Option<(&str, Timestamp)>) -> super::Result<Vec<AccessKey>> {
+        let listed = self.iam.list_access_keys(user).await?;
+        let first_seen = |id: &str| {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            *seen.entry(id.to_owned()).or_insert_with(Timestamp::now)
+        };
+        let of = |id: &str| recorded.filter(|(recorded, _)| *recorded == id).map(|(_, at)| at);
+        Ok(listed.into_iter().map(|key| (of(&key.id), key)).map(|(at, key)| key.dated(at, first_seen)).collect())
+    }
+
+    /// What an S3-compatible system calls itself, as far as it has said so.
+    pub fn server(&self) -> Option<String> {
+        self.servers.name()
     }
 
     /// The account, asked once; a failure is not remembered.
@@ -253,7 +290,7 @@ impl Session {
     }
 }
 
-fn loader(trust: &Trust, region: Option<Region>, options: &SessionOptions) -> aws_config::ConfigLoader {
+fn loader(trust: &Trust, servers: &Servers, options: &SessionOptions) -> aws_config::ConfigLoader {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -262,11 +299,11 @@ fn loader(trust: &Trust, region: Option<Region>, options: &SessionOptions) -> aw
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(timeouts);
-    if let Some(region) = region {
-        loader = loader.region(region);
-    }
-    if let Some(client) = trust.client() {
-        loader = loader.http_client(client);
+    match options.provider {
+        Provider::Aws => loader = trust.added().into_iter().fold(loader, |loader, client| loader.http_client(client)),
+        Provider::S3Compatible { .. } => {
+            loader = loader.http_client(Answers::of(trust.client(), servers.clone()));
+        }
     }
     if let Some(credentials) = &options.own_credentials {
         loader = loader.credentials_provider(credentials.clone());

@@ -12,7 +12,6 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::identity::Identity;
 use super::lanes::Way;
-use super::s3::S3Endpoint;
 use super::{AwsError, ErrorKind, Result, Sts};
 use crate::core::iam::{AccessKeyId, Account, user_of};
 use crate::core::secret_data::{Credentials as UserCredentials, SessionToken};
@@ -23,47 +22,8 @@ pub(super) struct SdkSts {
     pub(super) lane: Arc<Way>,
 }
 
-/// An S3-compatible system: its keys are proven where its consumers use them, and it need not have an STS.
-pub(super) struct CompatibleSts {
-    /// STS, where the account is not given.
-    pub(super) sts: SdkSts,
-    /// The account, where it is given.
-    pub(super) account: Option<Account>,
-    /// Where consumers use their keys.
-    pub(super) s3: S3Endpoint,
-}
-
-#[async_trait]
-impl Sts for CompatibleSts {
-    async fn caller(&self) -> Result<Account> {
-        match &self.account {
-            Some(account) => Ok(account.clone()),
-            None => self.sts.caller().await,
-        }
-    }
-
-    async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool> {
-        // Refused by a policy, it was known: authentication comes before authorization.
-        Ok(self.lists_buckets(id, secret).await?.is_some())
-    }
-
-    async fn lists_buckets(&self, id: &str, secret: &SecretString) -> Result<Option<bool>> {
-        self.s3.lists_buckets(&self.sts.lane, id, secret).await
-    }
-
-    async fn session_token(&self, id: &str, _: &SecretString, _: i32) -> Result<UserCredentials> {
-        Err(AwsError {
-            operation: SESSION_OPERATION,
-            object: id.to_owned(),
-            kind: ErrorKind::Unsupported,
-            code: "NotImplemented".to_owned(),
-            message: "an S3-compatible system has no sessions".to_owned(),
-        })
-    }
-}
-
 const OPERATION: &str = "GetCallerIdentity";
-const SESSION_OPERATION: &str = "GetSessionToken";
+pub(super) const SESSION_OPERATION: &str = "GetSessionToken";
 
 #[async_trait]
 impl Sts for SdkSts {

@@ -26,9 +26,17 @@ impl Trust {
     }
 
     /// A client for the SDK; `None` where its own does.
-    pub(super) fn client(&self) -> Option<SharedHttpClient> {
-        let context = self.0.clone()?;
-        Some(Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https())
+    pub(super) fn added(&self) -> Option<SharedHttpClient> {
+        self.0.is_some().then(|| self.client())
+    }
+
+    /// A client for the SDK.
+    pub(super) fn client(&self) -> SharedHttpClient {
+        let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        match self.0.clone() {
+            Some(context) => builder.tls_context(context).build_https(),
+            None => builder.build_https(),
+        }
     }
 
     /// A connector for a request that no client of the SDK sends.

@@ -37,7 +37,7 @@ enum Command {
     /// Reconcile until terminated.
     Run(Box<RunOptions>),
     /// Check the cluster, the Lease, and each account with its IAM permissions, for the settings of `run`.
-    Doctor(Box<RunOptions>),
+    Doctor(Box<doctor::Options>),
     /// Print the completions of a shell.
     Completions(completions::Options),
     /// Print the CustomResourceDefinitions as YAML.

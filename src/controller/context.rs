@@ -7,7 +7,7 @@ use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio_util::sync::CancellationToken;
 
-use super::class::{ClassResolver, ResolvedClass};
+use super::class::{ClassResolver, OwnAccount, ResolvedClass};
 use super::error::Error;
 use super::own_key::OwnSecret;
 use super::queue::{Key, WorkQueue};
@@ -68,6 +68,13 @@ pub struct Options {
     pub resync_interval: SignedDuration,
     /// Whether to write.
     pub leadership: Leadership,
+}
+
+impl Options {
+    /// The operator's own account, for those who are in no class.
+    pub fn own_account(&self) -> OwnAccount {
+        OwnAccount::new(self.session.clone(), self.defaults.clone(), Some(self.cluster.clone()))
+    }
 }
 
 /// What every reconcile shares.

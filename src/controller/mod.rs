@@ -20,7 +20,7 @@ mod state;
 mod watch;
 mod worker;
 
-pub use class::{ClassResolver, KnownClass, OneAccount, ResolvedClass, check_account};
+pub use class::{ClassResolver, KnownClass, OneAccount, OwnAccount, ResolvedClass, check_account};
 pub use context::{Clock, Context, Options};
 pub use error::Error;
 pub use outcome::Outcome;

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::context::Pass;
 use super::error::Error;
 use crate::api::{S3AccessUser, Workload, tags};
-use crate::aws::{ErrorKind, Session, UserRecord, inline_policy};
+use crate::aws::{AwsError, ErrorKind, Session, UserRecord, inline_policy};
 use crate::core::adoption::Adoption;
 use crate::core::curtail::{Holdings, exceeds};
 use crate::core::desired::{DesiredPolicy, Owner};
@@ -123,7 +123,7 @@ pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Know
     let name = &pass.owner.user_name;
     let iam = &pass.resolved.session.iam;
     let keys = match reads {
-        Reads::Keys => match iam.list_access_keys(name).await {
+        Reads::Keys => match keys_of(pass).await {
             Ok(keys) => {
                 seen.keys = Some(keys.clone());
                 Some(keys)
@@ -140,7 +140,7 @@ pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Know
             let is_as_wanted = found.as_ref().is_some_and(|found| itself(found).is_as_wanted(desired));
             seen.user = Some(found);
             match seen.keys.take_if(|_| is_as_wanted) {
-                None if is_as_wanted => Some(iam.list_access_keys(name).await?),
+                None if is_as_wanted => Some(keys_of(pass).await?),
                 keys => keys,
             }
         }
@@ -212,7 +212,7 @@ pub async fn possession(pass: Pass<'_>) -> (Option<Possession>, Option<Error>) {
     let mut failed = None;
     if owner.identity.ownership(&found.tags) == Ownership::Ours {
         ctx.state.tagged(pass.uid(), &found.tags);
-        match iam.list_access_keys(name).await {
+        match keys_of(pass).await {
             Ok(keys) => found.keys = Some(keys),
             Err(error) if error.kind == ErrorKind::NotFound => found.keys = Some(Vec::new()),
             Err(error) => failed = Some(error.into()),
@@ -272,6 +272,14 @@ pub async fn grants(pass: Pass<'_>, found: &mut Holdings) -> Option<Error> {
     first
 }
 
+/// The user's access keys; where a system shows no dates, with what the status says of the one that it names.
+async fn keys_of(pass: Pass<'_>) -> Result<Vec<AccessKey>, AwsError> {
+    let status = pass.user.status.as_ref();
+    let recorded =
+        status.and_then(|status| Some((status.access_key_id.as_deref()?, status.access_key_created_at.as_ref()?.0)));
+    pass.resolved.session.keys_of(&pass.owner.user_name, recorded).await
+}
+
 fn itself(found: &UserRecord) -> Itself<'_> {
     Itself { arn: &found.arn, path: &found.path, tags: &found.tags, boundary: found.boundary.as_ref() }
 }
@@ -282,7 +290,7 @@ async fn user_of(pass: Pass<'_>, record: UserRecord, keys: Option<Vec<AccessKey>
     let name = &owner.user_name;
     let keys = match keys {
         Some(keys) => keys,
-        None => iam.list_access_keys(name).await?,
+        None => keys_of(pass).await?,
     };
     let mut user = User {
         arn: record.arn,

@@ -33,7 +33,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) {
     let watched = options.classes.then(|| Watched::new(&client, &options));
     let classes: Arc<dyn ClassResolver> = match &watched {
         Some(watched) => watched.classes.clone(),
-        None => Arc::new(OneAccount::new(options.session.clone(), options.defaults.clone())),
+        None => Arc::new(OneAccount::new(options.own_account())),
     };
     let shared = Shared {
         classes: classes.clone(),

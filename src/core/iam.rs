@@ -59,6 +59,31 @@ pub struct Account {
 
 /// An access key as ListAccessKeys shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Its id.
+    pub id: String,
+    /// Active in IAM's sense.
+    pub active: bool,
+    /// IAM's CreateDate; `None` where a system that is not AWS shows none.
+    pub created_at: Option<Timestamp>,
+}
+
+impl KeyRecord {
+    /// The key with the time of its making. Where the system shows none, it is what the operator has recorded of that key, or
+    /// when this process has seen it first, whichever is earlier: a record may be anybody's who may write it, so that it can
+    /// make a key no younger.
+    pub fn dated(self, recorded: Option<Timestamp>, seen: impl FnOnce(&str) -> Timestamp) -> AccessKey {
+        let Self { id, active, created_at } = self;
+        let created_at = created_at.unwrap_or_else(|| {
+            let seen = seen(&id);
+            recorded.map_or(seen, |recorded| recorded.min(seen))
+        });
+        AccessKey { id, active, created_at }
+    }
+}
+
+/// An access key of an IAM user.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessKey {
     /// Its id.
     pub id: String,

@@ -1,8 +1,9 @@
 //! What serves IAM: AWS, or a server that speaks a part of it.
 
 use super::desired::{Desired, DesiredPolicy};
+use super::policy::PROVABLE;
 use super::refusal::Refusal;
-use crate::api::{Adoption, Reason, S3AccessUserSpec};
+use crate::api::{Adoption, Capabilities, Capability, Reason, S3AccessUserSpec};
 
 /// What serves IAM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,9 +73,66 @@ impl Provider {
         };
         match lacks {
             None if self.has_all_of_iam() => Ok(desired),
-            None => Ok(Desired { mistakes: None, ..desired }),
+            None => match unfit(&desired) {
+                None => Ok(Desired { mistakes: None, ..desired }),
+                Some(refusal) => Err(refusal),
+            },
             Some(message) => Err(Refusal { reason: Reason::InvalidPolicy, message: message.to_owned() }),
         }
+    }
+}
+
+/// Why a user cannot be had of its S3-compatible system, by what that was found to do.
+fn unfit(desired: &Desired) -> Option<Refusal> {
+    let of = desired.class.name().map_or_else(String::new, |name| format!(" of S3AccessClass {name:?}"));
+    let Some(system) = desired.class.system() else {
+        let message = format!(
+            "the S3-compatible system{of} is being tried before it serves anybody, which takes some seconds: where it takes longer, see the conditions of the class, or the operator's log"
+        );
+        return Some(Refusal { reason: Reason::Creating, message });
+    };
+    let has_prefixes = match &desired.policy {
+        Some(DesiredPolicy::Inline { document, .. } | DesiredPolicy::Managed { document, .. }) => {
+            document.text().contains("\"s3:prefix\"")
+        }
+        None => false,
+    };
+    let (reason, message) = system.lacks(has_prefixes)?;
+    let server = system.server.as_ref().map(|server| format!(" ({server})")).unwrap_or_default();
+    let message = format!(
+        "the S3-compatible system{of}{server} was tried, and nobody's key would be safe there: {message} (status.capabilities of the class; it is tried again every 15 minutes)"
+    );
+    Some(Refusal { reason, message })
+}
+
+impl Capability {
+    /// What stands in the condition of whom its lack keeps from being served; `None`: others do without it.
+    pub fn needed(self, has_prefixes: bool) -> Option<Reason> {
+        match self {
+            Self::Ownership => Some(Reason::OwnershipNotKept),
+            Self::PolicyKept
+            | Self::PolicyEnforced
+            | Self::TwoKeys
+            | Self::UnknownKeyRefused
+            | Self::InactiveKeyRefused => Some(Reason::SystemUnfit),
+            Self::Prefixes => has_prefixes.then_some(Reason::SystemUnfit),
+            // The operator's own record stands for the one, and it deletes keys before their user by itself.
+            Self::KeyDates | Self::DeletionGuarded => None,
+        }
+    }
+}
+
+impl Capabilities {
+    /// Those of a system that nobody has tried, for a preview.
+    pub fn presumed() -> Self {
+        let condition_keys = PROVABLE.iter().map(|provable| provable.key().to_owned()).collect();
+        Self { condition_keys, ..Self::default() }
+    }
+
+    /// The first thing that is needed and that the system lacks.
+    pub fn lacks(&self, has_prefixes: bool) -> Option<(Reason, &str)> {
+        let mut missing = self.trials.iter().filter(|trial| !trial.works);
+        missing.find_map(|trial| Some((trial.name.needed(has_prefixes)?, trial.message.as_str())))
     }
 }
 
@@ -87,12 +145,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::{S3AccessClass, S3AccessUser};
+    use crate::api::{ClassEndpoints, S3AccessClass, S3AccessUser, Trial};
     use crate::core::class::Class;
     use crate::core::iam::Account;
     use crate::core::names::Cluster;
 
-    fn checked(provider: Provider, extra: Value) -> Result<Desired, Refusal> {
+    fn on(system: Option<Capabilities>, provider: Provider, extra: Value) -> Result<Desired, Refusal> {
         let mut spec =
             json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }], "policy": { "type": "Inline" } });
         for (field, value) in extra.as_object().unwrap() {
@@ -104,8 +162,38 @@ mod tests {
         let open = json!({ "allowedBuckets": ["*"], "allowedNames": ["*"], "allowedTagKeys": ["*"],
             "allowedManagedPolicyArns": ["*"], "allowedKmsKeyArns": ["*"], "allowForceAdoption": true });
         let class = S3AccessClass::new("open", serde_json::from_value(open).unwrap());
-        let class = Class::of(&class, "team-a", &BTreeMap::new());
+        let class = Class::of(&class, "team-a", &BTreeMap::new()).on(system);
         provider.check(&user.spec, Desired::of(&user, &account, &cluster, &class).unwrap())
+    }
+
+    fn checked(provider: Provider, extra: Value) -> Result<Desired, Refusal> {
+        on(Some(Capabilities::presumed()), provider, extra)
+    }
+
+    #[test]
+    fn a_system_serves_nobody_before_it_was_tried_and_nobody_whose_key_would_not_be_safe_there() {
+        let provider = Provider::S3Compatible { tags: true };
+        let reason = |system, extra: Value| on(system, provider, extra).map(drop).map_err(|refusal| refusal.reason);
+        assert_eq!(reason(None, json!({})), Err(Reason::Creating));
+        let prefixes = || json!({ "access": [{ "bucket": "reports", "level": "ReadOnly", "prefixes": ["2026/"] }] });
+        for name in Capability::ALL {
+            let trial = Trial { name, works: false, message: "it drops them".to_owned() };
+            let lacking = || Some(Capabilities { trials: vec![trial.clone()], ..Capabilities::presumed() });
+            let works =
+                Capabilities { trials: vec![Trial { works: true, ..trial.clone() }], ..Capabilities::presumed() };
+            assert_eq!(reason(Some(works), prefixes()), Ok(()), "{name:?}");
+            let (whole, narrow) = match name {
+                Capability::Ownership => (Err(Reason::OwnershipNotKept), Err(Reason::OwnershipNotKept)),
+                Capability::KeyDates | Capability::DeletionGuarded => (Ok(()), Ok(())),
+                Capability::Prefixes => (Ok(()), Err(Reason::SystemUnfit)),
+                _ => (Err(Reason::SystemUnfit), Err(Reason::SystemUnfit)),
+            };
+            assert_eq!((reason(lacking(), json!({})), reason(lacking(), prefixes())), (whole, narrow), "{name:?}");
+            assert!(on(lacking(), Provider::Aws, prefixes()).is_ok(), "AWS is not tried");
+            if let Err(refusal) = on(lacking(), provider, prefixes()) {
+                assert!(refusal.message.contains("it drops them") && refusal.message.contains("open"), "{refusal}");
+            }
+        }
     }
 
     #[test]
@@ -154,11 +242,11 @@ mod tests {
     #[test]
     fn what_binds_keys_is_refused_where_the_system_was_not_seen_to_look_at_it() {
         let class = |extra: Value, seen: Option<&[&str]>| {
-            let mut spec = json!({ "provider": "s3-compatible", "allowedBuckets": ["*"] });
+            let endpoints = ClassEndpoints { s3: Some("https://s3".to_owned()), ..ClassEndpoints::default() };
+            let mut spec = json!({ "provider": "s3-compatible", "allowedBuckets": ["*"], "endpoints": endpoints });
             extra.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
             let mut class = S3AccessClass::new("own", serde_json::from_value(spec).unwrap());
-            class.metadata.generation = Some(2);
-            let status = |keys| json!({ "capabilities": { "observedGeneration": 2, "conditionKeys": keys } });
+            let status = |keys| json!({ "capabilities": { "endpoints": endpoints, "conditionKeys": keys } });
             class.status = seen.map(|keys| serde_json::from_value(status(keys)).unwrap());
             Class::of(&class, "team-a", &BTreeMap::new())
         };

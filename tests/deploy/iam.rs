@@ -214,6 +214,11 @@ fn the_iam_policy_for_s3_compatible_systems_is_a_part_of_the_one_for_aws() {
     let allowed = actions(&["operator-policy", "operator-policy.migration"]);
     let whole = statements("operator-policy");
     for statement in part["Statement"].as_array().unwrap() {
+        // A bucket of the operator's own, for some seconds, before a system serves anybody.
+        if sid(statement) == "TryTheSystem" {
+            assert_eq!(strings(&statement["Resource"]), ["arn:aws:s3:::s3access-probe-*"]);
+            continue;
+        }
         assert!(strings(&statement["Action"]).iter().all(|&action| allowed.contains(action)), "{}", sid(statement));
         // It records ownership there, and cannot be limited by what it records.
         if sid(statement) == "MoveUsers" {

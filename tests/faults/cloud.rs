@@ -13,7 +13,7 @@ use s3_access_operator::aws::{
 };
 use s3_access_operator::core::credential_report::CredentialReport;
 use s3_access_operator::core::drift::{PolicyDetail, UserDetail};
-use s3_access_operator::core::iam::{AccessKey, AccessKeyId, Account};
+use s3_access_operator::core::iam::{AccessKeyId, Account, KeyRecord};
 use s3_access_operator::core::observed::{Minted, PolicyVersion};
 use s3_access_operator::core::policy::Document;
 use s3_access_operator::core::secret_data::{Credentials as KeyOrSession, SessionToken};
@@ -223,24 +223,24 @@ impl Iam for Cloud {
         Ok(())
     }
 
-    async fn list_access_keys(&self, user: &str) -> Result<Vec<AccessKey>> {
+    async fn list_access_keys(&self, user: &str) -> Result<Vec<KeyRecord>> {
         if self.makes(Mistake::TrustsStatus) {
             let reported = self.outside.with(|state| {
                 let status = state.cluster.users.values().find_map(|found| found.status.clone())?;
                 Some((status.access_key_id?, status.access_key_created_at?.0))
             });
             if let Some((id, created_at)) = reported {
-                return Ok(vec![AccessKey { id, active: true, created_at }]);
+                return Ok(vec![KeyRecord { id, active: true, created_at: Some(created_at) }]);
             }
         }
         let listed = self.list(
             |page| Request::ListAccessKeys { user_name: named(user), page },
             |answer| if let Response::AccessKeys(keys) = answer { Some(keys) } else { None },
         );
-        let key = |key: ground::double::AccessKeyMetadata| AccessKey {
+        let key = |key: ground::double::AccessKeyMetadata| KeyRecord {
             id: key.id,
             active: key.status == Status::Active,
-            created_at: key.created,
+            created_at: Some(key.created),
         };
         Ok(listed.await?.into_iter().map(key).collect())
     }

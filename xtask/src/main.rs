@@ -14,6 +14,7 @@ mod mutants;
 mod node;
 mod reference;
 mod release;
+mod system;
 mod test;
 mod upgrade;
 
@@ -75,6 +76,8 @@ enum Verb {
     },
     /// Change the core in every small way, and see that the tests notice. Takes an hour or two; a file or a shard takes minutes.
     Mutants(mutants::Options),
+    /// Serve an S3-compatible system that drops, alters or forgets what it is told, and print a class for it.
+    System(system::Options),
     /// A Kubernetes and an AWS server to play with.
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -115,6 +118,7 @@ async fn main() -> ExitCode {
             Verb::Bench(options) => bench::run(options).await,
             Verb::Double { number, users } => ground::bench::account::serve(number, users).await,
             Verb::Mutants(options) => mutants::run(&options).await,
+            Verb::System(options) => system::run(options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Upgrade(options) => upgrade::run(&options).await,
             Verb::Release => release::run().await,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use kube::{Client, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 
-use super::Check;
 use super::place::Place;
+use super::{Check, system};
 use crate::aws::Session;
 use crate::cli::Error;
 use crate::cli::plan::planner;
@@ -67,13 +67,36 @@ pub(super) async fn check(client: Option<&Client>, options: &RunOptions, session
             )],
         },
     };
-    let of_classes = stream::iter(&classes).map(|class| of_class(class, &planner, &path)).buffered(AT_ONCE);
+    let of_classes = stream::iter(&classes).map(|class| of_class(class, &planner, &path, false)).buffered(AT_ONCE);
     checks.extend(of_classes.collect::<Vec<_>>().await.into_iter().flatten());
     if more {
         checks
             .push(Check::warning("S3AccessClasses", format!("there are more than {CLASSES}: only these were checked")));
     }
     checks
+}
+
+/// One class alone.
+pub(super) async fn check_class(
+    client: Option<&Client>,
+    options: &RunOptions,
+    session: &Arc<Session>,
+    name: &str,
+) -> Vec<Check> {
+    let who = format!("class {name}");
+    let Some(client) = client else { return Vec::new() };
+    let planner = match planner(client, options, session.clone()).await {
+        Ok(planner) => planner,
+        Err(error) => return vec![Check::failure(who, error, "apply deploy/rbac.yaml, or set S3ACCESS_CLUSTER_ID")],
+    };
+    match Api::<KnownClass>::all(client.clone()).get_opt(name).await {
+        Ok(Some(class)) => of_class(&class, &planner, &options.defaults().path, true).await,
+        Ok(None) => vec![Check::failure(who, "there is none", "create it")],
+        Err(error) => {
+            let error = KubernetesError::of("get S3AccessClass", "", name, &error);
+            vec![Check::failure(who, error, "apply crds and deploy/rbac.yaml")]
+        }
+    }
 }
 
 /// Whom no class bounds although there are some. Where they cannot be listed, the check of the rights has said so; where a
@@ -98,7 +121,7 @@ async fn without_class(planner: &Planner, classes: &[KnownClass], watched: &[Str
     ))
 }
 
-async fn of_class(class: &KnownClass, planner: &Planner, path: &str) -> Vec<Check> {
+async fn of_class(class: &KnownClass, planner: &Planner, path: &str, whole: bool) -> Vec<Check> {
     let who = format!("class {}", class.name_any());
     if let Some(invalid) = &class.invalid {
         return vec![Check::failure(who, format!("cannot be read: {invalid}"), "correct it")];
@@ -112,7 +135,9 @@ async fn of_class(class: &KnownClass, planner: &Planner, path: &str) -> Vec<Chec
         Err(_) => return vec![too_slow(who)],
     };
     let path = class.spec.path.as_deref().unwrap_or(path);
-    within(Place { who, session, class: Some(&class), path, cluster_id: &planner.cluster.id }).await
+    let of_system = system::judge(&who, &class, whole);
+    let checks = within(Place { who, session, class: Some(&class), path, cluster_id: &planner.cluster.id }).await;
+    [checks, of_system].concat()
 }
 
 async fn within(place: Place<'_>) -> Vec<Check> {

@@ -9,11 +9,14 @@ mod orphans;
 mod own_key;
 mod permissions;
 mod place;
+mod system;
 
 use std::fmt::Display;
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+
+use clap::Args;
 
 use super::run::session_options;
 use super::{Error, on_one_line};
@@ -21,6 +24,15 @@ use crate::aws::Session;
 use crate::config::RunOptions;
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
+
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    #[command(flatten)]
+    run: RunOptions,
+    /// Look at this S3AccessClass alone; of an S3-compatible system, tell each thing that was tried, and what came of it
+    #[arg(long, value_name = "NAME")]
+    class: Option<String>,
+}
 
 /// Requests a second to each account: the checks have to end in time, whatever the operator is let have.
 const RATE: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
@@ -65,13 +77,16 @@ impl Check {
     }
 }
 
-pub(super) async fn run(options: &RunOptions) -> Result<(), Error> {
-    let options = &RunOptions { requests_per_second: RATE, ..options.clone() };
+pub(super) async fn run(options: &Options) -> Result<(), Error> {
+    let class = options.class.as_deref();
+    let options = &RunOptions { requests_per_second: RATE, ..options.run.clone() };
     let mut checks = Vec::new();
     let client = match kubernetes::connect().await {
         Ok((client, version)) => {
             checks.push(Check::ok("API server", version));
-            checks.extend(kubernetes::check(&client, options).await);
+            if class.is_none() {
+                checks.extend(kubernetes::check(&client, options).await);
+            }
             Some(client)
         }
         Err(check) => {
@@ -91,6 +106,10 @@ pub(super) async fn run(options: &RunOptions) -> Result<(), Error> {
     match session {
         Ok(session) => {
             let session = Arc::new(session);
+            if let Some(class) = class {
+                checks.extend(accounts::check_class(client.as_ref(), options, &session, class).await);
+                return tell(&checks);
+            }
             checks.extend(accounts::check(client.as_ref(), options, &session).await);
             checks.extend(own_key::check(own_key.ok().flatten(), options, &session).await);
             if let Some(client) = &client {

@@ -9,5 +9,5 @@ mod watch;
 
 pub use namespaces::{Changes, Namespaces};
 pub use registry::{Classes, KnownClass, Stores, check_account};
-pub use resolve::{ClassResolver, OneAccount, ResolvedClass};
+pub use resolve::{ClassResolver, OneAccount, OwnAccount, ResolvedClass};
 pub use watch::Watched;

@@ -11,8 +11,9 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::probe::condition_keys;
+use super::probe::{Subject, capabilities};
 use super::registry::{Classes, KnownClass, check_account};
+use super::resolve::is_to_be_tried;
 use crate::api::{
     CLASS_FINALIZER, Capabilities, ClassProvider, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus,
 };
@@ -48,12 +49,12 @@ pub struct ClassContext {
 }
 
 /// What of a class concerns its users.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Signature {
     generation: Option<i64>,
     is_default: bool,
     deleting: bool,
-    capabilities: Option<Capabilities>,
+    system: Option<Capabilities>,
 }
 
 impl Signature {
@@ -62,7 +63,7 @@ impl Signature {
             generation: class.metadata.generation,
             is_default: class.is_default(),
             deleting: class.metadata.deletion_timestamp.is_some(),
-            capabilities: class.capabilities().cloned(),
+            system: class.capabilities().map(|found| Capabilities { tried_at: None, ..found.clone() }),
         }
     }
 }
@@ -83,13 +84,20 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
         Some(invalid) => Err(Error::InvalidClass(invalid.clone())),
         None => ctx.account(class).await,
     };
-    let enforced = ctx.enforced(class, &members).await;
-    let next = if enforced.is_some() { INTERVAL } else { SOON };
-    let capabilities = match &account {
-        Ok(_) => ctx.capabilities(class, &members).await,
-        Err(_) => class.capabilities().cloned(),
+    let tried = match account {
+        Ok(account) => ctx.tried(class).await.map(|found| (account, found)),
+        Err(error) => Err(error),
     };
-    let seen = Seen { account, enforced, capabilities };
+    let known = class.capabilities().cloned();
+    let (account, system) =
+        tried.map_or_else(|error| (Err(error), known.clone()), |(account, found)| (Ok(account), found));
+    let enforced = ctx.enforced(class, &members).await;
+    let next = match &enforced {
+        _ if system != known => UNTIL_LISTED,
+        Some(_) => INTERVAL,
+        None => SOON,
+    };
+    let seen = Seen { account, enforced, system };
     if let Err(error) = ctx.write(class, members.len(), seen).await {
         warn!(class = name, %error, "could not report");
         return Action::requeue(SOON);
@@ -99,7 +107,7 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
 
 /// A reconcile that ended in a panic: told on the class.
 pub async fn panicked(ctx: &ClassContext, class: &KnownClass) -> Action {
-    let seen = Seen { account: Err(Error::Panicked), enforced: None, capabilities: class.capabilities().cloned() };
+    let seen = Seen { account: Err(Error::Panicked), enforced: None, system: class.capabilities().cloned() };
     if let Err(error) = ctx.write(class, ctx.members(class).len(), seen).await {
         warn!(class = class.name_any(), %error, "could not report");
     }
@@ -110,7 +118,7 @@ pub async fn panicked(ctx: &ClassContext, class: &KnownClass) -> Action {
 struct Seen {
     account: Result<Account, Error>,
     enforced: Option<Enforced>,
-    capabilities: Option<Capabilities>,
+    system: Option<Capabilities>,
 }
 
 /// What every S3AccessUser of a class has been held against, beside its generation.
@@ -185,37 +193,32 @@ impl ClassContext {
         Ok(account)
     }
 
-    /// What the class's system does, tried once for each generation, and only where somebody's keys are bound.
-    async fn capabilities(&self, class: &S3AccessClass, members: &[(&Scope, Arc<CachedUser>)]) -> Option<Capabilities> {
-        let known = class.capabilities().cloned();
+    /// What the class's S3-compatible system does, tried before it serves anybody, and again where it may have changed.
+    async fn tried(&self, class: &S3AccessClass) -> Result<Option<Capabilities>, Error> {
+        let known = class.capabilities();
         let spec = &class.spec;
-        if known.is_some()
-            || spec.provider != ClassProvider::S3Compatible
-            || class.metadata.deletion_timestamp.is_some()
-        {
-            return known;
-        }
-        let binds = |(_, user): &(&Scope, Arc<CachedUser>)| {
-            let spec = user.open().user.spec;
-            spec.expires_at.is_some() || spec.conditions.is_some()
+        let cluster = self.scopes.first().map(|scope| &scope.ctx.cluster);
+        let (ClassProvider::S3Compatible, None, Some(cluster)) =
+            (spec.provider, &class.metadata.deletion_timestamp, cluster)
+        else {
+            return Ok(known.cloned());
         };
-        let required = spec.max_lifetime.is_some() || spec.required_conditions.is_some();
-        let cluster = &self.scopes.first().filter(|_| required || members.iter().any(binds))?.ctx.cluster;
-        let tried = match self.classes.session_of(class).await {
-            Ok(session) => condition_keys(&session, cluster, class).await,
-            Err(error) => Err(error),
+        let session = self.classes.session_of(class).await?;
+        let since = |found: &Capabilities| {
+            let at = found.tried_at.as_ref().map_or(Timestamp::MIN, |at| at.0);
+            Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default()
         };
-        match tried {
-            Ok(condition_keys) => {
-                let observed_generation = class.metadata.generation.unwrap_or_default();
-                info!(class = class.name_any(), ?condition_keys, "tried which conditions the system looks at");
-                Some(Capabilities { observed_generation, condition_keys })
-            }
-            Err(error) => {
-                warn!(class = class.name_any(), %error, "could not try which conditions the system looks at");
-                None
-            }
+        if let Some(found) = known.filter(|found| !is_to_be_tried(found, &session, since(found))) {
+            return Ok(Some(found.clone()));
         }
+        let (name, uid) = (class.name_any(), class.uid().unwrap_or_default());
+        let endpoints = spec.endpoints.clone().unwrap_or_default();
+        let path = spec.path.as_deref().unwrap_or("/");
+        let found = capabilities(Subject { session: &session, cluster, class: (&name, &uid), path, endpoints }).await?;
+        let lacks: Vec<&str> =
+            found.trials.iter().filter(|trial| !trial.works).map(|trial| trial.message.as_str()).collect();
+        info!(class = name, server = found.server, ?lacks, conditions = ?found.condition_keys, "tried the system");
+        Ok(Some(found))
     }
 
     async fn write(&self, class: &S3AccessClass, members: usize, seen: Seen) -> Result<(), Error> {
@@ -256,9 +259,13 @@ fn is_held(class: &S3AccessClass) -> bool {
 }
 
 fn status(class: &S3AccessClass, earlier: &S3AccessClassStatus, users: usize, seen: Seen) -> S3AccessClassStatus {
-    let Seen { account, enforced, capabilities } = seen;
+    let Seen { account, enforced, system } = seen;
+    let lacks = system.as_ref().and_then(|found| found.lacks(false));
     let (is_ready, reason, message) = match &account {
-        Ok(account) => (true, Reason::Synced, format!("account {} answers", account.id)),
+        Ok(account) => match lacks {
+            None => (true, Reason::Synced, format!("account {} answers", account.id)),
+            Some((reason, message)) => (false, reason, format!("nobody is served: {message}")),
+        },
         Err(error) => {
             let Failure { reason, message, .. } = error.failure(Part::User);
             (false, reason, message)
@@ -278,7 +285,7 @@ fn status(class: &S3AccessClass, earlier: &S3AccessClassStatus, users: usize, se
             Some(enforced) => enforced.namespaces_digest,
             None => earlier.namespaces_digest.clone(),
         },
-        capabilities,
+        capabilities: system,
         users: i64::try_from(users).ok(),
     }
 }

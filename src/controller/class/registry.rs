@@ -20,13 +20,13 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::namespaces::Namespaces;
-use super::resolve::{ClassResolver, ResolvedClass};
+use super::resolve::{ClassResolver, OwnAccount, ResolvedClass};
 use crate::api::{ClassProvider, MANAGER, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessUser, limits};
 use crate::aws::{Session, SessionOptions};
 use crate::controller::error::Error;
 use crate::controller::watch::cached::Membership;
 use crate::core::budget;
-use crate::core::class::{Class, Defaults};
+use crate::core::class::Defaults;
 use crate::core::iam::{AccessKeyId, Account, secret_half};
 use crate::core::provider::Provider;
 use crate::kubernetes::KubernetesError;
@@ -112,7 +112,7 @@ pub struct Classes {
     /// The Secrets of the operator's namespace.
     pub secrets: Api<Secret>,
     /// The operator's own account.
-    pub own: Arc<Session>,
+    pub own: OwnAccount,
     /// Whether that is closed to S3AccessUsers.
     pub require_class: bool,
     /// Whether other operators have classes of their own.
@@ -134,8 +134,7 @@ impl ClassResolver for Classes {
     async fn of(&self, user: &S3AccessUser) -> Result<ResolvedClass, Error> {
         self.ready().await;
         let Some(class) = self.class_of(Membership::of(user))? else {
-            let class = Class::none().with(self.limits.clone());
-            return Ok(ResolvedClass { class, session: self.own.clone(), revision: 0, enforced: true });
+            return self.own.of(user).await;
         };
         let session = self.session_of(&class).await?;
         check_account(&class, session.account().await?)?;
@@ -152,13 +151,17 @@ impl ClassResolver for Classes {
         self.ready().await;
         match self.class_of(member)? {
             Some(class) => self.session_of(&class).await,
-            None => Ok(self.own.clone()),
+            None => Ok(self.own.session.clone()),
         }
     }
 
     fn sessions(&self) -> Vec<Arc<Session>> {
         let of_classes = self.of_classes();
-        of_classes.values().filter_map(|(_, session)| session.get().cloned()).chain([self.own.clone()]).collect()
+        of_classes
+            .values()
+            .filter_map(|(_, session)| session.get().cloned())
+            .chain([self.own.session.clone()])
+            .collect()
     }
 
     async fn tell(&self, account: &Account, message: &str) {
@@ -296,7 +299,8 @@ impl Classes {
     /// What [`ResolvedClass::revision`] is for an S3AccessUser of the class in that namespace.
     pub fn revision_for(&self, class: &S3AccessClass, namespace: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (class.uid(), class.metadata.generation, class.capabilities()).hash(&mut hasher);
+        (class.uid(), class.metadata.generation).hash(&mut hasher);
+        class.capabilities().map(|found| (&found.condition_keys, &found.trials)).hash(&mut hasher);
         self.stores.namespaces.hash_for(&class.spec, namespace, &mut hasher);
         hasher.finish()
     }
@@ -470,7 +474,7 @@ mod tests {
                 listed: std::array::from_fn(|_| CancellationToken::new()),
             },
             secrets: Api::namespaced(client, "ops"),
-            own: Arc::new(own),
+            own: OwnAccount::new(Arc::new(own), Defaults::default(), None),
             require_class: false,
             sharded: false,
             defaults,

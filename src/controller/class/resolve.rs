@@ -1,10 +1,13 @@
 //! The class that an S3AccessUser is in, resolved: which account, and within what limits.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use tokio::sync::Mutex;
 
-use crate::api::S3AccessUser;
+use super::probe::{Subject, capabilities};
+use crate::api::{Capabilities, ClassEndpoints, S3AccessUser};
 use crate::aws::Session;
 use crate::controller::error::Error;
 use crate::controller::watch::cached::Membership;
@@ -13,6 +16,11 @@ use crate::core::desired::Desired;
 use crate::core::iam::Account;
 use crate::core::names::Cluster;
 use crate::core::refusal::Refusal;
+
+/// How long after a failed try a system is tried again.
+const AFTER_FAILURE: Duration = Duration::from_secs(10);
+/// How long after a system was found unfit it is tried again.
+const AGAIN: Duration = Duration::from_mins(15);
 
 /// The class of an S3AccessUser, resolved.
 #[derive(Clone)]
@@ -63,20 +71,88 @@ pub trait ClassResolver: Send + Sync {
     fn revision(&self, user: &S3AccessUser) -> Option<u64>;
 }
 
+/// The operator's own account, for those who are in no class.
+pub struct OwnAccount {
+    /// Its session.
+    pub session: Arc<Session>,
+    defaults: Defaults,
+    /// For whom its system is tried, where it is not AWS; `None`: it is taken to do all.
+    cluster: Option<Cluster>,
+    tried: Mutex<Tried>,
+}
+
+/// What came of trying a system, and when.
+#[derive(Default)]
+enum Tried {
+    #[default]
+    Not,
+    Failed(Instant, Error),
+    Found(Instant, Capabilities),
+}
+
+impl OwnAccount {
+    /// With what the operator's settings say of users. Where it is not AWS, it is tried before it serves anybody, for that
+    /// cluster.
+    pub fn new(session: Arc<Session>, defaults: Defaults, cluster: Option<Cluster>) -> Self {
+        Self { session, defaults, cluster, tried: Mutex::default() }
+    }
+
+    /// For an S3AccessUser that is in no class.
+    ///
+    /// # Errors
+    /// Its system could not be tried.
+    pub async fn of(&self, user: &S3AccessUser) -> Result<ResolvedClass, Error> {
+        // A deletion needs nothing of what is tried.
+        let system = match &self.cluster {
+            Some(cluster) if user.metadata.deletion_timestamp.is_none() => self.capabilities(cluster).await?,
+            _ => Capabilities::presumed(),
+        };
+        let class = Class::none().with(self.defaults.clone()).on(Some(system));
+        Ok(ResolvedClass { class, session: self.session.clone(), revision: 0, enforced: true })
+    }
+
+    async fn capabilities(&self, cluster: &Cluster) -> Result<Capabilities, Error> {
+        if self.session.provider.has_all_of_iam() {
+            return Ok(Capabilities::presumed());
+        }
+        let mut tried = self.tried.lock().await;
+        match &*tried {
+            Tried::Found(at, found) if !is_to_be_tried(found, &self.session, at.elapsed()) => return Ok(found.clone()),
+            Tried::Failed(at, error) if at.elapsed() < AFTER_FAILURE => return Err(error.clone()),
+            _ => {}
+        }
+        let (class, path, endpoints) = (("", ""), "/", ClassEndpoints::default());
+        let subject = Subject { session: &self.session, cluster, class, path, endpoints };
+        let found = capabilities(subject).await;
+        *tried = match &found {
+            Ok(found) => Tried::Found(Instant::now(), found.clone()),
+            Err(error) => Tried::Failed(Instant::now(), error.clone()),
+        };
+        found
+    }
+}
+
+/// Whether a system is to be tried again: it calls itself otherwise now, or it was found unfit some time ago.
+pub fn is_to_be_tried(found: &Capabilities, session: &Session, since: Duration) -> bool {
+    let renamed = session.server().is_some_and(|server| found.server.as_ref() != Some(&server));
+    renamed || (since >= AGAIN && found.lacks(true).is_some())
+}
+
 /// One account without a class, for everybody.
-pub struct OneAccount(ResolvedClass);
+pub struct OneAccount(OwnAccount);
 
 impl OneAccount {
-    /// In that account, with what the operator's settings say of users.
-    pub fn new(session: Arc<Session>, defaults: Defaults) -> Self {
-        Self(ResolvedClass { class: Class::none().with(defaults), session, revision: 0, enforced: true })
+    /// That account.
+    pub fn new(own: OwnAccount) -> Self {
+        Self(own)
     }
 }
 
 #[async_trait]
 impl ClassResolver for OneAccount {
     async fn of(&self, user: &S3AccessUser) -> Result<ResolvedClass, Error> {
-        self.session(Membership::of(user)).await.map(|_| self.0.clone())
+        self.session(Membership::of(user)).await?;
+        self.0.of(user).await
     }
 
     async fn session(&self, member: Membership<'_>) -> Result<Arc<Session>, Error> {
@@ -95,6 +171,6 @@ impl ClassResolver for OneAccount {
     async fn tell(&self, _: &Account, _: &str) {}
 
     fn revision(&self, _: &S3AccessUser) -> Option<u64> {
-        Some(self.0.revision)
+        Some(0)
     }
 }

@@ -88,7 +88,7 @@ impl Watched {
                 listed,
             },
             secrets: Api::namespaced(client.clone(), own),
-            own: options.session.clone(),
+            own: options.own_account(),
             require_class: options.require_class,
             sharded: options.class_selector.is_some(),
             defaults: options.session_options.clone(),

@@ -20,12 +20,14 @@ use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::class::{Changes, ClassResolver, Classes, KnownClass, Namespaces, OneAccount, ResolvedClass, Stores};
+use super::class::{
+    Changes, ClassResolver, Classes, KnownClass, Namespaces, OneAccount, OwnAccount, ResolvedClass, Stores,
+};
 use super::context::{Context, Pass};
 use super::error::Error;
 use super::observe::{self, Held, example_of_workload, picture};
 use super::state::State;
-use crate::api::{MANAGED_BY_LABEL, MANAGER, Reason, S3AccessClass, S3AccessUser, annotations};
+use crate::api::{Capabilities, MANAGED_BY_LABEL, MANAGER, Reason, S3AccessClass, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
 use crate::core::class::{Defaults, Overlap};
 use crate::core::desired::{Desired, Owner, is_true};
@@ -150,7 +152,7 @@ impl Planner {
 
     async fn resolve(&self, user: &S3AccessUser, namespace: &str) -> Result<ResolvedClass, Error> {
         if !self.classes {
-            return OneAccount::new(self.session.clone(), self.defaults.clone()).of(user).await;
+            return OneAccount::new(self.own_account(self.session.clone())).of(user).await;
         }
         let classes = self.classes_with_drafts().await?;
         let api = Api::<Namespace>::all(self.client.clone());
@@ -162,7 +164,14 @@ impl Planner {
             let all = api.list_metadata(&ListParams::default()).await;
             found.extend(all.into_iter().flatten());
         }
-        self.classes_of(classes, found).of(user).await
+        let resolved = self.classes_of(classes, found).of(user).await?;
+        let system = resolved.class.system().cloned().or_else(|| Some(Capabilities::presumed()));
+        Ok(ResolvedClass { class: resolved.class.on(system), ..resolved })
+    }
+
+    /// Its system is taken to do all, since trying it would write.
+    fn own_account(&self, session: Arc<Session>) -> OwnAccount {
+        OwnAccount::new(session, self.defaults.clone(), None)
     }
 
     async fn classes_with_drafts(&self) -> Result<Vec<KnownClass>, Error> {
@@ -213,7 +222,7 @@ impl Planner {
         Classes {
             stores,
             secrets: Api::namespaced(self.client.clone(), &self.own_namespace),
-            own: self.session.clone(),
+            own: self.own_account(self.session.clone()),
             require_class: self.require_class,
             sharded: self.class_selector.is_some(),
             defaults: self.session_options.clone(),
@@ -236,7 +245,7 @@ impl Planner {
             cluster: self.cluster.clone(),
             own_namespace: self.own_namespace.clone(),
             kubernetes: Arc::new(KubeClient::new(self.client.clone(), Arc::new(names))),
-            classes: Arc::new(OneAccount::new(resolved.session.clone(), self.defaults.clone())),
+            classes: Arc::new(OneAccount::new(self.own_account(resolved.session.clone()))),
             coverage: Arc::new(Coverage::default()),
             state: Arc::new(State::default()),
             metrics: Arc::new(Metrics::default()),

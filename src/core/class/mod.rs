@@ -26,8 +26,8 @@ use super::refusal::Refusal;
 use super::rotation::{DEFAULT_OVERLAP, later};
 use super::sessions::{self, Sessions};
 use crate::api::{
-    AccessKeyMode, Adoption, AllowedNamespaces, ClassProvider, DeletionPolicy, Duration, OnCompromise, S3AccessClass,
-    S3AccessClassSpec, S3AccessUser, S3AccessUserSpec, SecretSpec,
+    AccessKeyMode, Adoption, AllowedNamespaces, Capabilities, ClassProvider, DeletionPolicy, Duration, OnCompromise,
+    S3AccessClass, S3AccessClassSpec, S3AccessUser, S3AccessUserSpec, SecretSpec,
 };
 
 /// No class can ask for less: AWS tells of uses some hours late.
@@ -44,8 +44,8 @@ pub struct Class {
     neighbours: Arc<Neighbours>,
     defaults: Defaults,
     terms: Terms,
-    /// The condition keys that an S3-compatible system was found to heed; `None`: it was not tried.
-    looks_at: Option<Vec<String>>,
+    /// What an S3-compatible system was found to do; `None`: it was not tried.
+    system: Option<Capabilities>,
 }
 
 /// What the operator's settings say where a class does not.
@@ -92,7 +92,7 @@ impl Class {
             neighbours: Arc::default(),
             defaults: Defaults::default(),
             terms: Terms::default(),
-            looks_at: None,
+            system: None,
         }
     }
 
@@ -115,8 +115,19 @@ impl Class {
             neighbours: Arc::default(),
             defaults: Defaults::default(),
             terms: required(&class.spec).unwrap_or_else(|_| Terms::unmeetable()),
-            looks_at: class.capabilities().map(|found| found.condition_keys.clone()),
+            system: class.capabilities().cloned(),
         }
+    }
+
+    /// The same, on a system that was found to do that.
+    #[must_use]
+    pub fn on(self, system: Option<Capabilities>) -> Self {
+        Self { system, ..self }
+    }
+
+    /// What its S3-compatible system was found to do; `None`: it was not tried.
+    pub fn system(&self) -> Option<&Capabilities> {
+        self.system.as_ref()
     }
 
     /// Its name.
@@ -305,14 +316,15 @@ impl Class {
 
     /// Why what is bound by these condition keys cannot be had of an S3-compatible system.
     pub fn unproven<'a>(&self, keys: impl IntoIterator<Item = &'a &'static str>) -> Option<String> {
-        let unproven =
-            |key: &&&str| self.looks_at.as_ref().is_none_or(|found| !found.iter().any(|found| found == **key));
+        let unproven = |key: &&&str| {
+            self.system.as_ref().is_none_or(|found| !found.condition_keys.iter().any(|found| found == **key))
+        };
         let keys: Vec<&str> = keys.into_iter().filter(unproven).copied().collect();
         if keys.is_empty() {
             return None;
         }
         let keys = keys.join(" and ");
-        Some(match &self.looks_at {
+        Some(match &self.system {
             Some(_) => format!("this S3-compatible system was tried, and does not look at {keys} in policies"),
             None => format!(
                 "this S3-compatible system is not known to look at {keys} in policies: it is being tried (status.capabilities of the class)"
@@ -414,7 +426,7 @@ impl Class {
         let required =
             self.terms.clone().keys().into_iter().chain(self.spec.max_lifetime.map(|_| Provable::Before.key()));
         if self.spec.provider == ClassProvider::S3Compatible
-            && self.looks_at.is_some()
+            && self.system.is_some()
             && let Some(why) = self.unproven(&required.collect::<Vec<_>>())
         {
             violations.push(format!("anything under its requiredConditions and maxLifetime: {why}"));

@@ -99,6 +99,10 @@ impl Buckets {
         self.0.insert(name.to_owned(), bucket);
     }
 
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
     pub(super) fn remove(&mut self, name: &str) {
         self.0.remove(name);
     }

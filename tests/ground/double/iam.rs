@@ -61,6 +61,11 @@ impl Iam {
         &self.state
     }
 
+    /// How the account behaves.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// How the account behaves, to be changed at any time.
     pub fn settings_mut(&mut self) -> &mut Settings {
         &mut self.settings

@@ -86,7 +86,7 @@ pub use response::{
     AccessKeyMetadata, AccountDetails, AssumedRole, AttachedPolicy, CallerIdentity, Evaluation, Listing, NewAccessKey,
     PolicyDetail, Response, SessionCredentials, UserDetail, VersionView,
 };
-pub use settings::{CredentialReport, Distortion, Lag, Rate, Settings, Throttle};
+pub use settings::{CredentialReport, Distortion, Lag, Quirk, Rate, Settings, Throttle};
 pub use state::State;
 pub use wire::{Clock, Config, DoubleServer};
 pub use world::{Access, CallError, Identity, Reply, World};

@@ -1,7 +1,8 @@
 //! How the double behaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -58,6 +59,63 @@ pub struct CredentialReport {
     pub frozen: bool,
     /// What becomes of the text before it is given.
     pub distortion: Distortion,
+}
+
+/// In what a server that speaks IAM's API is not AWS, and says nothing of it; each was seen somewhere, or is one step from
+/// what was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Quirk {
+    /// Tags of users are taken, and dropped (Ceph RGW 20.2, SeaweedFS 4.44).
+    TagsDropped,
+    /// Paths of users are taken, and dropped (SeaweedFS 4.44).
+    PathsDropped,
+    /// Access keys have no dates (SeaweedFS 4.44).
+    DatesMissing,
+    /// In some answers, ResponseMetadata comes before the result (Ceph RGW 20.2).
+    MetadataFirst,
+    /// S3 takes every key, whatever its id and secret.
+    EveryKeyAccepted,
+    /// S3 says AccessDenied to keys that it does not know (Ceph RGW 20.2 with `rgw_s3_auth_use_sts`).
+    UnknownKeysDenied,
+    /// S3 takes Inactive keys.
+    InactiveKeysAccepted,
+    /// Policies come back without their conditions.
+    PoliciesAltered,
+    /// Policies with multipart actions of S3 are refused (SeaweedFS 4.44).
+    MultipartRefused,
+    /// A user is deleted with its keys (SeaweedFS 4.44).
+    KeysDeletedWithUser,
+}
+
+impl Quirk {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::TagsDropped,
+        Self::PathsDropped,
+        Self::DatesMissing,
+        Self::MetadataFirst,
+        Self::EveryKeyAccepted,
+        Self::UnknownKeysDenied,
+        Self::InactiveKeysAccepted,
+        Self::PoliciesAltered,
+        Self::MultipartRefused,
+        Self::KeysDeletedWithUser,
+    ];
+}
+
+impl fmt::Display for Quirk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, formatter)
+    }
+}
+
+impl FromStr for Quirk {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|quirk| quirk.to_string() == text);
+        known.ok_or_else(|| format!("one of {}", Self::ALL.map(|quirk| quirk.to_string()).join(", ")))
+    }
 }
 
 type Distort = dyn Fn(&str) -> Vec<u8> + Send + Sync;
@@ -119,6 +177,10 @@ pub struct Settings {
     pub reorder_documents: bool,
     /// Whether conditions count for nothing, as on some S3-compatible systems.
     pub conditions_ignored: bool,
+    /// In what else it is not AWS.
+    pub quirks: BTreeSet<Quirk>,
+    /// What it answers to an operation with nothing but that status of HTTP.
+    pub codeless: BTreeMap<Operation, u16>,
     /// The credential report.
     pub credential_report: CredentialReport,
 }
@@ -136,6 +198,8 @@ impl Default for Settings {
             throttle: Throttle::default(),
             short_pages: false,
             conditions_ignored: false,
+            quirks: BTreeSet::new(),
+            codeless: BTreeMap::new(),
             reorder_documents: true,
             credential_report: CredentialReport {
                 takes: SignedDuration::from_secs(2),

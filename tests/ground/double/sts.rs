@@ -9,10 +9,11 @@ use super::error::{ApiError, Code};
 use super::iam::Iam;
 use super::ids::Prefix;
 use super::limits;
-use super::model::Role;
+use super::model::{Role, Status};
 use super::names::{invalid_in_sts, is_name};
 use super::request::Request;
 use super::response::{AssumedRole, CallerIdentity, Response, SessionCredentials};
+use super::settings::Quirk;
 use super::world::World;
 
 /// A role in use, or a session of a user's key.
@@ -41,7 +42,8 @@ impl Iam {
         let (user, key) = view.key(id)?;
         let credentials =
             Credentials { access_key_id: key.id.clone(), secret_access_key: key.secret.clone(), session_token: None };
-        (key.status == super::model::Status::Active).then(|| (Caller::user(account, &user.name), credentials))
+        let taken = key.status == Status::Active || self.settings.quirks.contains(&Quirk::InactiveKeysAccepted);
+        taken.then(|| (Caller::user(account, &user.name), credentials))
     }
 
     fn caller_identity(&self, caller: &Caller) -> CallerIdentity {

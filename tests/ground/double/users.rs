@@ -11,6 +11,7 @@ use super::ids::Prefix;
 use super::model::{Tag, Tags, User};
 use super::names::{Tagged, fold};
 use super::response::{Listing, Response, Window};
+use super::settings::Quirk;
 use super::state::State;
 
 /// The last part of a user's ARN; the path begins and ends with a slash.
@@ -146,7 +147,8 @@ impl Iam {
 
     pub(super) fn delete_user(&mut self, name: &str) -> Result<Response, ApiError> {
         let user = Arc::clone(self.state.user(name)?);
-        if let Some(words) = leftover(&user) {
+        let with_keys = self.settings.quirks.contains(&Quirk::KeysDeletedWithUser);
+        if let Some(words) = leftover(&user).filter(|_| !with_keys) {
             return Err(Code::DeleteConflict.error(format!("Cannot delete entity, {words}")));
         }
         self.state.move_boundary(name, user.boundary.as_deref(), None)?;

@@ -141,9 +141,20 @@ impl World {
         self.accounts.get(id)
     }
 
+    /// The IAM of the account, where there is but one.
+    pub(super) fn only_account(&self) -> Option<&Iam> {
+        let mut all = self.accounts.values();
+        all.next().filter(|_| all.next().is_none())
+    }
+
     /// An account's IAM, to be changed behind the callers' backs.
     pub fn account_mut(&mut self, id: &str) -> Option<&mut Iam> {
         self.accounts.get_mut(id)
+    }
+
+    /// The names of all buckets.
+    pub fn bucket_names(&self) -> Vec<String> {
+        self.buckets.names()
     }
 
     /// The faults to come.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod query;
+mod quirks;
 mod s3;
 mod server;
 pub(crate) mod sigv4;
@@ -20,6 +21,7 @@ use super::authorize::unknown_key;
 use super::caller::Caller;
 use super::error::{ApiError, Code};
 use super::operation::{Kind, Operation};
+use super::response::Response;
 use super::world::{CallError, Identity, World, wrong_signature};
 use query::Form;
 use sigv4::{Claim, Signed};
@@ -93,6 +95,9 @@ fn answer_query(
     let (operation, outcome, delay) = match form.operation() {
         Err(error) => (None, Err(CallError::Api(error)), Duration::ZERO),
         Ok(operation) => {
+            if let Some(content) = quirks::codeless(world, operation) {
+                return Answer { delay: Duration::ZERO, content: Some(content) };
+            }
             let (outcome, delay) = call(world, moment, claim, signed, &form, operation);
             (Some(operation), outcome, delay)
         }
@@ -133,10 +138,19 @@ fn call(
             return (Err(CallError::Api(error)), Duration::ZERO);
         }
     };
+    let quirks = quirks::of(world);
+    let request = match quirks::heeded(&quirks, request) {
+        Err(error) => return (Err(CallError::Api(error)), Duration::ZERO),
+        Ok(None) => return (Ok(Box::new(move |id| answer::success(operation, &Response::Done, id))), Duration::ZERO),
+        Ok(Some(request)) => request,
+    };
     let reply = world.call(moment.now, identity, &request);
-    let body = reply
-        .result
-        .map(|response| -> Body { Box::new(move |request_id| answer::success(operation, &response, request_id)) });
+    let body = reply.result.map(|response| -> Body {
+        Box::new(move |request_id| {
+            let response = quirks::shown(&quirks, response);
+            quirks::sent(&quirks, operation, answer::success(operation, &response, request_id))
+        })
+    });
     (body, reply.delay)
 }
 

@@ -13,14 +13,14 @@ const NOBODY: &str = "-";
 const REVOKED: char = '~';
 
 /// The path that holds the ownership tags and the record of a revocation, with the wanted path behind.
-pub(super) fn encode(path: &str, owned: &BTreeMap<String, String>) -> String {
+pub(in crate::aws) fn encode(path: &str, owned: &BTreeMap<String, String>) -> String {
     let tag = |key: &str| owned.get(key).map_or(NOBODY, String::as_str);
     let revoked = owned.get(tags::REVOKED).map(|record| format!("{REVOKED}{record}")).unwrap_or_default();
     format!("{ROOT}{}/{}{revoked}/{}{path}", tag(tags::CLUSTER), tag(tags::UID), tag(tags::OWNER))
 }
 
 /// The wanted path, and the ownership tags. A path that is not ours has none.
-pub(super) fn decode(path: &str) -> (String, BTreeMap<String, String>) {
+pub(in crate::aws) fn decode(path: &str) -> (String, BTreeMap<String, String>) {
     let mut parts = path.strip_prefix(ROOT).unwrap_or_default().splitn(5, '/');
     let (Some(cluster), Some(uid), Some(namespace), Some(name), Some(rest)) =
         (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
@@ -32,6 +32,11 @@ pub(super) fn decode(path: &str) -> (String, BTreeMap<String, String>) {
     let found = [(tags::CLUSTER, cluster), (tags::UID, uid), (tags::REVOKED, revoked), (tags::OWNER, &owner)];
     let found = found.into_iter().filter(|(_, value)| *value != NOBODY);
     (format!("/{rest}"), found.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+}
+
+/// Those of the tags that a path keeps.
+pub(in crate::aws) fn kept(tags: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    decode(&encode("/", tags)).1
 }
 
 #[cfg(test)]

@@ -1,0 +1,202 @@
+//! What an S3 server makes of a key: single signed requests, for systems whose STS is absent or is not what consumers talk to.
+//!
+//! A client of its own would be as large as IAM's, for a few requests without answers to read; the SDK's signer and connector
+//! are there already.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::answers::body_of;
+use crate::aws::error::{StatusOf, chain};
+use crate::aws::lanes::Way;
+use crate::aws::{AwsError, ErrorKind, Result};
+
+/// An error's body is a few hundred bytes.
+const LONGEST: usize = 64 * 1024;
+
+/// A name that a bucket may have, and none has.
+const NO_BUCKET: &str = "s3access-there-is-no-such-bucket-9d4e1f7a6b";
+
+/// What an S3 server says to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does what it is asked.
+    Allowed,
+    /// It knows the key, and its policies do not let it.
+    Denied,
+    /// It knows the key, and has nothing of that name.
+    Absent,
+    /// It does not know the key, or does not take its signature.
+    UnknownKey,
+}
+
+/// A request to S3 without a body that matters.
+#[derive(Clone, Copy, Debug)]
+pub struct S3Request<'a> {
+    /// What it is, in S3's word.
+    pub operation: &'static str,
+    /// Its method.
+    pub method: &'static str,
+    /// What follows the address of the server: a bucket, an object, a query.
+    pub target: &'a str,
+}
+
+/// An S3 endpoint.
+pub struct S3Endpoint {
+    url: String,
+    region: String,
+    connector: Option<SharedHttpConnector>,
+    own: Option<SharedCredentialsProvider>,
+    lane: Arc<Way>,
+}
+
+impl S3Endpoint {
+    /// The endpoint at that URL, with the operator's own credentials.
+    pub(in crate::aws) fn new(
+        url: &str,
+        region: &str,
+        connector: Option<SharedHttpConnector>,
+        own: Option<SharedCredentialsProvider>,
+        lane: Arc<Way>,
+    ) -> Self {
+        let url = format!("{}/", url.trim_end_matches('/'));
+        Self { url, region: region.to_owned(), connector, own, lane }
+    }
+
+    /// Whether the server knows a key. It is asked for a bucket that nobody has: it says that there is none, or that the
+    /// key may not see it. Where that is what it says of a key that nobody has, too, it proves nothing.
+    ///
+    /// # Errors
+    /// The server does not answer, or neither with yes nor no.
+    pub async fn knows(&self, key: (&str, &SecretString)) -> Result<bool> {
+        let nothing = S3Request { operation: "ListObjects", method: "GET", target: NO_BUCKET };
+        let said = self.ask(nothing, key).await?;
+        Ok(said != Verdict::UnknownKey && said != self.ask(nothing, (&nobody(key.0), key.1)).await?)
+    }
+
+    /// What the server says to a request with that key.
+    ///
+    /// # Errors
+    /// The server does not answer, or neither with yes nor no.
+    pub async fn ask(&self, request: S3Request<'_>, (id, secret): (&str, &SecretString)) -> Result<Verdict> {
+        let credentials = Credentials::from_keys(id, secret.expose_secret(), None);
+        self.send(request, id, credentials).await
+    }
+
+    /// The same, with the operator's own credentials.
+    ///
+    /// # Errors
+    /// As [`S3Endpoint::ask`]; or there are no credentials.
+    pub async fn ask_as_operator(&self, request: S3Request<'_>) -> Result<Verdict> {
+        let none = || failed(request.operation, request.target, ErrorKind::NoCredentials, "NoCredentials", "");
+        let credentials = self.own.as_ref().ok_or_else(none)?.provide_credentials().await.map_err(|_| none())?;
+        self.send(request, request.target, credentials).await
+    }
+
+    async fn send(&self, request: S3Request<'_>, object: &str, credentials: Credentials) -> Result<Verdict> {
+        let S3Request { operation, .. } = request;
+        let failed = |kind, code: &str, message: &str| failed(operation, object, kind, code, message);
+        let unsent = || failed(ErrorKind::Other, "RequestNotSent", "");
+        let signed = self.signed(request, credentials).ok_or_else(unsent)?;
+        let connector = self.connector.as_ref().ok_or_else(unsent)?;
+        self.lane.turn(operation).await;
+        let started = Instant::now();
+        let answer = match connector.call(signed).await {
+            Ok(answer) => with_body(answer).await,
+            Err(error) => Err(chain(&error)),
+        };
+        let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+        let code = answer.as_ref().ok().and_then(StatusOf::code_in_body).unwrap_or_default();
+        self.lane.count(operation, code, status, started.elapsed());
+        let answer = answer.map_err(|why| failed(ErrorKind::Unreachable, "Unreachable", &why))?;
+        if answer.status().is_success() {
+            return Ok(Verdict::Allowed);
+        }
+        let code = answer.code_in_body().unwrap_or("Unknown");
+        match ErrorKind::of_code(code, Some(status)) {
+            _ if code == "NoSuchBucket" => Ok(Verdict::Absent),
+            ErrorKind::AccessDenied => Ok(Verdict::Denied),
+            ErrorKind::InvalidCredentials => Ok(Verdict::UnknownKey),
+            kind => Err(failed(kind, code, &format!("HTTP status {status}"))),
+        }
+    }
+
+    fn signed(&self, asked: S3Request<'_>, credentials: Credentials) -> Option<HttpRequest> {
+        let mut settings = SigningSettings::default();
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        let identity = credentials.into();
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("s3")
+            .time(SystemTime::now())
+            .settings(settings)
+            .build()
+            .ok()?
+            .into();
+        let url = format!("{}{}", self.url, asked.target);
+        let signable =
+            SignableRequest::new(asked.method, url.as_str(), std::iter::empty(), SignableBody::Bytes(b"")).ok()?;
+        let (instructions, _) = sign(signable, &params).ok()?.into_parts();
+        let mut request = HttpRequest::new(SdkBody::empty());
+        request.set_method(asked.method).ok()?;
+        request.set_uri(url.as_str()).ok()?;
+        if asked.method == "PUT" {
+            request.headers_mut().insert("content-length", "0");
+        }
+        for (name, value) in instructions.headers() {
+            request.headers_mut().insert(name.to_owned(), value.to_owned());
+        }
+        Some(request)
+    }
+}
+
+/// The id of a key of the same form that nobody has.
+fn nobody(id: &str) -> String {
+    let kept = id.len().saturating_sub(4);
+    let another = |(at, c): (usize, char)| match c {
+        c if at < kept => c,
+        'A' => 'B',
+        'a' => 'b',
+        '0' => '1',
+        c if c.is_ascii_uppercase() => 'A',
+        c if c.is_ascii_lowercase() => 'a',
+        _ => '0',
+    };
+    id.char_indices().map(another).collect()
+}
+
+/// The answer with its body in memory, or why it broke off.
+async fn with_body(mut answer: HttpResponse) -> std::result::Result<HttpResponse, String> {
+    if !answer.status().is_success() {
+        let bytes = body_of(&mut answer, LONGEST).await.map_err(|error| chain(&error))?;
+        *answer.body_mut() = SdkBody::from(bytes);
+    }
+    Ok(answer)
+}
+
+fn failed(operation: &'static str, object: &str, kind: ErrorKind, code: &str, message: &str) -> AwsError {
+    AwsError { operation, object: object.to_owned(), kind, code: code.to_owned(), message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_nobody_has_is_of_the_same_form() {
+        assert_eq!(nobody("AKIAIOSFODNN7EXAMPLE"), "AKIAIOSFODNN7EXAAAAA");
+        assert_eq!(nobody("AKIAIOSFODNN7EXAAAAA"), "AKIAIOSFODNN7EXABBBB");
+        assert_eq!(nobody("GK31c2f218a2e44f0a"), "GK31c2f218a2e40a1b");
+        assert_eq!(nobody("a"), "b");
+    }
+}
