@@ -73,14 +73,18 @@ impl S3Endpoint {
     }
 
     /// Whether the server knows a key. It is asked for a bucket that nobody has: it says that there is none, or that the
-    /// key may not see it. Where that is what it says of a key that nobody has, too, it proves nothing.
+    /// key may not see it. A key that nobody has is sent, too: unless that is turned away, and otherwise, it proves nothing.
     ///
     /// # Errors
     /// The server does not answer, or neither with yes nor no.
     pub async fn knows(&self, key: (&str, &SecretString)) -> Result<bool> {
         let nothing = S3Request { operation: "ListObjects", method: "GET", target: NO_BUCKET };
         let said = self.ask(nothing, key).await?;
-        Ok(said != Verdict::UnknownKey && said != self.ask(nothing, (&nobody(key.0), key.1)).await?)
+        if said == Verdict::UnknownKey {
+            return Ok(false);
+        }
+        let of_nobody = self.ask(nothing, (&nobody(key.0), key.1)).await?;
+        Ok(matches!(of_nobody, Verdict::UnknownKey | Verdict::Denied) && said != of_nobody)
     }
 
     /// What the server says to a request with that key.
