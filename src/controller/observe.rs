@@ -16,7 +16,7 @@ use crate::aws::{AwsError, ErrorKind, Session, UserRecord, inline_policy};
 use crate::core::adoption::Adoption;
 use crate::core::curtail::{Holdings, exceeds};
 use crate::core::desired::{DesiredPolicy, Owner};
-use crate::core::ends::{revocation, unused};
+use crate::core::ends;
 use crate::core::iam::AccessKey;
 use crate::core::names::Ownership;
 use crate::core::observed::{
@@ -186,8 +186,8 @@ async fn everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen) -> 
 
 /// Has the tags tell what this process knows of them, where a replica of IAM is behind.
 fn carry(tags: &mut BTreeMap<String, String>, observed: &Observed) {
-    revocation::carry(tags, observed.revoked.as_deref());
-    unused::carry(tags, observed.unused.as_deref());
+    ends::carry(tags, tags::REVOKED, observed.revoked.as_deref());
+    ends::carry(tags, tags::UNUSED, observed.unused.as_deref());
 }
 
 /// The account in which something was made for it, by its status, where that is another one than its class's now.

@@ -10,8 +10,7 @@ use super::panics::contained;
 use super::report::{self, report, with_revocation};
 use crate::api::{Reason, S3AccessUser, S3AccessUserStatus};
 use crate::core::conditions::{Conditions, Failure, interrupted, says_settled, status};
-use crate::core::desired::Owner;
-use crate::core::ends::unused;
+use crate::core::desired::{Desired, Owner};
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, named_policy};
 use crate::core::reads::known::Settled;
@@ -118,10 +117,10 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan) -> Outcom
 
 /// There is nothing to do before that time, but to tell of what a report has said.
 pub async fn defer(pass: Pass<'_>, until: Timestamp) -> Outcome {
-    let Pass { ctx, user, .. } = pass;
+    let Pass { ctx, user, desired, .. } = pass;
     let earlier = user.status.clone().unwrap_or_default();
-    if ctx.state.known(pass.uid()).untold.is_some() {
-        let report_it = with_last_use(pass, earlier.clone(), &earlier);
+    if let Some(desired) = desired.filter(|_| ctx.state.known(pass.uid()).untold.is_some()) {
+        let report_it = with_last_use(pass, desired, earlier.clone(), &earlier);
         if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
             return retry_later(ctx, pass.uid(), &error);
         }
@@ -131,12 +130,16 @@ pub async fn defer(pass: Pass<'_>, until: Timestamp) -> Outcome {
 }
 
 /// That status, with when the key that it tells of was used last.
-fn with_last_use(pass: Pass<'_>, status: S3AccessUserStatus, earlier: &S3AccessUserStatus) -> S3AccessUserStatus {
-    let Pass { ctx, user, resolved, .. } = pass;
+fn with_last_use(
+    pass: Pass<'_>,
+    desired: &Desired,
+    status: S3AccessUserStatus,
+    earlier: &S3AccessUserStatus,
+) -> S3AccessUserStatus {
+    let Pass { ctx, user, .. } = pass;
     let known = ctx.state.known(pass.uid());
     let conditions = Conditions { earlier: &earlier.conditions, generation: user.metadata.generation, now: ctx.now() };
-    let told_after = unused::Terms::of(user, &resolved.class).told_after();
-    conditions.with_last_use(status, earlier, known.untold.as_deref(), told_after)
+    conditions.with_last_use(status, earlier, known.untold.as_deref(), desired.unused.told_after())
 }
 
 /// What the status says after that plan.
@@ -150,7 +153,7 @@ pub fn told(pass: Pass<'_>, observed: &Observed, plan: &Plan, earlier: &S3Access
             // One that the Secret no longer holds works to its end all the same.
             let session = earlier.session_expires_at.clone().filter(|expires_at| expires_at.0 > now);
             told.session_expires_at = told.session_expires_at.or(session);
-            with_last_use(pass, told, earlier)
+            with_last_use(pass, desired, told, earlier)
         }
         _ => interrupted(Some(pass.owner), &plan.parts, earlier, generation, now),
     }

@@ -12,6 +12,7 @@ use s3_access_operator::core::desired::{Desired, DesiredPolicy};
 use s3_access_operator::core::iam::AccessKeyId;
 use s3_access_operator::core::iam::Account;
 use s3_access_operator::core::names::Cluster;
+use s3_access_operator::core::observed::{HeldKey, OurSecret};
 use s3_access_operator::core::secret_data::{self, Credentials, SecretData, Target};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -54,6 +55,23 @@ pub fn tenant(extra: Value) -> Value {
         spec[field] = value.clone();
     }
     spec
+}
+
+/// A Secret of the operator's with that key, in which nothing is amiss.
+pub fn holding(key: Option<HeldKey>) -> OurSecret {
+    OurSecret {
+        uid: "secret".to_owned(),
+        resource_version: "1".to_owned(),
+        key,
+        session: None,
+        annotated: true,
+        previous: None,
+        rotated_at: None,
+        rotate_handled: None,
+        revoked: None,
+        up_to_date: true,
+        immutable: false,
+    }
 }
 
 /// Longer than any spec may take, also in a debug build on a machine with other things to do.

@@ -21,7 +21,7 @@ use s3_access_operator::core::sessions::{HeldSession, LONGEST};
 use s3_access_operator::kubernetes::secret::{Content, Record, find_session, is_key_of, wanted, wanted_key};
 use serde_json::{Value, json};
 
-use crate::judge::{credentials, tenant};
+use crate::judge::{credentials, holding, tenant};
 
 const UID: &str = "8c2f4a7e-1111-4222-8333-944455556666";
 const WORKLOADS: &str = "AKIAWORKLOADS";
@@ -58,24 +58,10 @@ fn desired(user: &S3AccessUser) -> Option<Desired> {
     Desired::of(user, &account, &cluster, &class()).ok()
 }
 
-fn holding(id: &str) -> OurSecret {
-    OurSecret {
-        uid: "secret".to_owned(),
-        resource_version: "1".to_owned(),
-        key: (!id.is_empty()).then(|| HeldKey {
-            id: AccessKeyId::of_iam(id),
-            created_at: Some(now()),
-            account_id: None,
-        }),
-        session: None,
-        annotated: true,
-        previous: None,
-        rotated_at: None,
-        rotate_handled: None,
-        revoked: None,
-        up_to_date: false,
-        immutable: false,
-    }
+/// A Secret of another text, with that key; an empty id stands for none.
+fn of_key(id: &str) -> OurSecret {
+    let key = HeldKey { id: AccessKeyId::of_iam(id), created_at: Some(now()), account_id: None };
+    OurSecret { up_to_date: false, ..holding(Some(key).filter(|_| !id.is_empty())) }
 }
 
 /// What a tenant may have brought about before: what its Secrets hold and claim to hold, and what keeps them from being
@@ -87,24 +73,24 @@ fn worlds(desired: &Desired) -> Vec<(&'static str, Observed)> {
     let previous = || Some(AccessKeyId::of_iam(WORKLOADS));
     let session = HeldSession::issued(AccessKeyId::of_iam(OPERATORS), now(), Timestamp::MAX);
     let with_key = |session: SecretState, renamed: &[(&str, &str)]| Observed {
-        secret: state(OurSecret { previous: previous(), rotated_at: Some(now()), ..holding(OPERATORS) }),
+        secret: state(OurSecret { previous: previous(), rotated_at: Some(now()), ..of_key(OPERATORS) }),
         session: Some(session),
-        renamed: renamed.iter().map(|(name, id)| (Place::Workload((*name).to_owned()), holding(id))).collect(),
+        renamed: renamed.iter().map(|(name, id)| (Place::Workload((*name).to_owned()), of_key(id))).collect(),
         ..Observed::nothing()
     };
     let without = |session: SecretState| Observed { session: Some(session), ..Observed::nothing() };
     let worlds = [
-        ("the key of before", without(state(holding(WORKLOADS)))),
+        ("the key of before", without(state(of_key(WORKLOADS)))),
         ("the key of before, in a Secret that nobody can write", {
-            without(state(OurSecret { immutable: true, ..holding(WORKLOADS) }))
+            without(state(OurSecret { immutable: true, ..of_key(WORKLOADS) }))
         }),
         (
             "the key of before, in its overlap",
-            with_key(state(OurSecret { session: Some(Box::new(session)), ..holding("") }), &[]),
+            with_key(state(OurSecret { session: Some(Box::new(session)), ..of_key("") }), &[]),
         ),
-        ("a Secret that claims to hold the operator's key", with_key(state(holding(OPERATORS)), &[])),
-        ("an earlier Secret that claims to", with_key(state(holding("")), &[("old", OPERATORS)])),
-        ("an earlier Secret with the key of before", with_key(state(holding("")), &[("old", WORKLOADS)])),
+        ("a Secret that claims to hold the operator's key", with_key(state(of_key(OPERATORS)), &[])),
+        ("an earlier Secret that claims to", with_key(state(of_key("")), &[("old", OPERATORS)])),
+        ("an earlier Secret with the key of before", with_key(state(of_key("")), &[("old", WORKLOADS)])),
         ("a Secret that is not the operator's", with_key(SecretState::Foreign { other_user: None }, &[])),
         ("no Secret", with_key(SecretState::Missing, &[])),
     ];

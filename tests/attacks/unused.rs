@@ -15,7 +15,7 @@ use s3_access_operator::core::observed::{HeldKey, Minted, Observed, OurSecret, S
 use s3_access_operator::core::plan::{Action, Effect, Waits, plan};
 use serde_json::{Value, json};
 
-use crate::judge::tenant;
+use crate::judge::{holding, tenant};
 
 const UID: &str = "8c2f4a7e-1111-4222-8333-944455556666";
 const KEY: &str = "AKIAUNUSED";
@@ -95,19 +95,7 @@ fn account() -> (Account, Cluster) {
 fn worlds(desired: &Desired, active: bool) -> Vec<(&'static str, Observed)> {
     let key = AccessKey { id: KEY.to_owned(), active, created_at: now() - SignedDuration::from_hours(2_000) };
     let held = HeldKey { id: AccessKeyId::of_iam(KEY), created_at: Some(key.created_at), account_id: None };
-    let ours = OurSecret {
-        uid: "secret".to_owned(),
-        resource_version: "1".to_owned(),
-        key: Some(held),
-        session: None,
-        annotated: true,
-        previous: None,
-        rotated_at: None,
-        rotate_handled: None,
-        revoked: None,
-        up_to_date: true,
-        immutable: false,
-    };
+    let ours = holding(Some(held));
     let secrets = [
         ("its Secret", SecretState::Ours(ours.clone())),
         ("an edited Secret", SecretState::Ours(OurSecret { up_to_date: false, annotated: false, ..ours.clone() })),

@@ -2,7 +2,8 @@
 
 Its one argument is {"credentials": PATH, "endpoint": URL, "region", "bucket", "report": PATH, "stop": PATH}. It looks at
 the file before each request, as a mounted Secret changes in place, and goes on until the stop file appears. With "process"
-in the place of "credentials", boto3 itself looks at that file, when it takes its session to end soon. The report is {"requests": N, "failures": {code: N}, "keys": {access key id: requests that succeeded}}.
+in the place of "credentials", boto3 itself looks at that file, when it takes its session to end soon. The report is {"requests": N,
+"failures": {code: N}, "keys": {access key id: requests that succeeded}}; without a file for it, it is printed every second, for good.
 """
 
 import configparser
@@ -25,6 +26,7 @@ class Consumer:
         self.key = None
         self.client = None
         self.report = {"requests": 0, "failures": {}, "keys": {}}
+        self.printed = time.monotonic()
 
     def reload(self):
         if "process" in self.task:
@@ -73,6 +75,11 @@ class Consumer:
         counts[what] = counts.get(what, 0) + 1
 
     def write_report(self):
+        if "report" not in self.task:
+            if time.monotonic() - self.printed >= 1:
+                print(json.dumps(self.report), flush=True)
+                self.printed = time.monotonic()
+            return
         part = self.task["report"] + ".part"
         with open(part, "w") as file:
             json.dump(self.report, file)
@@ -81,7 +88,7 @@ class Consumer:
     def run(self):
         bucket = self.task["bucket"]
         number = 0
-        while not os.path.exists(self.task["stop"]):
+        while "stop" not in self.task or not os.path.exists(self.task["stop"]):
             number += 1
             name, body = f"objects/{number % 16}", b"%d" % number
 

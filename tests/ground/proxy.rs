@@ -66,13 +66,14 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Listens on a port of its own, in front of `upstream`, an `http://host:port`.
+    /// Listens on a port of its own, in front of `upstream`, an `http://host:port` of this machine, and at the same address.
     ///
     /// # Errors
     /// Where no port can be bound.
     pub async fn start(upstream: &str) -> Result<Self> {
         let upstream = upstream.strip_prefix("http://").context("the upstream is no http:// address")?.to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let (host, _) = upstream.rsplit_once(':').context("the upstream has no port")?;
+        let listener = TcpListener::bind(format!("{host}:0")).await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let state = Arc::new(Mutex::new(State::default()));
         let shared = state.clone();

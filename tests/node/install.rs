@@ -4,7 +4,7 @@ use anyhow::ensure;
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::world::{NAMESPACE, RELEASE, World, key_in};
+use crate::world::{NAMESPACE, RELEASE, World};
 
 pub async fn one_helm_install_brings_two_replicas_up_where_pod_security_is_restricted(world: &World) {
     let pods = world.operators().await;
@@ -49,13 +49,7 @@ pub async fn helm_upgrade_changes_no_key(world: &World) {
         .await;
     // The new leader has looked at it: it carries out what it is asked.
     world.rotate("upgrade", "app", "after-the-upgrade").await;
-    let next = world
-        .see("the new leader to rotate", async || {
-            let held = key_in(&world.secret("upgrade", "app-s3").await);
-            ensure!(held != key, "still {held}");
-            Ok(held)
-        })
-        .await;
+    let next = world.another_key("upgrade", "app-s3", &key).await;
     let kept = world.keys(&user).await;
     assert!(kept.iter().all(|found| [Some(key.as_str()), Some(next.as_str())].contains(&found.access_key_id())));
     assert_eq!(world.secret("upgrade", "app-s3").await.uid(), secret.uid(), "the Secret was made anew");

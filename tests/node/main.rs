@@ -11,6 +11,7 @@
 )]
 
 mod install;
+mod readers;
 mod replicas;
 mod samples;
 mod workload;
@@ -31,6 +32,9 @@ const OPERATOR: &str = "NODE_OPERATOR";
 const REQUIRED: &str = "NODE_REQUIRED";
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(readers::RUST) {
+        tokio::runtime::Runtime::new().unwrap().block_on(readers::rust());
+    }
     let mut arguments = Arguments::from_args();
     if namespaces::inside().is_some() {
         namespaces::set_up().unwrap();
@@ -79,7 +83,7 @@ fn trials(skipped: Option<&str>) -> Vec<Trial> {
         samples::the_sample_of_classes_bounds_its_users_and_their_keys_work,
         workload::two_rotations_under_load_fail_no_request,
         workload::a_revocation_under_load_fails_only_what_still_has_the_old_key,
-        workload::ten_renewals_of_a_session_under_load_fail_no_request,
+        readers::ten_renewals_of_a_session_fail_no_request_of_any_reader,
         replicas::invariant_5_a_leader_killed_while_it_rotates_leaves_one_key_to_the_next,
         replicas::invariant_5_a_leader_frozen_while_it_rotates_leaves_one_key_to_the_next,
         install::helm_upgrade_changes_no_key,

@@ -4,7 +4,6 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use ground::double::Operation;
 use s3_access_operator::api::S3AccessUser;
 use serde_json::json;
 
@@ -62,13 +61,7 @@ async fn another_ends_the_rotation(world: &World, namespace: &str, how: &str) ->
     let access = json!([{ "bucket": format!("{namespace}-data"), "level": "ReadOnly" }]);
     let user = world.user(namespace, "app", json!({ "access": access, "accessKey": rotation })).await;
     let old = world.only_key(&user, "app-s3", "").await;
-    let name = user.status.as_ref().unwrap().user_name.clone().unwrap();
-    let minted = || {
-        world.double.with(|aws| {
-            let made = aws.history().calls().filter(|call| call.operation == Operation::CreateAccessKey);
-            made.filter(|call| call.target == name).count()
-        })
-    };
+    let minted = || world.made_keys(&user).len();
     assert_eq!(minted(), 1);
     let leader = world.see("one to lead", async || world.leader().await).await;
     let process = process_of(&leader).unwrap();

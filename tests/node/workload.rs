@@ -6,19 +6,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ground::node::WORKLOAD;
 use ground::repository;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
+use s3_access_operator::core::rotation::window::SWAP;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::world::{LAG, World, key_in};
+use crate::world::{LAG, World};
+
+/// Longer than a mounted file takes to follow, and short enough to sit out twice.
+const OVERLAP: &str = "12s";
 
 /// What the workload says that it has met.
-#[derive(Clone, Debug, Deserialize)]
-struct Report {
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Report {
     /// Requests that succeeded, by access key id.
-    keys: BTreeMap<String, usize>,
+    pub keys: BTreeMap<String, usize>,
     /// Those that did not, by error code.
-    failures: BTreeMap<String, usize>,
+    pub failures: BTreeMap<String, usize>,
 }
 
 /// The README's object and its commands, word for word, in the default class of the chart; then the sample that it leads to,
@@ -71,53 +76,50 @@ pub async fn the_readmes_commands_lead_to_a_pod_that_reads_its_bucket(world: &Wo
     world.kubectl(&["delete", "-n", "team-a", "s3accessuser", "reports"]).await.unwrap();
 }
 
+/// One in the hours that the spec names, as its key comes to its age, and one on demand.
 pub async fn two_rotations_under_load_fail_no_request(world: &World) {
     world.namespace("load").await;
     world.object("s3://load-data/first", "first").await;
-    // Longer than a mounted file takes to follow, and short enough to sit out twice.
-    let rotation = json!({ "rotation": { "interval": "2160h", "overlap": "12s" } });
-    let access = json!([{ "bucket": "load-data", "level": "ReadWrite" }]);
-    let user = world.user("load", "app", json!({ "access": access, "accessKey": rotation })).await;
+    let user = world.user("load", "app", rotating(json!({ "interval": "2160h", "overlap": OVERLAP }))).await;
     let first = world.only_key(&user, "app-s3", "").await;
+    let (opens, closes) = hours_of(world, &first).await;
     tokio::time::sleep(Duration::from_secs(LAG.unsigned_abs())).await;
     world.apply(&pod("load", &world.admin.endpoint)).await;
 
     let started = Instant::now();
     uses(world, "load", &first).await;
     let mut keys = vec![first];
-    for number in ["one", "two"] {
+    for how in ["in its window", "on demand"] {
         let old = keys.last().unwrap().clone();
-        world.rotate("load", "app", number).await;
-        let asked = Instant::now();
-        let new = world
-            .see("another key in the Secret", async || {
-                let held = key_in(&world.secret("load", "app-s3").await);
-                ensure!(held != old, "still {held}");
-                Ok(held)
-            })
-            .await;
+        let mut due_at = opens;
+        if how == "on demand" {
+            world.rotate("load", "app", "now").await;
+            due_at = Timestamp::now();
+        }
+        let new = world.another_key("load", "app-s3", &old).await;
         let written = Instant::now();
+        let after = Timestamp::now().duration_since(due_at).as_secs_f32();
         uses(world, "load", &new).await;
         println!(
-            "rotation {number}: a new key in the Secret after {:.1?}, a hundred requests with it {:.1?} later",
-            written - asked,
+            "{how}: another key in the Secret after {after:.1}s, a hundred requests with it {:.1?} later",
             written.elapsed()
         );
         world.only_key(&user, "app-s3", &old).await;
         keys.push(new);
     }
-    let last = keys.last().unwrap();
+    let made = world.made_keys(&user);
+    assert!(made.len() == 3 && (opens..closes).contains(&made[1]), "not from {opens} to {closes}: {made:?}");
     world
         .see("a thousand requests", async || {
-            let report = report(world, "load").await?;
+            let report = report(world, "load", "app").await?;
             let total: usize = report.keys.values().sum();
             ensure!(total >= 1_000, "{report:?}");
             Ok(())
         })
         .await;
     // Those after the last old key was deleted count too.
-    uses(world, "load", last).await;
-    let report = report(world, "load").await.unwrap();
+    uses(world, "load", &keys[2]).await;
+    let report = report(world, "load", "app").await.unwrap();
     let total: usize = report.keys.values().sum();
     println!("{total} requests in {:.0?} over two rotations, failed: {:?}", started.elapsed(), report.failures);
     assert!(report.failures.is_empty(), "{report:?}");
@@ -125,6 +127,27 @@ pub async fn two_rotations_under_load_fail_no_request(world: &World) {
     let restarts = ["get", "pod", "-n", "load", "app", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"];
     assert_eq!(world.kubectl(&restarts).await.unwrap(), "0", "the workload was started again");
     world.kubectl(&["delete", "-n", "load", "pod", "app"]).await.unwrap();
+}
+
+fn rotating(rotation: Value) -> Value {
+    let access = json!([{ "bucket": "load-data", "level": "ReadWrite" }]);
+    json!({ "access": access, "accessKey": { "rotation": rotation } })
+}
+
+/// Gives the user hours in which it is rotated, which begin within the next minute or so, and its key the age at which it is to be
+/// replaced with their begin: each user has a turn somewhere in its hours, and this one has the first seconds left for it.
+async fn hours_of(world: &World, key: &str) -> (Timestamp, Timestamp) {
+    let second = SignedDuration::from_secs(1);
+    let opens = Timestamp::from_second((Timestamp::now() + 20 * second).as_second() / 60 * 60 + 60).unwrap();
+    let closes = opens + 3_600 * second;
+    let interval = SignedDuration::from_hours(48);
+    world.iam(|iam| iam.set_created(key, opens + 5 * second + SWAP - interval));
+    let hours = [opens, closes].map(|time| time.strftime("%H:%M").to_string()).join("-");
+    let rotation = json!({ "interval": "48h", "overlap": OVERLAP, "window": format!("Mon-Sun {hours} UTC") });
+    let user = world.user("load", "app", rotating(rotation)).await;
+    let next = user.status.unwrap().next_rotation_at.unwrap().0;
+    assert!((opens..=opens + 5 * second).contains(&next), "{next}, and the hours begin at {opens}");
+    (opens, closes)
 }
 
 /// What a revocation costs whoever mounts the Secret: until the node has brought the next key into the file, and no longer.
@@ -141,16 +164,10 @@ pub async fn a_revocation_under_load_fails_only_what_still_has_the_old_key(world
         let annotation = format!("s3access.dev/revoke={value}");
         world.kubectl(&["annotate", "--overwrite", "s3accessuser", "-n", "revoked", "app", &annotation]).await.unwrap();
         let asked = Instant::now();
-        let new = world
-            .see("another key in the Secret", async || {
-                let found = key_in(&world.secret("revoked", "app-s3").await);
-                ensure!(found != held, "still {found}");
-                Ok(found)
-            })
-            .await;
+        let new = world.another_key("revoked", "app-s3", &held).await;
         let written = asked.elapsed();
         uses(world, "revoked", &new).await;
-        let follows = report(world, "revoked").await.unwrap();
+        let follows = report(world, "revoked", "app").await.unwrap();
         let failed: usize = follows.failures.values().sum();
         println!(
             "revoked with {value:?}: another key in the Secret after {written:.1?}, at work after {:.1?}, failed so far: {:?}",
@@ -159,7 +176,7 @@ pub async fn a_revocation_under_load_fails_only_what_still_has_the_old_key(world
         );
         assert!(follows.failures.keys().all(|code| code == "InvalidAccessKeyId"), "{follows:?}");
         uses(world, "revoked", &new).await;
-        let after: usize = report(world, "revoked").await.unwrap().failures.values().sum();
+        let after: usize = report(world, "revoked", "app").await.unwrap().failures.values().sum();
         assert_eq!(after, failed, "requests fail that have the new key");
         let of_old = world.keys(&user).await.into_iter().find(|key| key.access_key_id() == Some(held.as_str()));
         let works = of_old.is_some_and(|key| key.status().is_some_and(|status| status.as_str() == "Active"));
@@ -170,60 +187,22 @@ pub async fn a_revocation_under_load_fails_only_what_still_has_the_old_key(world
     world.kubectl(&["delete", "-n", "revoked", "s3accessuser", "app"]).await.unwrap();
 }
 
-/// Sessions as short as a mounted file can follow: each is renewed at half its life, and the pod reads the new file.
-pub async fn ten_renewals_of_a_session_under_load_fail_no_request(world: &World) {
-    let life = |seconds: Option<i64>| {
-        world.double.with(|aws| {
-            let account = aws.account_mut(&world.double.account().id.clone()).unwrap();
-            account.settings_mut().session_life = seconds.map(jiff::SignedDuration::from_secs);
-        });
-    };
-    world.namespace("sessions").await;
-    world.object("s3://sessions-data/first", "first").await;
-    life(Some(30));
-    let access = json!([{ "bucket": "sessions-data", "level": "ReadWrite" }]);
-    let session = json!({ "mode": "Session", "duration": "15m" });
-    world.user("sessions", "app", json!({ "access": access, "accessKey": session })).await;
-    tokio::time::sleep(Duration::from_secs(LAG.unsigned_abs())).await;
-    let started = Instant::now();
-    world.apply(&pod("sessions", &world.admin.endpoint)).await;
-    let seen = async |sessions: usize| {
-        world
-            .see(&format!("{sessions} sessions at work"), async || {
-                let report = report(world, "sessions").await?;
-                ensure!(report.keys.len() >= sessions, "{report:?}");
-                Ok(report)
-            })
-            .await
-    };
-    for sessions in [4, 8] {
-        seen(sessions).await;
-    }
-    let report = seen(11).await;
-    let total: usize = report.keys.values().sum();
-    println!("{total} requests in {:.0?} over ten renewals, failed: {:?}", started.elapsed(), report.failures);
-    assert!(report.failures.is_empty(), "{report:?}");
-    assert!(report.keys.keys().all(|key| key.starts_with("ASIA")), "{report:?}");
-    world.kubectl(&["delete", "-n", "sessions", "pod", "app"]).await.unwrap();
-    world.kubectl(&["delete", "-n", "sessions", "s3accessuser", "app"]).await.unwrap();
-    life(None);
-}
-
 /// Waits for a hundred more requests that succeeded with that key.
 async fn uses(world: &World, namespace: &str, key: &str) {
     let count = |report: &Report| report.keys.get(key).copied().unwrap_or_default();
-    let before = report(world, namespace).await.map_or(0, |report| count(&report));
+    let before = report(world, namespace, "app").await.map_or(0, |report| count(&report));
     world
         .see(&format!("a hundred requests with {key}"), async || {
-            let report = report(world, namespace).await?;
+            let report = report(world, namespace, "app").await?;
             ensure!(count(&report) >= before + 100, "{report:?}");
             Ok(())
         })
         .await;
 }
 
-async fn report(world: &World, namespace: &str) -> Result<Report> {
-    let log = world.kubectl(&["logs", "-n", namespace, "app", "--tail=1"]).await?;
+/// What a container of the pod `app` says.
+pub async fn report(world: &World, namespace: &str, container: &str) -> Result<Report> {
+    let log = world.kubectl(&["logs", "-n", namespace, "app", "-c", container, "--tail=1"]).await?;
     serde_json::from_str(&log).with_context(|| format!("the workload said {log:?}"))
 }
 

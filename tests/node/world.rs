@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_iam::types::{AccessKeyMetadata, StatusType};
 use ground::authorities;
-use ground::double::{Config, DoubleServer, Lag, Settings};
+use ground::double::{Config, DoubleServer, Iam, Lag, Operation, Settings};
 use ground::kubernetes::{Kubernetes, Options, Reach};
 use ground::moto::{Account, Partition};
 use ground::node::{Node, unpacked};
@@ -15,6 +15,7 @@ use ground::oci::Content;
 use ground::tools::{Tool, tool};
 use ground::wait::eventually;
 use ground::{cache, namespaces, repository, stand};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
@@ -56,7 +57,7 @@ impl World {
         } else {
             node.load(&format!("docker.io/library/{RELEASE}:0.1.0"), operator_image(&operator)).await.unwrap();
         }
-        let lag = Lag { longest: jiff::SignedDuration::from_secs(LAG), stale_percent: 50 };
+        let lag = Lag { longest: SignedDuration::from_secs(LAG), stale_percent: 50 };
         let settings = Settings { credentials: lag, ..Settings::default() };
         let address = namespaces::ADDRESS.parse().unwrap();
         let double = DoubleServer::start(Config { settings, address, ..Config::default() }).await.unwrap();
@@ -134,6 +135,12 @@ impl World {
         let file = self.folder.join("object.json");
         std::fs::write(&file, object.to_string()).unwrap();
         self.kubectl(&["apply", "--server-side", "-f", &file.display().to_string()]).await.unwrap();
+    }
+
+    /// Looks at the account or changes it.
+    pub fn iam<T>(&self, look: impl FnOnce(&mut Iam) -> T) -> T {
+        let account = self.double.account().id.clone();
+        self.double.with(|aws| look(aws.account_mut(&account).unwrap()))
     }
 
     /// A file of that name with this text; its path.
@@ -245,6 +252,16 @@ impl World {
         Api::<Secret>::namespaced(self.client.clone(), namespace).get(name).await.unwrap()
     }
 
+    /// The id of the key in the Secret, once it is another.
+    pub async fn another_key(&self, namespace: &str, secret: &str, old: &str) -> String {
+        self.see("another key in the Secret", async || {
+            let held = key_in(&self.secret(namespace, secret).await);
+            ensure!(held != old, "still {held}");
+            Ok(held)
+        })
+        .await
+    }
+
     pub async fn rotate(&self, namespace: &str, name: &str, value: &str) {
         let annotation = format!("s3access.dev/rotate={value}");
         self.kubectl(&["annotate", "--overwrite", "s3accessuser", "-n", namespace, name, &annotation]).await.unwrap();
@@ -253,6 +270,15 @@ impl World {
     pub async fn keys(&self, user: &S3AccessUser) -> Vec<AccessKeyMetadata> {
         let name = user.status.as_ref().unwrap().user_name.clone().unwrap();
         self.admin.iam().list_access_keys().user_name(name).send().await.unwrap().access_key_metadata
+    }
+
+    /// When keys were made for the user.
+    pub fn made_keys(&self, user: &S3AccessUser) -> Vec<Timestamp> {
+        let name = user.status.as_ref().unwrap().user_name.clone().unwrap();
+        self.double.with(|aws| {
+            let made = aws.history().calls().filter(|call| call.operation == Operation::CreateAccessKey);
+            made.filter(|call| call.target == name).map(|call| call.time).collect()
+        })
     }
 
     /// The one key of the user in IAM, once it is active, the Secret's and another than `old`.
@@ -271,7 +297,7 @@ impl World {
 }
 
 /// The id of the key in a Secret.
-pub fn key_in(secret: &Secret) -> String {
+fn key_in(secret: &Secret) -> String {
     String::from_utf8(secret.data.as_ref().unwrap()["AWS_ACCESS_KEY_ID"].0.clone()).unwrap()
 }
 

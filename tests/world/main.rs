@@ -35,7 +35,6 @@ mod mistakes;
 mod own_key;
 mod quarantine;
 mod races;
-mod readers;
 mod recorded;
 mod rest;
 mod restart;

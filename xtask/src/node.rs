@@ -21,6 +21,10 @@ pub(crate) async fn prepare(required: bool, shipped: bool) -> Result<Option<Path
     cache::kubernetes().await?;
     cache::node().await?;
     tool(Tool::Helm).await?;
+    // In there, no registry can be reached.
+    cache::python().await?;
+    cache::consumers_python().await?;
+    cache::consumers().await?;
     if shipped {
         return image::run(&image::Options::default()).await.map(Some);
     }

@@ -178,18 +178,6 @@ pub fn of_new_user(request: Option<&Request>, now: Timestamp) -> Option<(String,
     request.map(|request| Revocation::of_keys(None, std::iter::empty(), now).answering(request).tag())
 }
 
-/// Of two records of one user the later: a replica of IAM may show an earlier one, or none.
-pub fn newest<'a>(one: Option<&'a str>, other: Option<&'a str>) -> Option<&'a str> {
-    let at = |record: &Option<&str>| record.and_then(Revocation::read).map(|revocation| revocation.at);
-    [one, other].into_iter().max_by_key(at).flatten()
-}
-
-/// Has the tags tell of the later of what they tell and that record.
-pub fn carry(found: &mut BTreeMap<String, String>, record: Option<&str>) {
-    let newest = newest(found.get(tags::REVOKED).map(String::as_str), record).map(ToOwned::to_owned);
-    found.extend(newest.map(|record| (tags::REVOKED.to_owned(), record)));
-}
-
 /// What there is to do about keys that are revoked: in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measures {
@@ -341,19 +329,5 @@ mod tests {
         let mut found = BTreeMap::from([(tags::ADOPTED_AT.to_owned(), line)]);
         assert_eq!(done(Some("1"), &mut found, &[key("AKIA1", true)]), [""; 0]);
         assert!(!Revocation::of(&found).unwrap().covers("AKIA1"));
-    }
-
-    #[test]
-    fn the_later_record_is_believed_whichever_shows_it() {
-        let record = |second| {
-            let at = Timestamp::from_second(second).unwrap();
-            Revocation::of_keys(None, std::iter::empty(), at).answering(&Request::by("x")).value()
-        };
-        let (old, new) = (record(1), record(2));
-        assert_eq!(newest(Some(&old), Some(&new)), Some(new.as_str()));
-        assert_eq!(newest(Some(&new), Some(&old)), Some(new.as_str()));
-        assert_eq!(newest(Some(&old), None), Some(old.as_str()));
-        assert_eq!(newest(None, Some(&old)), Some(old.as_str()));
-        assert_eq!(newest(None, None), None);
     }
 }

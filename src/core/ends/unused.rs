@@ -74,16 +74,9 @@ impl Record {
     }
 }
 
-/// Of two records of one user the later: a replica of IAM may show an earlier one, or none.
-pub fn newest<'a>(one: Option<&'a str>, other: Option<&'a str>) -> Option<&'a str> {
-    let at = |record: &Option<&str>| record.and_then(Record::read).map(|record| (record.at, record.suspended));
-    [one, other].into_iter().max_by_key(at).flatten()
-}
-
-/// Has the tags tell of the later of what they tell and that record.
-pub fn carry(found: &mut BTreeMap<String, String>, record: Option<&str>) {
-    let newest = newest(found.get(tags::UNUSED).map(String::as_str), record).map(ToOwned::to_owned);
-    found.extend(newest.map(|record| (tags::UNUSED.to_owned(), record)));
+/// What orders the records of one user; of two from one second, the suspension counts.
+pub(super) fn order(record: &str) -> Option<(Timestamp, bool)> {
+    Record::read(record).map(|record| (record.at, record.suspended))
 }
 
 /// What the judgement of a user's keys has come to.
@@ -301,15 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_record_counts_whichever_replica_shows_it() {
-        let on = Record { suspended: false, at: at(1), resume: Some("x".to_owned()) }.tag().1;
-        let off = Record { suspended: true, at: at(2), resume: None }.tag().1;
-        for found in [Some(on.as_str()), None] {
-            let mut tags: BTreeMap<_, _> =
-                found.map(|found| (tags::UNUSED.to_owned(), found.to_owned())).into_iter().collect();
-            carry(&mut tags, Some(&off));
-            assert_eq!(tags.get(tags::UNUSED), Some(&off));
-        }
+    fn nothing_else_is_read_as_a_record() {
         for value in ["", "off", "off+x+", "on+1+a+b", "perhaps+1+"] {
             assert_eq!(Record::read(value), None, "{value}");
         }

@@ -11,9 +11,9 @@ use secrecy::SecretString;
 use super::Reads;
 use crate::api::{S3AccessUser, S3AccessUserStatus, annotations, tags};
 use crate::core::credential_report::KeyUse;
+use crate::core::ends::newest;
 use crate::core::ends::quarantine;
-use crate::core::ends::revocation::{Request, newest};
-use crate::core::ends::unused;
+use crate::core::ends::revocation::Request;
 use crate::core::iam::AccessKey;
 use crate::core::observed::{Minted, Observed, Probes, SecretState};
 
@@ -114,10 +114,11 @@ impl Known {
     /// The user's tags, as they were read or written, tell what was revoked, and whether it is unused; a replica of IAM that lags
     /// takes nothing back.
     pub fn tagged(&mut self, found: &BTreeMap<String, String>) {
-        let record = found.get(tags::UNUSED).map(String::as_str);
-        self.unused = unused::newest(self.unused.as_deref(), record).map(Into::into);
-        let record = found.get(tags::REVOKED).map(String::as_str);
-        let record: Option<Box<str>> = newest(self.revoked.as_deref(), record).map(Into::into);
+        let later = |tag: &str, known: Option<Box<str>>| -> Option<Box<str>> {
+            newest(tag, known.as_deref(), found.get(tag).map(String::as_str)).map(Into::into)
+        };
+        self.unused = later(tags::UNUSED, self.unused.take());
+        let record = later(tags::REVOKED, self.revoked.clone());
         if record != self.revoked {
             // The policy ends the sessions that were before.
             (self.revoked, self.details) = (record, None);

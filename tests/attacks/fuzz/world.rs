@@ -14,7 +14,7 @@ use s3_access_operator::core::plan::{Action, Waits, plan, teardown};
 use serde_json::json;
 
 use super::{desired, is_plausible, user_of};
-use crate::judge::on_a_worker;
+use crate::judge::{holding, on_a_worker};
 
 /// A settled operator needs less; one that goes on for ever never gets there.
 const ROUNDS: usize = 60;
@@ -144,10 +144,6 @@ fn secret() -> impl Strategy<Value = SecretState> {
     (maybe(key), any::<(bool, bool, bool)>(), record).prop_map(
         |(key, (annotated, up_to_date, immutable), (previous, rotated_at, rotate_handled, revoked))| {
             SecretState::Ours(OurSecret {
-                uid: "secret".to_owned(),
-                resource_version: "1".to_owned(),
-                key,
-                session: None,
                 annotated,
                 previous,
                 rotated_at,
@@ -155,6 +151,7 @@ fn secret() -> impl Strategy<Value = SecretState> {
                 revoked,
                 up_to_date,
                 immutable,
+                ..holding(key)
             })
         },
     )
