@@ -1,5 +1,5 @@
-//! What is built or installed once: the Kubernetes programs, versitygw and Python's packages, outside `target/`, keyed
-//! by what they are made from.
+//! What is built or installed once: the Kubernetes programs, versitygw, Ceph and Python's packages, outside `target/`,
+//! keyed by what they are made from.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use crate::repository;
 
 /// The version that the API server reports; the module versions are in `tests/cluster/go.mod`.
 const KUBERNETES: &str = "v1.36.3";
+/// What of Ceph is run; `tests/rgw/lock.py` pins what these load.
+const CEPH: [&str; 6] = ["ceph-mon", "ceph-osd", "monmaptool", "osdmaptool", "radosgw", "radosgw-admin"];
 const CARGO_MUTANTS: &str = "27.1.0";
 const CARGO_CYCLONEDX: &str = "0.5.9";
 
@@ -63,6 +65,64 @@ pub async fn versitygw() -> Result<PathBuf> {
     let name = format!("versitygw-{}", key(&[&source.join("go.mod"), &source.join("go.sum")])?);
     let package = "github.com/versity/versitygw/cmd/versitygw";
     go_build("versitygw from its Go modules: about a minute on two cores", &name, &source, "-s -w", package).await
+}
+
+/// Ceph's programs in `bin` and all libraries that they load in `lib`, from the packages of Debian that
+/// `tests/rgw/packages.lock` pins by hash: no package manager of this machine knows of them, and none needs root.
+///
+/// # Errors
+/// Where this machine cannot get or run them; in words that say why.
+pub async fn ceph() -> Result<PathBuf> {
+    ensure!(cfg!(target_arch = "x86_64"), "tests/rgw/packages.lock is of packages for x86-64");
+    let helper = Path::new("/usr/lib/apt/apt-helper");
+    ensure!(helper.is_file() && which("dpkg-deb").is_ok(), "apt is not installed: this is no Debian");
+    let lock_file = repository().join("tests/rgw/packages.lock");
+    let folder = root()?.join(format!("ceph-{}", key(&[&lock_file])?));
+    let _lock = lock(&folder).await?;
+    if !folder.is_dir() {
+        eprintln!("installing Ceph's gateway from Debian's packages, by hash: 98 MB, once");
+        let part = folder.with_extension("part");
+        if part.is_dir() {
+            fs::remove_dir_all(&part)?;
+        }
+        fs::create_dir_all(&part)?;
+        let archives = debian_packages(helper, &lock_file, &part).await?;
+        for archive in &archives {
+            run(Command::new("dpkg-deb").arg("--extract").arg(archive).arg(part.join("all"))).await?;
+        }
+        fs::create_dir(part.join("bin"))?;
+        fs::rename(part.join("all/usr/lib/x86_64-linux-gnu"), part.join("lib"))?;
+        for program in CEPH {
+            fs::rename(part.join("all/usr/bin").join(program), part.join("bin").join(program))?;
+        }
+        fs::remove_dir_all(part.join("all"))?;
+        fs::remove_dir_all(part.join("archives"))?;
+        fs::rename(&part, &folder)?;
+    }
+    Ok(folder)
+}
+
+/// Downloads what a file of hashes and paths names, from the mirror that this machine's apt uses.
+async fn debian_packages(helper: &Path, lock_file: &Path, part: &Path) -> Result<Vec<PathBuf>> {
+    let told = Command::new("apt-get").args(["update", "--print-uris"]).stdin(Stdio::null()).output().await?;
+    let told = String::from_utf8_lossy(&told.stdout);
+    let mirror = told.split('\'').find_map(|uri| uri.split_once("/debian/dists/")).map(|(mirror, _)| mirror);
+    let mirror = mirror.context("this machine's apt knows no mirror of Debian")?;
+    let folder = part.join("archives");
+    fs::create_dir(&folder)?;
+    // As root, apt would hand the download to a user who may not write here.
+    let mut download = Command::new(helper);
+    download.args(["-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=2", "download-file"]);
+    let mut archives = Vec::new();
+    for line in fs::read_to_string(lock_file)?.lines().filter(|line| !line.starts_with('#')) {
+        let (hash, path) = line.split_once(' ').context("a line of packages.lock is a hash and a path")?;
+        let archive = folder.join(path.rsplit('/').next().unwrap_or(path));
+        download.arg(format!("{mirror}/debian/{path}")).arg(&archive).arg(format!("SHA256:{hash}"));
+        archives.push(archive);
+    }
+    let renew = "Debian's mirror does not serve all that tests/rgw/packages.lock pins: run tests/rgw/lock.py";
+    run(&mut download).await.context(renew)?;
+    Ok(archives)
 }
 
 /// What a node runs beside the kubelet: containerd with its shim and client, plugins for the pods' network, and the

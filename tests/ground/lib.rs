@@ -21,6 +21,7 @@ pub mod ports;
 pub mod processes;
 pub mod proxy;
 pub mod recorder;
+pub mod rgw;
 pub mod stand;
 pub mod tools;
 pub mod versitygw;

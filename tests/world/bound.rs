@@ -237,9 +237,8 @@ async fn a_system_that_ignores_conditions_is_found_out_by_use_and_refused() {
 #[tokio::test]
 async fn keys_on_versitygw_are_bound_to_place_and_time() {
     let mut gateway = Gateway::new("gwbound", "Tags").await;
-    let bucket = format!("{}.data", gateway.scene.namespace);
-    let s3 = gateway.server.s3().to_owned();
-    create_bucket(&gateway.scene.stand, gateway.server.account(), &s3, &bucket).await;
+    let (bucket, s3) = (gateway.bucket(), gateway.s3.clone());
+    create_bucket(&gateway.scene.stand, &gateway.admin, &s3, &bucket).await;
     gateway.scene.create("reports", gateway.spec(json!({}))).await;
     gateway.scene.ready("reports").await;
     let at = (s3.as_str(), bucket.as_str());

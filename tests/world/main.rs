@@ -40,6 +40,7 @@ mod rest;
 mod restart;
 mod restore;
 mod revoke;
+mod rgw;
 mod rotation;
 mod scene;
 mod secrecy;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use aws_sdk_iam::types::StatusType;
 use ground::double::{Lag, Settings};
 use ground::folders::Folder;
+use ground::moto::Account;
 use ground::proxy::Fault;
 use ground::stand::Stand;
 use ground::versitygw::VersityGw;
@@ -95,14 +96,15 @@ impl Scene {
     }
 
     /// Two rotations, each through the whole life of the old key, under a workload's load.
-    async fn rotations_fail_no_request(&self, endpoint: &str, policy: &str) {
-        create_bucket(&self.stand, &self.stand.aws, endpoint, "team-a-reports").await;
-        self.create("reports", workload("team-a-reports", policy)).await;
+    pub async fn rotations_fail_no_request(&self, admin: &Account, endpoint: &str, workload: Value) {
+        let bucket = workload["access"][0]["bucket"].as_str().unwrap().to_owned();
+        create_bucket(&self.stand, admin, endpoint, &bucket).await;
+        self.create("reports", workload).await;
         let user = user_name(&self.ready("reports").await);
         let mut key = self.only_key(&user, "reports-s3").await;
         // Old enough for every replica.
         self.aged(&user, &key, 5).await;
-        let mut consumer = Consumer::start(self, "reports-s3", endpoint, "team-a-reports").await;
+        let mut consumer = Consumer::start(self, "reports-s3", endpoint, &bucket).await;
         consumer.uses(&key, 50).await;
         let mut all = vec![key.clone()];
         for value in ["1", "2"] {
@@ -137,7 +139,7 @@ fn sorted(mut keys: Vec<String>) -> Vec<String> {
 #[tokio::test]
 async fn rival_5_rival_17_rotations_on_an_s3_server_fail_no_request() {
     let Compatible { scene, server, _folder } = Compatible::new("rotate-gw").await;
-    scene.rotations_fail_no_request(server.s3(), "Inline").await;
+    scene.rotations_fail_no_request(server.account(), server.s3(), workload("team-a-reports", "Inline")).await;
     scene.delete("reports").await;
     let users = scene.iam.list_users().send().await.unwrap();
     let users: Vec<_> = users.users().iter().map(|user| user.user_name()).collect();
@@ -148,7 +150,7 @@ async fn rival_5_rival_17_rotations_on_an_s3_server_fail_no_request() {
 async fn rival_5_rival_17_rotations_on_moto_fail_no_request() {
     let scene = Scene::new("rotate-moto").await;
     let endpoint = scene.stand.aws.endpoint.clone();
-    scene.rotations_fail_no_request(&endpoint, "Managed").await;
+    scene.rotations_fail_no_request(&scene.stand.aws, &endpoint, workload("team-a-reports", "Managed")).await;
 }
 
 #[tokio::test]
@@ -158,7 +160,7 @@ async fn rival_5_rival_17_rotations_fail_no_request_while_replicas_lag() {
     // As the default of 60 s stands to IAM's lag of up to 30 s.
     scene.start(&[("S3ACCESS_CONSISTENCY_WINDOW", "8s")]).await;
     let endpoint = scene.double.as_ref().unwrap().endpoint();
-    scene.rotations_fail_no_request(&endpoint, "Managed").await;
+    scene.rotations_fail_no_request(&scene.stand.aws, &endpoint, workload("team-a-reports", "Managed")).await;
 }
 
 /// The counterpart, which shows that the loop can count failures: the overlap is what the tests above rest on.

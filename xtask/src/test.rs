@@ -4,7 +4,9 @@ use std::process::Stdio;
 
 use anyhow::{Result, ensure};
 use ground::cache;
+use ground::folders::Folder;
 use ground::moto::Partition;
+use ground::rgw::{self, Rgw, Sts};
 use ground::stand::{Ground, STATE};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -31,7 +33,7 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
     let versitygw = cache::versitygw().await?;
     let (consumers, consumers_python) = (cache::consumers().await?, cache::consumers_python().await?);
     let consumers_airflow = cache::consumers_airflow().await?;
-    let ground = Ground::start(Partition::Aws, &operator).await?;
+    let (ground, rgw) = tokio::try_join!(Ground::start(Partition::Aws, &operator), start_rgw())?;
     let mut command = cargo();
     command
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
@@ -43,8 +45,22 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
         .env("CONSUMERS", &consumers)
         .env("CONSUMERS_PYTHON", &consumers_python)
         .env("CONSUMERS_AIRFLOW", &consumers_airflow)
+        .envs(rgw.as_ref().map(|(rgw, _)| (rgw::STATE, rgw.state())))
         .envs(image.map(|image| ("NODE_OPERATOR", image)));
     count(&mut command).await
+}
+
+/// Ceph's RGW for all tests that want one; nothing, with the reason, where this machine cannot have it.
+async fn start_rgw() -> Result<Option<(Rgw, Folder)>> {
+    let installed = match cache::ceph().await {
+        Ok(installed) => installed,
+        Err(reason) => {
+            println!("the tests on Ceph's RGW are skipped: {reason:#}");
+            return Ok(None);
+        }
+    };
+    let folder = Folder::create("rgw")?;
+    Ok(Some((Rgw::start(&installed, folder.path(), Sts::Off).await?, folder)))
 }
 
 /// Runs tests, shows what they say, and counts them.
