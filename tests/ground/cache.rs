@@ -112,7 +112,7 @@ async fn debian_packages(helper: &Path, lock_file: &Path, part: &Path) -> Result
     fs::create_dir(&folder)?;
     // As root, apt would hand the download to a user who may not write here.
     let mut download = Command::new(helper);
-    download.args(["-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=2", "download-file"]);
+    download.args(["-qq", "-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=2", "download-file"]);
     let mut archives = Vec::new();
     for line in fs::read_to_string(lock_file)?.lines().filter(|line| !line.starts_with('#')) {
         let (hash, path) = line.split_once(' ').context("a line of packages.lock is a hash and a path")?;

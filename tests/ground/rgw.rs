@@ -17,7 +17,8 @@ use crate::wait::eventually;
 /// The environment variable that names the file with the [`Access`] of a running RGW; unset where there is none.
 pub const STATE: &str = "RGW";
 
-const START: Duration = Duration::from_secs(60);
+/// On two cores that build or test something else, too.
+const START: Duration = Duration::from_secs(180);
 
 /// A running cluster with its gateway; dropping it ends all of it.
 #[derive(Debug)]
@@ -74,7 +75,8 @@ impl Rgw {
         access.call("monmaptool", &["--create", "--fsid", &id, "--addv", "a", &address, &monitors]).await?;
         access.call("osdmaptool", &["--createsimple", "1", &stores]).await?;
         access.call("ceph-mon", &["--mkfs", "-i", "a", "--monmap", &monitors, "--osdmap", &stores]).await?;
-        access.call("ceph-osd", &["--mkfs", "-i", "0", "--osd-uuid", &id]).await?;
+        // It asks no monitor, of which none runs yet.
+        access.call("ceph-osd", &["--no-mon-config", "--mkfs", "-i", "0", "--osd-uuid", &id]).await?;
         let mut monitor = access.spawn("ceph-mon", &["-f", "-i", "a"])?;
         let mut store = access.spawn("ceph-osd", &["-f", "-i", "0"])?;
         let mut gateway = access.spawn("radosgw", &["-f"])?;

@@ -1,6 +1,6 @@
 //! Keys that are bound to places and to a time, held against what they do in S3.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use aws_sdk_iam::types::StatusType;
 use ground::double::{Config, DoubleServer, Settings, Status};
 use ground::stand::probe_s3;
@@ -42,16 +42,6 @@ impl Scene {
         create_bucket(&self.stand, &self.stand.aws, &endpoint, BUCKET).await;
         endpoint
     }
-}
-
-/// The condition keys that the class's system was found to look at.
-async fn looks_at(scene: &Scene, class: &str) -> Vec<String> {
-    scene
-        .see(&format!("the system of {class} to have been tried"), async || {
-            let found = scene.classes().get(class).await?;
-            Ok(found.capabilities().context("not tried yet")?.condition_keys.clone())
-        })
-        .await
 }
 
 fn grant(extra: Value) -> Value {
@@ -198,7 +188,7 @@ async fn a_system_that_ignores_conditions_is_found_out_by_use_and_refused() {
                 json!({ "spec": { "requiredConditions": { "sourceIps": [HERE] }, "maxLifetime": "24h" } }),
             )
             .await;
-        let found = looks_at(&scene, &class).await;
+        let found = scene.tried(&class).await.condition_keys;
         if conditions_ignored {
             assert_eq!(found, Vec::<String>::new());
             // At first it is told that its policy was put under the terms, since the system was still being tried.
@@ -246,7 +236,7 @@ async fn keys_on_versitygw_are_bound_to_place_and_time() {
 
     gateway.scene.patch_class(&gateway.class, required(&[ELSEWHERE])).await;
     assert_eq!(
-        looks_at(&gateway.scene, &gateway.class).await,
+        gateway.scene.tried(&gateway.class).await.condition_keys,
         ["aws:SourceIp", "aws:SecureTransport", "aws:CurrentTime"]
     );
     gateway.scene.ready("reports").await;

@@ -48,6 +48,7 @@ impl Gateway {
         });
         let class = scene.class("gw", merged(spec, &more)).await;
         scene.start(&[]).await;
+        scene.tried(&class).await;
         Self { scene, proxy, admin, s3: s3.to_owned(), class, _server: None }
     }
 

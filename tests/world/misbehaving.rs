@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use futures::future::join_all;
 use ground::double::{Config, DoubleServer, Operation, Quirk, Settings};
 use kube::api::DeleteParams;
-use s3_access_operator::api::{Capability, S3AccessClass};
+use s3_access_operator::api::Capability;
 use serde_json::{Value, json};
 
 use crate::scene::Scene;
@@ -35,7 +35,8 @@ const fn case(name: &'static str, quirks: &'static [Quirk], then: Then) -> Case 
     Case { name, ownership: "Tags", quirks, codeless: &[], then, lacks: &[] }
 }
 
-const SEAWEEDFS: &[Quirk] = &[
+/// SeaweedFS 4.44.
+pub const SEAWEEDFS: &[Quirk] = &[
     Quirk::TagsDropped,
     Quirk::PathsDropped,
     Quirk::DatesMissing,
@@ -107,9 +108,10 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-struct System {
+/// A system that misbehaves, and its class.
+pub struct System {
     server: DoubleServer,
-    class: String,
+    pub class: String,
 }
 
 impl System {
@@ -122,7 +124,7 @@ impl System {
         Self::with(scene, case.name, case.ownership, settings).await
     }
 
-    async fn with(scene: &Scene, name: &str, ownership: &str, settings: Settings) -> Self {
+    pub async fn with(scene: &Scene, name: &str, ownership: &str, settings: Settings) -> Self {
         let server = DoubleServer::start(Config { settings, ..Config::default() }).await.unwrap();
         let (endpoint, admin) = (server.endpoint(), server.admin());
         let secret = scene.credentials(name, &admin.access_key_id, &admin.secret_access_key).await;
@@ -172,18 +174,6 @@ fn grant(class: &str, extra: Value) -> Value {
     spec
 }
 
-/// What the system of a class lacks, once it was tried.
-async fn lacks(scene: &Scene, class: &str) -> (BTreeSet<Capability>, S3AccessClass) {
-    scene
-        .see(&format!("the system of {class} to have been tried"), async || {
-            let found = scene.classes().get(class).await?;
-            let capabilities = found.capabilities().context("not tried yet")?;
-            let lacks = capabilities.trials.iter().filter(|trial| !trial.works).map(|trial| trial.name).collect();
-            Ok((lacks, found))
-        })
-        .await
-}
-
 async fn bears_out(scene: &Scene, case: &Case) {
     let Case { name, then, .. } = case;
     let system = System::start(scene, case).await;
@@ -196,8 +186,9 @@ async fn bears_out(scene: &Scene, case: &Case) {
         system.change(|settings| settings.codeless = BTreeMap::new());
         scene.ready(name).await;
     } else {
-        let (found, _) = lacks(scene, &system.class).await;
-        assert_eq!(found, case.lacks.iter().copied().collect(), "{name}");
+        let found = scene.tried(&system.class).await.trials;
+        let lacks: Vec<Capability> = found.iter().filter(|trial| !trial.works).map(|trial| trial.name).collect();
+        assert_eq!(lacks, case.lacks, "{name}");
         match then {
             Then::Refused(reason, words) => {
                 let class = scene.class_is(&system.class, reason).await;

@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use s3_access_operator::api::{S3AccessClass, S3AccessUser};
+use s3_access_operator::api::{Capabilities, S3AccessClass, S3AccessUser};
 use serde_json::{Value, json};
 
 /// Only failures wait for so long. The garbage collector of a new cluster gets to know our CRD after half a minute.
@@ -171,6 +171,15 @@ impl Scene {
             ensure!(ready.reason == reason && ready.observed_generation == class.metadata.generation, "{ready:?}");
             ensure!(class.is_enforced() || reason != "Synced", "not enforced yet: {status:?}");
             Ok(class)
+        })
+        .await
+    }
+
+    /// What the system of a class was found to do, once it was tried.
+    pub async fn tried(&self, class: &str) -> Capabilities {
+        self.see(&format!("the system of {class} to have been tried"), async || {
+            let found = self.classes().get(class).await?;
+            found.capabilities().cloned().context("not tried yet")
         })
         .await
     }
