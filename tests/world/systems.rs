@@ -40,8 +40,14 @@ impl Gateway {
     /// On the RGW of this run, in an account of its own; nothing where there is none.
     pub async fn on_rgw(name: &str) -> Option<Self> {
         let access = Access::attach().unwrap()?;
-        let Root { account, .. } = access.account(&format!("{name}-{:05x}", std::process::id())).await.unwrap();
-        Some(Self::at(name, account, access.endpoint(), json!({ "ownership": "Path" })).await)
+        let root = access.account(&format!("{name}-{:05x}", std::process::id())).await.unwrap();
+        Some(Self::of(name, &root, access.endpoint()).await)
+    }
+
+    /// As the root user of that account of RGW, which has no GetCallerIdentity.
+    async fn of(name: &str, root: &Root, s3: &str) -> Self {
+        let class = json!({ "ownership": "Path", "accountId": root.id });
+        Self::at(name, root.account.clone(), s3, class).await
     }
 
     /// What a standard client may do with a Secret's key, by operation.
@@ -58,7 +64,8 @@ impl Gateway {
     /// What the Secret's key allows of: put, get and list in the granted bucket, and put into another.
     async fn allows(&self) -> Vec<bool> {
         let (bucket, other) = (self.bucket(), self.other_bucket());
-        let all = [("PutObject", bucket.as_str()), ("GetObject", &bucket), ("ListBucket", &bucket), ("PutObject", &other)];
+        let all =
+            [("PutObject", bucket.as_str()), ("GetObject", &bucket), ("ListBucket", &bucket), ("PutObject", &other)];
         let secret = json!(self.scene.secret("reports-s3").await);
         self.tries(secret, &all).await.into_iter().map(|(allowed, _)| allowed).collect()
     }
@@ -135,6 +142,7 @@ impl Gateway {
     /// Killed between CreateAccessKey and the Secret.
     async fn survives_a_crash(&mut self) {
         let before = self.users().await;
+        self.proxy.forget();
         self.proxy.inject("CreateAccessKey", Fault::HeldAnswer);
         self.scene.create("crashed", self.spec(json!({}))).await;
         self.proxy.called("CreateAccessKey", SOON).await.unwrap();
@@ -257,7 +265,6 @@ async fn a_user_lives_on_an_rgw_that_takes_sessions() {
     let folder = Folder::create("rgw-sts").unwrap();
     let installed = ground::cache::ceph().await.unwrap();
     let rgw = Rgw::start(&installed, folder.path(), Sts::On).await.unwrap();
-    let class = json!({ "ownership": "Path" });
-    let mut gateway = Gateway::at("rgwsts", rgw.account().clone(), rgw.s3(), class).await;
-    gateway.lives().await;
+    let root = rgw.access().account("sts").await.unwrap();
+    Gateway::of("rgwsts", &root, rgw.s3()).await.lives().await;
 }

@@ -212,7 +212,7 @@ impl Probe<'_> {
             refused => {
                 let why = refused.map_or_else(|error| error.to_string(), |said| format!("S3 says {said:?}"));
                 let message = format!("the operator's credentials cannot make bucket {bucket}, to try that: {why}");
-                return Ok((lacks(&message), lacks(&message)));
+                return Ok((self.enforces_by_listing(key).await?, lacks(&message)));
             }
         }
         let put = |target: &'static str| {
@@ -247,6 +247,16 @@ impl Probe<'_> {
             lacks("a policy for a prefix of a bucket does not keep a user to it: leave spec.access[].prefixes out")
         };
         Ok((Ok(()), prefixes))
+    }
+
+    /// Whether policies are enforced, as far as a list of buckets shows it.
+    async fn enforces_by_listing(&self, key: (&str, &SecretString)) -> Result<Outcome, Error> {
+        let list = S3Request { operation: "ListBuckets", method: "GET", target: "" };
+        if !self.comes_to(|| self.s3.ask(list, key), |said| said == Verdict::Denied).await? {
+            return Ok(lacks("a user without a policy may list all buckets"));
+        }
+        let allowed = self.answers(None, key, Verdict::Allowed).await?;
+        Ok(if allowed { Ok(()) } else { lacks("a user may not do what its policy allows") })
     }
 
     /// The condition keys that the system heeds.
