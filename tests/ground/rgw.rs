@@ -74,8 +74,8 @@ impl Rgw {
         access.call("monmaptool", &["--create", "--fsid", &id, "--addv", "a", &address, &monitors]).await?;
         access.call("osdmaptool", &["--createsimple", "1", &stores]).await?;
         access.call("ceph-mon", &["--mkfs", "-i", "a", "--monmap", &monitors, "--osdmap", &stores]).await?;
-        access.call("ceph-osd", &["--mkfs", "-i", "0", "--osd-uuid", &id]).await?;
         let mut monitor = access.spawn("ceph-mon", &["-f", "-i", "a"])?;
+        access.call("ceph-osd", &["--mkfs", "-i", "0", "--osd-uuid", &id]).await?;
         let mut store = access.spawn("ceph-osd", &["-f", "-i", "0"])?;
         let mut gateway = access.spawn("radosgw", &["-f"])?;
         eventually("RGW", START, async || {
@@ -240,6 +240,7 @@ impl Access {
 /// What is the same for all: one of each, in memory, with few pools, threads and words, and no pauses.
 const SETTINGS: &str = "\
 admin socket =
+client mount timeout = 60
 log to file = false
 log to stderr = true
 err to stderr = true

@@ -19,8 +19,14 @@ impl Gateway {
     /// On the RGW of this run, in an account of its own; nothing where there is none.
     async fn on_rgw(name: &str) -> Option<Self> {
         let access = Access::attach().unwrap()?;
-        let Root { account, .. } = access.account(&format!("{name}-{:05x}", std::process::id())).await.unwrap();
-        Some(Self::at(name, account, access.endpoint(), json!({ "ownership": "Path" })).await)
+        let root = access.account(&format!("{name}-{:05x}", std::process::id())).await.unwrap();
+        Some(Self::of(name, &root, access.endpoint()).await)
+    }
+
+    /// As that account's root user.
+    async fn of(name: &str, root: &Root, s3: &str) -> Self {
+        let class = json!({ "ownership": "Path", "accountId": root.id });
+        Self::at(name, root.account.clone(), s3, class).await
     }
 
     /// What a standard client may do with the Secret's key, by operation.
@@ -188,7 +194,6 @@ async fn a_user_lives_on_an_rgw_that_takes_sessions() {
     let folder = Folder::create("rgw-sts").unwrap();
     let installed = ground::cache::ceph().await.unwrap();
     let rgw = Rgw::start(&installed, folder.path(), Sts::On).await.unwrap();
-    let class = json!({ "ownership": "Path" });
-    let mut gateway = Gateway::at("rgwsts", rgw.account().clone(), rgw.s3(), class).await;
-    gateway.lives().await;
+    let root = rgw.access().account("sts").await.unwrap();
+    Gateway::of("rgwsts", &root, rgw.s3()).await.lives().await;
 }
