@@ -208,7 +208,7 @@ async fn serve(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> R
     Ok(())
 }
 
-/// One HTTP/1.1 message with a Content-Length, or up to the end of the stream; none at its orderly end.
+/// One HTTP/1.1 message with a Content-Length or in chunks, or up to the end of the stream; none at its orderly end.
 async fn read_message(stream: &mut TcpStream) -> Result<Option<Vec<u8>>> {
     let mut message = Vec::new();
     let mut buffer = [0; 8192];
@@ -219,6 +219,8 @@ async fn read_message(stream: &mut TcpStream) -> Result<Option<Vec<u8>>> {
                 head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
             let whole = match length {
                 Some(length) => message.len() >= end + 4 + length,
+                // Ceph RGW answers so where it lists.
+                None if head.contains("transfer-encoding: chunked") => message.ends_with(b"\r\n0\r\n\r\n"),
                 None => !head.starts_with("http/"),
             };
             if whole {
