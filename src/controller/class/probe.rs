@@ -28,6 +28,8 @@ const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(300);
 /// In place of a namespace, which has no such name.
 const NAMESPACE: &str = "-";
+/// In place of a class, which has no such name.
+const OWN: &str = "own_account";
 /// What the policy of the trial allows of its bucket.
 const ALLOWED: &str = "in/";
 
@@ -55,9 +57,9 @@ pub async fn capabilities(subject: Subject<'_>) -> Result<Capabilities, Error> {
     let Some(s3) = session.s3.as_deref() else { return Ok(Capabilities::presumed()) };
     let identity = Identity {
         cluster_id: cluster.id.clone(),
-        uid: if uid.is_empty() { NAMESPACE.to_owned() } else { uid.to_owned() },
+        uid: if uid.is_empty() { OWN.to_owned() } else { uid.to_owned() },
         namespace: NAMESPACE.to_owned(),
-        name: if name.is_empty() { NAMESPACE.to_owned() } else { name.to_owned() },
+        name: if name.is_empty() { OWN.to_owned() } else { name.to_owned() },
     };
     let user = names::user_name(cluster, NAMESPACE, &identity.name);
     let bucket = format!("s3access-probe-{}", names::digest(&[&cluster.id, &identity.name], 10));
@@ -70,7 +72,6 @@ pub async fn capabilities(subject: Subject<'_>) -> Result<Capabilities, Error> {
         made: Vec::new(),
         found: Capabilities { endpoints, ..Capabilities::default() },
     };
-    probe.remove().await?;
     let tried = probe.try_all(path).await;
     let removed = probe.remove().await;
     tried?;
@@ -123,6 +124,9 @@ impl Probe<'_> {
         let refused = self.refuses_inactive(key).await;
         self.note(Capability::InactiveKeyRefused, refused)?;
         let guarded = self.guards_deletion().await;
+        if guarded.is_err() {
+            self.made.clear();
+        }
         self.note(Capability::DeletionGuarded, guarded)?;
         Ok(())
     }
@@ -143,7 +147,14 @@ impl Probe<'_> {
     async fn keeps_ownership(&self, path: &str) -> Outcome {
         let iam = &self.session.iam;
         let record = BTreeMap::from([(tags::REVOKED.to_owned(), "trial".to_owned())]);
-        iam.create_user(&self.user, path, &self.identity.tags(), None).await?;
+        match iam.create_user(&self.user, path, &self.identity.tags(), None).await {
+            // A crash has left it.
+            Err(error) if error.kind == ErrorKind::AlreadyExists => {
+                self.remove().await?;
+                iam.create_user(&self.user, path, &self.identity.tags(), None).await?;
+            }
+            made => drop(made?),
+        }
         iam.tag_user(&self.user, &record).await?;
         iam.untag_user(&self.user, &[tags::REVOKED.to_owned()]).await?;
         iam.update_user_path(&self.user, &format!("{path}trial/")).await?;
@@ -343,7 +354,12 @@ impl Probe<'_> {
             let _ = self.s3.ask_as_operator(S3Request { operation: "Delete", method: "DELETE", target: &target }).await;
         }
         let iam = &self.session.iam;
-        let Some(found) = iam.get_user(&self.user).await? else { return Ok(()) };
+        let found = match iam.get_user(&self.user).await {
+            // To whom may see its own users alone, versitygw says so of one that is not there.
+            Err(error) if error.kind == ErrorKind::AccessDenied && self.made.is_empty() => None,
+            found => found?,
+        };
+        let Some(found) = found else { return Ok(()) };
         let listed = iam.list_access_keys(&self.user).await?.into_iter().map(|key| key.id);
         let keys: Vec<String> = listed.chain(self.made.iter().cloned()).collect();
         // One of this name without keys, and without the proof, is what a system has made of ours that drops it.
