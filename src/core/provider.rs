@@ -1,9 +1,14 @@
 //! What serves IAM: AWS, or a server that speaks a part of it.
 
+use std::time::Duration;
+
 use super::desired::{Desired, DesiredPolicy};
 use super::policy::PROVABLE;
 use super::refusal::Refusal;
 use crate::api::{Adoption, Capabilities, Capability, Reason, S3AccessUserSpec};
+
+/// How long after a system was found unfit it is tried again.
+const AGAIN: Duration = Duration::from_mins(15);
 
 /// What serves IAM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,6 +134,13 @@ impl Capabilities {
         Self { condition_keys, ..Self::default() }
     }
 
+    /// Whether the system is to be tried again, so long after it was: it calls itself otherwise now, or it was found unfit some
+    /// time ago.
+    pub fn is_to_be_tried(&self, server: Option<&str>, since: Duration) -> bool {
+        let renamed = server.is_some() && server != self.server.as_deref();
+        renamed || (since >= AGAIN && self.lacks(true).is_some())
+    }
+
     /// The first thing that is needed and that the system lacks.
     pub fn lacks(&self, has_prefixes: bool) -> Option<(Reason, &str)> {
         let mut missing = self.trials.iter().filter(|trial| !trial.works);
@@ -192,6 +204,22 @@ mod tests {
             assert!(on(lacking(), Provider::Aws, prefixes()).is_ok(), "AWS is not tried");
             if let Err(refusal) = on(lacking(), provider, prefixes()) {
                 assert!(refusal.message.contains("it drops them") && refusal.message.contains("open"), "{refusal}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_system_is_tried_again_when_it_calls_itself_otherwise_and_when_it_was_unfit_for_long() {
+        let unfit = Trial { name: Capability::Prefixes, works: false, message: "it ignores them".to_owned() };
+        for (known, lacks) in [(None, false), (Some("rgw 20"), false), (None, true), (Some("rgw 20"), true)] {
+            let trials = lacks.then(|| unfit.clone()).into_iter().collect();
+            let found = Capabilities { server: known.map(str::to_owned), trials, ..Capabilities::presumed() };
+            for told in [None, Some("rgw 20"), Some("rgw 21")] {
+                let renamed = told.is_some() && told != known;
+                for (since, long) in [(Duration::ZERO, false), (AGAIN - Duration::from_secs(1), false), (AGAIN, true)] {
+                    let wanted = renamed || (lacks && long);
+                    assert_eq!(found.is_to_be_tried(told, since), wanted, "{known:?} {told:?} {lacks} {since:?}");
+                }
             }
         }
     }

@@ -13,7 +13,6 @@ use tracing::{info, warn};
 
 use super::probe::{Subject, capabilities};
 use super::registry::{Classes, KnownClass, check_account};
-use super::resolve::is_to_be_tried;
 use crate::api::{
     CLASS_FINALIZER, Capabilities, ClassProvider, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus,
 };
@@ -208,7 +207,7 @@ impl ClassContext {
             let at = found.tried_at.as_ref().map_or(Timestamp::MIN, |at| at.0);
             Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default()
         };
-        if let Some(found) = known.filter(|found| !is_to_be_tried(found, &session, since(found))) {
+        if let Some(found) = known.filter(|found| !found.is_to_be_tried(session.server().as_deref(), since(found))) {
             return Ok(Some(found.clone()));
         }
         let (name, uid) = (class.name_any(), class.uid().unwrap_or_default());

@@ -19,8 +19,6 @@ use crate::core::refusal::Refusal;
 
 /// How long after a failed try a system is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
-/// How long after a system was found unfit it is tried again.
-const AGAIN: Duration = Duration::from_mins(15);
 
 /// The class of an S3AccessUser, resolved.
 #[derive(Clone)]
@@ -117,7 +115,9 @@ impl OwnAccount {
         }
         let mut tried = self.tried.lock().await;
         match &*tried {
-            Tried::Found(at, found) if !is_to_be_tried(found, &self.session, at.elapsed()) => return Ok(found.clone()),
+            Tried::Found(at, found) if !found.is_to_be_tried(self.session.server().as_deref(), at.elapsed()) => {
+                return Ok(found.clone());
+            }
             Tried::Failed(at, error) if at.elapsed() < AFTER_FAILURE => return Err(error.clone()),
             _ => {}
         }
@@ -130,12 +130,6 @@ impl OwnAccount {
         };
         found
     }
-}
-
-/// Whether a system is to be tried again: it calls itself otherwise now, or it was found unfit some time ago.
-pub fn is_to_be_tried(found: &Capabilities, session: &Session, since: Duration) -> bool {
-    let renamed = session.server().is_some_and(|server| found.server.as_ref() != Some(&server));
-    renamed || (since >= AGAIN && found.lacks(true).is_some())
 }
 
 /// One account without a class, for everybody.
