@@ -16,7 +16,8 @@ use tracing::field::Empty;
 use tracing::{Instrument, info_span};
 
 use super::dispenser::{Dispenser, Event, Ticket};
-use super::error::{StatusOf, label_of};
+use super::error::label_of;
+use super::raw::StatusOf;
 use super::{AwsError, ErrorKind, Result};
 use crate::core::priority::Priority;
 use crate::metrics::Metrics;

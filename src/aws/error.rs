@@ -7,6 +7,7 @@ use std::fmt;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 
+use super::raw::StatusOf;
 use crate::api::Reason;
 use crate::leadership::NotLeading;
 
@@ -329,26 +330,6 @@ const FIELDS: [(&[&str], &str); 6] = [
     (&["'permissionsBoundary'"], "correct spec.permissionsBoundaryArn, or the class's"),
     (&["'policyArn'", "ARN "], "correct spec.managedPolicyArns, or spec.permissionsBoundaryArn"),
 ];
-
-/// The HTTP status of a raw answer.
-pub(super) trait StatusOf {
-    /// The status code.
-    fn status_code(&self) -> Option<u16>;
-    /// The text of the body's first `Code` element.
-    fn code_in_body(&self) -> Option<&str>;
-}
-
-impl StatusOf for aws_smithy_runtime_api::client::orchestrator::HttpResponse {
-    fn status_code(&self) -> Option<u16> {
-        Some(self.status().as_u16())
-    }
-
-    fn code_in_body(&self) -> Option<&str> {
-        let body = std::str::from_utf8(self.body().bytes()?).ok()?;
-        let (_, rest) = body.split_once("<Code>")?;
-        rest.split_once("</Code>").map(|(code, _)| code)
-    }
-}
 
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);

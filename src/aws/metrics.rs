@@ -10,7 +10,8 @@ use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::config_bag::{Layer, Storable, StoreReplace};
 
-use super::error::{StatusOf, label_of};
+use super::error::label_of;
+use super::raw::StatusOf;
 use crate::metrics::Metrics;
 
 /// An SDK interceptor that feeds the metrics.

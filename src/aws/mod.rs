@@ -11,6 +11,7 @@ mod lanes;
 mod leftovers;
 mod metrics;
 mod permission;
+mod raw;
 mod sdk;
 mod session;
 mod sts;

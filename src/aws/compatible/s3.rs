@@ -16,8 +16,9 @@ use aws_smithy_types::body::SdkBody;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::answers::body_of;
-use crate::aws::error::{StatusOf, chain};
+use crate::aws::error::chain;
 use crate::aws::lanes::Way;
+use crate::aws::raw::StatusOf;
 use crate::aws::{AwsError, ErrorKind, Result};
 
 /// An error's body is a few hundred bytes.

@@ -143,7 +143,7 @@ impl Probe<'_> {
         Ok(works)
     }
 
-    /// CreateUser, TagUser and UpdateUser look themselves whether they are heeded: see [`crate::aws`].
+    /// Each of these calls is read back: see [`crate::aws`].
     async fn keeps_ownership(&self, path: &str) -> Outcome {
         let iam = &self.session.iam;
         let record = BTreeMap::from([(tags::REVOKED.to_owned(), "trial".to_owned())]);
@@ -161,7 +161,7 @@ impl Probe<'_> {
         Ok(iam.update_user_path(&self.user, path).await?)
     }
 
-    /// PutUserPolicy looks itself whether it is heeded.
+    /// PutUserPolicy is read back.
     async fn keeps_policy(&self) -> Outcome {
         let policy = self.prefix_policy().await?;
         self.put(&policy).await?;
