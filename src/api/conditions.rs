@@ -89,6 +89,13 @@ macro_rules! reasons {
     };
 }
 
+impl Reason {
+    /// Whether what serves IAM is the obstacle, and not what is asked of it.
+    pub fn is_of_the_system(self) -> bool {
+        matches!(self, Self::OwnershipNotKept | Self::SystemUnfit)
+    }
+}
+
 reasons! {
     /// All is as the spec says.
     Synced,

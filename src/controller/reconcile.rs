@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use kube::ResourceExt;
 use tracing::field::Empty;
 use tracing::{Instrument, debug, info_span};
@@ -24,8 +25,12 @@ use crate::core::iam::Account;
 use crate::core::plan::Part;
 use crate::core::priority::Priority;
 use crate::core::refusal::Refusal;
+use crate::core::rotation::later;
 use crate::core::schedule::next_resync;
 use crate::traces::TARGET;
+
+/// How soon somebody is looked at again whom its system keeps from being served: by then, that is tried again.
+const SYSTEM_AGAIN: SignedDuration = SignedDuration::from_mins(15);
 
 /// Which reconcile it is.
 #[derive(Clone, Copy)]
@@ -126,7 +131,10 @@ async fn begin(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> O
         desired if is_true(&user, annotations::PAUSED) => {
             pass.hindered(paused(), desired.ok().and_then(|desired| desired.violation)).await
         }
-        Err(refusal) => pass.hindered(refusal, None).await,
+        Err(refusal) => {
+            let again_at = refusal.reason.is_of_the_system().then(|| later(ctx.now(), SYSTEM_AGAIN));
+            pass.hindered(refusal, None).await.by(again_at)
+        }
         Ok(desired) => Pass { desired: Some(&desired), ..pass }.carry_out().await,
     };
     debug!(name = user.name_any(), namespace = user.namespace(), ?outcome, "reconciled");

@@ -113,9 +113,10 @@ impl Scope<'_> {
         let Account { id, partition } = self.account;
         let filled =
             pattern.replace("arn:aws:", &format!("arn:{partition}:")).replace(":iam::*:", &format!(":iam::{id}:"));
-        match filled.strip_suffix("/*") {
-            Some(_) => filled.replace("/s3access/", self.path).replace('*', NOBODY),
-            None => filled,
+        if filled.ends_with("/*") || filled.ends_with("-*") {
+            filled.replace("/s3access/", self.path).replace('*', NOBODY)
+        } else {
+            filled
         }
     }
 

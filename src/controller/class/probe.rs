@@ -361,17 +361,17 @@ impl Probe<'_> {
         };
         let Some(found) = found else { return Ok(()) };
         let listed = iam.list_access_keys(&self.user).await?.into_iter().map(|key| key.id);
-        let keys: Vec<String> = listed.chain(self.made.iter().cloned()).collect();
-        // One of this name without keys, and without the proof, is what a system has made of ours that drops it.
-        if self.identity.ownership(&found.tags) == Ownership::Foreign && keys.len() > self.made.len() {
+        let unknown: Vec<String> = listed.filter(|id| !self.made.contains(id)).collect();
+        // One of this name without other keys, and without the proof, is what a system has made of ours that drops it.
+        if self.identity.ownership(&found.tags) == Ownership::Foreign && !unknown.is_empty() {
             let message = format!(
                 "IAM user {} is somebody else's, and has the name of the one that systems are tried with",
                 self.user
             );
             return Err(Error::InvalidClass(message));
         }
-        for id in keys {
-            iam.delete_access_key(&self.user, &id).await?;
+        for id in self.made.iter().chain(&unknown) {
+            iam.delete_access_key(&self.user, id).await?;
         }
         iam.delete_user_policy(&self.user, &self.user).await?;
         Ok(iam.delete_user(&self.user).await?)
