@@ -45,6 +45,8 @@ pub struct ClassContext {
     pub leadership: Leadership,
     /// The state of each class whose users have been called.
     pub called: Mutex<HashMap<String, Signature>>,
+    /// What the system of each class was found to do by this process: the watch may not show it yet.
+    pub tried: Mutex<HashMap<String, Capabilities>>,
 }
 
 /// What of a class concerns its users.
@@ -194,7 +196,9 @@ impl ClassContext {
 
     /// What the class's S3-compatible system does, tried before it serves anybody, and again where it may have changed.
     async fn tried(&self, class: &S3AccessClass) -> Result<Option<Capabilities>, Error> {
-        let known = class.capabilities();
+        let name = class.name_any();
+        let known = self.known_system(class);
+        let known = known.as_ref();
         let spec = &class.spec;
         let cluster = self.scopes.first().map(|scope| &scope.ctx.cluster);
         let (ClassProvider::S3Compatible, None, Some(cluster)) =
@@ -210,14 +214,23 @@ impl ClassContext {
         if let Some(found) = known.filter(|found| !found.is_to_be_tried(session.server().as_deref(), since(found))) {
             return Ok(Some(found.clone()));
         }
-        let (name, uid) = (class.name_any(), class.uid().unwrap_or_default());
+        let uid = class.uid().unwrap_or_default();
         let endpoints = spec.endpoints.clone().unwrap_or_default();
         let path = spec.path.as_deref().unwrap_or("/");
         let found = capabilities(Subject { session: &session, cluster, class: (&name, &uid), path, endpoints }).await?;
         let lacks: Vec<&str> =
             found.trials.iter().filter(|trial| !trial.works).map(|trial| trial.message.as_str()).collect();
         info!(class = name, server = found.server, ?lacks, conditions = ?found.condition_keys, "tried the system");
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(name, found.clone());
         Ok(Some(found))
+    }
+
+    /// What was found last, by the status or by this process.
+    fn known_system(&self, class: &S3AccessClass) -> Option<Capabilities> {
+        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = tried.get(&class.name_any()).filter(|own| Some(&own.endpoints) == class.spec.endpoints.as_ref());
+        let at = |found: &&Capabilities| found.tried_at.as_ref().map(|at| at.0);
+        own.into_iter().chain(class.capabilities()).max_by_key(at).cloned()
     }
 
     async fn write(&self, class: &S3AccessClass, members: usize, seen: Seen) -> Result<(), Error> {
@@ -230,6 +243,7 @@ impl ClassContext {
             self.set_finalizers(class, json!(others)).await.map_err(failed)?;
             self.classes.forget(&name);
             self.called.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            self.tried.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
             info!(class = name, "let go: nobody is in it");
             return Ok(());
         }

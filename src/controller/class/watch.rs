@@ -114,6 +114,7 @@ impl Watched {
             api: Api::all(client.clone()),
             leadership,
             called: Mutex::new(HashMap::new()),
+            tried: Mutex::default(),
         });
         let store = self.store.clone();
         let using = move |secret: PartialObjectMeta<Secret>| {
