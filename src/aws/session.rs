@@ -133,9 +133,7 @@ impl Session {
             return Err(SettingsError::AccountOfAws);
         }
         let endpoints = Endpoints::default();
-        let servers = Servers::default();
-        let config = loader(&endpoints.trust, &servers, options).load().await;
-        let endpoints = Endpoints { servers, ..endpoints };
+        let config = loader(&endpoints.trust, &endpoints.servers, options).load().await;
         Self::over(&config, endpoints, options, leadership, metrics)
     }
 

@@ -7,7 +7,7 @@ use super::policy::PROVABLE;
 use super::refusal::Refusal;
 use crate::api::{Adoption, Capabilities, Capability, Reason, S3AccessUserSpec};
 
-/// How long after a system was found unfit it is tried again.
+/// No sooner than that a system is tried again.
 const AGAIN: Duration = Duration::from_mins(15);
 
 /// What serves IAM.
@@ -134,11 +134,11 @@ impl Capabilities {
         Self { condition_keys, ..Self::default() }
     }
 
-    /// Whether the system is to be tried again, so long after it was: it calls itself otherwise now, or it was found unfit some
-    /// time ago.
+    /// Whether the system is to be tried again, so long after it was: it calls itself otherwise now, or it was found unfit. Not
+    /// at once: behind one address there may be servers of two names, and each trial makes a user and keys.
     pub fn is_to_be_tried(&self, server: Option<&str>, since: Duration) -> bool {
         let renamed = server.is_some() && server != self.server.as_deref();
-        renamed || (since >= AGAIN && self.lacks(true).is_some())
+        since >= AGAIN && (renamed || self.lacks(true).is_some())
     }
 
     /// The first thing that is needed and that the system lacks.
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_is_tried_again_when_it_calls_itself_otherwise_and_when_it_was_unfit_for_long() {
+    fn a_system_is_tried_again_when_it_calls_itself_otherwise_or_was_unfit_and_not_too_often() {
         let unfit = Trial { name: Capability::Prefixes, works: false, message: "it ignores them".to_owned() };
         for (known, lacks) in [(None, false), (Some("rgw 20"), false), (None, true), (Some("rgw 20"), true)] {
             let trials = lacks.then(|| unfit.clone()).into_iter().collect();
@@ -217,7 +217,7 @@ mod tests {
             for told in [None, Some("rgw 20"), Some("rgw 21")] {
                 let renamed = told.is_some() && told != known;
                 for (since, long) in [(Duration::ZERO, false), (AGAIN - Duration::from_secs(1), false), (AGAIN, true)] {
-                    let wanted = renamed || (lacks && long);
+                    let wanted = long && (renamed || lacks);
                     assert_eq!(found.is_to_be_tried(told, since), wanted, "{known:?} {told:?} {lacks} {since:?}");
                 }
             }

@@ -121,7 +121,7 @@ impl OwnAccount {
             Tried::Failed(at, error) if at.elapsed() < AFTER_FAILURE => return Err(error.clone()),
             _ => {}
         }
-        let (class, path, endpoints) = (("", ""), "/", ClassEndpoints::default());
+        let (class, path, endpoints) = (("", ""), self.defaults.path.as_str(), ClassEndpoints::default());
         let subject = Subject { session: &self.session, cluster, class, path, endpoints };
         let found = capabilities(subject).await;
         *tried = match &found {
