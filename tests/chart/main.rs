@@ -14,5 +14,7 @@ mod health;
 mod helm;
 mod install;
 mod olm;
+mod quickstart;
+mod shell;
 mod stack;
 mod values;

@@ -2,16 +2,15 @@
 //! the Terraform module. Both make what the shipped policies say, and the chart takes what they tell.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{PermissionsExt, symlink};
 
 use ground::cache;
-use ground::folders::Folder;
-use ground::moto::{Moto, Partition};
-use ground::tools::{Tool, terraform_reader, tool};
+use ground::moto::Partition;
+use ground::tools::terraform_reader;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::helm::{Helm, NAMESPACE, documents, finish, named, read, root, text};
+use crate::shell::{Shell, blocks};
 
 const ACCOUNT: &str = "123456789012";
 const ISSUER: &str = "oidc.eks.example.com/id/0123456789ABCDEF";
@@ -71,7 +70,8 @@ impl Way {
             format!("Path={}", self.path),
             format!("ClusterId={}", self.cluster_id),
         ];
-        let flags = [("doctor", "Doctor"), ("leftovers", "Leftovers"), ("migration", "Migration"), ("own-key", "OwnKey")];
+        let flags =
+            [("doctor", "Doctor"), ("leftovers", "Leftovers"), ("migration", "Migration"), ("own-key", "OwnKey")];
         all.extend(flags.iter().map(|(option, flag)| format!("{flag}={}", self.options.contains(option))));
         all.extend(self.more.iter().map(|(name, _, value)| format!("{name}={value}")));
         all
@@ -92,14 +92,17 @@ impl Way {
     fn policies(&self, partition: Partition) -> BTreeMap<String, Value> {
         let own = if self.boundary == "None" { "operator-policy" } else { "bounded/operator-policy" };
         let mut files = vec![(self.name.to_owned(), own.to_owned())];
-        files.extend(self.options.iter().map(|option| (format!("{}-{option}", self.name), format!("operator-policy.{option}"))));
+        files.extend(
+            self.options.iter().map(|option| (format!("{}-{option}", self.name), format!("operator-policy.{option}"))),
+        );
         files.into_iter().map(|(name, file)| (name, self.shipped(&file, partition))).collect()
     }
 
     fn shipped(&self, file: &str, partition: Partition) -> Value {
         let text = read(format!("deploy/iam/{file}.{}.json", partition.name()));
         let tag = format!("s3access.dev/cluster\": \"{}\"", self.cluster_id);
-        let text = text.replace("/s3access/*", &format!("{}*", self.path)).replace("s3access.dev/cluster\": \"*\"", &tag);
+        let text =
+            text.replace("/s3access/*", &format!("{}*", self.path)).replace("s3access.dev/cluster\": \"*\"", &tag);
         serde_json::from_str(&text).unwrap()
     }
 
@@ -163,67 +166,24 @@ impl Way {
         assert_eq!(env.get("S3ACCESS_CLUSTER_ID").is_some_and(|id| *id == self.cluster_id), self.cluster_id != "*");
         assert_eq!(env.contains_key("S3ACCESS_ROTATE_OWN_KEY"), self.options.contains(&"own-key"));
         let secret = self.is_user().then(|| json!("s3-access-operator-aws"));
-        assert_eq!(container.pointer("/envFrom/0/secretRef/name").cloned(), secret.filter(|_| !self.options.contains(&"own-key")));
-    }
-}
-
-/// A shell whose `aws` speaks with moto, as its administrator.
-struct Shell {
-    _moto: Moto,
-    folder: Folder,
-    env: BTreeMap<String, String>,
-}
-
-impl Shell {
-    async fn new(partition: Partition) -> Self {
-        let folder = Folder::create("stack").unwrap();
-        let moto = Moto::start(&cache::python().await.unwrap(), folder.path(), partition).await.unwrap();
-        symlink(cache::consumers_python().await.unwrap().join("aws"), folder.path().join("aws")).unwrap();
-        let mut env = moto.account().env();
-        env.insert("PATH".to_owned(), format!("{}:/usr/bin:/bin", folder.path().display()));
-        env.insert("HOME".to_owned(), folder.path().display().to_string());
-        Self { _moto: moto, folder, env }
-    }
-
-    /// A program of its own on the shell's path.
-    fn program(&self, name: &str, script: &str) {
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    async fn run(&self, script: &str) -> String {
-        let mut command = Command::new("bash");
-        command.args(["-euo", "pipefail", "-c", script]).env_clear().envs(&self.env).current_dir(root());
-        finish(command, "").await.unwrap_or_else(|error| panic!("{script}\n{error}"))
-    }
-
-    async fn json(&self, script: &str) -> Value {
-        serde_json::from_str(&self.run(&format!("{script} --output json")).await).unwrap()
-    }
-
-    /// The outputs of a stack, by name.
-    async fn outputs(&self, stack: &str) -> BTreeMap<String, String> {
-        let found = self.json(&format!("aws cloudformation describe-stacks --stack-name {stack}")).await;
-        let outputs = found["Stacks"][0]["Outputs"].as_array().unwrap();
-        outputs.iter().map(|one| (text(&one["OutputKey"]).to_owned(), text(&one["OutputValue"]).to_owned())).collect()
-    }
-
-    /// The words of a line, as xargs has them.
-    async fn words(&self, line: &str) -> Vec<String> {
-        let words = self.run(&format!("xargs printf '%s\\n' <<'END'\n{line}\nEND")).await;
-        words.lines().map(ToOwned::to_owned).collect()
+        assert_eq!(
+            container.pointer("/envFrom/0/secretRef/name").cloned(),
+            secret.filter(|_| !self.options.contains(&"own-key"))
+        );
     }
 }
 
 /// What the module comes to, for that way.
 async fn module(way: &Way, partition: Partition) -> Value {
     let suffix = if partition == Partition::AwsCn { "amazonaws.com.cn" } else { "amazonaws.com" };
-    evaluated(&way.variables(), &json!({
-        "aws_partition.current": { "partition": partition.name(), "dns_suffix": suffix },
-        "aws_caller_identity.current": { "account_id": ACCOUNT },
-        "aws_region.current": { "id": partition.region() },
-    }))
+    evaluated(
+        &way.variables(),
+        &json!({
+            "aws_partition.current": { "partition": partition.name(), "dns_suffix": suffix },
+            "aws_caller_identity.current": { "account_id": ACCOUNT },
+            "aws_region.current": { "id": partition.region() },
+        }),
+    )
     .await
 }
 
@@ -239,7 +199,7 @@ fn by_name<'a>(details: &'a Value, list: &str, name: &str) -> BTreeMap<&'a str, 
 }
 
 async fn every_way(partition: Partition) {
-    let shell = Shell::new(partition).await;
+    let shell = Shell::on_moto(partition).await;
     let helm = Helm::new().await;
     for way in &WAYS {
         shell
@@ -259,7 +219,8 @@ async fn every_way(partition: Partition) {
         let (list, name) = if way.is_user() { ("UserDetailList", "UserName") } else { ("RoleDetailList", "RoleName") };
         let identity = by_name(&details, list, name)[way.name];
         assert_eq!(identity["Arn"], way.arn(partition));
-        let attached = identity["AttachedManagedPolicies"].as_array().unwrap().iter().map(|one| text(&one["PolicyName"]));
+        let attached =
+            identity["AttachedManagedPolicies"].as_array().unwrap().iter().map(|one| text(&one["PolicyName"]));
         let attached: BTreeMap<String, Value> = attached.map(|name| (name.to_owned(), document(name))).collect();
         assert_eq!(attached, way.policies(partition), "{}", way.identity);
         if !way.is_user() {
@@ -340,33 +301,20 @@ async fn the_module_refuses_what_cannot_work() {
     }
     // With the scheme, as `aws eks describe-cluster` tells it.
     let variables = json!({ "identity": "IRSA", "oidc_issuer": format!("https://{ISSUER}") });
-    let trust = evaluated(&variables, &data).await["resources"]["aws_iam_role.operator"]["0"]["assume_role_policy"].clone();
+    let trust =
+        evaluated(&variables, &data).await["resources"]["aws_iam_role.operator"]["0"]["assume_role_policy"].clone();
     assert!(text(&trust).contains(&format!("oidc-provider/{ISSUER}\"")), "{trust}");
 }
 
 /// The blocks of the README, in their order, as they stand: the stack, the key, and the chart.
 #[tokio::test]
 async fn the_readmes_commands_lead_from_nothing_to_an_install() {
-    let shell = Shell::new(Partition::Aws).await;
-    let (program, first) = cache::kubernetes().await.unwrap().command("kubectl");
-    let helm = tool(Tool::Helm).await.unwrap();
+    let shell = Shell::on_moto(Partition::Aws).await;
     // Without a cluster: what would be applied, and what helm would install.
-    shell.program(
-        "kubectl",
-        &format!("echo ---\nexec {} {} \"$@\" --dry-run=client --output=yaml", program.display(), first.join(" ")),
-    );
-    shell.program(
-        "helm",
-        &format!(
-            "[ \"$1 $3\" = 'install oci://ghcr.io/s3-access-operator/charts/s3-access-operator' ] || exit 1\n\
-             name=$2; shift 3\nexec {} template \"$name\" deploy/chart \"$@\"",
-            helm.display()
-        ),
-    );
-    let readme = read("deploy/iam/README.md");
-    let section = readme.split("\n## ").find(|section| section.starts_with("One command\n")).unwrap();
-    let blocks: Vec<&str> = section.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    let [deploy, key, install] = blocks.as_slice() else { panic!("{blocks:?}") };
+    shell.kubectl("echo ---", "--dry-run=client --output=yaml").await;
+    shell.helm("template").await;
+    let blocks = blocks("deploy/iam/README.md", "One command");
+    let [deploy, key, install] = &blocks[..] else { panic!("{blocks:?}") };
     assert!(deploy.contains("Identity=PodIdentity"), "{deploy}");
     shell.run(&deploy.replace("Identity=PodIdentity ClusterName=prod", "Identity=User")).await;
     let made = documents(&shell.run(key).await);
@@ -377,6 +325,7 @@ async fn the_readmes_commands_lead_from_nothing_to_an_install() {
     assert_eq!(keys, ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]);
     let objects = documents(&shell.run(install).await);
     assert!(named(&objects, "S3AccessClass", "default")["spec"]["permissionsBoundaryArn"].is_string());
-    let image = &named(&objects, "Deployment", "s3-access-operator")["spec"]["template"]["spec"]["containers"][0]["image"];
+    let image =
+        &named(&objects, "Deployment", "s3-access-operator")["spec"]["template"]["spec"]["containers"][0]["image"];
     assert!(text(image).starts_with("ghcr.io/s3-access-operator/s3-access-operator:"), "{image}");
 }
