@@ -2,7 +2,7 @@
 //! the tests.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use ground::cache;
@@ -42,11 +42,14 @@ impl Shell {
     /// With `aws` and no account.
     pub async fn new() -> Self {
         let folder = Folder::create("shell").unwrap();
-        symlink(cache::consumers_python().await.unwrap().join("aws"), folder.path().join("aws")).unwrap();
         let path = format!("{}:/usr/bin:/bin", folder.path().display());
         let home = folder.path().display().to_string();
         let env = BTreeMap::from([("PATH".to_owned(), path), ("HOME".to_owned(), home)]);
-        Self { folder, env, _moto: None }
+        let shell = Self { folder, env, _moto: None };
+        let aws = cache::consumers_python().await.unwrap().join("aws");
+        // The version of PyPI does not look at AWS_REGION, as the one does that people have.
+        shell.program("aws", &format!("AWS_DEFAULT_REGION=${{AWS_REGION-}} exec {} \"$@\"", aws.display()));
+        shell
     }
 
     /// As the administrator of an account of moto's.
