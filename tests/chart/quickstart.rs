@@ -154,7 +154,7 @@ async fn the_quickstart_in_china_ends_with_a_key() {
     let found = blocks(PAGE, "A cluster in China");
     let [mirror, install] = &found[..] else { panic!("{found:?}") };
     let cluster = Cluster::start(Shell::on_moto(Partition::AwsCn).await).await;
-    cluster.shell.program("crane", "exit 0");
+    cluster.shell.program("crane", "[ \"$1\" != auth ] || cat > /dev/null");
     cluster.shell.run(mirror).await;
     cluster.shell.run(install).await;
     let key = cluster.secret(NAMESPACE, "s3-access-operator-aws").await;
@@ -226,7 +226,6 @@ async fn image_and_chart_are_pushed_by_the_names_that_the_quickstart_says() {
     shell.helm("template").await;
     shell.program("cargo", "exit 0");
     shell.program("crane", "exit 0");
-    // Nobody listens there.
     let (packed, _) = push.split_once("helm push s3-access-operator-").unwrap();
     shell.run(packed).await;
     let version = push.split("helm push ").nth(1).unwrap().split(' ').next().unwrap();
