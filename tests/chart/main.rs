@@ -1,5 +1,5 @@
 //! The Helm chart and what goes with it: rendered by helm, held against the kustomize base, installed into a real API
-//! server, and read by those who will read it (kstatus, Argo CD, Prometheus, OLM).
+//! server, and read by those who will read it (kstatus, Argo CD, Prometheus, OLM). And what goes before it: the side of AWS.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,4 +14,7 @@ mod health;
 mod helm;
 mod install;
 mod olm;
+mod quickstart;
+mod shell;
+mod stack;
 mod values;

@@ -61,8 +61,9 @@ fn every_setting_is_explained_with_its_default() {
 
 /// The README and every page of the documentation, by path.
 fn pages() -> Vec<String> {
-    let folders =
-        ["deploy/docs", "deploy/iam", "deploy/chart", ".github"].into_iter().flat_map(|folder| files(folder, "md"));
+    let folders = ["deploy/docs", "deploy/iam", "deploy/iam/terraform", "deploy/chart", ".github"]
+        .into_iter()
+        .flat_map(|folder| files(folder, "md"));
     let relative = folders.map(|path| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned());
     std::iter::once("README.md".to_owned()).chain(relative).collect()
 }

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::ports::Port;
 use crate::processes::{Process, Spec};
+use crate::repository;
 use crate::wait::eventually;
 
 const START: Duration = Duration::from_secs(60);
@@ -136,8 +137,9 @@ impl Moto {
     pub async fn start(python: &Path, folder: &Path, partition: Partition) -> Result<Self> {
         let port = Port::free()?;
         let log = folder.join(format!("moto-{}.log", partition.name()));
-        let mut process = Spec::new("moto", python.join("moto_server"), log)
-            .args(["-H".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port.number().to_string()])
+        let server = repository().join("tests/aws/moto_server.py").display().to_string();
+        let mut process = Spec::new("moto", python.join("python"), log)
+            .args([server, "-H".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port.number().to_string()])
             // AWS's own managed policies are there, as in any account.
             .envs([("HOME", folder.display().to_string()), ("MOTO_IAM_LOAD_MANAGED_POLICIES", "true".to_owned())])
             .spawn()?;

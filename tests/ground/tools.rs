@@ -80,6 +80,18 @@ pub async fn promtool() -> Result<PathBuf> {
     build.run().await
 }
 
+/// Ours: what the resources and outputs of a Terraform module come to, evaluated by the libraries that
+/// `tests/tools/terraform/go.mod` pins.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub async fn terraform_reader() -> Result<PathBuf> {
+    let source = repository().join("tests/tools/terraform");
+    let files = ["go.mod", "go.sum", "main.go"].map(|file| source.join(file));
+    let name = format!("terraform-reader-{}", key(&files.each_ref().map(PathBuf::as_path))?);
+    go_build("a reader of Terraform modules", &name, &source, "-s -w", ".").await
+}
+
 /// The CustomResourceDefinitions of the Prometheus operator that the chart makes objects of, from its Go module.
 ///
 /// # Errors
