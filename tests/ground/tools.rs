@@ -88,8 +88,8 @@ pub async fn promtool() -> Result<PathBuf> {
 pub async fn terraform_reader() -> Result<PathBuf> {
     let source = repository().join("tests/tools/terraform");
     let files = ["go.mod", "go.sum", "main.go"].map(|file| source.join(file));
-    let name = format!("terraform-reader-{}", key(&files.each_ref().map(PathBuf::as_path))?);
-    go_build("a reader of Terraform modules", &name, &source, "-s -w", ".").await
+    let name = format!("terraform-reader-{}", key(&files)?);
+    GoBuild { what: "a reader of Terraform modules", ..GoBuild::of(&source, &name) }.run().await
 }
 
 /// The CustomResourceDefinitions of the Prometheus operator that the chart makes objects of, from its Go module.
