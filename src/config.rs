@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -82,6 +83,15 @@ pub struct RunOptions {
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, env = "S3ACCESS_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// Serve /metrics by TLS, on an address of its own, to whoever the API server says may get it
+    #[arg(long, env = "S3ACCESS_METRICS_SECURE", action = clap::ArgAction::Set, num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    pub metrics_secure: bool,
+    /// Where /metrics is served by TLS
+    #[arg(long, env = "S3ACCESS_METRICS_LISTEN", default_value = "0.0.0.0:8443")]
+    pub metrics_listen: SocketAddr,
+    /// The folder with tls.crt and tls.key for that; they are read again when they change [default: self-signed]
+    #[arg(long, env = "S3ACCESS_METRICS_CERTIFICATES")]
+    pub metrics_certificates: Option<PathBuf>,
     /// Whether each user has a metric of its own, s3access_user_ready; auto: up to a thousand users
     #[arg(long, env = "S3ACCESS_USER_METRICS", default_value = "auto")]
     pub user_metrics: UserMetrics,

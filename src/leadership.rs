@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::core::rotation::later;
-
 /// Until when this process is the leader, by the Lease's own times; shared by whoever reads the Lease and whoever writes.
 #[derive(Clone, Debug)]
 pub struct Leadership(Arc<AtomicI64>);
@@ -32,7 +30,7 @@ impl LeaseTimings {
 
     /// Until when a Lease is good that was renewed then.
     pub fn end(self, renewed: Timestamp) -> Timestamp {
-        later(renewed, self.duration)
+        renewed.checked_add(self.duration).unwrap_or(Timestamp::MAX)
     }
 
     /// How often the holder reads it: often enough to see in time that it is lost.
@@ -87,7 +85,8 @@ mod tests {
         for (duration, renew_before, holds) in
             [(15, 5, true), (5, 2, true), (5, 3, true), (5, 4, false), (15, 1, false), (15, 15, false), (15, 20, false)]
         {
-            let (duration, renew_before) = (SignedDuration::from_secs(duration), SignedDuration::from_secs(renew_before));
+            let (duration, renew_before) =
+                (SignedDuration::from_secs(duration), SignedDuration::from_secs(renew_before));
             assert_eq!(LeaseTimings { duration, renew_before }.leaves_time(), holds, "{duration:?} {renew_before:?}");
         }
     }

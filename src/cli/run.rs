@@ -24,9 +24,10 @@ use crate::config::RunOptions;
 use crate::controller::{self, OwnSecret, log_panics};
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
+use crate::kubernetes::Reviews;
 use crate::leadership::{Leadership, LeaseTimings};
 use crate::metrics::Metrics;
-use crate::server::{Health, serve};
+use crate::server::{Certificate, Endpoint, Gate, Health};
 use crate::telemetry;
 
 /// A request to the API server that takes longer has failed.
@@ -40,12 +41,19 @@ pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
     let health = Health::new(metrics.clone());
     log_panics();
     let vital = Vital::new()?;
-    let serving = vital.spawn(serve(options.listen, health.clone(), done.clone()));
+    let endpoint = if options.metrics_secure { Endpoint::probes } else { Endpoint::open };
+    let serving = vital.spawn(endpoint(options.listen, health.clone()).serve(done.clone()));
+    let guarded = guarded_metrics(options.clone(), health.clone(), done.clone());
+    let guarded = AbortOnDropHandle::new(tokio::spawn(guarded));
     let working = work(options, metrics, health, &vital);
     let outcome = tokio::select! {
         ended = serving => match ended {
             Ok(Err(error)) => Err(Error::Listener(error)),
             _ => Err(Error::Ended("the HTTP listener")),
+        },
+        ended = guarded => match ended {
+            Ok(Err(error)) => Err(error),
+            _ => Err(Error::Ended("the listener for metrics")),
         },
         outcome = working => {
             done.cancel();
@@ -54,6 +62,17 @@ pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
     };
     telemetry.stop().await;
     outcome
+}
+
+/// Where metrics are served by TLS. Not beside the Lease: with handshakes, whoever is in the pod network could keep that thread
+/// busy.
+async fn guarded_metrics(options: RunOptions, health: Health, done: CancellationToken) -> Result<(), Error> {
+    if !options.metrics_secure {
+        return std::future::pending().await;
+    }
+    let certificate = Certificate::load(options.metrics_certificates).await.map_err(Error::Listener)?;
+    let gate = Gate::new(Reviews::new(client().await?));
+    Endpoint::guarded(options.metrics_listen, health, gate, certificate).serve(done).await.map_err(Error::Listener)
 }
 
 async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health, vital: &Vital) -> Result<(), Error> {

@@ -86,6 +86,11 @@ async fn values_that_mean_nothing_are_refused_by_name() {
         ("metrics.service.ipFamilyPolicy=DualStack", "ipFamilyPolicy"),
         ("listenAddress=localhost", "listenAddress"),
         ("leaderElection.leaseDuration=1m", "leaseDuration"),
+        ("metrics.secure=true", "secure"),
+        ("metrics.secure.port=https", "port"),
+        ("metrics.secure.existingSecret=../tls", "existingSecret"),
+        ("metrics.serviceMonitor.authorization.token=secret", "authorization"),
+        ("metrics.serviceMonitor.authorization.credentials.name=prometheus", "key"),
         ("leaderElection.renewBefore=0s", "renewBefore"),
     ];
     for (set, named) in cases {
@@ -114,6 +119,7 @@ async fn values_that_do_not_go_together_are_refused_with_the_way_out() {
             "automountServiceAccountToken=false,extraVolumes[0].name=kube-api-access",
             "the name kube-api-access is the chart's own",
         ),
+        ("metrics.secure.enabled=true,port=8443", "needs another value than port"),
         ("metrics.service.ipFamilies={IPv6}", "needs listenAddress"),
         ("metrics.serviceMonitor.enabled=true,metrics.service.enabled=false", "needs metrics.service.enabled"),
         ("metrics.prometheusRule.disabled={S3AccessNoSuchAlert}", "S3AccessNoSuchAlert"),

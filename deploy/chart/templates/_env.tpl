@@ -80,6 +80,16 @@
 - name: S3ACCESS_CLUSTER_NAME
   value: {{ . | quote }}
 {{- end }}
+- name: S3ACCESS_METRICS_SECURE
+  value: {{ .Values.metrics.secure.enabled | quote }}
+{{- if .Values.metrics.secure.enabled }}
+- name: S3ACCESS_METRICS_LISTEN
+  value: {{ include "s3access.listen" (list .Values.listenAddress .Values.metrics.secure.port) | quote }}
+{{- if .Values.metrics.secure.existingSecret }}
+- name: S3ACCESS_METRICS_CERTIFICATES
+  value: /etc/s3-access-operator/metrics
+{{- end }}
+{{- end }}
 - name: S3ACCESS_USER_METRICS
   value: {{ .Values.metrics.perUser | quote }}
 {{- with .Values.watchNamespaces }}

@@ -21,6 +21,11 @@ app.kubernetes.io/name: {{ include "s3access.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The port of metrics, by its name. */}}
+{{- define "s3access.metricsPort" -}}
+{{- .Values.metrics.secure.enabled | ternary "https" "http" }}
+{{- end }}
+
 {{/* Where the release's objects lie. */}}
 {{- define "s3access.namespace" -}}
 {{- default .Release.Namespace .Values.namespaceOverride }}
