@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use crate::kubernetes::{KubernetesError, Reviews, Verdict};
+use crate::kubernetes::{Reviews, Verdict};
 
 /// So long, whoever may read may go on reading: a right that is taken away is gone by then.
 const ALLOWED_FOR: Duration = Duration::from_secs(60);
@@ -44,33 +44,31 @@ impl Gate {
         if let Some(verdict) = self.answers().get(&key, Instant::now()) {
             return Some(verdict);
         }
-        let answer = tokio::time::timeout(PATIENCE, self.ask(token)).await.ok().flatten();
-        if let Some(verdict) = answer {
-            self.answers().put(key, verdict, Instant::now());
+        let answer = tokio::time::timeout(PATIENCE, self.ask(token)).await;
+        let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        let was_told = self.unanswered.swap(answer.is_err(), Ordering::Relaxed);
+        match answer {
+            Ok(verdict) => {
+                self.answers().put(key, verdict, Instant::now());
+                Some(verdict)
+            }
+            Err(error) => {
+                if !was_told {
+                    tracing::warn!(error, "nobody may read metrics: the API server does not say who may");
+                }
+                None
+            }
         }
-        answer
     }
 
-    async fn ask(&self, token: &str) -> Option<Verdict> {
-        let _question = self.questions.acquire().await.ok()?;
-        let answer = self.reviews.may_get(token, "/metrics").await;
-        let was_told = self.unanswered.swap(answer.is_err(), Ordering::Relaxed);
-        answer
-            .inspect_err(|error| {
-                if !was_told {
-                    tell(error)
-                }
-            })
-            .ok()
+    async fn ask(&self, token: &str) -> Result<Verdict, String> {
+        let _question = self.questions.acquire().await.map_err(|error| error.to_string())?;
+        self.reviews.may_get(token, "/metrics").await.map_err(|error| error.to_string())
     }
 
     fn answers(&self) -> std::sync::MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-fn tell(error: &KubernetesError) {
-    tracing::warn!(%error, "nobody may read metrics: the API server does not say who may; is the ClusterRole …-metrics-auth bound?");
 }
 
 /// The hash of a token.

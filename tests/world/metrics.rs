@@ -112,11 +112,12 @@ impl Guarded {
     }
 
     /// A token of a new service account; for the API server, unless another audience is named.
-    async fn token(&self, account: &str, audiences: Vec<String>) -> String {
+    async fn token(&self, account: &str, audience: Option<&str>) -> String {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.scene.client.clone(), &self.scene.namespace);
         let object = serde_json::from_value(json!({ "metadata": { "name": account } })).unwrap();
         accounts.create(&PostParams::default(), &object).await.unwrap();
-        let spec = TokenRequestSpec { audiences, ..TokenRequestSpec::default() };
+        let spec =
+            TokenRequestSpec { audiences: audience.map(|one| vec![one.to_owned()]), ..TokenRequestSpec::default() };
         let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
         let answer = accounts.create_token_request(account, &PostParams::default(), &request).await.unwrap();
         format!("Bearer {}", answer.status.unwrap().token.unwrap())
@@ -152,7 +153,7 @@ async fn metrics_by_tls_are_for_whoever_may_read_them_and_their_certificate_is_f
 
     // While the operator cannot ask who somebody is, it lets nobody in.
     kubernetes.kubectl(&["delete", "clusterrolebinding", AUTH, "--ignore-not-found"]).await.unwrap();
-    let reader = guarded.token("reader", Vec::new()).await;
+    let reader = guarded.token("reader", None).await;
     guarded.answers(503, &authority, &reader).await;
 
     kubernetes.kubectl(&["apply", "-f", &rights]).await.unwrap();
@@ -162,8 +163,8 @@ async fn metrics_by_tls_are_for_whoever_may_read_them_and_their_certificate_is_f
     let (_, body) = ask(port, &authority, Some(&reader)).await.unwrap();
     assert!(body.contains("s3access_leader"), "{body}");
 
-    let stranger = guarded.token("stranger", Vec::new()).await;
-    let elsewhere = guarded.token("elsewhere", vec!["elsewhere".to_owned()]).await;
+    let stranger = guarded.token("stranger", None).await;
+    let elsewhere = guarded.token("elsewhere", Some("elsewhere")).await;
     guarded.let_read("elsewhere").await;
     let bare = reader.trim_start_matches("Bearer ");
     for (status, authorization) in [
