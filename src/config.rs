@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -10,6 +11,7 @@ use jiff::SignedDuration;
 use crate::aws::{SessionOptions, SettingsError};
 use crate::core::class::Defaults;
 use crate::core::provider::Provider;
+use crate::leadership::LeaseTimings;
 use crate::metrics::UserMetrics;
 
 /// The part of IAM that the shipped policy lets the operator work in.
@@ -81,6 +83,15 @@ pub struct RunOptions {
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, env = "S3ACCESS_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// Serve /metrics by TLS, on an address of its own, to whoever the API server says may get it
+    #[arg(long, env = "S3ACCESS_METRICS_SECURE", action = clap::ArgAction::Set, num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    pub metrics_secure: bool,
+    /// Where /metrics is served by TLS
+    #[arg(long, env = "S3ACCESS_METRICS_LISTEN", default_value = "0.0.0.0:8443")]
+    pub metrics_listen: SocketAddr,
+    /// The folder with tls.crt and tls.key for that; they are read again when they change [default: self-signed]
+    #[arg(long, env = "S3ACCESS_METRICS_CERTIFICATES")]
+    pub metrics_certificates: Option<PathBuf>,
     /// Whether each user has a metric of its own, s3access_user_ready; auto: up to a thousand users
     #[arg(long, env = "S3ACCESS_USER_METRICS", default_value = "auto")]
     pub user_metrics: UserMetrics,
@@ -96,6 +107,12 @@ pub struct RunOptions {
     /// The name of the Lease
     #[arg(long, env = "S3ACCESS_LEASE_NAME", default_value = "s3-access-operator")]
     pub lease_name: String,
+    /// How long the Lease is good for without being renewed: whole seconds, from 5s to 5m
+    #[arg(long, env = "S3ACCESS_LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
+    pub lease_duration: SignedDuration,
+    /// How long before its end the Lease is renewed: whole seconds, from 2s to two seconds less than it is good for
+    #[arg(long, env = "S3ACCESS_LEASE_RENEW_BEFORE", default_value = "5s", value_parser = lease_duration_part)]
+    pub lease_renew_before: SignedDuration,
 }
 
 impl RunOptions {
@@ -117,6 +134,15 @@ impl RunOptions {
             lanes: Arc::default(),
             own_credentials: None,
         }
+    }
+
+    /// How the Lease is held.
+    ///
+    /// # Errors
+    /// [`SettingsError`]: it would end before it is renewed.
+    pub fn lease(&self) -> Result<LeaseTimings, SettingsError> {
+        let timings = LeaseTimings { duration: self.lease_duration, renew_before: self.lease_renew_before };
+        if timings.leaves_time() { Ok(timings) } else { Err(SettingsError::LeaseRenewedLate) }
     }
 
     /// The Secret with the operator's own key, where that is to be rotated, and at which age.
@@ -175,6 +201,24 @@ fn duration_or_never(text: &str) -> Result<SignedDuration, String> {
     }
 }
 
+/// Shorter, a slow answer of the API server loses it; longer, a leader that died is missed for too long.
+fn lease_duration(text: &str) -> Result<SignedDuration, String> {
+    within(text, 5, 300)
+}
+
+fn lease_duration_part(text: &str) -> Result<SignedDuration, String> {
+    within(text, LeaseTimings::LEAST_PAUSE.as_secs(), 298)
+}
+
+/// A Lease counts in whole seconds.
+fn within(text: &str, least: i64, most: i64) -> Result<SignedDuration, String> {
+    let found = duration(text)?;
+    if found.subsec_nanos() == 0 && (least..=most).contains(&found.as_secs()) {
+        return Ok(found);
+    }
+    Err(format!("whole seconds, from {least}s to {most}s"))
+}
+
 /// A DNS subdomain (RFC 1123), as far as a request's path is concerned.
 fn secret_name(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
@@ -218,4 +262,20 @@ fn cluster_name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("1 to 20 letters, digits and +=,.@_-".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_a_number_of_seconds_within_its_bounds() {
+        for good in ["5s", "15s", "1m", "5m", "90s"] {
+            assert!(lease_duration(good).is_ok(), "{good}");
+        }
+        for bad in ["4s", "0s", "-15s", "1500ms", "5500ms", "301s", "10h", "15", "soon"] {
+            assert!(lease_duration(bad).is_err(), "{bad}");
+        }
+        assert!(lease_duration_part("2s").is_ok() && lease_duration_part("1s").is_err());
+    }
 }

@@ -20,8 +20,8 @@
 //! | [`aws`] | the calls used, what their errors mean, one session an account | `api`, `core`, `leadership`, `metrics`, `traces`; the AWS SDK, tokio, a clock |
 //! | [`kubernetes`] | the requests made, what a Secret holds | `api`, `core`; kube's client |
 //! | [`controller`] | watch, queue, read, apply, report; the state between two reconciles | `api`, `core`, `leadership`, `metrics`, `traces`, `aws`, `kubernetes`; kube's client, the AWS SDK's credentials, tokio, a clock |
-//! | [`config`] | the settings | `core`, `metrics`, `aws` |
-//! | [`server`] | the HTTP endpoints | `metrics`; tokio, a clock |
+//! | [`config`] | the settings | `core`, `leadership`, `metrics`, `aws` |
+//! | [`server`] | the HTTP endpoints, and who may read metrics | `metrics`, `kubernetes`; tokio, a clock |
 //! | [`telemetry`] | logs and traces, as the settings have them | `traces`, `config`; tokio |
 //! | [`cli`] | the commands, and the process around the controller | all above; kube's client, tokio, a clock |
 //!

@@ -76,6 +76,11 @@ pub enum SettingsError {
     /// The Secret is read through Kubernetes.
     #[error("S3ACCESS_ROTATE_OWN_KEY names a Secret, and there is no API server to read it from")]
     OwnKeyUnread,
+    /// Nobody would lead for long.
+    #[error(
+        "S3ACCESS_LEASE_RENEW_BEFORE must be at least two seconds less than S3ACCESS_LEASE_DURATION: the Lease has to be renewed in time"
+    )]
+    LeaseRenewedLate,
     /// The certificates cannot be used.
     #[error(transparent)]
     Transport(#[from] TransportError),

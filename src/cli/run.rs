@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Config, ResourceExt};
@@ -24,17 +24,12 @@ use crate::config::RunOptions;
 use crate::controller::{self, OwnSecret, log_panics};
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
-use crate::core::rotation::later;
-use crate::leadership::Leadership;
+use crate::kubernetes::Reviews;
+use crate::leadership::{Leadership, LeaseTimings};
 use crate::metrics::Metrics;
-use crate::server::{Health, serve};
+use crate::server::{Certificate, Endpoint, Gate, Health};
 use crate::telemetry;
 
-/// How long a Lease is good for without being renewed, and how long before its end it is renewed; seconds.
-const LEASE_DURATION: u64 = 15;
-const LEASE_GRACE: u64 = 5;
-/// How often the Lease is read.
-const LEASE_READ: Duration = Duration::from_secs(3);
 /// A request to the API server that takes longer has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -46,12 +41,19 @@ pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
     let health = Health::new(metrics.clone());
     log_panics();
     let vital = Vital::new()?;
-    let serving = vital.spawn(serve(options.listen, health.clone(), done.clone()));
+    let endpoint = if options.metrics_secure { Endpoint::probes } else { Endpoint::open };
+    let serving = vital.spawn(endpoint(options.listen, health.clone()).serve(done.clone()));
+    let guarded = guarded_metrics(options.clone(), health.clone(), done.clone());
+    let guarded = AbortOnDropHandle::new(tokio::spawn(guarded));
     let working = work(options, metrics, health, &vital);
     let outcome = tokio::select! {
         ended = serving => match ended {
             Ok(Err(error)) => Err(Error::Listener(error)),
             _ => Err(Error::Ended("the HTTP listener")),
+        },
+        ended = guarded => match ended {
+            Ok(Err(error)) => Err(error),
+            _ => Err(Error::Ended("the listener for metrics")),
         },
         outcome = working => {
             done.cancel();
@@ -60,6 +62,17 @@ pub(super) async fn run(options: RunOptions) -> Result<(), Error> {
     };
     telemetry.stop().await;
     outcome
+}
+
+/// Where metrics are served by TLS. Not beside the Lease: with handshakes, whoever is in the pod network could keep that thread
+/// busy.
+async fn guarded_metrics(options: RunOptions, health: Health, done: CancellationToken) -> Result<(), Error> {
+    if !options.metrics_secure {
+        return std::future::pending().await;
+    }
+    let certificate = Certificate::load(options.metrics_certificates).await.map_err(Error::Listener)?;
+    let gate = Gate::new(Reviews::new(client().await?));
+    Endpoint::guarded(options.metrics_listen, health, gate, certificate).serve(done).await.map_err(Error::Listener)
 }
 
 async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health, vital: &Vital) -> Result<(), Error> {
@@ -77,7 +90,7 @@ async fn work(options: RunOptions, metrics: Arc<Metrics>, health: Health, vital:
             () = terminate.received() => return Ok(()),
         }
         // The manager renewed it a moment ago.
-        leadership.extend(lease_end(Timestamp::now()));
+        leadership.extend(candidate.held.timings.end(Timestamp::now()));
         lease = Some(candidate);
     }
     metrics.set_leader(true);
@@ -158,9 +171,7 @@ pub(super) fn session_options(options: &RunOptions, own_key: Option<OwnSecret>) 
 
 /// One who competes for the Lease, and holds it once elected.
 struct Candidate {
-    name: String,
-    identity: String,
-    leases: Api<Lease>,
+    held: Held,
     leads: watch::Receiver<bool>,
     renewal: JoinHandle<kube_lease_manager::Result<LeaseManager>>,
 }
@@ -169,18 +180,20 @@ impl Candidate {
     /// Competes from now on.
     async fn start(options: &RunOptions, vital: &Vital) -> Result<Self, Error> {
         let (namespace, name, identity) = (options.namespace.clone(), options.lease_name.clone(), identity());
+        let timings = options.lease()?;
         let starting = vital.spawn(async move {
             // A client's connections live where it was made.
             let client = client().await?;
             let manager = LeaseManagerBuilder::new(client.clone(), &name)
                 .with_namespace(&namespace)
-                .with_duration(LEASE_DURATION)
-                .with_grace(LEASE_GRACE)
+                .with_duration(timings.duration.unsigned_abs().as_secs())
+                .with_grace(timings.renew_before.unsigned_abs().as_secs())
                 .with_identity(identity.as_str())
                 .build()
                 .await?;
             let (leads, renewal) = manager.watch().await;
-            Ok(Self { name, identity, leases: Api::namespaced(client, &namespace), leads, renewal })
+            let held = Held { leases: Api::namespaced(client, &namespace), name, identity, timings };
+            Ok(Self { held, leads, renewal })
         });
         starting.await.map_err(|_| Error::Ended("the Lease's manager"))?
     }
@@ -192,9 +205,8 @@ impl Candidate {
 
     /// Returns once the Lease is no longer provably its own.
     async fn lost(&self, leadership: &Leadership, vital: &Vital) {
-        let (leases, name, identity) = (self.leases.clone(), self.name.clone(), self.identity.clone());
-        let (leads, leadership) = (self.leads.clone(), leadership.clone());
-        let watching = async move { lease_lost(&leases, &name, &identity, leads, &leadership).await };
+        let (held, leads, leadership) = (self.held.clone(), self.leads.clone(), leadership.clone());
+        let watching = async move { held.lost(leads, &leadership).await };
         // Once nobody waits for it, it holds no receiver that would keep the manager from giving the Lease back.
         let _ = AbortOnDropHandle::new(vital.spawn(watching)).await;
     }
@@ -206,42 +218,44 @@ impl Candidate {
     }
 }
 
-/// Returns once the Lease is no longer provably ours: taken by another, given up by the manager, or not to be read for
-/// as long as it is good. The manager alone goes on for ever where the API server does not answer.
-///
-/// Meanwhile it tells `leadership` until when the Lease is good, so that a process that was stopped writes nothing before
-/// it has read the Lease again.
-async fn lease_lost(
-    leases: &Api<Lease>,
-    name: &str,
-    identity: &str,
-    mut leads: watch::Receiver<bool>,
-    leadership: &Leadership,
-) {
-    let mut end = lease_end(Timestamp::now());
-    loop {
-        tokio::select! {
-            _ = leads.wait_for(|leads| !*leads) => return,
-            () = tokio::time::sleep(LEASE_READ) => {}
-        }
-        if let Ok(Ok(lease)) = tokio::time::timeout(LEASE_READ, leases.get(name)).await {
-            let spec = lease.spec.unwrap_or_default();
-            if spec.holder_identity.as_deref() != Some(identity) {
-                return;
-            }
-            if let Some(renewed) = spec.renew_time {
-                end = lease_end(renewed.0);
-                leadership.extend(end);
-            }
-        }
-        if end <= Timestamp::now() {
-            return;
-        }
-    }
+/// The Lease, and who of all its candidates this is.
+#[derive(Clone)]
+struct Held {
+    leases: Api<Lease>,
+    name: String,
+    identity: String,
+    timings: LeaseTimings,
 }
 
-fn lease_end(renewed: Timestamp) -> Timestamp {
-    later(renewed, SignedDuration::from_secs(LEASE_DURATION.cast_signed()))
+impl Held {
+    /// Returns once the Lease is no longer provably ours: taken by another, given up by the manager, or not to be read for
+    /// as long as it is good. The manager alone goes on for ever where the API server does not answer.
+    ///
+    /// Meanwhile it tells `leadership` until when the Lease is good, so that a process that was stopped writes nothing before
+    /// it has read the Lease again.
+    async fn lost(&self, mut leads: watch::Receiver<bool>, leadership: &Leadership) {
+        let mut end = self.timings.end(Timestamp::now());
+        let interval = self.timings.read_interval();
+        loop {
+            tokio::select! {
+                _ = leads.wait_for(|leads| !*leads) => return,
+                () = tokio::time::sleep(interval) => {}
+            }
+            if let Ok(Ok(lease)) = tokio::time::timeout(interval, self.leases.get(&self.name)).await {
+                let spec = lease.spec.unwrap_or_default();
+                if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
+                    return;
+                }
+                if let Some(renewed) = spec.renew_time {
+                    end = self.timings.end(renewed.0);
+                    leadership.extend(end);
+                }
+            }
+            if end <= Timestamp::now() {
+                return;
+            }
+        }
+    }
 }
 
 /// Unlike every other process's, also on one host and after a restart of this pod.
@@ -290,7 +304,7 @@ pub(super) fn waits(options: &RunOptions) -> Waits {
     Waits {
         consistency_window: options.consistency_window,
         probe_interval: options.probe_interval,
-        takeover: SignedDuration::from_secs(LEASE_DURATION.cast_signed()),
+        takeover: options.lease_duration,
     }
 }
 

@@ -4,11 +4,13 @@ mod client;
 mod error;
 pub mod own_key;
 mod recorders;
+mod reviews;
 pub mod secret;
 mod secret_names;
 
 pub use client::KubeClient;
 pub use error::{KubernetesError, knows_no_dry_run};
+pub use reviews::{Reviews, Verdict};
 pub use secret_names::SecretNames;
 
 use async_trait::async_trait;

@@ -210,6 +210,36 @@ async fn the_chart_gives_the_right_to_restart_workloads_where_it_is_asked_for() 
     }
 }
 
+/// What the operator asks about others, and what whoever reads metrics has to have.
+#[tokio::test]
+async fn the_chart_keeps_metrics_to_whoever_may_read_them_where_it_is_asked_for() {
+    let helm = Helm::new().await;
+    let roles = ["metrics-auth", "metrics-reader"].map(|role| format!("{RELEASE}-{role}"));
+    let without = helm.objects(&[]).await;
+    let (chart, optional) = (
+        helm.objects(&["--set", "metrics.secure.enabled=true"]).await,
+        documents(&read("deploy/optional/secure-metrics/rbac.yaml")),
+    );
+    for name in &roles {
+        assert!(find(&without, "ClusterRole", name).is_none());
+        assert_eq!(named(&chart, "ClusterRole", name)["rules"], named(&optional, "ClusterRole", name)["rules"]);
+    }
+    for part in ["roleRef", "subjects"] {
+        let binding = |objects: &[Value]| named(objects, "ClusterRoleBinding", &roles[0])[part].clone();
+        assert_eq!(binding(&chart), binding(&optional), "{part}");
+    }
+    // The component puts into the pod what the chart does.
+    let component = &documents(&read("deploy/optional/secure-metrics/kustomization.yaml"))[0];
+    let patches = documents(text(&component["patches"][0]["patch"])).remove(0);
+    let template = &named(&chart, "Deployment", RELEASE)["spec"]["template"];
+    for operation in patches.as_array().unwrap() {
+        let path = text(&operation["path"]).strip_prefix("/spec/template").unwrap();
+        let found = template.pointer(path.strip_suffix("/-").unwrap_or(path)).unwrap();
+        let holds = found.as_array().map_or(*found == operation["value"], |all| all.contains(&operation["value"]));
+        assert!(holds, "{path}: {found}");
+    }
+}
+
 /// The Secret is named to RBAC, to admission and to the operator, and is in no pod's environment any more.
 #[tokio::test]
 async fn the_chart_lets_the_operator_rotate_its_own_key_where_it_is_asked_for() {

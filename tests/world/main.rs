@@ -30,6 +30,7 @@ mod leftovers;
 mod levels;
 mod lifecycle;
 mod loose;
+mod metrics;
 mod misbehaving;
 mod mistakes;
 mod own_key;

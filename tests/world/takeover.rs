@@ -11,6 +11,7 @@ use ground::proxy::{Fault, Proxy};
 use ground::stand::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use ground::wait::eventually;
 use ground::wire::Wire;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::PostParams;
@@ -170,4 +171,32 @@ async fn invariant_5_a_leader_frozen_at_any_stage_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invariant_5_a_leader_cut_off_from_kubernetes_at_any_stage_is_replaced() {
     lost_at_each_stage(Loss::CutOff).await;
+}
+
+#[tokio::test]
+async fn the_lease_is_good_for_as_long_as_was_said() {
+    let mut scene = Scene::on_double_without_operator("leasetime", Settings::default()).await;
+    scene.allow_lease().await;
+    let namespace = scene.namespace.clone();
+    let settings = [
+        ("S3ACCESS_LEADER_ELECTION", "true"),
+        ("S3ACCESS_NAMESPACE", namespace.as_str()),
+        ("S3ACCESS_LEASE_DURATION", "1m"),
+        ("S3ACCESS_LEASE_RENEW_BEFORE", "57s"),
+    ];
+    scene.start(&settings).await;
+    let leases: Api<Lease> = Api::namespaced(scene.client.clone(), &namespace);
+    let renewed = async || {
+        let spec = leases.get("s3-access-operator").await?.spec.unwrap_or_default();
+        ensure!(spec.lease_duration_seconds == Some(60), "{spec:?}");
+        spec.renew_time.ok_or_else(|| anyhow::anyhow!("nobody has taken it"))
+    };
+    let first = scene.see("the Lease to be taken", renewed).await;
+    scene
+        .see("the Lease to be renewed long before its end", async || {
+            let next = renewed().await?;
+            ensure!(next > first, "not yet");
+            Ok(())
+        })
+        .await;
 }

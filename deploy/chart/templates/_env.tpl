@@ -1,3 +1,9 @@
+{{/* A list of an address and a port, as one: IPv6 stands in brackets. */}}
+{{- define "s3access.listen" -}}
+{{- $address := first . }}
+{{- printf "%s:%d" (contains ":" $address | ternary (printf "[%s]" $address) $address) (last . | int) }}
+{{- end }}
+
 {{/* The operator's settings; only what is not its default, and what the chart itself depends on. */}}
 {{- define "s3access.env" -}}
 - name: AWS_REGION
@@ -13,7 +19,7 @@
     fieldRef:
       fieldPath: metadata.namespace
 - name: S3ACCESS_LISTEN
-  value: {{ printf "0.0.0.0:%d" (int .Values.port) | quote }}
+  value: {{ include "s3access.listen" (list .Values.listenAddress .Values.port) | quote }}
 - name: S3ACCESS_LOG_FORMAT
   value: {{ .Values.operator.logFormat | quote }}
 - name: S3ACCESS_LOG_LEVEL
@@ -22,6 +28,10 @@
   value: {{ .Values.leaderElection.enabled | quote }}
 - name: S3ACCESS_LEASE_NAME
   value: {{ include "s3access.fullname" . | quote }}
+- name: S3ACCESS_LEASE_DURATION
+  value: {{ .Values.leaderElection.leaseDuration | quote }}
+- name: S3ACCESS_LEASE_RENEW_BEFORE
+  value: {{ .Values.leaderElection.renewBefore | quote }}
 - name: S3ACCESS_CLASSES
   value: {{ .Values.classes.enabled | quote }}
 - name: S3ACCESS_REQUIRE_CLASS
@@ -69,6 +79,16 @@
 {{- with .Values.cluster.name }}
 - name: S3ACCESS_CLUSTER_NAME
   value: {{ . | quote }}
+{{- end }}
+- name: S3ACCESS_METRICS_SECURE
+  value: {{ .Values.metrics.secure.enabled | quote }}
+{{- if .Values.metrics.secure.enabled }}
+- name: S3ACCESS_METRICS_LISTEN
+  value: {{ include "s3access.listen" (list .Values.listenAddress .Values.metrics.secure.port) | quote }}
+{{- if .Values.metrics.secure.existingSecret }}
+- name: S3ACCESS_METRICS_CERTIFICATES
+  value: /etc/s3-access-operator/metrics
+{{- end }}
 {{- end }}
 - name: S3ACCESS_USER_METRICS
   value: {{ .Values.metrics.perUser | quote }}

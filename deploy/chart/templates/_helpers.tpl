@@ -21,26 +21,36 @@ app.kubernetes.io/name: {{ include "s3access.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- define "s3access.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "s3access.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/part-of: s3-access-operator
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{/* The port of metrics, by its name. */}}
+{{- define "s3access.metricsPort" -}}
+{{- .Values.metrics.secure.enabled | ternary "https" "http" }}
 {{- end }}
+
+{{/* Where the release's objects lie. */}}
+{{- define "s3access.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
+{{/* The chart's own labels win: selectors go by them. */}}
+{{- define "s3access.labels" -}}
+{{- $own := dict "app.kubernetes.io/part-of" "s3-access-operator" "app.kubernetes.io/managed-by" .Release.Service "app.kubernetes.io/version" .Chart.AppVersion }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
+{{- merge $own (include "s3access.selectorLabels" . | fromYaml) .Values.commonLabels | toYaml }}
 {{- end }}
 
 {{/* Without the chart's version, which would restart the pods for nothing. */}}
 {{- define "s3access.podLabels" -}}
-{{ include "s3access.selectorLabels" . }}
-app.kubernetes.io/part-of: s3-access-operator
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- $own := dict "app.kubernetes.io/part-of" "s3-access-operator" }}
+{{- merge $own (include "s3access.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml }}
 {{- end }}
-{{- with .Values.podLabels }}
-{{ toYaml . }}
+
+{{/* The labels and annotations of an object: a dict of root, and of labels and annotations that it alone has. */}}
+{{- define "s3access.marks" -}}
+labels:
+  {{- merge (include "s3access.labels" .root | fromYaml) (.labels | default dict) | toYaml | nindent 2 }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -52,11 +62,20 @@ app.kubernetes.io/part-of: s3-access-operator
 {{- end }}
 {{- end }}
 
+{{/* The image; a registry that global.imageRegistry names takes the place of the one that the repository may begin with. */}}
 {{- define "s3access.image" -}}
+{{- $repository := .Values.image.repository }}
+{{- with .Values.global.imageRegistry }}
+{{- $parts := splitList "/" $repository }}
+{{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) }}
+{{- $parts = rest $parts }}
+{{- end }}
+{{- $repository = printf "%s/%s" . (join "/" $parts) }}
+{{- end }}
 {{- if .Values.image.digest }}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- printf "%s@%s" $repository .Values.image.digest }}
 {{- else }}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
 {{- end }}
 
@@ -70,8 +89,7 @@ metadata:
   {{- with .namespace }}
   namespace: {{ . }}
   {{- end }}
-  labels:
-    {{- include "s3access.labels" .root | nindent 4 }}
+  {{- include "s3access.marks" . | nindent 2 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {{ .role }}
@@ -79,7 +97,7 @@ roleRef:
 subjects:
   - kind: ServiceAccount
     name: {{ include "s3access.serviceAccountName" .root }}
-    namespace: {{ .root.Release.Namespace }}
+    namespace: {{ include "s3access.namespace" .root }}
 {{- end }}
 
 {{/* A policy and its binding, from a file of the kustomize base: a dict of root, file and name. The base's service account
@@ -87,7 +105,7 @@ subjects:
 {{- define "s3access.admission" -}}
 {{- $root := .root }}
 {{- $name := printf "%s-%s" (include "s3access.fullname" $root) .name }}
-{{- $account := printf "system:serviceaccount:%s:%s" $root.Release.Namespace (include "s3access.serviceAccountName" $root) }}
+{{- $account := printf "system:serviceaccount:%s:%s" (include "s3access.namespace" $root) (include "s3access.serviceAccountName" $root) }}
 {{- $text := $root.Files.Get .file | replace "system:serviceaccount:s3-access-system:s3-access-operator" $account }}
 {{- with $root.Values.aws.path }}
 {{- $text = $text | replace "'/s3access/'" (printf "'%s'" .) }}
@@ -99,7 +117,7 @@ subjects:
 {{- end }}
 {{- range $text | splitList "\n---\n" }}
 {{- $object := fromYaml . }}
-{{- $_ := set $object "metadata" (dict "name" $name "labels" (include "s3access.labels" $root | fromYaml)) }}
+{{- $_ := set $object "metadata" (include "s3access.marks" (dict "root" $root) | fromYaml | merge (dict "name" $name)) }}
 {{- if hasKey $object.spec "failurePolicy" }}
 {{- /* What only warns keeps nobody from anything, whatever the value says. */}}
 {{- if ne $object.spec.failurePolicy "Ignore" }}

@@ -111,6 +111,10 @@ fn rights(options: &RunOptions) -> Vec<Right<'_>> {
     if options.cluster_id.is_none() {
         rights.push(Right { name: Some("kube-system"), ..right("", "namespaces", &["get"], None) });
     }
+    if options.metrics_secure {
+        rights.push(right("authentication.k8s.io", "tokenreviews", &["create"], None));
+        rights.push(right("authorization.k8s.io", "subjectaccessreviews", &["create"], None));
+    }
     if options.leader_election {
         rights.push(right("coordination.k8s.io", "leases", &["create"], own));
         let name = Some(options.lease_name.as_str());
