@@ -14,4 +14,5 @@ mod health;
 mod helm;
 mod install;
 mod olm;
+mod snippets;
 mod values;

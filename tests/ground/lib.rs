@@ -22,6 +22,7 @@ pub mod processes;
 pub mod proxy;
 pub mod recorder;
 pub mod rgw;
+pub mod snippets;
 pub mod stand;
 pub mod tools;
 pub mod versitygw;

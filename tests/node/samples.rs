@@ -126,7 +126,7 @@ async fn used(world: &World, user: &S3AccessUser) {
             },
         ),
         // Under a KMS key alone, and the request names none.
-        (None, "uploads") => ("team-a-uploads", [false, false, false]),
+        (None, "uploads") => ("team-a-reports", [false, false, false]),
         (None, "auditor") => ("team-a-reports", [false, true, false]),
         (None, _) => ("team-a-reports", [true, true, false]),
     };
