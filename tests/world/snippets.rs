@@ -88,7 +88,8 @@ impl Own {
         } else if named.is_none() && self.apply(&object, &["--dry-run=server"]).await.is_err() {
             object["spec"]["className"] = json!(WIDE);
         }
-        self.apply(&object, &["--validate=strict"]).await.unwrap();
+        // Until the API server has seen what a Namespace names.
+        self.scene.see("it to be taken", async || self.apply(&object, &["--validate=strict"]).await).await;
     }
 
     async fn settled(&self, namespace: &str, name: &str) -> (S3AccessUser, BTreeMap<String, String>) {

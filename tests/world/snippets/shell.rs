@@ -18,6 +18,9 @@ use crate::own::Own;
 /// An IAM user of whom the pages say `USER` or `NAME`.
 const BY_HAND: &str = "reports-by-hand";
 
+/// What the ground has made before.
+const OWN_POLICY: &str = "--policy-name s3-access-operator";
+
 struct Shell {
     own: Own,
     folder: PathBuf,
@@ -61,7 +64,7 @@ impl Shell {
         let made = self.own.scene.iam.create_access_key().user_name(BY_HAND).send().await.unwrap();
         let key = made.access_key.unwrap().access_key_id;
         let mut text = snippet.commands();
-        for (said, meant) in [("USER", BY_HAND), (" NAME", " reports-by-hand"), ("AKIA…", &key), ("=…", "=an-example")] {
+        for (said, meant) in [("USER", BY_HAND), (" NAME", " reports-by-hand"), ("AKIA…", &key), (OWN_POLICY, "--policy-name another")] {
             text = text.replace(said, meant);
         }
         let mut env: BTreeMap<String, String> = stand.aws.env();
