@@ -8,6 +8,8 @@ use anyhow::{Context, ensure};
 use ground::repository;
 use ground::snippets::{self, How, Snippet};
 use ground::stand::probe_s3;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::PostParams;
 use kube::{Api, CustomResourceExt, ResourceExt};
 use s3_access_operator::api::{AccessLevel, S3AccessUser};
 use serde_json::{Value, json};
@@ -71,9 +73,13 @@ struct Page {
 }
 
 impl Own {
+    /// As it is, if it is there.
     async fn namespace(&self, name: &str) {
-        let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-        self.apply(&object, &["--server-side"]).await.unwrap();
+        let namespaces: Api<Namespace> = Api::all(self.scene.client.clone());
+        if namespaces.get_opt(name).await.unwrap().is_none() {
+            let object = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
+            namespaces.create(&PostParams::default(), &object).await.unwrap();
+        }
     }
 
     /// Applies an S3AccessUser under its own class, the one that its page shows, the chart's default, or a wide one.
