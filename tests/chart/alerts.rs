@@ -143,8 +143,7 @@ async fn prometheus_understands_the_dashboards_queries() {
 }
 
 /// Where the alerts of this version lead: the folder of the page, where the repository is published.
-const RUNBOOKS: &str =
-    concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/v", env!("CARGO_PKG_VERSION"), "/deploy/docs/");
+const RUNBOOKS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/v", env!("CARGO_PKG_VERSION"), "/deploy/docs/");
 const BUMP: &str = concat!(
     "run `sed -i -E 's#/blob/v[0-9.]+/#/blob/v",
     env!("CARGO_PKG_VERSION"),

@@ -23,7 +23,11 @@ async fn shell(cluster: &Cluster, script: &str) -> Result<String, String> {
         std::fs::create_dir(&bin).unwrap();
         symlink(tool(Tool::Helm).await.unwrap(), bin.join("helm")).unwrap();
         let (kubectl, args) = &cluster.access.kubectl;
-        std::fs::write(bin.join("kubectl"), format!("#!/bin/sh\nexec {} {} \"$@\"\n", kubectl.display(), args.join(" "))).unwrap();
+        std::fs::write(
+            bin.join("kubectl"),
+            format!("#!/bin/sh\nexec {} {} \"$@\"\n", kubectl.display(), args.join(" ")),
+        )
+        .unwrap();
         std::fs::set_permissions(bin.join("kubectl"), std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = Command::new("bash");
@@ -64,12 +68,13 @@ async fn the_documentations_helm_commands_install_upgrade_and_uninstall() {
 
 /// The values of a block: the block itself, or what an Application or a HelmRelease has of them.
 fn values(snippet: &Snippet) -> Vec<Value> {
-    let found = documents(&filled_in(&snippet.text)).into_iter().filter_map(|document| match document["kind"].as_str() {
-        Some("Application") => Some(document["spec"]["source"]["helm"]["valuesObject"].clone()),
-        Some("HelmRelease") => Some(document["spec"]["values"].clone()),
-        Some(_) => None,
-        None => Some(document),
-    });
+    let found =
+        documents(&filled_in(&snippet.text)).into_iter().filter_map(|document| match document["kind"].as_str() {
+            Some("Application") => Some(document["spec"]["source"]["helm"]["valuesObject"].clone()),
+            Some("HelmRelease") => Some(document["spec"]["values"].clone()),
+            Some(_) => None,
+            None => Some(document),
+        });
     found.collect()
 }
 

@@ -145,7 +145,9 @@ fn the_documentation_has_one_bucket_unless_another_has_a_reason() {
     let mut seen = BTreeSet::new();
     for file in pages().into_iter().chain(samples) {
         let text = read(&file);
-        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"-.*".contains(c)).map(|word| word.trim_end_matches(['.', '-']));
+        let words = text
+            .split(|c: char| !c.is_ascii_alphanumeric() && !"-.*".contains(c))
+            .map(|word| word.trim_end_matches(['.', '-']));
         let of_a_team = |word: &&str| {
             let rest = word.strip_prefix("team-").and_then(|rest| rest.get(1..));
             rest.is_some_and(|rest| rest.len() > 1 && rest.starts_with(['-', '.']) && !rest.contains('*'))
@@ -183,7 +185,13 @@ fn every_snippet_says_what_the_tests_make_of_it() {
     }
     let all = snippets::all().unwrap_or_else(|error| panic!("{error:#}"));
     for snippet in all.iter().filter(|snippet| snippet.how == How::Test) {
-        assert!(tests.contains(&snippet.what), "{} {}: there is no test {}", snippet.page, snippet.heading, snippet.what);
+        assert!(
+            tests.contains(&snippet.what),
+            "{} {}: there is no test {}",
+            snippet.page,
+            snippet.heading,
+            snippet.what
+        );
     }
     let run = all.iter().filter(|snippet| snippet.how != How::Not).count();
     println!("{} of {} blocks are run", run, all.len());
@@ -238,8 +246,7 @@ fn each_of_the_fields_failures_has_a_test_of_that_name() {
 }
 
 /// A page in Chinese, and its original.
-const TRANSLATIONS: [(&str, &str); 2] =
-    [("README.md", "README.md"), ("walk-through.md", "deploy/docs/app-guide.md")];
+const TRANSLATIONS: [(&str, &str); 2] = [("README.md", "README.md"), ("walk-through.md", "deploy/docs/app-guide.md")];
 
 /// The levels of the headings of a page, and its blocks of code.
 fn skeleton(text: &str) -> (Vec<usize>, Vec<(String, String)>) {

@@ -124,7 +124,10 @@ pub fn all() -> Result<Vec<Snippet>> {
                 other => bail!("{LIST}: {other} is no word for what becomes of a block"),
             };
             let what = what.to_owned();
-            ensure!(what.is_empty() != matches!(how, How::Test | How::Not), "{LIST}: {row}: no test or reason, or one too many");
+            ensure!(
+                what.is_empty() != matches!(how, How::Test | How::Not),
+                "{LIST}: {row}: no test or reason, or one too many"
+            );
             found.push(Snippet { page: page.clone(), heading, language, text, how, what });
         }
     }

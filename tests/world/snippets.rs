@@ -53,8 +53,11 @@ fn objects(snippet: &Snippet) -> Vec<Value> {
         }
         let part = if document["spec"].is_object() { &document["spec"] } else { &document };
         let is_users = part.as_object().unwrap().keys().all(|field| fields[field].is_object());
-        let mut object =
-            if is_users { documents(&readme_user()).remove(0) } else { class("tenants", true, json!({ "allowedBuckets": ["*"] })) };
+        let mut object = if is_users {
+            documents(&readme_user()).remove(0)
+        } else {
+            class("tenants", true, json!({ "allowedBuckets": ["*"] }))
+        };
         for (field, value) in part.as_object().unwrap() {
             object["spec"][field] = value.clone();
         }
@@ -133,9 +136,7 @@ impl Own {
         if page.buckets.insert(bucket.to_owned()) {
             first.insert(0, json!({ "operation": "CreateBucket", "bucket": bucket }));
         }
-        let task = |secret: Value, operations: Value| {
-            json!({ "endpoint": stand.aws.endpoint, "secret": secret, "operations": operations })
-        };
+        let task = |secret: Value, operations: Value| json!({ "endpoint": stand.aws.endpoint, "secret": secret, "operations": operations });
         let made = probe_s3(&stand.python, &stand.folder, &task(json!(admin), json!(first))).await.unwrap();
         assert!(made.iter().all(|answer| answer["allowed"] == true), "{made:?}");
         let operations = OPERATIONS.map(|operation| json!({ "operation": operation, "bucket": bucket }));
@@ -169,7 +170,8 @@ impl Own {
             match object["kind"].as_str() {
                 Some("S3AccessClass") => {
                     self.apply(&object, &["--validate=strict"]).await.unwrap();
-                    self.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", &format!("s3accessclass/{name}")]).await;
+                    self.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", &format!("s3accessclass/{name}")])
+                        .await;
                     page.classes.insert(name);
                 }
                 Some("S3AccessUser") => users.push(object),

@@ -57,8 +57,7 @@ struct Sources(BTreeMap<String, String>);
 
 impl Sources {
     fn gather() -> Result<Self> {
-        let mut pages: BTreeMap<String, String> =
-            OTHERS.map(|(file, page)| (file.to_owned(), page.to_owned())).into();
+        let mut pages: BTreeMap<String, String> = OTHERS.map(|(file, page)| (file.to_owned(), page.to_owned())).into();
         for language in ["", "zh-CN/"] {
             for entry in fs::read_dir(repository().join(DOCS).join(language))? {
                 let name = entry?.file_name().to_string_lossy().into_owned();
@@ -214,7 +213,11 @@ fn check(html: &Path) -> Result<(usize, usize)> {
 
 /// The values of an attribute in a page.
 fn attributes<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    text.split(&format!(" {name}=\"")).skip(1).filter_map(|rest| Some(rest.split_once('"')?.0)).collect::<Vec<_>>().into_iter()
+    text.split(&format!(" {name}=\""))
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once('"')?.0))
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 #[cfg(test)]

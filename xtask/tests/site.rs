@@ -1,9 +1,5 @@
 //! The documentation's site: it is built, each of its links leads somewhere, and its search knows what the pages say.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::process::Command;

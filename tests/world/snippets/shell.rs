@@ -64,7 +64,9 @@ impl Shell {
         let made = self.own.scene.iam.create_access_key().user_name(BY_HAND).send().await.unwrap();
         let key = made.access_key.unwrap().access_key_id;
         let mut text = snippet.commands();
-        for (said, meant) in [("USER", BY_HAND), (" NAME", " reports-by-hand"), ("AKIA…", &key), (OWN_POLICY, "--policy-name another")] {
+        for (said, meant) in
+            [("USER", BY_HAND), (" NAME", " reports-by-hand"), ("AKIA…", &key), (OWN_POLICY, "--policy-name another")]
+        {
             text = text.replace(said, meant);
         }
         let mut env: BTreeMap<String, String> = stand.aws.env();
@@ -124,7 +126,8 @@ async fn iam_takes_the_policies_of_the_documentation() {
     let own = Own::new("policies").await;
     let mut taken = 0;
     for (number, snippet) in snippets::of(How::Policy).unwrap().into_iter().enumerate() {
-        let mut policy: Value = serde_json::from_str(&snippet.text).unwrap_or_else(|error| panic!("{error}: {snippet:?}"));
+        let mut policy: Value =
+            serde_json::from_str(&snippet.text).unwrap_or_else(|error| panic!("{error}: {snippet:?}"));
         if policy["Statement"].is_null() {
             policy = json!({ "Version": "2012-10-17", "Statement": [policy] });
         }
