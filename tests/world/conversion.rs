@@ -165,8 +165,7 @@ async fn the_resources_move_to_another_version_and_back_and_no_key_changes() {
     own.scene.ready("reports").await;
 
     // 5. The old version is not served any more. An operator that still reads it waits, and takes nothing away.
-    let served = |wanted: bool| json!([{ "op": "replace", "path": "/spec/versions/0/served", "value": wanted }]);
-    own.patch_crds(|_| served(false)).await;
+    own.patch_crds(|_| json!([{ "op": "replace", "path": "/spec/versions/0/served", "value": false }])).await;
     own.is_served(OLD, false).await;
     own.kubectl(&["get", "s3accessusers", "-A"]).await;
     let log = own.scene.log().unwrap().len();
@@ -181,8 +180,16 @@ async fn the_resources_move_to_another_version_and_back_and_no_key_changes() {
     let after = kept(&own, &user).await;
     assert_eq!(after, before, "a key, or the Secret, has changed");
 
-    // Back: it goes on as if nothing had been.
-    own.patch_crds(|_| served(true)).await;
+    // Back to the CRDs of step 1: it goes on as if nothing had been.
+    own.patch_crds(|_| {
+        json!([
+            { "op": "replace", "path": "/spec/versions/0/served", "value": true },
+            { "op": "replace", "path": "/spec/versions/0/storage", "value": true },
+            { "op": "replace", "path": "/spec/versions/1/storage", "value": false },
+            { "op": "remove", "path": "/spec/versions/0/deprecated" },
+        ])
+    })
+    .await;
     own.is_served(OLD, true).await;
     let held = before.keys[0].clone();
     own.scene.patch("reports", json!({ "metadata": { "annotations": { "s3access.dev/rotate": "1" } } })).await;
