@@ -5,9 +5,10 @@ mod shell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
+use ground::folders::Folder;
 use ground::repository;
 use ground::snippets::{self, How, Snippet};
-use ground::stand::probe_s3;
+use ground::stand::{Stand, probe_s3};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::PostParams;
 use kube::{Api, CustomResourceExt, ResourceExt};
@@ -253,17 +254,19 @@ async fn the_objects_of_the_documentation_become_ready_and_their_keys_work() {
 /// It is a part of a kustomization.
 #[tokio::test]
 async fn the_overlay_of_the_security_page_gives_editors_the_right() {
-    let own = Own::new("overlay").await;
     let page = std::fs::read_to_string(repository().join("deploy/docs/security.md")).unwrap();
     let blocks = snippets::blocks(&page);
     let (_, _, patches) = blocks.iter().find(|(_, language, _)| language == "yaml").unwrap();
-    std::os::unix::fs::symlink(repository().join("deploy"), own.folder.path().join("deploy")).unwrap();
-    let overlay = own.folder.path().join("overlay");
+    let folder = Folder::create("overlay").unwrap();
+    std::os::unix::fs::symlink(repository().join("deploy"), folder.path().join("deploy")).unwrap();
+    let overlay = folder.path().join("overlay");
     std::fs::create_dir(&overlay).unwrap();
     std::fs::write(overlay.join("kustomization.yaml"), format!("resources: [../deploy]\n{patches}")).unwrap();
-    own.kubectl(&["apply", "-k", overlay.to_str().unwrap()]).await;
-    let role = own.kubectl(&["get", "clusterrole", "s3access-editor", "-o", "jsonpath={.metadata.labels}"]).await;
+    let kubernetes = Stand::attach().unwrap().kubernetes;
+    let made = kubernetes.kubectl(&["kustomize", overlay.to_str().unwrap()]).await.unwrap();
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&made).unwrap();
+    let role = objects.iter().find(|object| object["metadata"]["name"] == "s3access-editor").unwrap();
     for label in ["aggregate-to-edit", "aggregate-to-admin"] {
-        assert!(role.contains(&format!("\"rbac.authorization.k8s.io/{label}\":\"true\"")), "{role}");
+        assert_eq!(role["metadata"]["labels"][format!("rbac.authorization.k8s.io/{label}")], "true", "{role}");
     }
 }

@@ -101,7 +101,7 @@ fn words(line: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_commands_of_the_documentation_do_what_it_says() {
+async fn the_commands_of_the_documentation_do_what_it_says_and_iam_takes_its_policies() {
     let shell = Shell::new("shell").await;
     shell.own.apply(&default_class(), &[]).await.unwrap();
     // What the README's installation leaves behind.
@@ -119,11 +119,10 @@ async fn the_commands_of_the_documentation_do_what_it_says() {
         run += 1;
     }
     assert!(run >= 12, "{run} blocks");
+    iam_takes_the_policies(&shell.own).await;
 }
 
-#[tokio::test]
-async fn iam_takes_the_policies_of_the_documentation() {
-    let own = Own::new("policies").await;
+async fn iam_takes_the_policies(own: &Own) {
     let mut taken = 0;
     for (number, snippet) in snippets::of(How::Policy).unwrap().into_iter().enumerate() {
         let mut policy: Value =
