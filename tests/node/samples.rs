@@ -49,6 +49,8 @@ fn samples() -> Vec<Value> {
 }
 
 pub async fn every_sample_becomes_ready_and_its_key_does_what_it_says(world: &World) {
+    // The README's, unless its test is left out.
+    world.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "team-a" } })).await;
     world.apply(&wide()).await;
     let mut by_default = BTreeSet::new();
     let samples = samples();
