@@ -1,6 +1,7 @@
 //! `status`: all S3AccessUsers in one table, and why those that are not Ready are not; or those whose keys nobody uses.
 
 mod unused;
+mod watch;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -34,6 +35,9 @@ pub(super) struct Options {
     /// Only those of whose keys AWS tells of no use for so long, such as 90d or 720h
     #[arg(long, value_name = "DURATION", conflicts_with = "name", value_parser = unused::duration)]
     unused: Option<SignedDuration>,
+    /// Show what changes until it is interrupted: the table anew on a terminal, else a line for each change
+    #[arg(short, long, conflicts_with = "unused")]
+    watch: bool,
 }
 
 type Guarded = DeserializeGuard<S3AccessUser>;
@@ -45,6 +49,9 @@ pub(super) async fn run(options: &Options) -> Result<(), Error> {
     } else {
         users(client.clone(), options.namespace.as_deref())
     };
+    if options.watch {
+        return watch::run(&api, options.name.as_deref()).await;
+    }
     let now = Timestamp::now();
     let mut out = std::io::stdout();
     if let Some(name) = &options.name {

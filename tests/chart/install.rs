@@ -198,10 +198,7 @@ async fn lifecycle(which: Tool, name: &str, takeover: &[&str]) {
     .unwrap();
 
     // The kustomize base was there first: helm says whose the objects are, and takes them over when told to.
-    cluster.kubectl(&["apply", "-f", &root().join("crds/s3access.dev_s3accessusers.yaml").display().to_string()]).await;
-    cluster
-        .kubectl(&["apply", "-f", &root().join("crds/s3access.dev_s3accessclasses.yaml").display().to_string()])
-        .await;
+    cluster.kubectl(&["apply", "-f", &root().join("crds").display().to_string()]).await;
     let refused = install(&helm, &[]).await.unwrap_err();
     assert!(refused.contains("invalid ownership metadata"), "{refused}");
     install(&helm, takeover).await.unwrap();
@@ -213,8 +210,7 @@ async fn every_variant_of_the_chart_is_taken_by_the_api_server_and_by_its_schema
     let cluster = Cluster::start("variants").await;
     let crds = prometheus_crds().await.unwrap();
     for crd in crds.iter().map(|crd| crd.display().to_string()).chain([root().join("crds").display().to_string()]) {
-        let how = if crd.ends_with("crds") { "-k" } else { "-f" };
-        cluster.kubectl(&["create", how, &crd]).await;
+        cluster.kubectl(&["create", "-f", &crd]).await;
     }
     cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "--all", "crd"]).await;
     let schemas = eventually("the schemas of what was just installed", SOON, async || {
@@ -329,7 +325,7 @@ fn close(schema: &mut Value) {
 #[tokio::test]
 async fn the_operator_serves_some_namespaces_with_the_roles_of_the_chart_and_no_others() {
     let cluster = Cluster::start("roles").await;
-    cluster.kubectl(&["apply", "-k", &root().join("crds").display().to_string()]).await;
+    cluster.kubectl(&["apply", "-f", &root().join("crds").display().to_string()]).await;
     let helm = Helm::new().await.on(&cluster.access);
     let values = chart().join("ci/namespaces-values.yaml").display().to_string();
     install(&helm, &["--values", &values]).await.unwrap();

@@ -20,15 +20,14 @@ import (
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
-
-	"context"
 )
+
+// What runs pods, where it is built in: node.go has it.
+var forPods = map[string]func() *cobra.Command{}
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintf(os.Stderr, "usage: %s etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kubectl [flags]\n", filepath.Base(os.Args[0]))
+		fmt.Fprintf(os.Stderr, "usage: %s etcd|kube-apiserver|kube-controller-manager|kubectl [flags]\n", filepath.Base(os.Args[0]))
 		os.Exit(2)
 	}
 	program := os.Args[1]
@@ -42,18 +41,18 @@ func main() {
 		run(apiserver.NewAPIServerCommand())
 	case "kube-controller-manager":
 		run(controllermanager.NewControllerManagerCommand())
-	case "kube-scheduler":
-		run(scheduler.NewSchedulerCommand())
-	case "kubelet":
-		run(kubelet.NewKubeletCommand(context.Background()))
 	case "kubectl":
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 			// kubectl's own error format and exit codes: scripts read both.
 			kubectlutil.CheckErr(err)
 		}
 	default:
-		fmt.Fprintf(os.Stderr, "unknown program %q\n", program)
-		os.Exit(2)
+		command, found := forPods[program]
+		if !found {
+			fmt.Fprintf(os.Stderr, "unknown program %q\n", program)
+			os.Exit(2)
+		}
+		run(command())
 	}
 }
 

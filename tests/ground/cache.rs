@@ -7,15 +7,26 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::processes::which;
+use crate::progress::Progress;
 use crate::repository;
 
 /// The version that the API server reports; the module versions are in `tests/cluster/go.mod`.
 const KUBERNETES: &str = "v1.36.3";
 /// What of Ceph is run; `tests/rgw/lock.py` pins what these load.
 const CEPH: [&str; 6] = ["ceph-mon", "ceph-osd", "monmaptool", "osdmaptool", "radosgw", "radosgw-admin"];
+/// For Go's compiler. What the linker strips need not be written, and Kubernetes' packages for its own types, which are
+/// most of the build and little of what runs, need no inlining: measured together, a quarter of the build's CPU time.
+const GO_FLAGS: [&str; 5] = [
+    "-gcflags=all=-dwarf=false",
+    "-gcflags=k8s.io/api/...=-dwarf=false -l",
+    "-gcflags=k8s.io/client-go/...=-dwarf=false -l",
+    "-gcflags=k8s.io/kubectl/...=-dwarf=false -l",
+    "-gcflags=k8s.io/kubernetes/...=-dwarf=false -l",
+];
 const CARGO_MUTANTS: &str = "27.1.0";
 const CARGO_CYCLONEDX: &str = "0.5.9";
 const MDBOOK: &str = "0.5.4";
@@ -45,16 +56,34 @@ impl Programs {
 /// # Errors
 /// Where Go is missing or the build fails.
 pub async fn kubernetes() -> Result<Programs> {
+    kubernetes_with("", "about five minutes on two cores").await
+}
+
+/// The same, with what pods on a node need: kube-scheduler and kubelet.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub async fn kubernetes_with_node() -> Result<Programs> {
+    kubernetes_with("node", "seven minutes on two cores, or one where the rest is built already").await
+}
+
+async fn kubernetes_with(tags: &str, usual: &str) -> Result<Programs> {
     if let Some(folder) = std::env::var_os("KUBEBUILDER_ASSETS") {
         return Ok(Programs::Folder(PathBuf::from(folder)));
     }
     let source = repository().join("tests/cluster");
-    let key = key(&[&source.join("go.mod"), &source.join("go.sum"), &source.join("main.go")])?;
+    let key = key(&["go.mod", "go.sum", "main.go", "node.go"].map(|file| source.join(file)))?;
     let package = "k8s.io/component-base/version";
     let flags = format!("-s -w -X {package}.gitVersion={KUBERNETES} -X {package}.gitMajor=1 -X {package}.gitMinor=36");
-    let what = format!("Kubernetes {KUBERNETES} from its Go modules: about five minutes on two cores");
-    let name = format!("kubernetes-{KUBERNETES}-{key}");
-    Ok(Programs::Combined(go_build(&what, &name, &source, &flags, ".").await?))
+    let build = GoBuild {
+        what: &format!("Kubernetes {KUBERNETES} from its Go modules ({usual})"),
+        name: &format!("kubernetes-{KUBERNETES}-{tags}{key}"),
+        source: &source,
+        flags: &flags,
+        tags,
+        package: ".",
+    };
+    Ok(Programs::Combined(build.run().await?))
 }
 
 /// versitygw: an S3 server with an IAM of its own, as `tests/gateway/go.mod` pins it.
@@ -63,9 +92,9 @@ pub async fn kubernetes() -> Result<Programs> {
 /// Where Go is missing or the build fails.
 pub async fn versitygw() -> Result<PathBuf> {
     let source = repository().join("tests/gateway");
-    let name = format!("versitygw-{}", key(&[&source.join("go.mod"), &source.join("go.sum")])?);
-    let package = "github.com/versity/versitygw/cmd/versitygw";
-    go_build("versitygw from its Go modules: about a minute on two cores", &name, &source, "-s -w", package).await
+    let name = format!("versitygw-{}", key(&["go.mod", "go.sum"].map(|file| source.join(file)))?);
+    let what = "versitygw from its Go modules (about a minute on two cores)";
+    GoBuild { what, package: "github.com/versity/versitygw/cmd/versitygw", ..GoBuild::of(&source, &name) }.run().await
 }
 
 /// Ceph's programs in `bin` and all libraries that they load in `lib`, from the packages of Debian that
@@ -78,7 +107,7 @@ pub async fn ceph() -> Result<PathBuf> {
     let helper = Path::new("/usr/lib/apt/apt-helper");
     ensure!(helper.is_file() && which("dpkg-deb").is_ok(), "apt is not installed: this is no Debian");
     let lock_file = repository().join("tests/rgw/packages.lock");
-    let folder = root()?.join(format!("ceph-{}", key(&[&lock_file])?));
+    let folder = root()?.join(format!("ceph-{}", key(&[lock_file.clone()])?));
     let _lock = lock(&folder).await?;
     if !folder.is_dir() {
         eprintln!("installing Ceph's gateway from Debian's packages, by hash: 98 MB, once");
@@ -133,27 +162,15 @@ async fn debian_packages(helper: &Path, lock_file: &Path, part: &Path) -> Result
 /// Where Go is missing or the build fails.
 pub async fn node() -> Result<PathBuf> {
     let source = repository().join("tests/node");
-    let files = ["go.mod", "go.sum", "workload/main.go"].map(|file| source.join(file));
-    let folder = root()?.join(format!("node-{}", key(&files.each_ref().map(PathBuf::as_path))?));
-    let _lock = lock(&folder).await?;
-    if !folder.is_dir() {
-        eprintln!(
-            "building containerd and the pods' network from their Go modules: about two minutes on two cores, once"
-        );
-        let part = folder.with_extension("part");
-        run(Command::new(which("go")?)
-            .current_dir(&source)
-            .env("CGO_ENABLED", "0")
-            // Snapshotters that no test uses, and that need C libraries or big dependencies.
-            .args(["build", "-mod=readonly", "-tags", "no_btrfs no_devmapper no_zfs", "-ldflags", "-s -w", "-o"])
-            // The slash has Go make a folder of them.
-            .arg(format!("{}/", part.display()))
-            .args(["tool", "./workload"]))
-        .await
-        .context("building tests/node")?;
-        fs::rename(&part, &folder)?;
-    }
-    Ok(folder)
+    let name = format!("node-{}", key(&["go.mod", "go.sum", "workload/main.go"].map(|file| source.join(file)))?);
+    let build = GoBuild {
+        what: "containerd and the pods' network from their Go modules (about two minutes on two cores)",
+        // Snapshotters that no test uses, and that need C libraries or big dependencies.
+        tags: "no_btrfs no_devmapper no_zfs",
+        package: "tool ./workload",
+        ..GoBuild::of(&source, &name)
+    };
+    build.run().await
 }
 
 /// The consumers of S3 credentials that are Go modules, in one program, as `tests/consumers/go.mod` pins them.
@@ -162,10 +179,9 @@ pub async fn node() -> Result<PathBuf> {
 /// Where Go is missing or the build fails.
 pub async fn consumers() -> Result<PathBuf> {
     let source = repository().join("tests/consumers");
-    let name =
-        format!("consumers-{}", key(&[&source.join("go.mod"), &source.join("go.sum"), &source.join("main.go")])?);
-    let what = "the consumers' own code from its Go modules: about a minute on two cores";
-    go_build(what, &name, &source, "-s -w", ".").await
+    let name = format!("consumers-{}", key(&["go.mod", "go.sum", "main.go"].map(|file| source.join(file)))?);
+    let what = "the consumers' own code from its Go modules (about a minute on two cores)";
+    GoBuild { what, ..GoBuild::of(&source, &name) }.run().await
 }
 
 /// A virtual environment with the AWS CLI, as `tests/consumers/requirements.txt` pins it by hash; the path of its `bin`.
@@ -185,36 +201,73 @@ pub async fn consumers_airflow() -> Result<PathBuf> {
     venv("Airflow's hook for S3", "tests/consumers/airflow/requirements.txt").await
 }
 
-/// A package of the Go module in `source`, built where it is not there yet; the binary.
-pub(crate) async fn go_build(what: &str, name: &str, source: &Path, flags: &str, package: &str) -> Result<PathBuf> {
-    go_build_tagged(what, name, source, flags, "", package).await
+/// A build of a Go module's package, whose outcome is kept by name.
+pub(crate) struct GoBuild<'a> {
+    /// What is told of it: a name, and how long it usually takes.
+    pub(crate) what: &'a str,
+    /// What it is kept as.
+    pub(crate) name: &'a str,
+    /// The module's folder.
+    pub(crate) source: &'a Path,
+    /// For the linker.
+    pub(crate) flags: &'a str,
+    /// Build tags.
+    pub(crate) tags: &'a str,
+    /// One package makes a binary, several, by spaces between them, make a folder of binaries.
+    pub(crate) package: &'a str,
 }
 
-/// The same, with build tags.
-pub(crate) async fn go_build_tagged(
-    what: &str,
-    name: &str,
-    source: &Path,
-    flags: &str,
-    tags: &str,
-    package: &str,
-) -> Result<PathBuf> {
-    let binary = root()?.join(name);
-    let _lock = lock(&binary).await?;
-    if !binary.is_file() {
-        eprintln!("building {what}, once");
-        let part = binary.with_extension("part");
-        run(Command::new(which("go")?)
-            .current_dir(source)
-            .env("CGO_ENABLED", "0")
-            .args(["build", "-mod=readonly", "-tags", tags, "-ldflags", flags, "-o"])
-            .arg(&part)
-            .arg(package))
-        .await
-        .with_context(|| format!("building {package} in {}", source.display()))?;
-        fs::rename(&part, &binary)?;
+impl<'a> GoBuild<'a> {
+    /// The module's own package, without symbols.
+    pub(crate) fn of(source: &'a Path, name: &'a str) -> Self {
+        Self { what: name, name, source, flags: "-s -w", tags: "", package: "." }
     }
-    Ok(binary)
+
+    /// Builds it where it is not there yet; the binary, or the folder.
+    pub(crate) async fn run(&self) -> Result<PathBuf> {
+        let binary = root()?.join(self.name);
+        let _lock = lock(&binary).await?;
+        if !binary.exists() {
+            let part = binary.with_extension("part");
+            self.build(&part)
+                .await
+                .with_context(|| format!("building {} in {}", self.package, self.source.display()))?;
+            fs::rename(&part, &binary)?;
+        }
+        Ok(binary)
+    }
+
+    async fn build(&self, to: &Path) -> Result<()> {
+        let packages: Vec<&str> = self.package.split(' ').collect();
+        eprintln!("building {}, once: its modules first", self.what);
+        let listed = self.go("list", &["-deps"]).args(&packages).stdout(Stdio::piped()).output().await?;
+        ensure!(listed.status.success(), "go list ended with {}", listed.status);
+        let total = listed.stdout.iter().filter(|byte| **byte == b'\n').count();
+        let mut command = self.go("build", &GO_FLAGS);
+        command.args(["-v", "-ldflags", self.flags, "-o"]);
+        // The slash has Go make a folder of them.
+        command.arg(if packages.len() > 1 { format!("{}/", to.display()) } else { to.display().to_string() });
+        let mut child = command.args(&packages).stderr(Stdio::piped()).spawn()?;
+        let mut progress = Progress::new(self.what, total);
+        if let Some(stderr) = child.stderr.take() {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Some(line) = lines.next_line().await? {
+                // A line is the path of a package, or else something to be read.
+                if line.contains(' ') { eprintln!("{line}") } else { progress.step() }
+            }
+        }
+        progress.finish();
+        let status = child.wait().await?;
+        ensure!(status.success(), "go build ended with {status}");
+        Ok(())
+    }
+
+    fn go(&self, verb: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("go");
+        command.current_dir(self.source).env("CGO_ENABLED", "0").stdin(Stdio::null()).stdout(std::io::stderr());
+        command.args([verb, "-mod=readonly", "-tags", self.tags]).args(args).kill_on_drop(true);
+        command
+    }
 }
 
 /// The folder of a module that the Go module in `source` requires, by its checksum.
@@ -296,11 +349,11 @@ async fn venv(what: &str, requirements: &str) -> Result<PathBuf> {
     let python = which("python3")?;
     let version = Command::new(&python).arg("--version").output().await.context("asking Python's version")?;
     let version = String::from_utf8_lossy(&version.stdout).trim().replace(' ', "-").to_lowercase();
-    let venv = root()?.join(format!("{version}-{}", key(&[&file])?));
+    let venv = root()?.join(format!("{version}-{}", key(&[file.clone()])?));
     let _lock = lock(&venv).await?;
     let done = venv.join("installed");
     if !done.is_file() {
-        eprintln!("installing {what} for {version}, by hash");
+        eprintln!("installing {what} for {version}, by hash (up to a minute), once");
         if venv.is_dir() {
             fs::remove_dir_all(&venv)?;
         }
@@ -350,7 +403,7 @@ async fn lock(target: &Path) -> Result<File> {
     tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?.context("locking the cache")
 }
 
-pub(crate) fn key(files: &[&Path]) -> Result<String> {
+pub(crate) fn key(files: &[PathBuf]) -> Result<String> {
     let mut hasher = Sha256::new();
     hasher.update(std::env::consts::ARCH);
     for file in files {

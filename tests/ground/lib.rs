@@ -19,6 +19,7 @@ pub mod oci;
 pub mod operator;
 pub mod ports;
 pub mod processes;
+pub mod progress;
 pub mod proxy;
 pub mod recorder;
 pub mod rgw;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::cache::{go_build, go_build_tagged, go_module, key};
+use crate::cache::{GoBuild, go_module, key};
 use crate::repository;
 
 /// How helm-docs makes the chart's README, in the chart's folder.
@@ -57,10 +57,10 @@ impl Tool {
 /// Where Go is missing or the build fails.
 pub async fn tool(tool: Tool) -> Result<PathBuf> {
     let source = repository().join("tests/tools/chart");
-    let (module, sums, main) = (source.join("go.mod"), source.join("go.sum"), source.join("main.go"));
-    let key = if tool == Tool::Judge { key(&[&module, &sums, &main])? } else { key(&[&module, &sums])? };
-    let what = format!("{} from its Go module", tool.name());
-    go_build(&what, &format!("{}-{key}", tool.name()), &source, "-s -w", tool.package()).await
+    let files: &[&str] = if tool == Tool::Judge { &["go.mod", "go.sum", "main.go"] } else { &["go.mod", "go.sum"] };
+    let key = key(&files.iter().map(|file| source.join(file)).collect::<Vec<_>>())?;
+    let (what, name) = (format!("{} from its Go module", tool.name()), format!("{}-{key}", tool.name()));
+    GoBuild { what: &what, package: tool.package(), ..GoBuild::of(&source, &name) }.run().await
 }
 
 /// promtool, as `tests/tools/promtool/go.mod` pins it.
@@ -69,10 +69,15 @@ pub async fn tool(tool: Tool) -> Result<PathBuf> {
 /// Where Go is missing or the build fails.
 pub async fn promtool() -> Result<PathBuf> {
     let source = repository().join("tests/tools/promtool");
-    let name = format!("promtool-{}", key(&[&source.join("go.mod"), &source.join("go.sum")])?);
-    let package = "github.com/prometheus/prometheus/cmd/promtool";
-    // Without service discovery, which would bring the SDKs of all clouds.
-    go_build_tagged("promtool from its Go modules", &name, &source, "-s -w", "remove_all_sd", package).await
+    let name = format!("promtool-{}", key(&["go.mod", "go.sum"].map(|file| source.join(file)))?);
+    let build = GoBuild {
+        what: "promtool from its Go modules",
+        // Without service discovery, which would bring the SDKs of all clouds.
+        tags: "remove_all_sd",
+        package: "github.com/prometheus/prometheus/cmd/promtool",
+        ..GoBuild::of(&source, &name)
+    };
+    build.run().await
 }
 
 /// The CustomResourceDefinitions of the Prometheus operator that the chart makes objects of, from its Go module.

@@ -46,7 +46,7 @@ pub struct World {
 impl World {
     pub async fn start() -> Self {
         let folder = namespaces::inside().unwrap();
-        let (cluster, programs) = (cache::kubernetes().await.unwrap(), cache::node().await.unwrap());
+        let (cluster, programs) = (cache::kubernetes_with_node().await.unwrap(), cache::node().await.unwrap());
         let helm = tool(Tool::Helm).await.unwrap();
         let options = Options { reach: Reach::Pods, ..Options::default() };
         let kubernetes = Kubernetes::start_with(&cluster, &folder, &options).await.unwrap();

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::json;
+use tokio::io::AsyncBufReadExt;
 
 use crate::scene::{Scene, spec, user_name};
 
@@ -64,6 +66,38 @@ async fn people_see_their_users_and_rotate_them() {
         .await;
     let error = command(&scene, &["rotate", "-n", &namespace, "absent"]).await.unwrap_err();
     assert!(error.contains("absent") && error.contains("not found") && error.contains("`status -A`"), "{error}");
+}
+
+#[tokio::test]
+async fn people_follow_a_user_from_its_creation_to_its_end() {
+    let scene = Scene::new("follow").await;
+    let mut child = tokio::process::Command::new(&scene.stand.operator)
+        .args(["status", "--watch", "-n", &scene.namespace])
+        .env_clear()
+        .env("KUBECONFIG", &scene.stand.kubernetes.kubeconfig)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut line_with = async |word: &str| {
+        let found = tokio::time::timeout(Duration::from_secs(60), async {
+            loop {
+                let line = lines.next_line().await.unwrap().expect("the watch goes on");
+                if line.contains(word) {
+                    return line;
+                }
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("no line with {word:?}"))
+    };
+    scene.create("reports", spec()).await;
+    line_with("NAMESPACE").await;
+    let ready = line_with("Synced").await;
+    assert!(ready.contains("reports-s3") && ready.contains("True"), "{ready}");
+    scene.users().delete("reports", &Default::default()).await.unwrap();
+    assert!(line_with("Deleted").await.contains("reports"));
 }
 
 #[tokio::test]

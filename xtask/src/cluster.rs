@@ -1,5 +1,6 @@
 //! `cluster up` and `cluster down`: a ground that stays.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use ground::moto::Partition;
 use ground::stand::{Ground, Stand};
 use ground::wait::eventually;
 use rustix::process::{Pid, Signal, kill_process};
+use sha2::{Digest, Sha256};
 
 use crate::build_operator;
 
@@ -27,7 +29,7 @@ pub(crate) enum Verb {
         #[arg(long, default_value = "aws")]
         partition: Partition,
     },
-    /// Stop all that `up` has started.
+    /// Stop all that `up` has started from this checkout.
     Down,
     /// What `up` leaves running.
     #[command(hide = true)]
@@ -48,9 +50,9 @@ pub(crate) async fn run(verb: Verb) -> Result<()> {
 }
 
 async fn up(partition: Partition) -> Result<()> {
+    let keeper = format!("{}{}", keepers(), std::process::id());
     let root = folders::root()?;
-    let id = std::process::id();
-    let (ready, log) = (root.join(format!("keeper-{id}.json")), root.join(format!("keeper-{id}.log")));
+    let (ready, log) = (root.join(format!("{keeper}.json")), root.join(format!("{keeper}.log")));
     let output = File::create(&log)?;
     let partition_name = partition.name();
     // In a process group of its own, so that Ctrl-C in this terminal does not end it.
@@ -100,10 +102,17 @@ impl Drop for Remove {
     }
 }
 
+/// How the names of this checkout's keepers begin: each checkout stops its own.
+fn keepers() -> String {
+    let checkout = Sha256::digest(ground::repository().as_os_str().as_encoded_bytes());
+    format!("keeper-{}-", hex::encode(&checkout[..6]))
+}
+
 async fn down() -> Result<()> {
     for entry in fs::read_dir(folders::root()?)? {
         let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "pid") {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if !name.starts_with(&keepers()) || !name.ends_with(".pid") {
             continue;
         }
         let pid: i32 = fs::read_to_string(&path)?.trim().parse().context("reading a pid file")?;

@@ -18,7 +18,7 @@ pub(crate) async fn prepare(required: bool, shipped: bool) -> Result<Option<Path
         Some(_) => return Ok(None),
         None => {}
     }
-    cache::kubernetes().await?;
+    cache::kubernetes_with_node().await?;
     cache::node().await?;
     tool(Tool::Helm).await?;
     // In there, no registry can be reached.

@@ -103,7 +103,37 @@ impl Count {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::Count;
+
+    /// The crates of a package's build, each with the features it is built with.
+    fn built(package: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let arguments = ["tree", "--locked", "--offline", "--edges", "normal,build", "--prefix", "none", "--no-dedupe"];
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo.current_dir(ground::repository()).args(arguments).args(["--format", "{p}|{f}|", "--package", package]);
+        let output = cargo.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut crates: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for line in String::from_utf8(output.stdout).unwrap().lines() {
+            let mut parts = line.split('|').map(ToOwned::to_owned);
+            crates.entry(parts.next().unwrap()).or_default().insert(parts.next().unwrap());
+        }
+        crates
+    }
+
+    #[test]
+    fn what_is_shared_is_built_once() {
+        let (xtask, operator) = (built("xtask"), built("s3-access-operator"));
+        let shared: Vec<&String> = xtask.keys().filter(|name| operator.contains_key(*name)).collect();
+        assert!(shared.len() > 200, "{} crates are shared", shared.len());
+        let twice: Vec<_> = shared
+            .into_iter()
+            .filter(|name| xtask[*name].is_disjoint(&operator[*name]))
+            .map(|name| format!("{name}: {:?} for xtask, {:?} for the operator", xtask[name], operator[name]))
+            .collect();
+        assert!(twice.is_empty(), "ask for the same features of:\n{}", twice.join("\n"));
+    }
 
     #[test]
     fn summaries_add_up() {
