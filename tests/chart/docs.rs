@@ -22,6 +22,7 @@ fn the_charts_version_is_the_operators() {
     let chart = documents(&read("deploy/chart/Chart.yaml")).remove(0);
     assert_eq!(text(&chart["version"]), env!("CARGO_PKG_VERSION"));
     assert_eq!(text(&chart["appVersion"]), env!("CARGO_PKG_VERSION"));
+    assert_eq!(text(&chart["home"]), env!("CARGO_PKG_REPOSITORY"));
     let csv = documents(&read("deploy/olm/manifests/s3-access-operator.clusterserviceversion.yaml")).remove(0);
     assert_eq!(text(&csv["spec"]["version"]), env!("CARGO_PKG_VERSION"));
     // What Artifact Hub reads is YAML in YAML.

@@ -25,14 +25,14 @@ const CRD: &str = "s3accessusers.s3access.dev";
 const COLUMNS: &str = "jsonpath={.spec.versions[0].additionalPrinterColumns[*].name}";
 
 /// A control plane of this test's own: the shared one has the kustomize base.
-struct Cluster {
-    access: Access,
-    folder: Folder,
+pub struct Cluster {
+    pub access: Access,
+    pub folder: Folder,
     _kubernetes: Kubernetes,
 }
 
 impl Cluster {
-    async fn start(name: &str) -> Self {
+    pub async fn start(name: &str) -> Self {
         let programs = cache::kubernetes().await.unwrap();
         let folder = Folder::create(name).unwrap();
         let kubernetes = Kubernetes::start(&programs, folder.path()).await.unwrap();
@@ -57,11 +57,11 @@ impl Cluster {
         self.kubectl(&["apply", "-f", &path]).await;
     }
 
-    async fn kubectl(&self, args: &[&str]) -> String {
+    pub async fn kubectl(&self, args: &[&str]) -> String {
         self.access.kubectl(args).await.unwrap()
     }
 
-    async fn there(&self, what: &[&str]) -> bool {
+    pub async fn there(&self, what: &[&str]) -> bool {
         !self.kubectl(&[&["get", "--ignore-not-found", "-o", "name"], what].concat()).await.is_empty()
     }
 

@@ -16,5 +16,6 @@ mod install;
 mod olm;
 mod quickstart;
 mod shell;
+mod snippets;
 mod stack;
 mod values;

@@ -5,25 +5,20 @@ use std::fs;
 use std::path::Path;
 
 use clap::Args;
+use ground::snippets::{self, How};
 use s3_access_operator::api::{Reason, S3AccessClass, S3AccessUser};
 use s3_access_operator::config::RunOptions;
+use serde_json::Value;
 
 use crate::samples::check;
 use crate::{documents, files, read, root};
 
-/// The code blocks of a Markdown text in that language, unindented.
+const CHINESE: &str = "deploy/docs/zh-CN";
+
+/// The code blocks of a Markdown text in that language.
 fn code_blocks(text: &str, language: &str) -> Vec<String> {
-    let mut blocks = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if line.trim_start() != format!("```{language}") {
-            continue;
-        }
-        let indent = line.len() - line.trim_start().len();
-        let block = lines.by_ref().take_while(|line| line.trim() != "```");
-        blocks.push(block.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect());
-    }
-    blocks
+    let blocks = snippets::blocks(text).into_iter().filter(|(_, found, _)| found == language);
+    blocks.map(|(_, _, text)| text).collect()
 }
 
 #[test]
@@ -59,13 +54,11 @@ fn every_setting_is_explained_with_its_default() {
     assert_eq!(rows, settings().len(), "deploy/docs/operate.md explains a flag that is gone");
 }
 
-/// The README and every page of the documentation, by path.
+/// The README and every page of the documentation, by path; those in Chinese, too.
 fn pages() -> Vec<String> {
-    let folders = ["deploy/docs", "deploy/iam", "deploy/iam/terraform", "deploy/chart", ".github"]
-        .into_iter()
-        .flat_map(|folder| files(folder, "md"));
-    let relative = folders.map(|path| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned());
-    std::iter::once("README.md".to_owned()).chain(relative).collect()
+    let chinese = files(CHINESE, "md").into_iter();
+    let chinese = chinese.map(|path| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned());
+    snippets::pages().unwrap().into_iter().chain(chinese).collect()
 }
 
 #[test]
@@ -117,6 +110,9 @@ fn the_links_of_the_documentation_lead_somewhere() {
         let text = read(&page);
         let folder = root().join(&page).parent().unwrap().to_path_buf();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            if link.contains("://") {
+                continue;
+            }
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             let target = if file.is_empty() { root().join(&page) } else { folder.join(file) };
             assert!(target.exists(), "{page}: {link}");
@@ -126,6 +122,80 @@ fn the_links_of_the_documentation_lead_somewhere() {
         }
     }
     assert!(links > 60, "{links} links");
+}
+
+/// The bucket of which pages and samples speak, so that one reads on where another left off.
+const BUCKET: &str = "team-a-reports";
+/// What else is called after a team, and why.
+const OTHER_NAMES: [(&str, &str); 8] = [
+    ("team-b-reports", "another team's bucket, which is refused"),
+    ("team-a-b", "a namespace whose name begins alike"),
+    ("team-a-b-data", "that namespace's bucket, which team-a would have by its name"),
+    ("team-a-source", "one S3AccessUser with a level for each of four buckets"),
+    ("team-a-inbox", "the same"),
+    ("team-a-work", "the same"),
+    ("team-a-lake", "the same"),
+    ("team-a-buckets", "a managed policy, and no bucket"),
+];
+
+#[test]
+fn the_documentation_has_one_bucket_unless_another_has_a_reason() {
+    let samples = files("deploy/samples", "yaml").into_iter();
+    let samples = samples.map(|path| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned());
+    let mut seen = BTreeSet::new();
+    for file in pages().into_iter().chain(samples) {
+        let text = read(&file);
+        let words = text
+            .split(|c: char| !c.is_ascii_alphanumeric() && !"-.*".contains(c))
+            .map(|word| word.trim_end_matches(['.', '-']));
+        let of_a_team = |word: &&str| {
+            let rest = word.strip_prefix("team-").and_then(|rest| rest.get(1..));
+            rest.is_some_and(|rest| rest.len() > 1 && rest.starts_with(['-', '.']) && !rest.contains('*'))
+        };
+        for word in words.filter(of_a_team).filter(|word| *word != BUCKET) {
+            assert!(OTHER_NAMES.iter().any(|(name, _)| *name == word), "{file}: {word} where {BUCKET} would do");
+            seen.insert(word.to_owned());
+        }
+        for object in yaml_of(&file, &text).iter().filter(|object| object["kind"] == "S3AccessUser") {
+            let meta = &object["metadata"];
+            for grant in object["spec"]["access"].as_array().into_iter().flatten() {
+                let bucket = grant["bucket"].as_str().unwrap();
+                let known = bucket == BUCKET || OTHER_NAMES.iter().any(|(name, _)| *name == bucket);
+                assert!(known, "{file}: {} has the bucket {bucket}", meta["name"]);
+            }
+        }
+    }
+    assert_eq!(seen.len(), OTHER_NAMES.len(), "some of the other names are gone: {seen:?}");
+}
+
+/// The objects of a sample, or of the blocks of a page.
+fn yaml_of(file: &str, text: &str) -> Vec<Value> {
+    if file.ends_with(".yaml") {
+        return documents(text, file);
+    }
+    code_blocks(text, "yaml").iter().flat_map(|block| documents(block, file)).collect()
+}
+
+/// Each block of code is run, or it is said why not; and a test that is named is there.
+#[test]
+fn every_snippet_says_what_the_tests_make_of_it() {
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "tests", "xtask"] {
+        functions(&root().join(folder), &mut tests);
+    }
+    let all = snippets::all().unwrap_or_else(|error| panic!("{error:#}"));
+    for snippet in all.iter().filter(|snippet| snippet.how == How::Test) {
+        assert!(
+            tests.contains(&snippet.what),
+            "{} {}: there is no test {}",
+            snippet.page,
+            snippet.heading,
+            snippet.what
+        );
+    }
+    let run = all.iter().filter(|snippet| snippet.how != How::Not).count();
+    println!("{} of {} blocks are run", run, all.len());
+    assert!(run >= 80, "{run}");
 }
 
 /// Whoever looks for a page finds it.
@@ -173,4 +243,55 @@ fn each_of_the_fields_failures_has_a_test_of_that_name() {
     for name in words.filter(|word| ["rival_", "invariant_"].iter().any(|prefix| word.starts_with(prefix))) {
         assert!(tests.contains(name), "there is no test {name}");
     }
+}
+
+/// A page in Chinese, and its original.
+const TRANSLATIONS: [(&str, &str); 2] = [("README.md", "README.md"), ("walk-through.md", "deploy/docs/app-guide.md")];
+
+/// The levels of the headings of a page, and its blocks of code.
+fn skeleton(text: &str) -> (Vec<usize>, Vec<(String, String)>) {
+    let mut is_code = false;
+    let lines = text.lines().filter(|line| {
+        is_code ^= line.trim_start().starts_with("```");
+        !is_code && line.starts_with('#')
+    });
+    let levels = lines.map(|line| line.chars().take_while(|c| *c == '#').count()).collect();
+    let blocks = snippets::blocks(text).into_iter();
+    (levels, blocks.map(|(_, language, text)| (language, text)).collect())
+}
+
+/// The Chinese pages have the headings, the commands and the samples of the pages that they translate.
+/// The region in an example may be one of China's.
+#[test]
+fn the_chinese_pages_are_in_step() {
+    for (chinese, original) in TRANSLATIONS {
+        let mut wanted = skeleton(&part(original));
+        let mut found = skeleton(&read(Path::new(CHINESE).join(chinese)));
+        let update = format!("{CHINESE}/{chinese}: take over what has changed in {original}");
+        assert_eq!(found.0, wanted.0, "{update}: the levels of its headings");
+        for blocks in [&mut found.1, &mut wanted.1] {
+            for (_, text) in blocks {
+                *text = without_comments(text).replace("cn-north-1", "eu-central-1");
+            }
+        }
+        for (found, wanted) in found.1.iter().zip(&wanted.1) {
+            assert_eq!(found, wanted, "{update}: a block of code");
+        }
+        assert_eq!(found.1.len(), wanted.1.len(), "{update}: the number of its blocks");
+    }
+}
+
+/// The whole README; of the app guide, what is about the walk-through.
+fn part(original: &str) -> String {
+    let text = read(original);
+    match text.split_once("\n## Least access instead") {
+        Some((walk_through, _)) => walk_through.to_owned(),
+        None => text,
+    }
+}
+
+/// Commands and samples without what is said beside them, which a translation translates.
+fn without_comments(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim_end());
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -29,6 +29,7 @@ const GO_FLAGS: [&str; 5] = [
 ];
 const CARGO_MUTANTS: &str = "27.1.0";
 const CARGO_CYCLONEDX: &str = "0.5.9";
+const MDBOOK: &str = "0.5.4";
 
 /// Etcd, kube-apiserver, kube-controller-manager and kubectl.
 #[derive(Clone, Debug)]
@@ -289,7 +290,7 @@ pub(crate) async fn go_module(source: &Path, module: &str) -> Result<PathBuf> {
 /// # Errors
 /// Where the build fails.
 pub async fn cargo_mutants() -> Result<PathBuf> {
-    cargo_install("cargo-mutants", CARGO_MUTANTS).await
+    cargo_install("cargo-mutants", CARGO_MUTANTS, &[]).await
 }
 
 /// cargo-cyclonedx, which writes the image's bill of materials; the folder of its binary.
@@ -297,17 +298,30 @@ pub async fn cargo_mutants() -> Result<PathBuf> {
 /// # Errors
 /// Where the build fails.
 pub async fn cargo_cyclonedx() -> Result<PathBuf> {
-    cargo_install("cargo-cyclonedx", CARGO_CYCLONEDX).await
+    cargo_install("cargo-cyclonedx", CARGO_CYCLONEDX, &[]).await
 }
 
-async fn cargo_install(name: &str, version: &str) -> Result<PathBuf> {
+/// mdBook, which makes the documentation's site; the folder of its binary. Without the server that shows it while one writes.
+///
+/// # Errors
+/// Where the build fails.
+pub async fn mdbook() -> Result<PathBuf> {
+    cargo_install("mdbook", MDBOOK, &["--no-default-features", "--features", "search"]).await
+}
+
+async fn cargo_install(name: &str, version: &str, features: &[&str]) -> Result<PathBuf> {
     let folder = root()?.join(format!("tools/{name}-{version}"));
     let _lock = lock(&folder).await?;
     if !folder.join("bin").join(name).is_file() {
         let package = format!("{name}@{version}");
-        run(Command::new(which("cargo")?).args(["install", "--locked", "--debug", &package, "--root"]).arg(&folder))
-            .await
-            .with_context(|| format!("installing {name}"))?;
+        run(Command::new(which("cargo")?)
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .args(["install", "--locked", "--debug", &package])
+            .args(features)
+            .arg("--root")
+            .arg(&folder))
+        .await
+        .with_context(|| format!("installing {name}"))?;
     }
     Ok(folder.join("bin"))
 }

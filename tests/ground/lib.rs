@@ -23,6 +23,7 @@ pub mod progress;
 pub mod proxy;
 pub mod recorder;
 pub mod rgw;
+pub mod snippets;
 pub mod stand;
 pub mod tools;
 pub mod versitygw;

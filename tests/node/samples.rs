@@ -49,6 +49,8 @@ fn samples() -> Vec<Value> {
 }
 
 pub async fn every_sample_becomes_ready_and_its_key_does_what_it_says(world: &World) {
+    // The README's, unless its test is left out.
+    world.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "team-a" } })).await;
     world.apply(&wide()).await;
     let mut by_default = BTreeSet::new();
     let samples = samples();
@@ -126,7 +128,7 @@ async fn used(world: &World, user: &S3AccessUser) {
             },
         ),
         // Under a KMS key alone, and the request names none.
-        (None, "uploads") => ("team-a-uploads", [false, false, false]),
+        (None, "uploads") => ("team-a-reports", [false, false, false]),
         (None, "auditor") => ("team-a-reports", [false, true, false]),
         (None, _) => ("team-a-reports", [true, true, false]),
     };

@@ -127,6 +127,10 @@ impl Scene {
         self.operator.as_mut().unwrap()
     }
 
+    pub fn log(&self) -> Result<String> {
+        self.operator.as_ref().context("no operator runs")?.log()
+    }
+
     pub async fn metric(&self, name: &str, label: &str) -> Result<f64> {
         self.operator.as_ref().context("no operator runs")?.metric(name, label).await
     }

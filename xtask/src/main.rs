@@ -14,6 +14,7 @@ mod mutants;
 mod node;
 mod reference;
 mod release;
+mod site;
 mod system;
 mod test;
 mod upgrade;
@@ -85,6 +86,8 @@ enum Verb {
     Release,
     /// Let an earlier version make users, this one take over, and the earlier one come back: no key may change.
     Upgrade(upgrade::Options),
+    /// Build the documentation as a site, and see that each of its links leads somewhere.
+    Site(site::Options),
     /// Build the container image that is shipped, without a container engine, and print its digest and size.
     Image(image::Options),
     /// Write the table of actions, resources and condition keys that the policy linter goes by.
@@ -122,6 +125,7 @@ async fn main() -> ExitCode {
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Upgrade(options) => upgrade::run(&options).await,
             Verb::Release => release::run().await,
+            Verb::Site(options) => site::run(options).await,
             Verb::Image(options) => image::run(&options).await.map(drop),
             Verb::Actions { check } => actions::run(check).await,
             Verb::Crds { check } => crds::run(check).await,

@@ -56,10 +56,17 @@ fn resource(crd: &Value, page: &mut String) -> Result<()> {
         collect_rules(schema, &mut rules);
         if !rules.is_empty() {
             writeln!(page, "\nThe API server refuses an object of which one of these does not hold:\n")?;
-            rules.iter().try_for_each(|rule| writeln!(page, "- {rule}"))?;
+            rules.iter().try_for_each(|rule| writeln!(page, "- {}", escaped(rule)))?;
         }
     }
     Ok(())
+}
+
+/// Without tags of HTML: a placeholder such as <id> is none, and in code nothing is.
+fn escaped(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let parts = parts.map(|(at, part)| if at % 2 == 0 { part.replace('<', "\\<") } else { part.to_owned() });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 fn rows(schema: &Value, at: &str, page: &mut String) -> Result<()> {
@@ -143,7 +150,7 @@ mod tests {
         }
         let spec = json!({
             "type": "object", "required": ["letters"], "properties": { "letters": field },
-            "x-kubernetes-validations": [{ "rule": "true", "message": "letters are letters" }],
+            "x-kubernetes-validations": [{ "rule": "true", "message": "letters are <letters>" }],
         });
         let schema = json!({ "description": "Letters.", "properties": { "spec": spec, "status": {} } });
         json!({ "spec": {
@@ -156,7 +163,7 @@ mod tests {
     fn a_field_is_a_row_and_a_rule_a_line() {
         let page = page(&[crd(Some("Which | ones."))]).unwrap();
         assert!(page.contains("| `letters` | list of `a`, `b`, at most 3 | required | Which \\| ones. |"), "{page}");
-        assert!(page.contains("- letters are letters"), "{page}");
+        assert!(page.contains("- letters are \\<letters>"), "{page}");
         assert!(page.contains("`apiVersion: example.com/v1`, namespaced; `kubectl get abc`."), "{page}");
     }
 
