@@ -17,7 +17,6 @@ const KUBERNETES: &str = "v1.36.3";
 /// What of Ceph is run; `tests/rgw/lock.py` pins what these load.
 const CEPH: [&str; 6] = ["ceph-mon", "ceph-osd", "monmaptool", "osdmaptool", "radosgw", "radosgw-admin"];
 const CARGO_MUTANTS: &str = "27.1.0";
-const CARGO_CYCLONEDX: &str = "0.5.9";
 
 /// Etcd, kube-apiserver, kube-controller-manager and kubectl.
 #[derive(Clone, Debug)]
@@ -237,14 +236,6 @@ pub(crate) async fn go_module(source: &Path, module: &str) -> Result<PathBuf> {
 /// Where the build fails.
 pub async fn cargo_mutants() -> Result<PathBuf> {
     cargo_install("cargo-mutants", CARGO_MUTANTS).await
-}
-
-/// cargo-cyclonedx, which writes the image's bill of materials; the folder of its binary.
-///
-/// # Errors
-/// Where the build fails.
-pub async fn cargo_cyclonedx() -> Result<PathBuf> {
-    cargo_install("cargo-cyclonedx", CARGO_CYCLONEDX).await
 }
 
 async fn cargo_install(name: &str, version: &str) -> Result<PathBuf> {

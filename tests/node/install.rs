@@ -80,7 +80,7 @@ pub async fn helm_uninstall_leaves_the_users_and_an_install_finds_them_again(wor
     let resource_version = |secret: &k8s_openapi::api::core::v1::Secret| secret.resource_version();
     assert_eq!(resource_version(&world.secret("leave", "app-s3").await), resource_version(&secret));
 
-    world.helm(&["install", RELEASE, &world.chart(), "--values", &world.values()]).await.unwrap();
+    world.install().await;
     world.see("a new pod to lead", async || world.leader().await).await;
     // It deletes what was made before it was there.
     let other =
