@@ -65,8 +65,18 @@ impl World {
         };
         let client = kubernetes.access().client().await.unwrap();
         let installed_in = Duration::ZERO;
-        let mut world =
-            Self { kubernetes, client, double, admin, installed_in, helm, programs, folder, _node: node, _registry: registry };
+        let mut world = Self {
+            kubernetes,
+            client,
+            double,
+            admin,
+            installed_in,
+            helm,
+            programs,
+            folder,
+            _node: node,
+            _registry: registry,
+        };
         world.prepare().await;
         let started = Instant::now();
         world.install().await;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use ground::authorities;
 use ground::folders::Folder;
 use ground::oci::{Content, Image, archive, write_layout};
-use ground::authorities;
 use tokio::process::Command;
 
 use crate::release::{Architecture, NAME, Platform, VERSION, bill, build, buildable, empty};

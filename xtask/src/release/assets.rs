@@ -12,9 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::provenance::{Build, statement};
 use super::versions::agree;
-use super::{
-    FILES, IMAGE, NAME, NOTES, Platform, SUMS, VERSION, bill, binary_name, build::System, chart, empty, tell,
-};
+use super::{FILES, IMAGE, NAME, NOTES, Platform, SUMS, VERSION, bill, binary_name, build::System, chart, empty, tell};
 use crate::image::{self, Origin, Part};
 
 #[derive(Args)]
@@ -61,11 +59,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     }
     let linux = shipped.iter().filter(|one| one.platform.system == System::Linux);
     let parts: Vec<Part> = linux
-        .map(|one| Part {
-            architecture: one.platform.architecture,
-            binary: one.path.clone(),
-            bill: one.bill.clone(),
-        })
+        .map(|one| Part { architecture: one.platform.architecture, binary: one.path.clone(), bill: one.bill.clone() })
         .collect();
     ensure!(!parts.is_empty(), "{} has no binary for Linux, and so there is no image", options.binaries.display());
     let digest = image::assemble(&parts, &origin, &root, &image)?;
@@ -78,8 +72,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     subjects.push((format!("{registry}/{NAME}"), digest.trim_start_matches("sha256:").to_owned()));
     let lock = sha256(&root.join("Cargo.lock"))?;
     let (revision, lock) = (origin.revision.as_str(), lock.as_str());
-    let build =
-        Build { repository: &repository, registry: &registry, revision, subjects: &subjects, lock };
+    let build = Build { repository: &repository, registry: &registry, revision, subjects: &subjects, lock };
     fs::write(files.join("provenance.json"), serde_json::to_vec_pretty(&statement(&build).await?)?)?;
     let lines: String = sums(&files)?.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
     fs::write(files.join(SUMS), lines)?;
@@ -129,7 +122,8 @@ async fn bundle(image: &str, repository: &str, to: &Path, origin: &Origin) -> Re
             let path = format!("{part}/{}", entry.file_name().to_string_lossy());
             let text = fs::read_to_string(entry.path())?.replace(&format!("{NAME}:{VERSION}"), image);
             // Who looks at a bundle in a catalogue asks where it comes from.
-            let text = text.replace("    capabilities:", &format!("    repository: {repository}\n    capabilities:"));
+            let text =
+                text.replace("    containerImage:", &format!("    repository: {repository}\n    containerImage:"));
             fs::write(folder.join(&path), &text)?;
             contents.push(Content { path, mode: 0o644, bytes: text.into_bytes() });
         }

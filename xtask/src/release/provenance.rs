@@ -30,11 +30,8 @@ pub(crate) async fn statement(build: &Build<'_>) -> Result<Value> {
     let variable = |name: &str| std::env::var(name).ok().filter(|_| std::env::var_os("GITHUB_ACTIONS").is_some());
     let builder = variable("GITHUB_WORKFLOW_REF").map(|workflow| format!("https://github.com/{workflow}"));
     let builder = builder.unwrap_or_else(|| format!("{repository}/blob/v{VERSION}/deploy/docs/release.md#by-hand"));
-    let subjects: Vec<Value> = build
-        .subjects
-        .iter()
-        .map(|(name, digest)| json!({ "name": name, "digest": { "sha256": digest } }))
-        .collect();
+    let subjects: Vec<Value> =
+        build.subjects.iter().map(|(name, digest)| json!({ "name": name, "digest": { "sha256": digest } })).collect();
     Ok(json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": subjects,
