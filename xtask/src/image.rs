@@ -13,6 +13,9 @@ use tokio::process::Command;
 
 use crate::release::{Architecture, NAME, Platform, VERSION, bill, build, buildable, empty};
 
+/// Behind the commit, where there are changes that are not committed.
+pub(crate) const CHANGED: &str = "-changed";
+
 #[derive(Args, Default)]
 pub(crate) struct Options {
     /// Only these architectures [default: those that this machine can build for, and it says which it cannot]
@@ -68,7 +71,7 @@ impl Origin {
         let changed = !revision.is_empty() && !git(root, &["status", "--porcelain"]).await?.is_empty();
         let time = std::env::var("SOURCE_DATE_EPOCH").unwrap_or_else(|_| time.to_owned());
         let time = time.parse().with_context(|| format!("SOURCE_DATE_EPOCH {time:?} is not a number of seconds"))?;
-        Ok(Self { revision: format!("{revision}{}", if changed { "-changed" } else { "" }), time })
+        Ok(Self { revision: format!("{revision}{}", if changed { CHANGED } else { "" }), time })
     }
 
     fn labels(&self) -> BTreeMap<String, String> {

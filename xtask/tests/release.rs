@@ -250,9 +250,15 @@ async fn what_is_not_the_version_of_every_file_is_not_released() {
     assert!(refused.contains("the tag is v9.9.9"), "{refused}");
     // Of a tag's release, nothing may be missing.
     let refused = release.assets(&["--tag", &format!("v{VERSION}")]).await.unwrap_err();
-    assert!(refused.contains("is no release") || refused.contains("is missing"), "{refused}");
+    assert!(["is no release", "a tag is a commit", "is missing"].iter().any(|why| refused.contains(why)), "{refused}");
     let refused = release.assets(&[]).await.unwrap_err();
     assert!(refused.contains("no binary for Linux"), "{refused}");
+    // What the folder held would be gone.
+    fs::remove_dir_all(release.path("release")).unwrap();
+    fs::create_dir(release.path("release")).unwrap();
+    fs::write(release.path("release/notes"), "of somebody").unwrap();
+    let refused = release.assets(&[]).await.unwrap_err();
+    assert!(refused.contains("holds something else"), "{refused}");
 }
 
 /// Each verb that the workflows call, with each of its flags.

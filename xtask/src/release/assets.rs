@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::provenance::{Build, statement};
 use super::versions::agree;
 use super::{FILES, IMAGE, NAME, NOTES, Platform, SUMS, VERSION, bill, binary_name, build::System, chart, empty, tell};
-use crate::image::{self, Origin, Part};
+use crate::image::{self, CHANGED, Origin, Part};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -49,6 +49,10 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let (registry, repository) =
         (options.registry.to_lowercase(), format!("https://github.com/{}", options.repository));
     let (image, files) = (options.to.join(IMAGE), options.to.join(FILES));
+    let is_free = !options.to.exists() || image.is_dir() || fs::read_dir(&options.to)?.next().is_none();
+    ensure!(is_free, "{} holds something else than a release", options.to.display());
+    let is_whole = !origin.revision.is_empty() && !origin.revision.ends_with(CHANGED);
+    ensure!(is_whole || options.tag.is_none(), "a tag is a commit, and there are changes that are in none");
     empty(&options.to)?;
     fs::create_dir_all(&files)?;
 
