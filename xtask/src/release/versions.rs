@@ -72,7 +72,11 @@ pub(crate) fn yaml(root: &Path, file: &str) -> Result<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::{agree, found, newest};
+    use std::fs;
+
+    use ground::folders::Folder;
+
+    use super::{CHANGES, NAME, VERSION, agree, found, newest};
 
     #[test]
     fn the_version_is_the_same_in_every_place() {
@@ -81,6 +85,32 @@ mod tests {
         assert!(!agree(&root, None).unwrap().is_empty());
         let refused = agree(&root, Some("v9.9.9")).unwrap_err().to_string();
         assert!(refused.contains("the tag is v9.9.9"), "{refused}");
+    }
+
+    #[test]
+    fn a_tag_is_released_once_the_changes_have_its_day_and_no_file_differs() {
+        let copy = Folder::create("versions").unwrap();
+        let bundle = "deploy/olm/manifests/s3-access-operator.clusterserviceversion.yaml";
+        for file in ["deploy/chart/Chart.yaml", "deploy/deployment.yaml", bundle] {
+            let to = copy.path().join(file);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(ground::repository().join(file), to).unwrap();
+        }
+        let changes = |heading: &str| {
+            fs::create_dir_all(copy.path().join("deploy/docs")).unwrap();
+            fs::write(copy.path().join(CHANGES), format!("# Changes\n\n## {heading}\n\n- new\n")).unwrap();
+        };
+        let tag = format!("v{VERSION}");
+        changes(&format!("{VERSION}, not released yet"));
+        let refused = agree(copy.path(), Some(&tag)).unwrap_err().to_string();
+        assert!(refused.contains("is no release"), "{refused}");
+        changes(&format!("{VERSION}, 2030-01-31"));
+        assert_eq!(agree(copy.path(), Some(&tag)).unwrap(), "- new");
+        let deployment = copy.path().join("deploy/deployment.yaml");
+        let text = fs::read_to_string(&deployment).unwrap();
+        fs::write(&deployment, text.replace(&format!("{NAME}:{VERSION}"), &format!("{NAME}:9.9.9"))).unwrap();
+        let refused = agree(copy.path(), Some(&tag)).unwrap_err().to_string();
+        assert!(refused.contains("deploy/deployment.yaml, the image's tag, has 9.9.9"), "{refused}");
     }
 
     #[test]
