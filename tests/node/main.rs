@@ -1,5 +1,5 @@
-//! Tests on a real node: kubelet, containerd and a network of pods. Image and chart of the
-//! operator are published to a registry there and installed from it, and workloads mount its Secrets.
+//! Tests on a real node: kubelet, containerd and a network of pods. Image and chart of the operator are published to a
+//! registry there and installed from it, and workloads mount its Secrets.
 //!
 //! `cargo xtask test` runs them where the machine allows it; elsewhere they count as skipped, and the reason is printed.
 #![allow(
