@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use s3_access_operator::cli::Cli;
-use tikv_jemallocator::Jemalloc;
 
+#[cfg(target_os = "linux")]
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

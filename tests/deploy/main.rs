@@ -1,4 +1,4 @@
-//! What is shipped beside the binary says what the code says: manifests, IAM policies, samples and the README.
+//! What is shipped beside the binary says what the code says: manifests, IAM policies, samples, workflows and the README.
 //!
 //! Files only; the tests on a real Kubernetes apply them.
 #![allow(
@@ -14,6 +14,7 @@ mod manifests;
 mod mistakes;
 mod reference;
 mod samples;
+mod workflows;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -28,7 +28,6 @@ const GO_FLAGS: [&str; 5] = [
     "-gcflags=k8s.io/kubernetes/...=-dwarf=false -l",
 ];
 const CARGO_MUTANTS: &str = "27.1.0";
-const CARGO_CYCLONEDX: &str = "0.5.9";
 const MDBOOK: &str = "0.5.4";
 
 /// Etcd, kube-apiserver, kube-controller-manager and kubectl.
@@ -107,7 +106,7 @@ pub async fn ceph() -> Result<PathBuf> {
     let helper = Path::new("/usr/lib/apt/apt-helper");
     ensure!(helper.is_file() && which("dpkg-deb").is_ok(), "apt is not installed: this is no Debian");
     let lock_file = repository().join("tests/rgw/packages.lock");
-    let folder = root()?.join(format!("ceph-{}", key(&[lock_file.clone()])?));
+    let folder = root()?.join(format!("ceph-{}", key(std::slice::from_ref(&lock_file))?));
     let _lock = lock(&folder).await?;
     if !folder.is_dir() {
         eprintln!("installing Ceph's gateway from Debian's packages, by hash: 98 MB, once");
@@ -293,14 +292,6 @@ pub async fn cargo_mutants() -> Result<PathBuf> {
     cargo_install("cargo-mutants", CARGO_MUTANTS, &[]).await
 }
 
-/// cargo-cyclonedx, which writes the image's bill of materials; the folder of its binary.
-///
-/// # Errors
-/// Where the build fails.
-pub async fn cargo_cyclonedx() -> Result<PathBuf> {
-    cargo_install("cargo-cyclonedx", CARGO_CYCLONEDX, &[]).await
-}
-
 /// mdBook, which makes the documentation's site; the folder of its binary. Without the server that shows it while one writes.
 ///
 /// # Errors
@@ -349,7 +340,7 @@ async fn venv(what: &str, requirements: &str) -> Result<PathBuf> {
     let python = which("python3")?;
     let version = Command::new(&python).arg("--version").output().await.context("asking Python's version")?;
     let version = String::from_utf8_lossy(&version.stdout).trim().replace(' ', "-").to_lowercase();
-    let venv = root()?.join(format!("{version}-{}", key(&[file.clone()])?));
+    let venv = root()?.join(format!("{version}-{}", key(std::slice::from_ref(&file))?));
     let _lock = lock(&venv).await?;
     let done = venv.join("installed");
     if !done.is_file() {

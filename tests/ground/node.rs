@@ -1,7 +1,7 @@
 //! A real node: containerd and a kubelet, with a network of pods. It runs inside [`crate::namespaces`].
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -22,12 +22,12 @@ const START: Duration = Duration::from_secs(120);
 const PAUSE: &str = "docker.io/local/pause:1";
 /// The image of the program in `tests/node/workload`.
 pub const WORKLOAD: &str = "docker.io/local/workload:1";
+/// Where the node pulls from without TLS: a registry at its own address, HOST:PORT and a path.
+pub const REGISTRY: &str = "10.0.0.1:5000/ground";
 
 /// A running node; dropping it ends its programs, and the end of the namespaces ends its containers.
 #[derive(Debug)]
 pub struct Node {
-    folder: PathBuf,
-    programs: PathBuf,
     _kubelet: Process,
     _containerd: Process,
 }
@@ -45,6 +45,10 @@ impl Node {
         }
         fs::write(path("cni/10-ground.conflist"), network(folder).to_string())?;
         fs::write(path("containerd.toml"), containerd(folder, programs)?)?;
+        let host = REGISTRY.split('/').next().unwrap_or_default();
+        fs::create_dir_all(path("registries").join(host))?;
+        let plain = format!("[host.\"http://{host}\"]\ncapabilities = [\"pull\", \"resolve\"]\n");
+        fs::write(path("registries").join(host).join("hosts.toml"), plain)?;
         fs::write(path("kubelet.json"), kubelet(folder).to_string())?;
         // Both start programs that they look for.
         let search = std::env::var("PATH").context("PATH is not set")?;
@@ -91,30 +95,7 @@ impl Node {
         })
         .await
         .with_context(|| format!("the kubelet's log ends:\n{}", kubelet.log_tail()))?;
-        Ok(Self {
-            folder: folder.to_path_buf(),
-            programs: programs.to_path_buf(),
-            _kubelet: kubelet,
-            _containerd: containerd,
-        })
-    }
-
-    /// Gives the node an image, as if it had pulled it.
-    ///
-    /// # Errors
-    /// Where containerd refuses it.
-    pub async fn load(&self, name: &str, image: Image) -> Result<()> {
-        let file = write(&self.folder, name, image)?;
-        self.import(Path::new(&file)).await
-    }
-
-    /// The same with an archive of an image, under the name that it has in there.
-    ///
-    /// # Errors
-    /// Where containerd refuses it.
-    pub async fn import(&self, archive: &Path) -> Result<()> {
-        let file = archive.display().to_string();
-        run(ctr(&self.programs, &self.folder, &["images", "import", "--local", "--snapshotter", "native", &file])).await
+        Ok(Self { _kubelet: kubelet, _containerd: containerd })
     }
 }
 
@@ -191,6 +172,10 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
   address = "{socket}"
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "native"
+  # Which also unpacks into that.
+  use_local_image_pull = true
+[plugins."io.containerd.cri.v1.images".registry]
+  config_path = "{folder}/registries"
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "{PAUSE}"
 [plugins."io.containerd.cri.v1.runtime"]

@@ -81,9 +81,7 @@ pub fn write_layout(folder: &Path, name: &str, images: &[Image]) -> Result<(Stri
     // The first is the OCI's key, and holds a tag; the second is read by containerd and Docker.
     descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag, "io.containerd.image.name": name });
     let digest = descriptor["digest"].as_str().unwrap_or_default().to_owned();
-    let top = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor] });
-    fs::write(folder.join("index.json"), serde_json::to_vec(&top)?)?;
-    fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    write_top(folder, descriptor)?;
     Ok((digest, written))
 }
 
@@ -106,16 +104,59 @@ pub fn archive(layout: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes an OCI layout of an artifact that is no image: one file, with the media types that its readers look for.
+///
+/// # Errors
+/// Where the folder cannot be written.
+pub fn write_artifact(folder: &Path, config: &str, layer: &str, bytes: &[u8]) -> Result<()> {
+    let blobs = folder.join("blobs/sha256");
+    fs::create_dir_all(&blobs).with_context(|| format!("creating {}", blobs.display()))?;
+    let (config, layer) = (put(&blobs, config, b"{}")?, put(&blobs, layer, bytes)?);
+    let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] });
+    let descriptor = put(&blobs, MANIFEST, &serde_json::to_vec(&manifest)?)?;
+    write_top(folder, descriptor)
+}
+
+/// The digest of the one thing in a layout.
+///
+/// # Errors
+/// Where it is no layout of one thing.
+pub fn digest_of(layout: &Path) -> Result<String> {
+    let top = fs::read(layout.join("index.json")).with_context(|| format!("{} is no layout", layout.display()))?;
+    let top: Value = serde_json::from_slice(&top)?;
+    let digest = top["manifests"][0]["digest"].as_str().filter(|_| top["manifests"][1].is_null());
+    digest.map(ToOwned::to_owned).with_context(|| format!("{} does not hold one thing", layout.display()))
+}
+
+/// Files as a compressed archive, in which all are root's and of one time, in seconds since 1970.
+///
+/// # Errors
+/// Where the time is before 1970.
+pub fn packed(contents: &[Content], time: i64) -> Result<Vec<u8>> {
+    gzip(&tarball(contents, time)?)
+}
+
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    // Neither a time nor a name in gzip's header.
+    let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+    gzip.write_all(bytes)?;
+    Ok(gzip.finish()?)
+}
+
+fn write_top(folder: &Path, descriptor: Value) -> Result<()> {
+    let top = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor] });
+    fs::write(folder.join("index.json"), serde_json::to_vec(&top)?)?;
+    fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    Ok(())
+}
+
 impl Image {
     fn write(&self, blobs: &Path) -> Result<(Value, Written)> {
         let tar = tarball(&self.files, self.created)?;
         let diff_id = sha256(&tar);
         let unpacked = self.files.iter().map(|file| file.bytes.len() as u64).sum();
         let layer = if self.compressed {
-            // Neither a time nor a name in gzip's header.
-            let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
-            gzip.write_all(&tar)?;
-            put(blobs, &format!("{LAYER}+gzip"), &gzip.finish()?)?
+            put(blobs, &format!("{LAYER}+gzip"), &gzip(&tar)?)?
         } else {
             put(blobs, LAYER, &tar)?
         };

@@ -1,4 +1,4 @@
-//! Programs that check what is shipped beside the binary: helm and its kind, from their Go modules.
+//! Programs that make, publish and check what is shipped: helm and its kind, from their Go modules.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::repository;
 /// How helm-docs makes the chart's README, in the chart's folder.
 pub const HELM_DOCS: [&str; 2] = ["--sort-values-order=file", "--log-level=error"];
 
-/// A program of `tests/tools/chart`, whose `go.mod` pins it.
+/// A program of `tests/tools/chart` or `tests/tools/release`, whose `go.mod` pins it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
     /// Installs and renders charts.
@@ -25,6 +25,14 @@ pub enum Tool {
     Kubeconform,
     /// Ours: what kstatus, Argo CD and OLM make of what is shipped.
     Judge,
+    /// Speaks with registries, and is one: `crane registry serve`.
+    Crane,
+    /// Reads workflows.
+    Actionlint,
+    /// Installs commands of kubectl.
+    Krew,
+    /// Ours: signs and verifies as cosign does, by its library.
+    Signer,
 }
 
 impl Tool {
@@ -36,6 +44,10 @@ impl Tool {
             Self::HelmDocs => "helm-docs",
             Self::Kubeconform => "kubeconform",
             Self::Judge => "judge",
+            Self::Crane => "crane",
+            Self::Actionlint => "actionlint",
+            Self::Krew => "krew",
+            Self::Signer => "signer",
         }
     }
 
@@ -46,7 +58,17 @@ impl Tool {
             Self::HelmUnittest => "github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
             Self::HelmDocs => "github.com/norwoodj/helm-docs/cmd/helm-docs",
             Self::Kubeconform => "github.com/yannh/kubeconform/cmd/kubeconform",
-            Self::Judge => ".",
+            Self::Judge | Self::Signer => ".",
+            Self::Crane => "github.com/google/go-containerregistry/cmd/crane",
+            Self::Actionlint => "github.com/rhysd/actionlint/cmd/actionlint",
+            Self::Krew => "sigs.k8s.io/krew/cmd/krew",
+        }
+    }
+
+    fn module(self) -> &'static str {
+        match self {
+            Self::Crane | Self::Actionlint | Self::Krew | Self::Signer => "tests/tools/release",
+            _ => "tests/tools/chart",
         }
     }
 }
@@ -56,8 +78,8 @@ impl Tool {
 /// # Errors
 /// Where Go is missing or the build fails.
 pub async fn tool(tool: Tool) -> Result<PathBuf> {
-    let source = repository().join("tests/tools/chart");
-    let files: &[&str] = if tool == Tool::Judge { &["go.mod", "go.sum", "main.go"] } else { &["go.mod", "go.sum"] };
+    let source = repository().join(tool.module());
+    let files: &[&str] = if tool.package() == "." { &["go.mod", "go.sum", "main.go"] } else { &["go.mod", "go.sum"] };
     let key = key(&files.iter().map(|file| source.join(file)).collect::<Vec<_>>())?;
     let (what, name) = (format!("{} from its Go module", tool.name()), format!("{}-{key}", tool.name()));
     GoBuild { what: &what, package: tool.package(), ..GoBuild::of(&source, &name) }.run().await

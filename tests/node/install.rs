@@ -35,11 +35,9 @@ pub async fn helm_upgrade_changes_no_key(world: &World) {
     let key = world.only_key(&user, "app-s3", "").await;
     let secret = world.secret("upgrade", "app-s3").await;
     let before: Vec<String> = world.operators().await.iter().map(ResourceExt::name_any).collect();
-    let change = ["--set", "operator.logFormat=text"];
-    world
-        .helm(&[["upgrade", RELEASE, &world.chart(), "--values", &world.values()].as_slice(), &change].concat())
-        .await
-        .unwrap();
+    // As the documentation has it, and with a change.
+    let change = ["--reuse-values", "--set", "operator.logFormat=text"];
+    world.helm(&[["upgrade", RELEASE, &world.chart()].as_slice(), &change].concat()).await.unwrap();
     world
         .see("two new pods, one of which leads", async || {
             let pods = world.operators().await;
@@ -80,7 +78,7 @@ pub async fn helm_uninstall_leaves_the_users_and_an_install_finds_them_again(wor
     let resource_version = |secret: &k8s_openapi::api::core::v1::Secret| secret.resource_version();
     assert_eq!(resource_version(&world.secret("leave", "app-s3").await), resource_version(&secret));
 
-    world.helm(&["install", RELEASE, &world.chart(), "--values", &world.values()]).await.unwrap();
+    world.install().await;
     world.see("a new pod to lead", async || world.leader().await).await;
     // It deletes what was made before it was there.
     let other =

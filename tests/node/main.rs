@@ -1,5 +1,5 @@
-//! Tests on a real node: kubelet, containerd and a network of pods. The operator runs there from an image, installed by
-//! its chart, and workloads mount its Secrets.
+//! Tests on a real node: kubelet, containerd and a network of pods. Image and chart of the operator are published to a
+//! registry there and installed from it, and workloads mount its Secrets.
 //!
 //! `cargo xtask test` runs them where the machine allows it; elsewhere they count as skipped, and the reason is printed.
 #![allow(
@@ -26,7 +26,7 @@ use ground::namespaces;
 use libtest_mimic::{Arguments, Trial};
 use world::World;
 
-/// The static binary of the operator, or the archive of an image of it; `cargo xtask test` names it.
+/// The folder of a release to publish and install; `cargo xtask test` names it.
 const OPERATOR: &str = "NODE_OPERATOR";
 /// Set where a machine that runs no node is a failure.
 const REQUIRED: &str = "NODE_REQUIRED";

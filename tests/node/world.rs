@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_iam::types::{AccessKeyMetadata, StatusType};
-use ground::authorities;
 use ground::double::{Config, DoubleServer, Iam, Lag, Operation, Settings};
 use ground::kubernetes::{Kubernetes, Options, Reach};
 use ground::moto::{Account, Partition};
-use ground::node::{Node, unpacked};
-use ground::oci::Content;
+use ground::node::{Node, REGISTRY};
+use ground::processes::{Process, Spec};
 use ground::tools::{Tool, tool};
 use ground::wait::eventually;
 use ground::{cache, namespaces, repository, stand};
@@ -41,6 +40,7 @@ pub struct World {
     programs: PathBuf,
     folder: PathBuf,
     _node: Node,
+    _registry: Process,
 }
 
 impl World {
@@ -51,12 +51,7 @@ impl World {
         let options = Options { reach: Reach::Pods, ..Options::default() };
         let kubernetes = Kubernetes::start_with(&cluster, &folder, &options).await.unwrap();
         let node = Node::start(&kubernetes, &cluster, &programs, &folder).await.unwrap();
-        let operator = PathBuf::from(std::env::var_os(crate::OPERATOR).unwrap());
-        if operator.extension().is_some_and(|extension| extension == "tar") {
-            node.import(&operator).await.unwrap();
-        } else {
-            node.load(&format!("docker.io/library/{RELEASE}:0.1.0"), operator_image(&operator)).await.unwrap();
-        }
+        let registry = publish(&folder).await;
         let lag = Lag { longest: SignedDuration::from_secs(LAG), stale_percent: 50 };
         let settings = Settings { credentials: lag, ..Settings::default() };
         let address = namespaces::ADDRESS.parse().unwrap();
@@ -70,10 +65,21 @@ impl World {
         };
         let client = kubernetes.access().client().await.unwrap();
         let installed_in = Duration::ZERO;
-        let mut world = Self { kubernetes, client, double, admin, installed_in, helm, programs, folder, _node: node };
+        let mut world = Self {
+            kubernetes,
+            client,
+            double,
+            admin,
+            installed_in,
+            helm,
+            programs,
+            folder,
+            _node: node,
+            _registry: registry,
+        };
         world.prepare().await;
         let started = Instant::now();
-        world.helm(&["install", RELEASE, &world.chart(), "--values", &world.values()]).await.unwrap();
+        world.install().await;
         world.installed_in = started.elapsed();
         world
     }
@@ -85,12 +91,12 @@ impl World {
         let policy = stand::shipped_policy(Partition::Aws).unwrap();
         let own = self.admin.create_identity(RELEASE, &policy).await.unwrap();
         let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "operator-aws", "namespace": NAMESPACE },
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s3-access-operator-aws", "namespace": NAMESPACE },
             "stringData": { "AWS_ACCESS_KEY_ID": own.access_key_id, "AWS_SECRET_ACCESS_KEY": own.secret_access_key },
         });
         self.apply(&secret).await;
         let values = json!({
-            "aws": { "endpoints": { "all": self.admin.endpoint }, "credentials": { "existingSecret": "operator-aws" } },
+            "aws": { "endpoints": { "all": self.admin.endpoint } },
             "operator": { "consistencyWindow": "5s", "probeInterval": "500ms" },
             // This node's snapshots are copies, so that the image counts as what its container has written; and the binary of the
             // tests is not optimised.
@@ -99,8 +105,24 @@ impl World {
         std::fs::write(self.values(), values.to_string()).unwrap();
     }
 
+    /// Installs what was published by the command of the documentation, word for word but for whose registry and which
+    /// region it is; and with what is particular to this node.
+    pub async fn install(&self) {
+        let page = std::fs::read_to_string(repository().join("deploy/docs/helm.md")).unwrap();
+        let (_, command) = page.split_once("helm install ").unwrap();
+        let (command, _) = command.split_once("```").unwrap();
+        let command = command
+            .replace("ghcr.io/s3-access-operator", REGISTRY)
+            .replace("<your region>", self.admin.partition.region())
+            .replace("\\\n", " ");
+        let words: Vec<&str> = command.split_whitespace().collect();
+        assert!(words.contains(&RELEASE) && words.contains(&self.chart().as_str()), "{words:?}");
+        self.helm(&[&["install"], words.as_slice(), &["--values", &self.values()]].concat()).await.unwrap();
+    }
+
+    /// The chart in the registry.
     pub fn chart(&self) -> String {
-        repository().join("deploy/chart").display().to_string()
+        format!("oci://{REGISTRY}/charts/{RELEASE}")
     }
 
     pub fn values(&self) -> String {
@@ -109,8 +131,10 @@ impl World {
 
     /// Runs helm in the operator's namespace, and waits for what it does where it can.
     pub async fn helm(&self, args: &[&str]) -> Result<String> {
+        let from_registry = args.iter().any(|word| word.starts_with("oci://"));
         let output = Command::new(&self.helm)
             .args(args)
+            .args(from_registry.then_some("--plain-http"))
             .args(["--namespace", NAMESPACE, "--wait", "--timeout", "120s"])
             .env_clear()
             .env("KUBECONFIG", &self.kubernetes.access().kubeconfig)
@@ -301,10 +325,23 @@ fn key_in(secret: &Secret) -> String {
     String::from_utf8(secret.data.as_ref().unwrap()["AWS_ACCESS_KEY_ID"].0.clone()).unwrap()
 }
 
-/// As the one that is shipped, around the binary that the other tests run: linked statically, not optimised.
-fn operator_image(binary: &Path) -> ground::oci::Image {
-    let mut image = unpacked(RELEASE, std::fs::read(binary).unwrap());
-    let bytes = authorities::pem().into_bytes();
-    image.files.push(Content { path: authorities::PATH.to_owned(), mode: 0o644, bytes });
-    image
+/// A registry at the node's address, and in it what `cargo xtask test` has prepared, by the command that publishes
+/// releases.
+async fn publish(folder: &Path) -> Process {
+    let release = PathBuf::from(std::env::var_os(crate::OPERATOR).unwrap());
+    let (host, _) = REGISTRY.split_once('/').unwrap();
+    let registry = Spec::new("registry", tool(Tool::Crane).await.unwrap(), folder.join("registry.log"))
+        .args(["registry", "serve", "--address", host])
+        .spawn()
+        .unwrap();
+    let published = eventually("the registry", SOON, async || Ok(tokio::net::TcpStream::connect(host).await?)).await;
+    drop(published.unwrap_or_else(|error| panic!("{error:#}\n{}", registry.log_tail())));
+    let output = Command::new(release.join("xtask"))
+        .args(["release", "publish", "--plain-http", "--registry", REGISTRY, "--from"])
+        .arg(&release)
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    registry
 }

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use ground::authorities;
 use ground::folders::Folder;
 use ground::oci::{Content, Image, archive, write_layout};
-use ground::{authorities, cache};
 use tokio::process::Command;
 
-use crate::release::{Architecture, build};
+use crate::release::{Architecture, NAME, Platform, VERSION, bill, build, buildable, empty};
 
-const NAME: &str = "s3-access-operator";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Behind the commit, where there are changes that are not committed.
+pub(crate) const CHANGED: &str = "-changed";
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
@@ -26,14 +26,12 @@ pub(crate) struct Options {
     verify: bool,
 }
 
-/// Builds it; the archive.
-pub(crate) async fn run(options: &Options) -> Result<PathBuf> {
+/// Builds it into the folder `to`.
+pub(crate) async fn run(options: &Options, to: &Path) -> Result<()> {
     let architectures = options.architectures().await?;
     let root = ground::repository();
     let origin = Origin::of(&root).await?;
-    let to = root.join("target/image");
-    let file = to.join(archive_name());
-    let digest = make(&architectures, &origin, &root, &root.join("target"), &to).await?;
+    let digest = make(&architectures, &origin, &root, &root.join("target"), to).await?;
     if options.verify {
         println!("building it again from another folder: that takes as long as a first build");
         let copy = Folder::create("image-of-a-copy")?;
@@ -44,49 +42,36 @@ pub(crate) async fn run(options: &Options) -> Result<PathBuf> {
         ensure!(digest == again, "two builds differ: {digest} here and {again} from a copy in another folder");
         println!("reproducible: both builds have the digest {digest}");
     }
-    Ok(file)
-}
-
-fn archive_name() -> String {
-    format!("{NAME}-{VERSION}.tar")
+    Ok(())
 }
 
 impl Options {
     async fn architectures(&self) -> Result<Vec<Architecture>> {
-        let mut found = Vec::new();
-        for architecture in Architecture::ALL {
-            let asked = self.architecture.contains(&architecture);
-            if !asked && !self.architecture.is_empty() {
-                continue;
-            }
-            match architecture.missing().await? {
-                None => found.push(architecture),
-                Some(missing) if asked => bail!("{} needs {missing}", architecture.name()),
-                Some(missing) => println!("left out: {}, which needs {missing}", architecture.name()),
-            }
-        }
-        ensure!(!found.is_empty(), "this machine can build for none of the architectures");
-        Ok(found)
+        let asked = |architecture| self.architecture.contains(&architecture);
+        let wanted = Architecture::ALL.into_iter().filter(|one| self.architecture.is_empty() || asked(*one));
+        let wanted: Vec<Platform> = wanted.map(Platform::linux).collect();
+        let found = buildable(&wanted, |platform| asked(platform.architecture)).await?;
+        Ok(found.into_iter().map(|platform| platform.architecture).collect())
     }
 }
 
 /// Where an image comes from: the same for every build of a commit.
-struct Origin {
+pub(crate) struct Origin {
     /// The commit, or nothing where there is no git.
-    revision: String,
+    pub(crate) revision: String,
     /// Seconds since 1970.
-    time: i64,
+    pub(crate) time: i64,
 }
 
 impl Origin {
     /// The last commit's, but `SOURCE_DATE_EPOCH` is heeded (reproducible-builds.org's convention).
-    async fn of(root: &Path) -> Result<Self> {
+    pub(crate) async fn of(root: &Path) -> Result<Self> {
         let committed = git(root, &["log", "-1", "--format=%H %ct"]).await.unwrap_or_default();
         let (revision, time) = committed.trim().split_once(' ').unwrap_or(("", "0"));
         let changed = !revision.is_empty() && !git(root, &["status", "--porcelain"]).await?.is_empty();
         let time = std::env::var("SOURCE_DATE_EPOCH").unwrap_or_else(|_| time.to_owned());
         let time = time.parse().with_context(|| format!("SOURCE_DATE_EPOCH {time:?} is not a number of seconds"))?;
-        Ok(Self { revision: format!("{revision}{}", if changed { "-changed" } else { "" }), time })
+        Ok(Self { revision: format!("{revision}{}", if changed { CHANGED } else { "" }), time })
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
@@ -105,6 +90,14 @@ impl Origin {
     }
 }
 
+/// What an image is made of, for one architecture.
+pub(crate) struct Part {
+    pub(crate) architecture: Architecture,
+    pub(crate) binary: PathBuf,
+    /// The bill of materials.
+    pub(crate) bill: Vec<u8>,
+}
+
 /// Builds the image from the sources in `root` into the folder `to`; its digest.
 async fn make(
     architectures: &[Architecture],
@@ -113,23 +106,31 @@ async fn make(
     target_folder: &Path,
     to: &Path,
 ) -> Result<String> {
-    if to.exists() {
-        fs::remove_dir_all(to)?;
-    }
-    fs::create_dir_all(to)?;
-    let mut images = Vec::new();
+    let mut parts = Vec::new();
     for architecture in architectures {
-        let bill = bill_of_materials(*architecture, origin, root).await?;
-        fs::write(to.join(format!("{NAME}-{VERSION}-{}.cdx.json", architecture.name())), &bill)?;
-        let binary = build(*architecture, root, target_folder).await?;
+        let platform = Platform::linux(*architecture);
+        let bill = bill::of_materials(platform, origin.time, root).await?;
+        let binary = build(platform, root, target_folder).await?;
+        parts.push(Part { architecture: *architecture, binary, bill });
+    }
+    assemble(&parts, origin, root, to)
+}
+
+/// Puts the image together in the folder `to`, with the bills of materials beside it; its digest.
+pub(crate) fn assemble(parts: &[Part], origin: &Origin, root: &Path, to: &Path) -> Result<String> {
+    empty(to)?;
+    let mut images = Vec::new();
+    for part in parts {
+        let architecture = part.architecture.name();
+        fs::write(to.join(format!("{NAME}-{VERSION}-{architecture}.cdx.json")), &part.bill)?;
         let content = |path: &str, mode, bytes| Content { path: path.to_owned(), mode, bytes };
         images.push(Image {
-            architecture: architecture.name().to_owned(),
+            architecture: architecture.to_owned(),
             files: vec![
-                content(NAME, 0o755, fs::read(binary)?),
+                content(NAME, 0o755, fs::read(&part.binary)?),
                 content(authorities::PATH, 0o644, authorities::pem().into_bytes()),
                 content(&format!("usr/share/doc/{NAME}/LICENSE"), 0o644, fs::read(root.join("LICENSE"))?),
-                content(&format!("usr/share/sbom/{NAME}.cdx.json"), 0o644, bill),
+                content(&format!("usr/share/sbom/{NAME}.cdx.json"), 0o644, part.bill.clone()),
             ],
             entrypoint: vec![format!("/{NAME}")],
             user: "65532:65532".to_owned(),
@@ -140,7 +141,7 @@ async fn make(
     }
     let layout = to.join("layout");
     let (digest, written) = write_layout(&layout, &format!("docker.io/library/{NAME}:{VERSION}"), &images)?;
-    let file = to.join(archive_name());
+    let file = to.join(format!("{NAME}-{VERSION}.tar"));
     archive(&layout, &file)?;
     println!("{}: {digest}", file.display());
     for one in written {
@@ -154,31 +155,6 @@ async fn make(
         );
     }
     Ok(digest)
-}
-
-/// What is linked into the binary, as CycloneDX, from Cargo.lock.
-async fn bill_of_materials(architecture: Architecture, origin: &Origin, root: &Path) -> Result<Vec<u8>> {
-    let tool = cache::cargo_cyclonedx().await?;
-    // The tool writes beside each Cargo.toml.
-    let copy = Folder::create("bill")?;
-    copy_sources(root, copy.path()).await?;
-    let status = Command::new(tool.join("cargo-cyclonedx"))
-        .current_dir(copy.path())
-        .args(["cyclonedx", "--format", "json", "--no-build-deps", "--override-filename", "bill", "--target"])
-        .arg(architecture.target())
-        .env("SOURCE_DATE_EPOCH", origin.time.to_string())
-        .stdin(std::process::Stdio::null())
-        .stdout(std::io::stderr())
-        .kill_on_drop(true)
-        .status()
-        .await?;
-    ensure!(status.success(), "cargo-cyclonedx ended with {status}");
-    let text = fs::read_to_string(copy.path().join("bill.json")).context("reading the bill of materials")?;
-    let text = text.replace(&copy.path().display().to_string(), "/src");
-    let bill: serde_json::Value = serde_json::from_str(&text)?;
-    let parts = bill["components"].as_array().map_or(0, Vec::len);
-    ensure!(parts > 100, "the bill of materials names {parts} parts, and Cargo.lock has hundreds");
-    Ok(text.into_bytes())
 }
 
 /// All that git has, or would take, and that is what a build may depend on.

@@ -82,8 +82,8 @@ enum Verb {
     /// A Kubernetes and an AWS server to play with.
     #[command(subcommand)]
     Cluster(cluster::Verb),
-    /// Build the binary that is shipped, one static file, and print its path and size.
-    Release,
+    /// Build the binary that is shipped, and print its path and size; or make, publish and sign all of a release.
+    Release(release::Options),
     /// Let an earlier version make users, this one take over, and the earlier one come back: no key may change.
     Upgrade(upgrade::Options),
     /// Build the documentation as a site, and see that each of its links leads somewhere.
@@ -124,9 +124,9 @@ async fn main() -> ExitCode {
             Verb::System(options) => system::run(options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Upgrade(options) => upgrade::run(&options).await,
-            Verb::Release => release::run().await,
+            Verb::Release(options) => release::run(options).await,
             Verb::Site(options) => site::run(options).await,
-            Verb::Image(options) => image::run(&options).await.map(drop),
+            Verb::Image(options) => image::run(&options, &ground::repository().join("target/image")).await,
             Verb::Actions { check } => actions::run(check).await,
             Verb::Crds { check } => crds::run(check).await,
         }

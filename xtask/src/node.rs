@@ -1,16 +1,19 @@
 //! What the tests on a real node stand on.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use ground::node::{REGISTRY, unpacked};
+use ground::oci::{Content, write_layout};
 use ground::tools::{Tool, tool};
-use ground::{cache, namespaces};
+use ground::{authorities, cache, namespaces, repository};
 
-use crate::release::ensure_static;
+use crate::release::{NAME, VERSION, empty, ensure_static, package_chart};
 use crate::{cargo, executable, image};
 
-/// Builds what they need; the operator's binary for an image, or the image that is shipped. Nothing where this machine
-/// runs no node, unless it must.
+/// Builds what they need; the folder of a release to publish and install there, whose image has the binary of the tests or
+/// is the one that is shipped. Nothing where this machine runs no node, unless it must.
 pub(crate) async fn prepare(required: bool, shipped: bool) -> Result<Option<PathBuf>> {
     match namespaces::missing() {
         Some(reason) if required => bail!("the node tests cannot run: {reason}"),
@@ -20,15 +23,34 @@ pub(crate) async fn prepare(required: bool, shipped: bool) -> Result<Option<Path
     }
     cache::kubernetes_with_node().await?;
     cache::node().await?;
-    tool(Tool::Helm).await?;
-    // In there, no registry can be reached.
+    for program in [Tool::Helm, Tool::Crane] {
+        tool(program).await?;
+    }
+    // In there, no registry of packages can be reached.
     cache::python().await?;
     cache::consumers_python().await?;
     cache::consumers().await?;
-    if shipped {
-        return image::run(&image::Options::default()).await.map(Some);
+    let binary = if shipped { None } else { Some(build_static().await?) };
+    let folder = repository().join("target/node/release");
+    empty(&folder)?;
+    match binary {
+        Some(binary) => unoptimised(&binary, &folder.join("image"))?,
+        None => image::run(&image::Options::default(), &folder.join("image")).await?,
     }
-    build_static().await.map(Some)
+    let files = folder.join("files");
+    fs::create_dir(&files)?;
+    package_chart(REGISTRY, "https://example.com/s3-access-operator", &files, 0).await?;
+    // With it the tests publish what is here, in there; by a path that holds when a build has replaced it meanwhile.
+    fs::copy("/proc/self/exe", folder.join("xtask")).context("copying this program")?;
+    Ok(Some(folder))
+}
+
+/// An image as the one that is shipped, around the binary that the other tests run, and not compressed.
+fn unoptimised(binary: &Path, to: &Path) -> Result<()> {
+    let mut image = unpacked(NAME, fs::read(binary)?);
+    let bytes = authorities::pem().into_bytes();
+    image.files.push(Content { path: authorities::PATH.to_owned(), mode: 0o644, bytes });
+    write_layout(&to.join("layout"), &format!("{NAME}:{VERSION}"), &[image]).map(drop)
 }
 
 /// The binary that the other tests run, linked once more, statically: an image holds nothing that it could load.
@@ -39,9 +61,9 @@ async fn build_static() -> Result<PathBuf> {
     cargo.args(["-Ctarget-feature=+crt-static", "-Cstrip=symbols"]);
     let binary = executable(&mut cargo).await?;
     // The next build puts another one there.
-    let copy = ground::repository().join("target/node/s3-access-operator");
-    std::fs::create_dir_all(copy.parent().context("a path has a folder")?)?;
-    std::fs::copy(&binary, &copy).with_context(|| format!("copying {}", binary.display()))?;
+    let copy = repository().join("target/node/s3-access-operator");
+    fs::create_dir_all(copy.parent().context("a path has a folder")?)?;
+    fs::copy(&binary, &copy).with_context(|| format!("copying {}", binary.display()))?;
     ensure_static(&copy)?;
     Ok(copy)
 }
