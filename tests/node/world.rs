@@ -105,12 +105,12 @@ impl World {
         std::fs::write(self.values(), values.to_string()).unwrap();
     }
 
-    /// Installs what was published by the command of the documentation, word for word but for whose registry and which
+    /// Installs what was published by the README's command, word for word but for whose registry and which
     /// region it is; and with what is particular to this node.
     pub async fn install(&self) {
-        let page = std::fs::read_to_string(repository().join("deploy/docs/helm.md")).unwrap();
+        let page = std::fs::read_to_string(repository().join("README.md")).unwrap();
         let (_, command) = page.split_once("helm install ").unwrap();
-        let (command, _) = command.split_once("```").unwrap();
+        let (command, _) = command.split_once("\n   kubectl ").unwrap();
         let command = command
             .replace("ghcr.io/s3-access-operator", REGISTRY)
             .replace("<your region>", self.admin.partition.region())
