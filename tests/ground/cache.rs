@@ -264,6 +264,8 @@ impl<'a> GoBuild<'a> {
     fn go(&self, verb: &str, args: &[&str]) -> Command {
         let mut command = Command::new("go");
         command.current_dir(self.source).env("CGO_ENABLED", "0").stdin(Stdio::null()).stdout(std::io::stderr());
+        // Go's compiler spends a fifth of its CPU time on memory that it would give back a moment later by ending.
+        command.env("GOGC", "off").env("GOMEMLIMIT", "2GiB");
         command.args([verb, "-mod=readonly", "-tags", self.tags]).args(args).kill_on_drop(true);
         command
     }
