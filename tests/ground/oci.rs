@@ -168,6 +168,8 @@ impl Image {
             "config": {
                 "User": self.user,
                 "Entrypoint": self.entrypoint,
+                // As containers have it where an image says nothing, and with the folder of the program: `kubectl exec` finds it by its name.
+                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/"],
                 "WorkingDir": "/",
                 "Labels": self.labels,
             },

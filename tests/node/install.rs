@@ -18,6 +18,11 @@ pub async fn one_helm_install_brings_two_replicas_up_where_pod_security_is_restr
     println!("helm install: two replicas ready after {:.1?}; {leader} leads", world.installed_in);
     world.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "s3accessclass/default"]).await.unwrap();
 
+    // As the pages on `doctor` and `status` have it.
+    let deployment = format!("deploy/{RELEASE}");
+    let command = ["exec", "-n", NAMESPACE, deployment.as_str(), "--", "s3-access-operator", "status", "-A"];
+    world.see("a command in the pod", async || world.kubectl(&command).await).await;
+
     // The same namespace refuses what is not restricted: so the operator's own pods were held against it.
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "loose", "namespace": NAMESPACE },

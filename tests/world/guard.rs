@@ -10,7 +10,7 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, ResourceExt};
-use s3_access_operator::api::S3AccessUser;
+use s3_access_operator::api::{S3AccessClass, S3AccessUser};
 use serde_json::{Value, json};
 
 use crate::scene::{Scene, spec};
@@ -168,6 +168,30 @@ async fn the_finalizer_is_the_operators() {
     change(&operator, "reports", other).await.unwrap();
     change(&tenant, "reports", json!({ "finalizers": null })).await.unwrap();
     scene.gone("reports").await;
+}
+
+#[tokio::test]
+async fn the_operators_token_widens_no_class() {
+    let scene = Scene::without_operator("guard-class").await;
+    scene.policy_is_sound("s3access-guard").await;
+    let class = scene.class("narrow", json!({ "allowedBuckets": ["{namespace}-*"] })).await;
+    let operator: Api<S3AccessClass> = Api::all(scene.client_of(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT).await);
+    let patch = async |change: Value| operator.patch(&class, &PatchParams::default(), &Patch::Merge(change)).await;
+    let refused = |outcome: kube::Result<S3AccessClass>, why: &str| {
+        let error = outcome.expect_err(why).to_string();
+        assert!(error.contains(why), "{error}");
+    };
+    refused(patch(json!({ "spec": { "allowedBuckets": ["*"] } })).await, "changes no spec");
+    let mark = json!({ "metadata": { "annotations": { "s3access.dev/is-default-class": "true" } } });
+    refused(patch(mark).await, "changes neither annotations nor labels");
+    refused(
+        patch(json!({ "metadata": { "labels": { "tier": "gold" } } })).await,
+        "changes neither annotations nor labels",
+    );
+    // The finalizer is what it has the right for.
+    patch(json!({ "metadata": { "finalizers": ["s3access.dev/in-use"] } })).await.unwrap();
+    patch(json!({ "metadata": { "finalizers": null } })).await.unwrap();
+    assert_eq!(scene.classes().get(&class).await.unwrap().spec.allowed_buckets, ["{namespace}-*"]);
 }
 
 /// The garbage collector has a finalizer of its own, which it takes off without a verb of ours.
