@@ -10,7 +10,7 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, ResourceExt};
-use s3_access_operator::api::S3AccessUser;
+use s3_access_operator::api::{S3AccessClass, S3AccessUser};
 use serde_json::{Value, json};
 
 use crate::scene::{Scene, spec};
@@ -168,6 +168,32 @@ async fn the_finalizer_is_the_operators() {
     change(&operator, "reports", other).await.unwrap();
     change(&tenant, "reports", json!({ "finalizers": null })).await.unwrap();
     scene.gone("reports").await;
+}
+
+/// Its right to patch classes is for their finalizer alone.
+#[tokio::test]
+async fn the_operators_token_widens_no_class() {
+    let scene = Scene::without_operator("widened").await;
+    let name = scene.class("limits", json!({ "allowedBuckets": ["first-*"] })).await;
+    let client = scene.client_of(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT).await;
+    let (classes, params): (Api<S3AccessClass>, _) = (Api::all(client), PatchParams::default());
+    for (change, said) in [
+        (json!({ "spec": { "allowedBuckets": ["*"] } }), "changes no spec"),
+        (
+            json!({ "metadata": annotations("s3access.dev/is-default-class", json!("true")) }),
+            "no label and no annotation",
+        ),
+        (json!({ "metadata": { "labels": { "scene": "another" } } }), "no label and no annotation"),
+    ] {
+        let refused = classes.patch(&name, &params, &Patch::Merge(&change)).await.expect_err(said).to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    let held = json!({ "metadata": { "finalizers": ["s3access.dev/in-use"] } });
+    classes.patch(&name, &params, &Patch::Merge(&held)).await.unwrap();
+    let free = json!({ "metadata": { "finalizers": null } });
+    classes.patch(&name, &params, &Patch::Merge(&free)).await.unwrap();
+    scene.patch_class(&name, json!({ "spec": { "allowedBuckets": ["second-*"] } })).await;
+    scene.classes().delete(&name, &DeleteParams::default()).await.unwrap();
 }
 
 /// The garbage collector has a finalizer of its own, which it takes off without a verb of ours.
