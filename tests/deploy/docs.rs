@@ -127,8 +127,9 @@ fn the_links_of_the_documentation_lead_somewhere() {
 /// The bucket of which pages and samples speak, so that one reads on where another left off.
 const BUCKET: &str = "team-a-reports";
 /// What else is called after a team, and why.
-const OTHER_NAMES: [(&str, &str); 8] = [
+const OTHER_NAMES: [(&str, &str); 9] = [
     ("team-b-reports", "another team's bucket, which is refused"),
+    ("team-a-other", "a bucket that the key of the quickstart may not make"),
     ("team-a-b", "a namespace whose name begins alike"),
     ("team-a-b-data", "that namespace's bucket, which team-a would have by its name"),
     ("team-a-source", "one S3AccessUser with a level for each of four buckets"),

@@ -170,28 +170,30 @@ async fn the_finalizer_is_the_operators() {
     scene.gone("reports").await;
 }
 
+/// Its right to patch classes is for their finalizer alone.
 #[tokio::test]
 async fn the_operators_token_widens_no_class() {
-    let scene = Scene::without_operator("guard-class").await;
-    scene.policy_is_sound("s3access-guard").await;
-    let class = scene.class("narrow", json!({ "allowedBuckets": ["{namespace}-*"] })).await;
-    let operator: Api<S3AccessClass> = Api::all(scene.client_of(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT).await);
-    let patch = async |change: Value| operator.patch(&class, &PatchParams::default(), &Patch::Merge(change)).await;
-    let refused = |outcome: kube::Result<S3AccessClass>, why: &str| {
-        let error = outcome.expect_err(why).to_string();
-        assert!(error.contains(why), "{error}");
-    };
-    refused(patch(json!({ "spec": { "allowedBuckets": ["*"] } })).await, "changes no spec");
-    let mark = json!({ "metadata": { "annotations": { "s3access.dev/is-default-class": "true" } } });
-    refused(patch(mark).await, "changes neither annotations nor labels");
-    refused(
-        patch(json!({ "metadata": { "labels": { "tier": "gold" } } })).await,
-        "changes neither annotations nor labels",
-    );
-    // The finalizer is what it has the right for.
-    patch(json!({ "metadata": { "finalizers": ["s3access.dev/in-use"] } })).await.unwrap();
-    patch(json!({ "metadata": { "finalizers": null } })).await.unwrap();
-    assert_eq!(scene.classes().get(&class).await.unwrap().spec.allowed_buckets, ["{namespace}-*"]);
+    let scene = Scene::without_operator("widened").await;
+    let name = scene.class("limits", json!({ "allowedBuckets": ["first-*"] })).await;
+    let client = scene.client_of(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT).await;
+    let (classes, params): (Api<S3AccessClass>, _) = (Api::all(client), PatchParams::default());
+    for (change, said) in [
+        (json!({ "spec": { "allowedBuckets": ["*"] } }), "changes no spec"),
+        (
+            json!({ "metadata": annotations("s3access.dev/is-default-class", json!("true")) }),
+            "no label and no annotation",
+        ),
+        (json!({ "metadata": { "labels": { "scene": "another" } } }), "no label and no annotation"),
+    ] {
+        let refused = classes.patch(&name, &params, &Patch::Merge(&change)).await.expect_err(said).to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    let held = json!({ "metadata": { "finalizers": ["s3access.dev/in-use"] } });
+    classes.patch(&name, &params, &Patch::Merge(&held)).await.unwrap();
+    let free = json!({ "metadata": { "finalizers": null } });
+    classes.patch(&name, &params, &Patch::Merge(&free)).await.unwrap();
+    scene.patch_class(&name, json!({ "spec": { "allowedBuckets": ["second-*"] } })).await;
+    scene.classes().delete(&name, &DeleteParams::default()).await.unwrap();
 }
 
 /// The garbage collector has a finalizer of its own, which it takes off without a verb of ours.

@@ -18,3 +18,8 @@ output "helm_set" {
   description = "The arguments of helm install."
   value       = module.s3_access_operator.helm_set
 }
+
+output "boundary_arn" {
+  description = "The permissionsBoundaryArn of every class beside the chart's."
+  value       = module.s3_access_operator.boundary_arn
+}
