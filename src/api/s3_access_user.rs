@@ -65,7 +65,7 @@ pub struct S3AccessUserSpec {
     #[schemars(length(min = 1, max = 64))]
     pub user_name: Option<String>,
 
-    /// The IAM path of the user and of its policy. Default: the class's, else `/`.
+    /// The IAM path of the user and of its policy. Default: the class's, else the operator's, `/s3access/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub path: Option<String>,
