@@ -12,6 +12,7 @@ mod faults;
 mod image;
 mod mutants;
 mod node;
+mod pictures;
 mod reference;
 mod release;
 mod system;
@@ -81,6 +82,12 @@ enum Verb {
     /// A Kubernetes and an AWS server to play with.
     #[command(subcommand)]
     Cluster(cluster::Verb),
+    /// Draw the documentation's pictures: the dashboard with the data of a run of ten minutes, and what `status` prints then.
+    Pictures {
+        /// Draw those of the last run on this machine, without another.
+        #[arg(long)]
+        again: bool,
+    },
     /// Build the binary that is shipped, one static file, and print its path and size.
     Release,
     /// Let an earlier version make users, this one take over, and the earlier one come back: no key may change.
@@ -121,6 +128,7 @@ async fn main() -> ExitCode {
             Verb::System(options) => system::run(options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Upgrade(options) => upgrade::run(&options).await,
+            Verb::Pictures { again } => pictures::run(again).await,
             Verb::Release => release::run().await,
             Verb::Image(options) => image::run(&options).await.map(drop),
             Verb::Actions { check } => actions::run(check).await,
