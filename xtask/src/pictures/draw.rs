@@ -87,11 +87,11 @@ fn head(svg: &mut String, run: &Run) -> Result<()> {
     let range = format!("{} to {} UTC", clock(run.range.0)?, clock(run.range.1)?);
     let right = f64::from(WIDTH - MARGIN);
     let _ = writeln!(svg, "{}", label("s3-access-operator", (16.0, 32.0), "font-size=\"16\" font-weight=\"500\""));
-    for (at, name) in [(190.0, "Data source"), (370.0, "Job"), (460.0, "Namespace")] {
+    for (at, name) in [(190.0, "Data source"), (370.0, "Job"), (450.0, "Namespace")] {
         let value = if name == "Data source" { "Prometheus" } else { "All" };
         let _ = writeln!(svg, "{}", label(name, (at, 31.0), &format!("fill=\"{FAINT}\"")));
         #[expect(clippy::cast_precision_loss, reason = "names are short")]
-        let at = at + 10.0 + name.len() as f64 * 6.3;
+        let at = at + 12.0 + name.len() as f64 * 6.3;
         let _ = writeln!(svg, "{}", label(value, (at, 31.0), ""));
     }
     let _ = writeln!(svg, "{}", label(&range, (right, 31.0), "text-anchor=\"end\""));
@@ -115,13 +115,13 @@ fn stat(svg: &mut String, panel: &Panel, area: Area, (answers, range): (&[&Answe
     let Some(series) = answers.first().and_then(|answer| answer.series.first()) else { return };
     let Some((_, last)) = series.points.last() else { return };
     let colour = colour(defaults, *last);
-    let spark = Area { x: area.x + 1.0, y: area.y + area.h * 0.66, w: area.w - 2.0, h: area.h * 0.34 - 1.0 };
+    let spark = Area { x: area.x + 1.0, y: area.y + area.h * 0.7, w: area.w - 2.0, h: area.h * 0.3 - 1.0 };
     let top = series.points.iter().map(|point| point.1).fold(0.0, f64::max);
     if top > 0.0 {
         plot::line(svg, series, spark, &plot::Scale { range, top: top * 1.05, colour, fill: "0.25" });
     }
-    let style = format!("font-size=\"36\" font-weight=\"500\" text-anchor=\"middle\" fill=\"{colour}\"");
-    let place = (area.x + area.w / 2.0, area.y + area.h * 0.62);
+    let style = format!("font-size=\"34\" font-weight=\"500\" text-anchor=\"middle\" fill=\"{colour}\"");
+    let place = (area.x + area.w / 2.0, area.y + area.h * 0.59);
     let _ = writeln!(svg, "{}", label(&written(&defaults.unit, defaults.decimals, *last), place, &style));
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ground::cache;
-use ground::double::{Config, DoubleServer, Iam, LastUsed, Rate, Settings, Throttle};
+use ground::double::{Config, DoubleServer, Iam, LastUsed, Rate, Throttle};
 use ground::folders::Folder;
 use ground::kubernetes::Kubernetes;
 use ground::moto::{Account, Partition};
@@ -24,8 +24,6 @@ use super::prometheus::Prometheus;
 
 /// When it all ends, in seconds.
 const END: u64 = 540;
-/// How long a session lasts here: nobody waits for the twelve hours of a real one.
-const SESSION_SECONDS: i64 = 150;
 const CLASSES: [&str; 3] = ["tenants", "analytics", "platform"];
 /// Who is there from the start: namespace, name, class.
 const FIRST: [(&str, &str, &str); 16] = [
@@ -57,6 +55,9 @@ const SECOND: [(&str, &str, &str); 7] = [
     ("ops", "thanos", "platform"),
 ];
 
+const QUICK: [(&str, &str, &str); 2] = [("analytics", "sandbox", "analytics"), ("ops", "canary", "platform")];
+const SESSIONS: [(&str, &str, &str); 2] = [("analytics", "nightly", "analytics"), ("ops", "restore", "platform")];
+
 /// All that the timetable acts on.
 struct Life {
     stand: Stand,
@@ -70,8 +71,7 @@ pub(super) async fn play(operator: PathBuf, panels: &[Panel]) -> Result<Run> {
     let (programs, python) = (cache::kubernetes().await?, cache::python().await?);
     let folder = Folder::create("pictures")?;
     let kubernetes = Kubernetes::start(&programs, folder.path()).await?;
-    let settings = Settings { session_life: Some(SignedDuration::from_secs(SESSION_SECONDS)), ..Settings::default() };
-    let double = DoubleServer::start(Config { settings, ..Config::default() }).await?;
+    let double = DoubleServer::start(Config::default()).await?;
     let access = kubernetes.access().clone();
     access.install().await?;
     let nobody = Account {
@@ -97,8 +97,7 @@ pub(super) async fn play(operator: PathBuf, panels: &[Panel]) -> Result<Run> {
     prometheus.scrape(&[("replica-a", first.port()), ("replica-b", second.port())])?;
     life.started = Instant::now();
     let from = Timestamp::now().as_second();
-    let (played, ()) = tokio::join!(life.timetable(first, second, &mut prometheus), life.background());
-    let _replicas = played?;
+    let (_replicas, ()) = tokio::try_join!(life.timetable(first, second, &mut prometheus), life.background())?;
     let status = life.status().await?;
     let range = (from, Timestamp::now().as_second());
     Ok(Run { range, answers: prometheus.answers(panels, range).await?, status })
@@ -126,14 +125,22 @@ impl Life {
     /// What happens when. The replicas that run at the end.
     async fn timetable(&self, first: Operator, second: Operator, prometheus: &mut Prometheus) -> Result<Vec<Operator>> {
         self.at(10).await;
-        self.apply("classes", CLASSES.map(class).to_vec()).await?;
+        self.apply("classes", CLASSES.map(|name| class(name, &["shared-*"])).to_vec()).await?;
         self.at(25).await;
-        self.apply("first", self.namespaces().chain(FIRST.map(steady)).collect()).await?;
+        self.apply("first", namespaces().chain(FIRST.map(steady)).chain([session(SESSIONS[0])]).collect()).await?;
         self.at(75).await;
         self.age().await?;
-        self.apply("second", self.wrong().chain(SECOND.map(steady)).chain(quick()).collect()).await?;
+        self.apply(
+            "second",
+            wrong().chain(SECOND.map(steady)).chain(QUICK.map(quick)).chain([session(SESSIONS[1])]).collect(),
+        )
+        .await?;
+        self.at(135).await;
+        self.age().await?;
         self.at(150).await;
         self.drift().await?;
+        // One of the users has had what no class allows any more.
+        self.apply("less", vec![class(CLASSES[0], &[])]).await?;
         self.at(190).await;
         self.proxy.inject("CreateAccessKey", Fault::LostAnswer);
         self.rotate(&FIRST[2..6]).await?;
@@ -143,17 +150,16 @@ impl Life {
         self.at(310).await;
         self.throttle(None);
         self.at(350).await;
-        // A rolling update: the leader goes first.
-        let (leader, other) =
-            if first.metric("s3access_leader", "").await? == 1.0 { (first, second) } else { (second, first) };
+        // A rolling update: a new replica, and the leader goes.
         let third = self.replica("replica-c").await?;
-        let stays = if other.port() == leader.port() { "replica-a" } else { "replica-b" };
-        prometheus.scrape(&[("replica-a", leader.port()), (stays, other.port()), ("replica-c", third.port())])?;
+        let [a, b, c] = [("replica-a", first.port()), ("replica-b", second.port()), ("replica-c", third.port())];
+        prometheus.scrape(&[a, b, c])?;
         self.at(365).await;
+        let leads = first.metric("s3access_leader", "").await? > 0.0;
+        let (leader, other) = if leads { (first, second) } else { (second, first) };
         leader.terminate().await?;
         self.at(400).await;
         self.drift().await?;
-        self.stand.kubernetes.kubectl(&["delete", "secret", "-n", "media", "covers-s3"]).await?;
         self.at(430).await;
         for _ in 0..14 {
             self.proxy.inject("CreateAccessKey", Fault::Error { status: 500, code: "ServiceFailure" });
@@ -168,7 +174,7 @@ impl Life {
     }
 
     /// How long AWS takes to answer, and a new credential report each minute.
-    async fn background(&self) {
+    async fn background(&self) -> Result<()> {
         let mut random = fastrand::Rng::with_seed(7);
         while self.started.elapsed().as_secs() < END {
             let second = self.started.elapsed().as_secs();
@@ -179,6 +185,7 @@ impl Life {
             }
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
+        Ok(())
     }
 
     fn iam<T>(&self, look: impl FnOnce(&mut Iam) -> T) -> Option<T> {
@@ -188,22 +195,6 @@ impl Life {
 
     fn throttle(&self, default: Option<Rate>) {
         self.iam(|iam| iam.settings_mut().throttle = Throttle { default, ..Throttle::default() });
-    }
-
-    /// The namespaces of all that come.
-    fn namespaces(&self) -> impl Iterator<Item = Value> + use<> {
-        ["payments", "media", "analytics", "ops", "web"]
-            .into_iter()
-            .map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))
-    }
-
-    /// A bucket of somebody else's, and a Secret that is there already: neither becomes Ready.
-    fn wrong(&self) -> impl Iterator<Item = Value> + use<> {
-        let mut foreign = steady(("web", "assets", "tenants"));
-        foreign["spec"]["access"][0]["bucket"] = "payments-ledger".into();
-        let secret = json!({ "apiVersion": "v1", "kind": "Secret",
-            "metadata": { "namespace": "media", "name": "covers-s3" }, "stringData": { "owner": "somebody" } });
-        [secret, steady(("media", "covers", "tenants")), foreign].into_iter()
     }
 
     async fn apply(&self, name: &str, items: Vec<Value>) -> Result<()> {
@@ -227,18 +218,20 @@ impl Life {
         Ok(listed.users().iter().map(|user| user.user_name().to_owned()).collect())
     }
 
-    /// Keys get a past: made up to three months ago, and used since.
+    /// New keys get a past: made up to three months ago, and used since; but for those that live for minutes.
     async fn age(&self) -> Result<()> {
         let mut random = fastrand::Rng::with_seed(11);
-        for user in self.made().await? {
-            let keys = self.stand.aws.iam().list_access_keys().user_name(&user).send().await?;
+        let ago =
+            |hours: i64| Timestamp::from_second((Timestamp::now() - SignedDuration::from_hours(hours)).as_second());
+        let young = |user: &String| QUICK.iter().chain(&SESSIONS).any(|(_, name, _)| user.contains(name));
+        for user in self.made().await?.iter().filter(|user| !young(user)) {
             let days = random.i64(2..85);
-            let ago = |hours: i64| {
-                let at = Timestamp::now() - SignedDuration::from_hours(hours);
-                Timestamp::from_second(at.as_second())
-            };
             let (created, at) = (ago(days * 24)?, ago(random.i64(1..days * 12))?);
-            for key in keys.access_key_metadata().iter().filter_map(|key| key.access_key_id()) {
+            let keys = self.stand.aws.iam().list_access_keys().user_name(user).send().await?;
+            let new = keys.access_key_metadata().iter().filter(|key| {
+                key.create_date().is_some_and(|created| created.secs() > Timestamp::now().as_second() - 3_600)
+            });
+            for key in new.filter_map(|key| key.access_key_id()) {
                 let used = LastUsed { at, service: "s3".to_owned(), region: "eu-central-1".to_owned() };
                 self.iam(|iam| {
                     iam.set_created(key, created);
@@ -284,8 +277,10 @@ impl Life {
     }
 }
 
-fn class(name: &str) -> Value {
-    let buckets = if name == "platform" { json!(["ops-*"]) } else { json!(["{namespace}-*"]) };
+/// A class with these buckets beside those that its namespaces have by their names.
+fn class(name: &str, more: &[&str]) -> Value {
+    let own = if name == "platform" { "ops-*" } else { "{namespace}-*" };
+    let buckets: Vec<&str> = std::iter::once(own).chain(more.iter().copied()).collect();
     json!({
         "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessClass", "metadata": { "name": name },
         "spec": { "allowedBuckets": buckets, "allowedTagKeys": ["*"] },
@@ -310,14 +305,28 @@ fn steady(of: (&str, &str, &str)) -> Value {
     user(of, &json!({ "rotation": { "interval": "2160h", "overlap": "30s" } }))
 }
 
-/// With keys of two minutes, and with sessions.
-fn quick() -> Vec<Value> {
-    let rotating = json!({ "rotation": { "interval": "120s", "overlap": "40s" } });
-    let sessions = json!({ "mode": "Session", "duration": "15m" });
-    vec![
-        user(("analytics", "sandbox", "analytics"), &rotating),
-        user(("ops", "canary", "platform"), &rotating),
-        user(("analytics", "nightly", "analytics"), &sessions),
-        user(("ops", "restore", "platform"), &sessions),
-    ]
+/// With keys of two minutes.
+fn quick(of: (&str, &str, &str)) -> Value {
+    user(of, &json!({ "rotation": { "interval": "120s", "overlap": "40s" } }))
+}
+
+/// With sessions, which are renewed once before the end.
+fn session(of: (&str, &str, &str)) -> Value {
+    user(of, &json!({ "mode": "Session", "duration": "15m" }))
+}
+
+/// The namespaces of all that come.
+fn namespaces() -> impl Iterator<Item = Value> {
+    ["payments", "media", "analytics", "ops", "web"]
+        .into_iter()
+        .map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))
+}
+
+/// A bucket that the class will not allow for long, and a Secret that is there already.
+fn wrong() -> impl Iterator<Item = Value> {
+    let mut shared = steady(("web", "assets", "tenants"));
+    shared["spec"]["access"][0]["bucket"] = "shared-assets".into();
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "namespace": "media", "name": "covers-s3" }, "stringData": { "owner": "somebody" } });
+    [secret, steady(("media", "covers", "tenants")), shared].into_iter()
 }

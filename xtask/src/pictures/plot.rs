@@ -14,7 +14,7 @@ const PALETTE: [&str; 16] = [
     "#447ebc", "#c15c17", "#b7dbab", "#f4d598", "#70dbed", "#f9ba8f",
 ];
 /// What the ticks of an axis may be apart, where its unit is a time.
-const SPANS: [f64; 20] = [
+const SPANS: [f64; 22] = [
     0.01,
     0.02,
     0.05,
@@ -35,7 +35,11 @@ const SPANS: [f64; 20] = [
     86_400.0,
     864_000.0,
     1_728_000.0,
+    2_592_000.0,
+    5_184_000.0,
 ];
+/// How many rows a legend takes at most; Grafana lets people scroll to the rest.
+const LEGEND_ROWS: usize = 3;
 const LEGEND_ROW: f64 = 17.0;
 
 /// What a line is drawn by.
@@ -55,7 +59,7 @@ pub(super) fn timeseries(svg: &mut String, panel: &Panel, area: Area, (answers, 
     let highest = named.iter().flat_map(|(_, one)| &one.points).map(|point| point.1).fold(0.0, f64::max);
     let (rows, legend) = arranged(&names, area);
     #[expect(clippy::cast_precision_loss, reason = "a few rows")]
-    let below = rows.min(3) as f64 * LEGEND_ROW + 28.0;
+    let below = rows.min(LEGEND_ROWS) as f64 * LEGEND_ROW + 28.0;
     let (top, step) = ticks(unit, highest, (area.h - below - 40.0) / 34.0);
     let marks: Vec<f64> =
         std::iter::successors(Some(0.0), |at| Some(at + step)).take_while(|at| *at <= top * 1.001).collect();
@@ -76,17 +80,22 @@ pub(super) fn timeseries(svg: &mut String, panel: &Panel, area: Area, (answers, 
     for ((_, series), colour) in named.iter().zip(PALETTE.iter().cycle()) {
         line(svg, series, inner, &Scale { range, top, colour, fill: "0.1" });
     }
-    for ((x, row), (name, colour)) in legend.into_iter().zip(names.iter().zip(PALETTE.iter().cycle())) {
-        if row < 3 {
-            #[expect(clippy::cast_precision_loss, reason = "a few rows")]
-            let y = area.y + area.h - below + 30.0 + row as f64 * LEGEND_ROW;
-            let _ = writeln!(
-                svg,
-                "<path d=\"M{x:.1} {:.1}h12\" stroke=\"{colour}\" stroke-width=\"3\" stroke-linecap=\"round\"/>",
-                y - 4.0
-            );
-            let _ = writeln!(svg, "{}", label(name, (x + 18.0, y), "font-size=\"11\""));
+    let shown = legend.iter().filter(|(_, row)| *row < LEGEND_ROWS).count();
+    for (index, (x, row)) in legend.into_iter().enumerate().take(shown) {
+        #[expect(clippy::cast_precision_loss, reason = "a few rows")]
+        let y = area.y + area.h - below + 30.0 + row as f64 * LEGEND_ROW;
+        if index + 1 == shown && shown < names.len() {
+            let rest = format!("and {} more", names.len() - index);
+            let _ = writeln!(svg, "{}", label(&rest, (x, y), &format!("font-size=\"11\" fill=\"{FAINT}\"")));
+            break;
         }
+        let colour = PALETTE[index % PALETTE.len()];
+        let _ = writeln!(
+            svg,
+            "<path d=\"M{x:.1} {:.1}h12\" stroke=\"{colour}\" stroke-width=\"3\" stroke-linecap=\"round\"/>",
+            y - 4.0
+        );
+        let _ = writeln!(svg, "{}", label(names[index], (x + 18.0, y), "font-size=\"11\""));
     }
 }
 
