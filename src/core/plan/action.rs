@@ -297,13 +297,14 @@ impl Action {
         !matches!(self, Self::DryRunSecret | Self::ProbeKey { .. } | Self::ReadLastUsed { .. })
     }
 
-    /// Whether somebody's hand must have made it necessary where all was settled: a session's end and that of a replaced key
-    /// come by themselves.
+    /// Whether somebody's hand must have made it necessary where all was settled: a session ends by itself, and a replaced key is
+    /// taken out of use and deleted by the clock.
     pub fn corrects(&self) -> bool {
         let by_itself = matches!(
             self,
             Self::Announce(_)
                 | Self::RenewSession { .. }
+                | Self::SetKeyStatus { active: false, .. }
                 | Self::DeleteKey { why: WhyDelete::Retired | WhyDelete::Revoked, .. }
         );
         self.writes() && !by_itself
@@ -399,6 +400,8 @@ mod tests {
     fn the_end_of_a_replaced_key_corrects_nothing() {
         let delete = |why| Action::DeleteKey { id: "AKIA".to_owned(), why };
         assert!(!delete(WhyDelete::Retired).corrects() && !delete(WhyDelete::Revoked).corrects());
+        let status = |active| Action::SetKeyStatus { id: "AKIA".to_owned(), active };
+        assert!(status(true).corrects() && !status(false).corrects());
         assert!(delete(WhyDelete::Orphan).corrects() && Action::CreateAccessKey.corrects());
         assert!(!Action::DryRunSecret.corrects() && !Action::Announce(Reason::Rotating).corrects());
     }
