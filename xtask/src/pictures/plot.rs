@@ -175,9 +175,8 @@ pub(super) fn line(svg: &mut String, series: &Series, inner: Area, scale: &Scale
             places.push((x + 1.5, y));
         }
         let drawn = path(&places);
-        if let (Some(first), Some(last)) = (places.first(), places.last()) {
+        if let Some(first) = places.first() {
             let _ = write!(areas, "{drawn}V{:.1}H{:.1}Z", inner.y + inner.h, first.0);
-            let _ = last;
         }
         lines += &drawn;
     }
