@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::core::plan::WhyDelete;
+use crate::core::plan::{Part, WhyDelete};
 use crate::core::priority::Priority;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -144,11 +144,25 @@ impl Default for Metrics {
             started: Gauge::default(),
             registry: Registry::default(),
         };
+        metrics.begin_at_zero();
         Self { registry: metrics.registered(), ..metrics }
     }
 }
 
 impl Metrics {
+    /// What is rare is there from the start: a counter that appears with its first event hides that event from `increase`.
+    fn begin_at_zero(&self) {
+        for why in WhyDelete::ALL {
+            drop(self.keys_deleted.get_or_create(&WhyLabel { why: why.as_str() }));
+        }
+        for part in Part::ALL {
+            drop(self.drift_corrected.get_or_create(&WhatLabel { what: part.condition().as_str() }));
+        }
+        for result in ["done", "failed"] {
+            drop(self.session_renewals.get_or_create(&ResultLabel { result }));
+        }
+    }
+
     fn registered(&self) -> Registry {
         let mut registry = Registry::with_prefix("s3access");
         registry.register("reconcile", "Reconciliations, by result", self.reconciles.clone());
@@ -373,7 +387,15 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use super::UserMetrics;
+    use super::{Metrics, UserMetrics};
+
+    #[test]
+    fn the_first_of_rare_events_is_an_increase() {
+        let text = Metrics::default().render().unwrap();
+        for counter in ["keys_deleted_total{why=\"orphan\"} 0", "drift_corrected_total{what=\"PolicySynced\"} 0"] {
+            assert!(text.contains(counter), "{counter} in {text}");
+        }
+    }
 
     #[test]
     fn a_metric_for_each_of_many_users_has_to_be_asked_for() {

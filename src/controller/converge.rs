@@ -10,7 +10,7 @@ use super::context::Pass;
 use super::error::Error;
 use super::observe::{self, Held, Possession, Seen, picture};
 use super::outcome::{Outcome, Stopped, conclude, defer, fail, stop, told};
-use crate::api::S3AccessUserStatus;
+use crate::api::{Reason, S3AccessUserStatus};
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Effect, Part, Plan, plan, teardown};
 use crate::core::reads::known::{Known, Settled};
@@ -177,7 +177,7 @@ impl Pass<'_> {
     /// Plans and applies until nothing is left to do, as far as what was read permits.
     async fn drive(self, reads: Reads, observed: &mut Observed, held: &mut Held) -> Result<Plan, Break> {
         let Self { ctx, owner, .. } = self;
-        let settled_before = observed.announced_settled;
+        let mut settled_before = observed.announced_settled;
         let mut unrenewed = None;
         for _ in 0..ROUNDS {
             let next = self.decide(observed);
@@ -211,7 +211,9 @@ impl Pass<'_> {
                 };
                 if action.writes() && effect != Effect::NotRenewed {
                     info!(namespace = %owner.identity.namespace, name = %owner.identity.name, "{action}");
-                    if settled_before && !matches!(action, Action::Announce(_) | Action::RenewSession { .. }) {
+                    // A rotation puts nothing right.
+                    settled_before &= !matches!(action, Action::Announce(Reason::Rotating | Reason::Revoked));
+                    if settled_before && action.corrects() {
                         ctx.metrics.drift_corrected(action.part().condition().as_str());
                     }
                 }

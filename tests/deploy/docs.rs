@@ -209,6 +209,25 @@ fn every_page_is_in_the_list_of_pages() {
     }
 }
 
+/// The picture of the dashboard has the names of its panels, and below them what each asks: one that is older than the dashboard
+/// is drawn anew by `cargo xtask pictures`.
+#[test]
+fn the_picture_of_the_dashboard_shows_every_panel_as_it_asks_today() {
+    let picture = read("deploy/docs/pictures/dashboard.svg");
+    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let dashboard: Value = serde_json::from_str(&read("deploy/dashboards/s3-access-operator.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    for panel in panels {
+        let title = panel["title"].as_str().unwrap();
+        assert!(picture.contains(&format!(">{}</text>", escaped(title))), "{title}: run `cargo xtask pictures`");
+        let targets = panel["targets"].as_array().into_iter().flatten();
+        let asked: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+        let found = asked.is_empty() || picture.contains(&format!("<desc>{}</desc>", escaped(&asked.join("\n"))));
+        assert!(found, "{title}: run `cargo xtask pictures`");
+    }
+    assert_eq!(picture.matches("<g>").count(), panels.len(), "a panel is gone: run `cargo xtask pictures`");
+}
+
 /// The names of all functions in the Rust files of a folder.
 fn functions(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {

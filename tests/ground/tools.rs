@@ -90,13 +90,25 @@ pub async fn tool(tool: Tool) -> Result<PathBuf> {
 /// # Errors
 /// Where Go is missing or the build fails.
 pub async fn promtool() -> Result<PathBuf> {
+    of_prometheus("promtool").await
+}
+
+/// Prometheus itself, of the same version. Only `cargo xtask pictures` builds it: two minutes of CPU time.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub async fn prometheus() -> Result<PathBuf> {
+    of_prometheus("prometheus").await
+}
+
+async fn of_prometheus(program: &str) -> Result<PathBuf> {
     let source = repository().join("tests/tools/promtool");
-    let name = format!("promtool-{}", key(&["go.mod", "go.sum"].map(|file| source.join(file)))?);
+    let name = format!("{program}-{}", key(&["go.mod", "go.sum"].map(|file| source.join(file)))?);
     let build = GoBuild {
-        what: "promtool from its Go modules",
+        what: &format!("{program} from its Go modules"),
         // Without service discovery, which would bring the SDKs of all clouds.
         tags: "remove_all_sd",
-        package: "github.com/prometheus/prometheus/cmd/promtool",
+        package: &format!("github.com/prometheus/prometheus/cmd/{program}"),
         ..GoBuild::of(&source, &name)
     };
     build.run().await

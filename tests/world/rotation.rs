@@ -128,6 +128,8 @@ impl Scene {
         let report = consumer.stop().await;
         println!("{}: {} requests, failures: {:?}", self.namespace, report.requests, report.failures);
         assert!(report.failures.is_empty(), "{report:?}");
+        let corrected = self.metric("s3access_drift_corrected_total", "").await.unwrap();
+        assert!(corrected == 0.0, "a rotation is no difference that somebody has made: {corrected}");
     }
 }
 

@@ -12,6 +12,7 @@ mod faults;
 mod image;
 mod mutants;
 mod node;
+mod pictures;
 mod reference;
 mod release;
 mod site;
@@ -82,6 +83,12 @@ enum Verb {
     /// A Kubernetes and an AWS server to play with.
     #[command(subcommand)]
     Cluster(cluster::Verb),
+    /// Draw the documentation's pictures: the dashboard with the data of a run of ten minutes, and what `status` prints then.
+    Pictures {
+        /// Draw those of the last run on this machine, without another.
+        #[arg(long)]
+        again: bool,
+    },
     /// Build the binary that is shipped, and print its path and size; or make, publish and sign all of a release.
     Release(release::Options),
     /// Let an earlier version make users, this one take over, and the earlier one come back: no key may change.
@@ -124,9 +131,14 @@ async fn main() -> ExitCode {
             Verb::System(options) => system::run(options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Upgrade(options) => upgrade::run(&options).await,
-            Verb::Release(options) => release::run(options).await,
-            Verb::Site(options) => site::run(options).await,
-            Verb::Image(options) => image::run(&options, &ground::repository().join("target/image")).await,
+    /// Draw the documentation's pictures: the dashboard with the data of a run of ten minutes, and what `status` prints then.
+    Pictures {
+        /// Draw those of the last run on this machine, without another.
+        #[arg(long)]
+        again: bool,
+    },
+    /// Build the binary that is shipped, and print its path and size; or make, publish and sign all of a release.
+    Release(release::Options),
             Verb::Actions { check } => actions::run(check).await,
             Verb::Crds { check } => crds::run(check).await,
         }

@@ -296,6 +296,19 @@ impl Action {
     pub fn writes(&self) -> bool {
         !matches!(self, Self::DryRunSecret | Self::ProbeKey { .. } | Self::ReadLastUsed { .. })
     }
+
+    /// Whether somebody's hand must have made it necessary where all was settled: a session ends by itself, and a replaced key is
+    /// taken out of use and deleted by the clock.
+    pub fn corrects(&self) -> bool {
+        let by_itself = matches!(
+            self,
+            Self::Announce(_)
+                | Self::RenewSession { .. }
+                | Self::SetKeyStatus { active: false, .. }
+                | Self::DeleteKey { why: WhyDelete::Retired | WhyDelete::Revoked, .. }
+        );
+        self.writes() && !by_itself
+    }
 }
 
 impl fmt::Display for Action {
@@ -349,6 +362,9 @@ impl fmt::Display for Action {
 }
 
 impl WhyDelete {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Orphan, Self::Retired, Self::Revoked, Self::Unusable, Self::Teardown];
+
     /// One word, for logs and the metric's label.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -381,8 +397,17 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_replaced_key_corrects_nothing() {
+        let delete = |why| Action::DeleteKey { id: "AKIA".to_owned(), why };
+        assert!(!delete(WhyDelete::Retired).corrects() && !delete(WhyDelete::Revoked).corrects());
+        let status = |active| Action::SetKeyStatus { id: "AKIA".to_owned(), active };
+        assert!(status(true).corrects() && !status(false).corrects());
+        assert!(delete(WhyDelete::Orphan).corrects() && Action::CreateAccessKey.corrects());
+        assert!(!Action::DryRunSecret.corrects() && !Action::Announce(Reason::Rotating).corrects());
+    }
+
+    #[test]
     fn reasons_of_deletions_are_the_words_of_the_metric() {
-        let all = [WhyDelete::Orphan, WhyDelete::Retired, WhyDelete::Revoked, WhyDelete::Unusable, WhyDelete::Teardown];
-        assert_eq!(all.map(WhyDelete::as_str), ["orphan", "retired", "revoked", "unusable", "teardown"]);
+        assert_eq!(WhyDelete::ALL.map(WhyDelete::as_str), ["orphan", "retired", "revoked", "unusable", "teardown"]);
     }
 }
