@@ -131,14 +131,10 @@ async fn main() -> ExitCode {
             Verb::System(options) => system::run(options).await,
             Verb::Cluster(verb) => cluster::run(verb).await,
             Verb::Upgrade(options) => upgrade::run(&options).await,
-    /// Draw the documentation's pictures: the dashboard with the data of a run of ten minutes, and what `status` prints then.
-    Pictures {
-        /// Draw those of the last run on this machine, without another.
-        #[arg(long)]
-        again: bool,
-    },
-    /// Build the binary that is shipped, and print its path and size; or make, publish and sign all of a release.
-    Release(release::Options),
+            Verb::Pictures { again } => pictures::run(again).await,
+            Verb::Release(options) => release::run(options).await,
+            Verb::Site(options) => site::run(options).await,
+            Verb::Image(options) => image::run(&options, &ground::repository().join("target/image")).await,
             Verb::Actions { check } => actions::run(check).await,
             Verb::Crds { check } => crds::run(check).await,
         }
