@@ -1,6 +1,6 @@
 //! `test`: one ground for all tests, and one line that counts them.
 
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Result, ensure};
 use ground::cache;
@@ -8,6 +8,7 @@ use ground::folders::Folder;
 use ground::moto::Partition;
 use ground::rgw::{self, Rgw, Sts};
 use ground::stand::{Ground, STATE};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -28,26 +29,56 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
         return count(command.envs(image.map(|image| ("NODE_OPERATOR", image)))).await;
     }
     let operator = build_operator().await?;
-    let built = cargo().args(["test", "--locked", "--workspace", "--no-run"]).status().await?;
-    ensure!(built.success(), "the tests do not build");
+    let suites = build_suites().await?;
     let versitygw = cache::versitygw().await?;
     let (consumers, consumers_python) = (cache::consumers().await?, cache::consumers_python().await?);
     let consumers_airflow = cache::consumers_airflow().await?;
     let (ground, rgw) = tokio::try_join!(Ground::start(Partition::Aws, &operator), start_rgw())?;
+    let tests = || {
+        let mut command = cargo();
+        command
+            .args(["test", "--locked", "--workspace", "--no-fail-fast"])
+            .env(STATE, ground.state())
+            // The conformance suite starts servers of its own.
+            .env("MOTO_SERVER", ground.stand().python.join("moto_server"))
+            .env("VERSITYGW", &versitygw)
+            .env("CONSUMERS", &consumers)
+            .env("CONSUMERS_PYTHON", &consumers_python)
+            .env("CONSUMERS_AIRFLOW", &consumers_airflow)
+            .envs(rgw.as_ref().map(|(rgw, _)| (rgw::STATE, rgw.state())))
+            .envs(image.as_ref().map(|image| ("NODE_OPERATOR", image)));
+        command
+    };
+    if !args.is_empty() {
+        return count(tests().args(args)).await;
+    }
+    let (mut beside, mut main, mut docs) = (tests(), tests(), tests());
+    main.args(["--lib", "--bins"]);
+    docs.arg("--doc");
+    for suite in &suites {
+        let lane = if WAITING.contains(&suite.as_str()) { &mut beside } else { &mut main };
+        lane.args(["--test", suite]);
+    }
+    let (main, beside) = tokio::try_join!(said(&mut main, Shown::AtOnce), said(&mut beside, Shown::AtTheEnd))?;
+    let docs = said(&mut docs, Shown::AtOnce).await?;
+    told(&[main, beside, docs])
+}
+
+/// The suites that mostly wait, for IAM's lateness and for keys' ends: beside the others they cost little time.
+const WAITING: [&str; 2] = ["acceptance", "node"];
+
+/// Builds all tests; the names of the suites.
+async fn build_suites() -> Result<Vec<String>> {
     let mut command = cargo();
-    command
-        .args(["test", "--locked", "--workspace", "--no-fail-fast"])
-        .args(args)
-        .env(STATE, ground.state())
-        // The conformance suite starts servers of its own.
-        .env("MOTO_SERVER", ground.stand().python.join("moto_server"))
-        .env("VERSITYGW", &versitygw)
-        .env("CONSUMERS", &consumers)
-        .env("CONSUMERS_PYTHON", &consumers_python)
-        .env("CONSUMERS_AIRFLOW", &consumers_airflow)
-        .envs(rgw.as_ref().map(|(rgw, _)| (rgw::STATE, rgw.state())))
-        .envs(image.map(|image| ("NODE_OPERATOR", image)));
-    count(&mut command).await
+    command.args(["test", "--locked", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
+    let output = command.stderr(Stdio::inherit()).output().await?;
+    ensure!(output.status.success(), "the tests do not build");
+    let messages = String::from_utf8(output.stdout)?;
+    let targets = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let suites = targets.filter(|message| message["target"]["kind"][0] == "test");
+    let suites: Vec<String> = suites.filter_map(|message| message["target"]["name"].as_str().map(Into::into)).collect();
+    ensure!(WAITING.iter().all(|suite| suites.iter().any(|found| found == suite)), "the suites are {suites:?}");
+    Ok(suites)
 }
 
 /// Ceph's RGW for all tests that want one; nothing, with the reason, where this machine cannot have it.
@@ -63,21 +94,46 @@ async fn start_rgw() -> Result<Option<(Rgw, Folder)>> {
     Ok(Some((Rgw::start(&installed, folder.path(), Sts::Off).await?, folder)))
 }
 
+/// When what tests say is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    AtOnce,
+    /// As a whole: it would stand between the lines of others.
+    AtTheEnd,
+}
+
 /// Runs tests, shows what they say, and counts them.
 async fn count(command: &mut Command) -> Result<()> {
+    told(&[said(command, Shown::AtOnce).await?])
+}
+
+/// Runs tests and shows what they say; how many there were, and how cargo ended.
+async fn said(command: &mut Command, shown: Shown) -> Result<(Count, ExitStatus)> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
-    let mut count = Count::default();
+    let (mut count, mut kept) = (Count::default(), String::new());
     if let Some(stdout) = child.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await? {
-            println!("{line}");
             count.add(&line);
+            match shown {
+                Shown::AtOnce => println!("{line}"),
+                Shown::AtTheEnd => kept.extend([line.as_str(), "\n"]),
+            }
         }
     }
-    let status = child.wait().await?;
-    println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
-    ensure!(status.success() && count.failed == 0, "cargo test ended with {status}");
-    ensure!(count.passed > 0, "no test ran");
+    print!("{kept}");
+    Ok((count, child.wait().await?))
+}
+
+/// Says how many tests there were.
+fn told(all: &[(Count, ExitStatus)]) -> Result<()> {
+    let sum = |of: fn(&Count) -> usize| all.iter().map(|(count, _)| of(count)).sum::<usize>();
+    let (passed, failed) = (sum(|count| count.passed), sum(|count| count.failed));
+    println!("{passed} passed, {failed} failed, {} skipped", sum(|count| count.skipped));
+    for (_, status) in all {
+        ensure!(status.success() && failed == 0, "cargo test ended with {status}");
+    }
+    ensure!(passed > 0, "no test ran");
     Ok(())
 }
 
