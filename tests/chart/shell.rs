@@ -9,26 +9,19 @@ use ground::cache;
 use ground::folders::Folder;
 use ground::kubernetes::Access;
 use ground::moto::{Moto, Partition};
+use ground::snippets;
 use ground::tools::{Tool, tool};
 use serde_json::Value;
 use tokio::process::Command;
 
 use crate::helm::{finish, read, root, text};
 
-/// The blocks of shell commands in a section of a page, in their order, unindented.
+/// The blocks of shell commands under a heading of a page, in their order, unindented.
 pub fn blocks(page: &str, heading: &str) -> Vec<String> {
-    let page_text = read(page);
-    let begins = |section: &&str| section.trim_start_matches('#').trim_start().starts_with(&format!("{heading}\n"));
-    let section = page_text.split("\n## ").find(begins).unwrap_or_else(|| panic!("{page} has no section {heading}"));
-    let mut found = Vec::new();
-    let mut lines = section.lines();
-    while let Some(line) = lines.next() {
-        if line.trim_start() == "```sh" {
-            let indent = line.len() - line.trim_start().len();
-            let block = lines.by_ref().take_while(|line| line.trim() != "```");
-            found.push(block.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect());
-        }
-    }
+    let all = snippets::blocks(&read(page)).into_iter();
+    let found: Vec<String> =
+        all.filter(|(under, language, _)| under == heading && language == "sh").map(|(_, _, text)| text).collect();
+    assert!(!found.is_empty(), "{page} has no shell commands under {heading}");
     found
 }
 
