@@ -104,7 +104,7 @@ impl Pass<'_> {
                     return Some(conclude(self, &observed, next, keys_read_at).await);
                 }
                 Err(Break::TooLittle) => ctx.state.probed(uid, &observed),
-                Err(Break::Stopped(stopped)) if reads == Reads::Probe => {
+                Err(Break::Stopped(stopped)) if reads.retries(&stopped.action) => {
                     debug!(error = %stopped.error, "the new key could not be tried; reading everything");
                     ctx.state.probed(uid, &observed);
                 }
@@ -131,7 +131,8 @@ impl Pass<'_> {
         if ctx.kubernetes.secret_names_of(uid) != [name.as_str()] {
             return None;
         }
-        let state = secret_by_status(user, |version| ctx.kubernetes.secret_is_at(uid, name, version))?;
+        let is_at = |version: &str| ctx.kubernetes.secret_is_at(uid, name, version);
+        let state = secret_by_status(user, is_at, || observe::rendering(self))?;
         let seen = Seen { state, ..Seen::nothing() };
         let facts = self.facts(&known, &seen, &Held::default());
         match (facts.done, needed(&facts, ctx.now(), None)) {

@@ -6,6 +6,7 @@ use tracing::{debug, warn};
 
 use super::context::{Context, Pass};
 use super::error::Error;
+use super::observe::rendering;
 use super::panics::contained;
 use super::report::{self, report, with_revocation};
 use crate::api::{Reason, S3AccessUser, S3AccessUserStatus};
@@ -14,6 +15,7 @@ use crate::core::desired::{Desired, Owner};
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, named_policy};
 use crate::core::reads::known::Settled;
+use crate::core::reads::named_version;
 use crate::core::reads::next::{End, due_at};
 use crate::core::refusal::Refusal;
 use crate::core::rotation::later;
@@ -157,9 +159,13 @@ pub fn told(pass: Pass<'_>, observed: &Observed, plan: &Plan, earlier: &S3Access
             told.session_expires_at = told.session_expires_at.or(session);
             let told = with_last_use(pass, desired, told, earlier);
             // That others have touched the Secret is nothing to write a status for.
-            let same =
-                S3AccessUserStatus { secret_version: earlier.secret_version.clone(), ..told.clone() } == *earlier;
-            if same { earlier.clone() } else { told }
+            let told = S3AccessUserStatus { secret_version: earlier.secret_version.clone(), ..told };
+            if told == *earlier {
+                return told;
+            }
+            let left = observed.delivered().ours().filter(|secret| secret.up_to_date && plan.rests());
+            let rendered = left.and_then(|left| Some(named_version(&left.resource_version, rendering(pass)?)));
+            S3AccessUserStatus { secret_version: rendered, ..told }
         }
         _ => interrupted(Some(pass.owner), &plan.parts, earlier, generation, now),
     }

@@ -212,14 +212,13 @@ pub fn status(desired: &Desired, observed: &Observed, plan: &Plan, conditions: &
         conditions.of(ConditionType::Compromised, true, Reason::Compromised, message)
     });
     let beside = [restarted, effective, compromised].into_iter().flatten();
-    let left = observed.delivered().ours().filter(|secret| secret.up_to_date && plan.rests());
     S3AccessUserStatus {
         conditions: conditions.of_parts(&plan.parts).into_iter().chain(beside).collect(),
         user_arn: user.map(|user| user.arn.clone()),
         policy_arn,
         access_key_id: key.map(|key| key.id.to_string()),
         access_key_created_at: listed.map(|key| key.created_at).or_else(|| key?.created_at).map(time),
-        secret_version: left.map(|secret| secret.resource_version.clone()),
+        secret_version: None,
         session_expires_at: session.map(|session| time(session.expires_at)),
         next_rotation_at: plan.next_rotation_at.map(time),
         expires_at: desired.expiry.map(|expiry| time(expiry.at)),

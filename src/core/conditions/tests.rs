@@ -66,7 +66,7 @@ fn a_status_tells_of_all_that_was_made() {
         policy_arn: Some(owner.policy_arn()),
         access_key_id: Some("AKIANEW".to_owned()),
         access_key_created_at: Some(Time(at("2025-12-01T00:00:00Z"))),
-        secret_version: Some("1".to_owned()),
+        secret_version: None,
         session_expires_at: None,
         next_rotation_at: Some(Time(at("2026-03-01T00:00:00Z"))),
         expires_at: None,

@@ -94,6 +94,12 @@ impl Reads {
         }
     }
 
+    /// Whether, where the action has failed, more is to be read at once: a key that could not be tried. What may have become of a
+    /// Secret is only known once that is read again.
+    pub fn retries(self, action: &Action) -> bool {
+        self == Self::Probe && !matches!(action, Action::WriteSecret { .. } | Action::MarkWorkload { .. })
+    }
+
     /// Whether the effect says that there is more than what was read.
     pub fn is_belied_by(self, effect: &Effect) -> bool {
         self == Self::Recorded && *effect == Effect::DeleteConflict
@@ -272,11 +278,21 @@ pub fn done_by_status(
     [desired.rotation.due_at(created_at), renew_at, ends_at, Some(Timestamp::MAX)].into_iter().flatten().min()
 }
 
-/// The Secret as the status tells of it, where the watch shows it in the very version that the status names; `None`: only the
-/// Secret itself can tell. So a restart reads none that nobody has touched since.
-pub fn secret_by_status(user: &S3AccessUser, is_at: impl Fn(&str) -> bool) -> Option<SecretState> {
+/// What a status names a Secret by: its resource version, and a digest of what it is made of beside the key.
+pub fn named_version(resource_version: &str, rendered: u64) -> String {
+    format!("{resource_version}-{rendered:016x}")
+}
+
+/// The Secret as the status tells of it, where the watch shows it in the very version that the status names, and it would be made
+/// of the same today; `None`: only the Secret itself can tell. So a restart reads none that nobody has touched since.
+pub fn secret_by_status(
+    user: &S3AccessUser,
+    is_at: impl Fn(&str) -> bool,
+    rendered: impl FnOnce() -> Option<u64>,
+) -> Option<SecretState> {
     let status = user.status.as_ref()?;
-    let version = status.secret_version.as_ref().filter(|version| is_at(version))?;
+    let named = status.secret_version.as_ref()?;
+    let (version, _) = named.split_once('-').filter(|(version, _)| is_at(version))?;
     let key = HeldKey {
         id: AccessKeyId::of_iam(status.access_key_id.as_ref()?),
         created_at: Some(status.access_key_created_at.as_ref()?.0),
@@ -284,7 +300,8 @@ pub fn secret_by_status(user: &S3AccessUser, is_at: impl Fn(&str) -> bool) -> Op
     };
     // To whose rotate annotation the key answers stands in the Secret alone, and so does its session.
     let tells = status.session_expires_at.is_none() && !user.annotations().contains_key(annotations::ROTATE);
-    tells.then(|| SecretState::Ours(OurSecret::intact(version.clone(), Some(key))))
+    let same = tells && *named == named_version(version, rendered()?);
+    same.then(|| SecretState::Ours(OurSecret::intact(version.to_owned(), Some(key))))
 }
 
 /// The least that has to be read, beyond what has not sufficed.
@@ -299,7 +316,8 @@ pub fn needed(facts: &Facts, now: Timestamp, beyond: Option<Reads>) -> Reads {
         (Reads::Secret, facts.secret == SecretFact::Unread || (!facts.made && !facts.deleting)),
         (Reads::Probe, is_awaited(facts, now)),
         (Reads::Keys, is_settled(facts, now)),
-        (Reads::User, known && facts.keys_left && !facts.minted),
+        // What was listed a moment ago counts for more than what was left.
+        (Reads::User, known && facts.keys_left && !facts.minted && beyond != Some(Reads::Keys)),
         (Reads::UserAndKeys, known),
         (Reads::Recorded, is_by_record(facts)),
     ];

@@ -172,6 +172,21 @@ fn a_plan_of_its_own_rests_on_the_secret_or_on_the_user() {
 }
 
 #[test]
+fn after_a_list_of_the_keys_nothing_rests_upon_what_was_left_of_them() {
+    for facts in within() {
+        assert_ne!(needed(&facts, NOW, Some(Reads::Keys)), Reads::User, "{facts:?}");
+    }
+}
+
+#[test]
+fn a_secret_that_could_not_be_written_is_read_again_before_anything_else() {
+    let retries = |action| Reads::Probe.retries(&action);
+    assert!(retries(Action::ProbeKey { id: "AKIA".to_owned() }));
+    assert!(!retries(Action::WriteSecret { key_id: "AKIA".to_owned(), record: SecretRecord::default() }));
+    assert!(!Reads::Everything.retries(&Action::ProbeKey { id: "AKIA".to_owned() }));
+}
+
+#[test]
 fn a_suspected_drift_has_everything_read() {
     for facts in within().filter(|facts| facts.drift_suspected && facts.made) {
         assert_eq!(least(&facts), Reads::Everything, "{facts:?}");

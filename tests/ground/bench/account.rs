@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::usage::Usage;
-use crate::double::{Account as AccountId, Config, DoubleServer, Settings};
+use crate::double::{Account as AccountId, Config, CredentialReport, DoubleServer, Settings};
 use crate::moto::{Account as Credentials, Partition};
 use crate::operator::get;
 use crate::processes::{Process, Spec};
@@ -67,6 +67,12 @@ fn config(number: u8, users: usize) -> Config {
         users_per_account: users + SPARE,
         policies_per_account: users + SPARE,
         session_life: Some(SESSION_LIFE),
+        // As short as the intervals are.
+        credential_report: CredentialReport {
+            takes: SignedDuration::ZERO,
+            again: SignedDuration::ZERO,
+            ..Settings::default().credential_report
+        },
         ..Settings::default()
     };
     let account = AccountId { id: format!("{:012}", 111_111_111_111_u64 * u64::from(number)), partition: "aws".into() };

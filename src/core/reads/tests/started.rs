@@ -77,20 +77,22 @@ fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
 fn a_secret_that_is_as_the_status_names_it_need_not_be_read() {
     let at_one = |version: &str| version == "1";
     let told = |change: serde_json::Value, annotations: serde_json::Value| {
-        let mut status = json!({ "accessKeyId": "AKIA", "accessKeyCreatedAt": NOW.to_string(), "secretVersion": "1", "accountId": "1" });
+        let mut status = json!({ "accessKeyId": "AKIA", "accessKeyCreatedAt": NOW.to_string(), "secretVersion": named_version("1", 7), "accountId": "1" });
         for (field, value) in change.as_object().unwrap() {
             status[field] = value.clone();
         }
         let mut user = user(json!({ "status": status }));
         user.metadata.annotations = serde_json::from_value(annotations).unwrap();
-        secret_by_status(&user, at_one)
+        secret_by_status(&user, at_one, || Some(7))
     };
     let state = told(json!({}), json!({})).unwrap();
     let ours = state.ours().unwrap();
     assert!(ours.up_to_date && ours.resource_version == "1");
     assert_eq!(ours.key.as_ref().map(|key| (&*key.id, key.created_at)), Some(("AKIA", Some(NOW))));
     for change in [
-        json!({ "secretVersion": "2" }),
+        json!({ "secretVersion": named_version("2", 7) }),
+        json!({ "secretVersion": named_version("1", 8) }),
+        json!({ "secretVersion": "1" }),
         json!({ "secretVersion": null }),
         json!({ "accessKeyId": null }),
         json!({ "accessKeyCreatedAt": null }),
@@ -100,5 +102,5 @@ fn a_secret_that_is_as_the_status_names_it_need_not_be_read() {
     }
     let asked = json!({ annotations::ROTATE: "now" });
     assert_eq!(told(json!({}), asked), None, "whether the key answers to it, the Secret alone tells");
-    assert_eq!(secret_by_status(&user(json!({})), at_one), None);
+    assert_eq!(secret_by_status(&user(json!({})), at_one, || Some(7)), None);
 }
