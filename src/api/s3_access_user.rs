@@ -393,6 +393,10 @@ pub struct S3AccessUserStatus {
     /// When that key was made, by IAM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key_created_at: Option<Time>,
+    /// The resource version of the Secret as the operator has left it, and a digest of what it is made of beside the key: while
+    /// both are the same, a restart does not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_version: Option<String>,
     /// When the session that the Secret holds ends, unless it is renewed before; after a change to mode Static, when the last
     /// session does.
     #[serde(default, skip_serializing_if = "Option::is_none")]

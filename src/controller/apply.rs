@@ -114,6 +114,11 @@ async fn delete_user(pass: Pass<'_>, observed: &Observed) -> Result<Effect, Erro
 
 async fn delete_policy(session: &Session, arn: &str) -> Result<(), Error> {
     let iam = &session.iam;
+    match iam.delete_policy(arn).await {
+        // It has versions that are not in force, or it is attached.
+        Err(error) if error.kind == ErrorKind::DeleteConflict => {}
+        outcome => return Ok(outcome?),
+    }
     for version in iam.list_policy_versions(arn).await.or_else(none_if_missing)? {
         if !version.is_default {
             iam.delete_policy_version(arn, &version.id).await?;

@@ -15,8 +15,7 @@ use crate::core::observed::Observed;
 use crate::core::plan::{Action, Effect, Part, Plan, plan, teardown};
 use crate::core::reads::known::{Known, Settled};
 use crate::core::reads::next::Basis;
-use crate::core::reads::{Current, Done, Facts, Reads, done_by_status, needed, takes_the_user};
-use crate::core::schedule::next_resync;
+use crate::core::reads::{Current, Done, Facts, Reads, done_by_status, needed, secret_by_status, takes_the_user};
 
 /// Enough for the longest chain of dependent steps; a plan that does not settle by then is begun afresh.
 const ROUNDS: usize = 16;
@@ -28,6 +27,9 @@ impl Pass<'_> {
         let Self { ctx, user, owner, desired, .. } = self;
         let mut held = Held::default();
         let mut beyond = None;
+        if let Some(until) = self.resumes_unread() {
+            return defer(self, until).await;
+        }
         loop {
             let known = ctx.state.known(self.uid());
             if let Some((minted, half)) = known.minted.as_deref() {
@@ -65,13 +67,14 @@ impl Pass<'_> {
             let facts = self.facts(&known, seen, held);
             let reads = needed(&facts, ctx.now(), beyond);
             if let Reads::Nothing { until } = reads {
-                self.resume(facts, seen, until);
+                self.resume(facts, seen);
                 return Some(defer(self, until).await);
             }
             let read_at = ctx.now();
             if reads.begins_anew() {
                 ctx.state.reading(uid, reads);
             }
+            let keys_read_at = self.keys_read_at(reads, seen, &known, read_at);
             let mut observed = match picture(self, reads, seen, &known).await {
                 Ok(Some(observed)) => observed,
                 Ok(None) => {
@@ -91,19 +94,22 @@ impl Pass<'_> {
                 Ok(next) if reads == Reads::Keys => {
                     // The status may have been edited: then it is told anew, and not on what a bulk read has shown.
                     if self.says_nothing_new(&observed, &next) {
-                        return Some(conclude(self, &observed, next).await);
+                        return Some(conclude(self, &observed, next, keys_read_at).await);
                     }
                 }
                 Ok(next) => {
                     if reads != Reads::Probe {
-                        self.keep(&observed, &next, read_at);
+                        self.keep(&observed, &next, keys_read_at);
                     }
-                    return Some(conclude(self, &observed, next).await);
+                    return Some(conclude(self, &observed, next, keys_read_at).await);
                 }
                 Err(Break::TooLittle) => ctx.state.probed(uid, &observed),
-                Err(Break::Stopped(stopped)) if reads == Reads::Probe => {
+                Err(Break::Stopped(stopped)) if reads.retries(&stopped.action) => {
                     debug!(error = %stopped.error, "the new key could not be tried; reading everything");
                     ctx.state.probed(uid, &observed);
+                }
+                Err(Break::Stopped(stopped)) if reads == Reads::User && stopped.error.belies_the_keys() => {
+                    debug!(error = %stopped.error, "the keys are not as they were left; reading them");
                 }
                 Err(Break::Stopped(stopped)) if stopped.error.is_stale_view() && !retried => {
                     debug!(error = %stopped.error, "the world is not as it was read; reading everything");
@@ -118,10 +124,39 @@ impl Pass<'_> {
         }
     }
 
+    /// After a start, until when nothing is to be done or read, the Secret neither: the watch shows it as the status tells of it.
+    fn resumes_unread(self) -> Option<Timestamp> {
+        let Self { ctx, user, owner, .. } = self;
+        let (known, uid, name) = (ctx.state.known(self.uid()), self.uid(), &owner.secret_name);
+        if ctx.kubernetes.secret_names_of(uid) != [name.as_str()] {
+            return None;
+        }
+        let is_at = |version: &str| ctx.kubernetes.secret_is_at(uid, name, version);
+        let state = secret_by_status(user, is_at, || observe::rendering(self))?;
+        let seen = Seen { state, ..Seen::nothing() };
+        let facts = self.facts(&known, &seen, &Held::default());
+        match (facts.done, needed(&facts, ctx.now(), None)) {
+            (Done::ByStatus(_), Reads::Nothing { until }) => {
+                self.resume(facts, &seen);
+                Some(until)
+            }
+            _ => None,
+        }
+    }
+
+    /// When the access keys were read that a picture of that level shows.
+    fn keys_read_at(self, reads: Reads, seen: &Seen, known: &Known, now: Timestamp) -> Timestamp {
+        let left = match reads {
+            Reads::Probe => known.left.as_ref().map(|left| left.read_at),
+            Reads::User => known.keys_left(self.fingerprint(), seen.secrets()).map(|(_, read_at)| read_at),
+            _ => None,
+        };
+        left.unwrap_or(now)
+    }
+
     fn facts(self, known: &Known, seen: &Seen, held: &Held) -> Facts {
         let Self { ctx, resolved, user, owner, desired, .. } = self;
         let now = ctx.now();
-        let resync = next_resync(self.uid(), now, ctx.resync_interval);
         let by_status = desired.filter(|_| resolved.enforced);
         let current = Current {
             user,
@@ -129,8 +164,9 @@ impl Pass<'_> {
             secret: Some(&seen.state),
             session: seen.session.as_ref(),
             alone: seen.renamed.is_empty(),
-            by_status: by_status
-                .and_then(|desired| done_by_status(user, desired, (&seen.state, seen.session.as_ref()), resync)),
+            by_status: by_status.and_then(|desired| done_by_status(user, desired, seen.secrets())),
+            resync: (ctx.resync_interval, now),
+            retain: owner.retain,
             swept: ctx.coverage.covers(&owner.account, now, ctx.resync_interval),
             window: ctx.waits.consistency_window,
         };
@@ -139,10 +175,10 @@ impl Pass<'_> {
     }
 
     /// After a start, what status and Secret say is known from now on.
-    fn resume(self, facts: Facts, seen: &Seen, due_at: Timestamp) {
+    fn resume(self, facts: Facts, seen: &Seen) {
         let fingerprint = self.fingerprint();
-        if let (Done::ByStatus(_), Some(settled)) =
-            (facts.done, Settled::by_status(fingerprint, seen.delivered(), due_at))
+        if let Done::ByStatus(due_at) = facts.done
+            && let Some(settled) = Settled::by_status(fingerprint, seen.delivered(), due_at, self.ctx.now())
         {
             self.ctx.state.resumed(self.uid(), settled, fingerprint);
         }
@@ -221,6 +257,9 @@ impl Pass<'_> {
                 held.finalizer_added |= action == Action::AddFinalizer;
                 if action == Action::RemoveFinalizer {
                     return Ok(next);
+                }
+                if reads.is_belied_by(&effect) {
+                    return Err(Break::TooLittle);
                 }
                 // What was planned to follow rested on the deletion.
                 if effect == Effect::DeleteConflict {

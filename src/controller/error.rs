@@ -67,6 +67,11 @@ impl Error {
         }
     }
 
+    /// The user has another access key than was taken for granted, or lacks one.
+    pub fn belies_the_keys(&self) -> bool {
+        matches!(self, Self::Aws(error) if matches!(error.kind, ErrorKind::LimitExceeded | ErrorKind::NotFound))
+    }
+
     /// For the conditions.
     pub fn failure(&self, part: Part) -> Failure {
         let (reason, transient) = match self {

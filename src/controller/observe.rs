@@ -2,7 +2,7 @@
 
 mod secrets;
 
-pub use secrets::{example_of, example_of_workload, kept_key, secrets, unreachable, wanted_of};
+pub use secrets::{example_of, example_of_workload, kept_key, rendering, secrets, unreachable, wanted_of};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -26,7 +26,8 @@ use crate::core::plan::policies_to_read;
 use crate::core::policy::Document;
 use crate::core::reads::Reads;
 use crate::core::reads::known::Known;
-use crate::core::reads::picture::{Itself, picture as of_level, unread};
+use crate::core::reads::names_its_keys;
+use crate::core::reads::picture::{Itself, named_keys, picture as of_level, recorded as of_record, unread};
 
 /// The Secrets as read, and the secret halves of the keys found: what the pure core must not see.
 #[derive(Default)]
@@ -51,6 +52,8 @@ pub struct Possession {
     pub taken: bool,
     /// A key of it was revoked.
     pub revoked: bool,
+    /// Its keys are those that the status names, and were not listed.
+    pub by_name: bool,
 }
 
 /// What has been read before the rest: what the Secrets hold, and perhaps the access keys.
@@ -74,12 +77,18 @@ pub struct Seen {
 impl Seen {
     /// What was read to curtail the user, for a deletion to go on with.
     pub fn of(possession: Possession) -> Self {
-        Self { user: Some(Some(possession.record)), keys: possession.found.keys, ..Self::nothing() }
+        let keys = possession.found.keys.filter(|_| !possession.by_name);
+        Self { user: Some(Some(possession.record)), keys, ..Self::nothing() }
     }
 
     /// The workload's Secret.
     pub fn delivered(&self) -> &SecretState {
         self.session.as_ref().unwrap_or(&self.state)
+    }
+
+    /// The Secret that the key belongs into, and the workload's, where that has sessions.
+    pub fn secrets(&self) -> (&SecretState, Option<&SecretState>) {
+        (&self.state, self.session.as_ref())
     }
 
     /// No Secret was read: a deletion needs none.
@@ -117,6 +126,9 @@ pub fn before_iam(user: &S3AccessUser, seen: &Seen, known: &Known) -> Observed {
 /// Something could not be read.
 pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Known) -> Result<Option<Observed>, Error> {
     let mut observed = before_iam(pass.user, seen, known);
+    if reads == Reads::Recorded {
+        return recorded(pass, observed, seen).await;
+    }
     let Some(desired) = pass.desired.filter(|_| reads != Reads::Everything) else {
         return everything(pass, observed, seen).await.map(Some);
     };
@@ -132,26 +144,52 @@ pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Know
             Err(error) if error.kind == ErrorKind::NotFound => None,
             Err(error) => return Err(error.into()),
         },
-        Reads::UserAndKeys => {
-            let found = iam.get_user(name).await?.map(|mut found| {
-                carry(&mut found.tags, &observed);
-                found
-            });
+        Reads::User | Reads::UserAndKeys => {
+            let mut found = match seen.user.take() {
+                Some(found) => found,
+                None => iam.get_user(name).await?,
+            };
+            found.iter_mut().for_each(|found| carry(&mut found.tags, &observed));
             let is_as_wanted = found.as_ref().is_some_and(|found| itself(found).is_as_wanted(desired));
             seen.user = Some(found);
-            match seen.keys.take_if(|_| is_as_wanted) {
-                None if is_as_wanted => Some(keys_of(pass).await?),
-                keys => keys,
+            match reads {
+                _ if !is_as_wanted => None,
+                Reads::User => known.keys_left(pass.fingerprint(), seen.secrets()).map(|(keys, _)| keys),
+                _ => match seen.keys.take() {
+                    None => Some(keys_of(pass).await?),
+                    keys => keys,
+                },
             }
         }
         _ => None,
     };
-    let elsewhere = if reads == Reads::UserAndKeys { made_elsewhere(pass.user, pass.owner) } else { None };
+    let elsewhere = if reads.is_of_the_user() { made_elsewhere(pass.user, pass.owner) } else { None };
     let live = |tag: &str| seen.user.as_ref().and_then(|found| found.as_ref()?.tags.get(tag).cloned());
     observed.revoked = live(tags::REVOKED).or(observed.revoked);
     observed.unused = live(tags::UNUSED).or(observed.unused);
     let observed = Observed { account_elsewhere: elsewhere, ..observed };
     Ok(of_level(reads, desired, observed, keys, known))
+}
+
+/// The picture of a deletion by what the user's tags record, and the tags of its managed policies, which say whose they are.
+async fn recorded(pass: Pass<'_>, mut observed: Observed, seen: &Seen) -> Result<Option<Observed>, Error> {
+    let Some(Some(found)) = &seen.user else { return Ok(None) };
+    let Some(mut user) = of_record(pass.owner, pass.user, itself(found)) else { return Ok(None) };
+    user.keys = seen.keys.clone().unwrap_or_default();
+    for arn in policy_records(&user.tags).filter_map(|record| pass.owner.recorded_policy_arn(record)) {
+        let state = match pass.resolved.session.iam.get_policy(&arn).await? {
+            None => PolicyState::Missing,
+            Some(found) => PolicyState::Present(ManagedPolicy {
+                tags: found.tags,
+                document: Document::new(Vec::new()),
+                versions: Vec::new(),
+            }),
+        };
+        observed.policies.insert(arn, state);
+    }
+    observed.account_elsewhere = made_elsewhere(pass.user, pass.owner);
+    observed.user = UserState::Present(Box::new(user));
+    Ok(Some(observed))
 }
 
 async fn everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen) -> Result<Observed, Error> {
@@ -209,10 +247,13 @@ pub async fn possession(pass: Pass<'_>) -> (Option<Possession>, Option<Error>) {
     let mut found = Holdings { tags: record.tags.clone(), boundary: record.boundary.clone(), ..Holdings::default() };
     let known = ctx.state.known(pass.uid());
     carry(&mut found.tags, &unread(pass.user, &known));
-    let mut failed = None;
+    let (mut failed, mut by_name) = (None, false);
     if owner.identity.ownership(&found.tags) == Ownership::Ours {
         ctx.state.tagged(pass.uid(), &found.tags);
-        match keys_of(pass).await {
+        by_name = names_its_keys(pass.user, owner.retain)
+            && known.failures == 0
+            && Adoption::of(&found.tags) == Adoption::None;
+        match if by_name { Ok(named_keys(pass.user)) } else { keys_of(pass).await } {
             Ok(keys) => found.keys = Some(keys),
             Err(error) if error.kind == ErrorKind::NotFound => found.keys = Some(Vec::new()),
             Err(error) => failed = Some(error.into()),
@@ -221,7 +262,7 @@ pub async fn possession(pass: Pass<'_>) -> (Option<Possession>, Option<Error>) {
     if known.unused_suspected {
         failed = failed.or(uses(pass, &mut found).await.err());
     }
-    (Some(Possession { record, found, taken: false, revoked: false }), failed)
+    (Some(Possession { record, found, taken: false, revoked: false, by_name }), failed)
 }
 
 /// Asks when each key was used last.

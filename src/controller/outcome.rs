@@ -6,6 +6,7 @@ use tracing::{debug, warn};
 
 use super::context::{Context, Pass};
 use super::error::Error;
+use super::observe::rendering;
 use super::panics::contained;
 use super::report::{self, report, with_revocation};
 use crate::api::{Reason, S3AccessUser, S3AccessUserStatus};
@@ -14,6 +15,7 @@ use crate::core::desired::{Desired, Owner};
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, named_policy};
 use crate::core::reads::known::Settled;
+use crate::core::reads::named_version;
 use crate::core::reads::next::{End, due_at};
 use crate::core::refusal::Refusal;
 use crate::core::rotation::later;
@@ -90,7 +92,9 @@ pub struct Stopped {
 }
 
 /// The plan is carried out, as far as it goes now.
-pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan) -> Outcome {
+///
+/// `keys_read_at`: when the access keys were read that it rests upon.
+pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan, keys_read_at: Timestamp) -> Outcome {
     let Pass { ctx, user, desired, .. } = pass;
     let uid = pass.uid();
     ctx.state.probed(uid, observed);
@@ -111,7 +115,7 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan) -> Outcom
             ctx.state.waits(uid);
             Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid)))
         }
-        End::Settled => settle(pass, observed, &plan),
+        End::Settled => settle(pass, observed, &plan, keys_read_at),
     }
 }
 
@@ -153,26 +157,36 @@ pub fn told(pass: Pass<'_>, observed: &Observed, plan: &Plan, earlier: &S3Access
             // One that the Secret no longer holds works to its end all the same.
             let session = earlier.session_expires_at.clone().filter(|expires_at| expires_at.0 > now);
             told.session_expires_at = told.session_expires_at.or(session);
-            with_last_use(pass, desired, told, earlier)
+            let told = with_last_use(pass, desired, told, earlier);
+            // That others have touched the Secret is nothing to write a status for.
+            let told = S3AccessUserStatus { secret_version: earlier.secret_version.clone(), ..told };
+            if told == *earlier {
+                return told;
+            }
+            let left = observed.delivered().ours().filter(|secret| secret.up_to_date && plan.rests());
+            let rendered = left.and_then(|left| Some(named_version(&left.resource_version, rendering(pass)?)));
+            S3AccessUserStatus { secret_version: rendered, ..told }
         }
         _ => interrupted(Some(pass.owner), &plan.parts, earlier, generation, now),
     }
 }
 
 /// All is as it should be: what that rests upon, and when to reconcile again.
-fn settle(pass: Pass<'_>, observed: &Observed, plan: &Plan) -> Outcome {
+fn settle(pass: Pass<'_>, observed: &Observed, plan: &Plan, keys_read_at: Timestamp) -> Outcome {
     let ctx = pass.ctx;
     let (uid, now) = (pass.uid(), ctx.now());
-    let resync = next_resync(uid, now, ctx.resync_interval);
-    let due_at = due_at(plan, resync, now);
-    ctx.state.settled(uid, Settled::of(pass.fingerprint(), observed, due_at));
+    let (interval, due_at) = (ctx.resync_interval, due_at(plan, now));
+    let settled = Settled::of(pass.fingerprint(), observed, due_at, keys_read_at);
+    let resync_at =
+        settled.as_ref().map_or_else(|| next_resync(uid, now, interval), |settled| settled.resync_at(uid, interval));
+    ctx.state.settled(uid, settled);
     if let (Some(secret), Some(found)) = (observed.our_secret(), observed.user()) {
         let key = secret.key.as_ref().and_then(|held| found.keys.iter().find(|key| held.id == key.id));
         if let Some(age) = key.and_then(|key| now.duration_since(key.created_at).try_into().ok()) {
             ctx.metrics.key_age(age);
         }
     }
-    Outcome::Settled(due_at)
+    Outcome::Settled(due_at.min(resync_at))
 }
 
 /// An action failed: say so on the part that it was about, keep what is known of the others, try again later.

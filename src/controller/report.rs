@@ -12,7 +12,7 @@ use crate::api::{ConditionType, FINALIZER, Reason, RevocationReport, S3AccessUse
 use crate::core::conditions::{interrupted, revocation_report};
 use crate::core::desired::Owner;
 use crate::core::ends::revocation::Revocation;
-use crate::core::plan::{Part, Parts, Progress};
+use crate::core::plan::{Part, Parts, Progress, being_replaced};
 use crate::kubernetes::UserRef;
 
 /// The limit of Kubernetes on an Event's note.
@@ -78,6 +78,7 @@ pub async fn announce(ctx: &Context, user: &S3AccessUser, owner: &Owner, reason:
                 annotations::REVOKE
             )
         }
+        Reason::Rotating if let Some(id) = &earlier.access_key_id => being_replaced(id),
         _ => "a new access key is being made".to_owned(),
     };
     let key = Progress::Waiting(reason, message);

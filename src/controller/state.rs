@@ -11,7 +11,7 @@ use crate::api::S3AccessUserStatus;
 use crate::core::credential_report::KeyUse;
 use crate::core::observed::{Minted, Observed};
 use crate::core::reads::Reads;
-use crate::core::reads::known::{Fingerprint, Kept, Known, Settled};
+use crate::core::reads::known::{Fingerprint, Kept, Known, Reported, Settled};
 
 /// By UID. A table of boxes, since a third of a table is empty on average.
 type ByUid = HashMap<Box<str>, Box<Known>>;
@@ -140,6 +140,11 @@ impl State {
     /// After a start, status and Secret say that all is done.
     pub fn resumed(&self, uid: &str, settled: Settled, details: Fingerprint) {
         self.change(uid, |known| known.resumed(settled, details));
+    }
+
+    /// What a report says of its keys. Answers whether they are to be read.
+    pub fn compared(&self, uid: &str, reported: &Reported) -> bool {
+        self.users().get_mut(uid).is_some_and(|known| known.compared(reported))
     }
 
     /// The CR was held against that revision of its class, to the end.

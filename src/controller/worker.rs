@@ -173,6 +173,8 @@ fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
         session: None,
         alone,
         by_status: None,
+        resync: (ctx.resync_interval, ctx.now()),
+        retain: false,
         swept: false,
         window: ctx.waits.consistency_window,
     };

@@ -218,6 +218,7 @@ pub fn status(desired: &Desired, observed: &Observed, plan: &Plan, conditions: &
         policy_arn,
         access_key_id: key.map(|key| key.id.to_string()),
         access_key_created_at: listed.map(|key| key.created_at).or_else(|| key?.created_at).map(time),
+        secret_version: None,
         session_expires_at: session.map(|session| time(session.expires_at)),
         next_rotation_at: plan.next_rotation_at.map(time),
         expires_at: desired.expiry.map(|expiry| time(expiry.at)),

@@ -2,7 +2,8 @@
 //! (IAM user guide, "Getting credential reports").
 //!
 //! It names no ids. A key is told by the time at which it was made, which is also when it was last changed; and by being the
-//! only one that works. It may be old, cut short or wrong: nothing is decided on it but what to say, and whose keys to ask IAM about.
+//! only one that works. It may be old, cut short or wrong: nothing is decided on it but what to say, and whose keys to ask IAM about;
+//! whoever it says is well is asked about all the same, only later.
 
 use std::collections::HashMap;
 
@@ -128,6 +129,14 @@ impl CredentialReport {
             }
         }
         Ok(Self { made_at, users })
+    }
+
+    /// When the only key of a user that works was made or last changed; `None`: none works, or several do.
+    pub fn only_key(&self, user_name: &str) -> Option<Timestamp> {
+        match self.users.get(&*user_name.to_ascii_lowercase())?.as_slice() {
+            [only] => Some(only.changed_at),
+            _ => None,
+        }
     }
 
     /// What it says of a user's key that was made at that time; `None`: nothing that is surely of that key.

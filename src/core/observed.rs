@@ -232,13 +232,12 @@ pub struct Observed {
     pub cleared: bool,
 }
 
-#[cfg(test)]
 impl OurSecret {
     /// One that is as it should be, with that key, which was never replaced.
-    pub(crate) fn intact(key: Option<HeldKey>) -> Self {
+    pub fn intact(resource_version: String, key: Option<HeldKey>) -> Self {
         Self {
-            uid: "secret".to_owned(),
-            resource_version: "1".to_owned(),
+            uid: String::new(),
+            resource_version,
             key,
             session: None,
             annotated: true,

@@ -98,6 +98,10 @@ impl Kubernetes for KubeClient {
         self.secrets.version(uid, name).is_none_or(|version| version > since.parse().unwrap_or_default())
     }
 
+    fn secret_is_at(&self, uid: &str, name: &str, version: &str) -> bool {
+        self.secrets.version(uid, name).is_some_and(|seen| version.parse() == Ok(seen))
+    }
+
     async fn get_workload(&self, namespace: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState> {
         let found = self.workloads(namespace, workload.kind).get_metadata_opt(&workload.name).await;
         match found.map_err(|error| KubernetesError::of("get workload", namespace, &workload.name, &error))? {

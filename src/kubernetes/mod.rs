@@ -84,6 +84,10 @@ pub trait Kubernetes: Send + Sync {
     fn secret_has_changed(&self, _uid: &str, _name: &str, _since: &str) -> bool {
         false
     }
+    /// Whether the watch shows that Secret of the user in that very version.
+    fn secret_is_at(&self, _uid: &str, _name: &str, _version: &str) -> bool {
+        false
+    }
     /// The workload, and which key the annotation says it has; no more of it is read than its metadata.
     async fn get_workload(&self, namespace: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState>;
     /// Sets the annotation of the very resource version that was read, and with `restart` the same one of the pod

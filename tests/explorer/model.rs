@@ -1,7 +1,7 @@
 //! What can happen next, and what must hold.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::SignedDuration;
@@ -20,7 +20,7 @@ const START: &str = "2026-01-01T00:00:00Z";
 pub const RESYNC: SignedDuration = SignedDuration::from_hours(10);
 
 /// The levels of reads.
-pub const LEVELS: u8 = 6;
+pub const LEVELS: u16 = 8;
 
 /// A mistake in how a process reads, carries out or makes its plans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,10 @@ pub enum Event {
     Sweep(usize),
     /// That sweep ends, and tells of what it found then.
     Suspect(usize),
+    /// AWS makes a credential report, which tells the truth or does not.
+    Report { process: usize, lies: bool },
+    /// The process reads it.
+    Compare(usize),
     /// Somebody does something.
     Hand(Hand),
     /// Time passes.
@@ -75,7 +79,7 @@ pub struct Explorer {
     /// What was found out of worlds before, by their hash.
     pub known: Arc<Mutex<HashMap<u64, bool>>>,
     /// The levels of reads that were taken, one bit each.
-    pub taken: Arc<AtomicU8>,
+    pub taken: Arc<AtomicU16>,
 }
 
 impl Explorer {
@@ -159,6 +163,8 @@ impl Explorer {
             Reads::Keys => 3,
             Reads::UserAndKeys => 4,
             Reads::Everything => 5,
+            Reads::User => 6,
+            Reads::Recorded => 7,
         };
         self.taken.fetch_or(1 << bit, Ordering::Relaxed);
     }
@@ -202,6 +208,11 @@ impl Model for Explorer {
                 events.push(Event::Suspect(index));
             } else if world.budget.sweeps > 0 && !process.known.drift_suspected && self.differs(world, process) {
                 events.push(Event::Sweep(index));
+            }
+            if process.reported.is_some() {
+                events.push(Event::Compare(index));
+            } else if world.budget.reports > 0 {
+                events.extend([false, true].map(|lies| Event::Report { process: index, lies }));
             }
             if process.work.is_none() {
                 // The watch is late by one reconcile that fails, not by any number of them.
@@ -255,6 +266,15 @@ impl Model for Explorer {
                 next.processes[index].screened = false;
                 next.processes[index].known.suspect_drift();
                 next.processes[index].shown = true;
+            }
+            Event::Report { process, lies } => {
+                next.budget.reports -= 1;
+                next.processes[process].reported = Some(self.reported(&next, lies)?);
+            }
+            Event::Compare(index) => {
+                let process = &mut next.processes[index];
+                let reported = process.reported.take()?;
+                process.known.compared(&reported);
             }
             Event::Hand(hand) => {
                 next.budget.hands -= 1;

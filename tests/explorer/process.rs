@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use s3_access_operator::core::observed::{Observed, SecretState};
 use s3_access_operator::core::plan::{Action, Plan};
 use s3_access_operator::core::reads::Reads;
-use s3_access_operator::core::reads::known::Known;
+use s3_access_operator::core::reads::known::{Known, Reported};
 
 use crate::resource::{Report, Resource};
 
@@ -46,6 +46,8 @@ pub struct Process {
     pub screened: bool,
     /// A sweep of its own has told it of the difference that there is: it needs no other to put that right.
     pub shown: bool,
+    /// The last credential report, which it may read late.
+    pub reported: Option<Reported>,
     pub work: Option<Box<Work>>,
     /// When it reconciles again, where nothing happens. A process may reconcile at any time, so that this tells no two
     /// states apart.
@@ -55,8 +57,8 @@ pub struct Process {
 /// Less the time that tells no two apart; the secret half of a key is not shown.
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { uid, known, copy, screened, shown, work, due_at: _ } = self;
-        write!(f, "{uid} {known:?} {copy:?} {screened} {shown} {work:?}")
+        let Self { uid, known, copy, screened, shown, reported, work, due_at: _ } = self;
+        write!(f, "{uid} {known:?} {copy:?} {screened} {shown} {reported:?} {work:?}")
     }
 }
 
@@ -69,6 +71,7 @@ impl Process {
             copy: resource.cloned(),
             screened: false,
             shown: false,
+            reported: None,
             work: None,
             due_at: None,
         }

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use s3_access_operator::api::{Reason, tags};
 use s3_access_operator::core::conditions::{Conditions, Failure, interrupted, status};
 use s3_access_operator::core::drift::{PolicyDetail, UserDetail, Verdict, screen_policy, screen_user};
-use s3_access_operator::core::observed::{Observed, PolicyState, Probes, UserState};
+use s3_access_operator::core::observed::{Observed, PolicyState, Probes, User, UserState};
 use s3_access_operator::core::plan::{Action, Effect, Plan, WhyDelete, plan, teardown};
-use s3_access_operator::core::reads::known::{Fingerprint, Known, Settled};
+use s3_access_operator::core::reads::known::{Fingerprint, Known, Reported, Settled};
 use s3_access_operator::core::reads::next::{Basis, End, due_at};
-use s3_access_operator::core::reads::picture::{Itself, picture, unread};
+use s3_access_operator::core::reads::picture::{Itself, named_keys, picture, recorded, unread};
 use s3_access_operator::core::reads::{Current, Done, Facts, Reads, SecretFact, done_by_status, needed};
 use s3_access_operator::core::rotation::{PROBES, later};
 use s3_access_operator::core::schedule::{backoff, next_resync};
@@ -57,7 +57,7 @@ impl Explorer {
         let process = &world.processes[index];
         let resource = process.copy.as_ref()?;
         let read = resource.read();
-        let facts = Facts::of(&process.known, &self.current(&read, &world.truth, None));
+        let facts = Facts::of(&process.known, &self.current(&read, &world.truth, (world.now, false)));
         let version = &process.known.settled.as_ref()?.secret_version;
         let changed = world.truth.our_secret().is_none_or(|secret| secret.resource_version != *version);
         let secret = if changed { SecretFact::Changed } else { SecretFact::Unread };
@@ -67,11 +67,12 @@ impl Explorer {
         }
     }
 
-    fn current<'a>(&self, read: &'a Read, seen: &'a Observed, now: Option<Timestamp>) -> Current<'a> {
+    /// `within`: the Secret was read, as it is within a reconcile.
+    fn current<'a>(&self, read: &'a Read, seen: &'a Observed, (world_now, within): (Timestamp, bool)) -> Current<'a> {
+        let now = within.then_some(world_now);
         let by_status = now.zip(read.desired.as_ref()).and_then(|(now, desired)| {
-            let resync = next_resync(&read.owner.identity.uid, now, RESYNC);
-            let any = (self.mistake == Some(Mistake::TrustsAnyStatus)).then_some(resync);
-            any.or_else(|| done_by_status(&read.user, desired, (&seen.secret, seen.session.as_ref()), resync))
+            let any = (self.mistake == Some(Mistake::TrustsAnyStatus)).then_some(later(now, RESYNC));
+            any.or_else(|| done_by_status(&read.user, desired, (&seen.secret, seen.session.as_ref())))
         });
         Current {
             user: &read.user,
@@ -80,6 +81,8 @@ impl Explorer {
             session: seen.session.as_ref().filter(|_| now.is_some()),
             alone: true,
             by_status,
+            resync: (RESYNC, world_now),
+            retain: false,
             swept: self.swept,
             window: WAITS.consistency_window,
         }
@@ -102,15 +105,16 @@ impl Explorer {
             let mut base = unread(&read.user, &known);
             base.secret.clone_from(&work.seen);
             base.forget_delivered();
-            let facts = Facts::of(&known, &self.current(&read, &base, Some(world.now)));
+            let facts = Facts::of(&known, &self.current(&read, &base, (world.now, true)));
             let facts = self.mistaken(Facts { made: facts.made || work.finalizer_added, ..facts });
             let reads = needed(&facts, world.now, beyond);
             self.take(reads);
             let process = &mut world.processes[index];
             if let Reads::Nothing { until } = reads {
                 let fingerprint = Fingerprint::of(&read.user, REVISION);
-                let settled = Settled::by_status(fingerprint, &work.seen, until);
-                if let (Done::ByStatus(_), Some(settled)) = (facts.done, settled) {
+                if let Done::ByStatus(due_at) = facts.done
+                    && let Some(settled) = Settled::by_status(fingerprint, &work.seen, due_at, world.now)
+                {
                     process.change(uid, |known| known.resumed(settled, fingerprint));
                 }
                 return self.end(world, index, uid, Ok(until));
@@ -118,7 +122,13 @@ impl Explorer {
             if reads.begins_anew() {
                 process.change(uid, |known| known.reading(reads));
             }
-            work.read_at = world.now;
+            work.read_at = match reads {
+                Reads::Probe => known.left.as_ref().map_or(world.now, |left| left.read_at),
+                Reads::User => known
+                    .keys_left(Fingerprint::of(&read.user, REVISION), (&base.secret, None))
+                    .map_or(world.now, |left| left.1),
+                _ => world.now,
+            };
             let Some(mut view) = self.look(world, (reads, &read), base, &known) else {
                 beyond = Some(reads);
                 continue;
@@ -136,6 +146,13 @@ impl Explorer {
     /// What there is to see at that level.
     fn look(&self, world: &World, (reads, read): (Reads, &Read), base: Observed, known: &Known) -> Option<Observed> {
         let truth = &world.truth;
+        if reads == Reads::Recorded {
+            let user = truth.user()?;
+            let user = recorded(&read.owner, &read.user, itself(user))?;
+            // Those go first, before the rest is looked at.
+            let user = UserState::Present(Box::new(User { keys: named_keys(&read.user), ..user }));
+            return Some(Observed { user, policies: truth.policies.clone(), ..base });
+        }
         let Some(desired) = read.desired.as_ref().filter(|_| reads != Reads::Everything) else {
             let mut view = Observed { user: truth.user.clone(), policies: truth.policies.clone(), ..base };
             if let (Some(Mistake::IgnoresTheUid), UserState::Present(user)) = (self.mistake, &mut view.user) {
@@ -143,11 +160,11 @@ impl Explorer {
             }
             return Some(view);
         };
-        let keys = truth.user().filter(|user| {
-            let (arn, path, tags, boundary) = (&*user.arn, &*user.path, &user.tags, user.boundary.as_ref());
-            reads != Reads::UserAndKeys || Itself { arn, path, tags, boundary }.is_as_wanted(desired)
-        });
-        let mut keys = keys.map(|user| user.keys.clone());
+        let user = truth.user().filter(|user| !reads.is_of_the_user() || itself(user).is_as_wanted(desired));
+        let left =
+            || known.keys_left(Fingerprint::of(&read.user, REVISION), (&base.secret, None)).map(|(keys, _)| keys);
+        let mut keys =
+            if reads == Reads::User { user.and_then(|_| left()) } else { user.map(|user| user.keys.clone()) };
         if let (Some(Mistake::KeepsToTheKeysOfTheSecret), Some(keys), Some(secret)) =
             (self.mistake, &mut keys, base.our_secret())
         {
@@ -261,10 +278,12 @@ impl Explorer {
             End::Blocked => Err(pause),
             End::Waiting => Ok(left.wake_at.unwrap_or(pause)),
             End::Settled => {
-                let due_at = due_at(left, resync, now);
-                let settled = Settled::of(Fingerprint::of(&read.user, REVISION), &work.view, due_at);
+                let fingerprint = Fingerprint::of(&read.user, REVISION);
+                let settled = Settled::of(fingerprint, &work.view, due_at(left, now), work.read_at);
+                let resync =
+                    settled.as_ref().map_or(resync, |settled| settled.resync_at(&read.owner.identity.uid, RESYNC));
                 world.processes[index].change(uid, |known| known.settled(settled));
-                Ok(due_at)
+                Ok(due_at(left, now).min(resync))
             }
         };
         self.end(world, index, uid, outcome);
@@ -334,6 +353,9 @@ impl Explorer {
             process.due_at = None;
             return;
         }
+        if work.reads.is_belied_by(&effect) {
+            return self.read_more(world, index, work);
+        }
         if effect == Effect::DeleteConflict {
             work.rest.clear();
         }
@@ -359,7 +381,7 @@ impl Explorer {
             drop(world.carry_out(index, &work, &delete));
             world.processes[index].change(uid, |known| known.unminted(key_id));
         }
-        if work.reads == Reads::Probe {
+        if work.reads.retries(&action) || (work.reads == Reads::User && why == Refused::Belied) {
             return self.read_more(world, index, work);
         }
         if matches!(why, Refused::Conflict | Refused::Exists) && !work.retried {
@@ -379,6 +401,19 @@ impl Explorer {
         }
         let at = pause(world, index, &work.resource);
         self.end(world, index, uid, Err(at));
+    }
+
+    /// What a credential report that is made now says of its keys: the truth, or that they are as they were left.
+    pub fn reported(&self, world: &World, lies: bool) -> Option<Reported> {
+        let held = world.truth.our_secret()?.key.as_ref()?;
+        let created_at = held.created_at?;
+        let active: Vec<_> = world.truth.user()?.keys.iter().filter(|key| key.active).collect();
+        let only_key = match active.as_slice() {
+            _ if lies => Some(created_at),
+            [only] => Some(only.created_at),
+            _ => None,
+        };
+        Some(Reported { made_at: world.now, created_at, only_key, rest_is_compared: self.swept })
     }
 
     /// Whether the bulk read shows a difference between what the process's copy wants and what there is.
@@ -411,6 +446,10 @@ impl Explorer {
             Verdict::Agrees { policy } => !policy.as_ref().is_none_or(well),
         }
     }
+}
+
+fn itself(user: &User) -> Itself<'_> {
+    Itself { arn: &user.arn, path: &user.path, tags: &user.tags, boundary: user.boundary.as_ref() }
 }
 
 fn pause(world: &World, index: usize, resource: &Resource) -> Timestamp {

@@ -58,7 +58,9 @@ impl Explorer {
     /// States that are `passed` shortly after the beginning come to the same end.
     fn is_well_left(&self, world: &mut World, passed: &mut Vec<u64>) -> bool {
         let begun = world.now;
-        let (shortly, found) = (later(begun, SHORTLY), later(begun, RESYNC + SHORTLY));
+        // What a report of before says nothing of is read an interval later.
+        let reported = world.processes[0].known.settled.as_ref().is_some_and(|settled| settled.compared_at.is_some());
+        let (shortly, found) = (later(begun, SHORTLY), later(begun, RESYNC * if reported { 2 } else { 1 } + SHORTLY));
         let end = later(found, RESYNC);
         let (mut changed_at, mut is_early) = (begun, true);
         for _ in 0..PATIENCE {

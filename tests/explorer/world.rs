@@ -35,6 +35,8 @@ pub struct Budget {
     pub intervals: u8,
     /// Bulk reads of the account.
     pub sweeps: u8,
+    /// Credential reports of it, true ones and others.
+    pub reports: u8,
 }
 
 /// A state of everything.
@@ -85,6 +87,8 @@ pub enum Refused {
     Conflict,
     /// IAM has one of that name.
     Exists,
+    /// IAM says that there is another key, or none.
+    Belied,
     /// Anything else.
     Other,
 }
@@ -158,7 +162,9 @@ impl World {
         if on_user && same_object && !adopts && ownership.is_some_and(|ownership| ownership != Ownership::Ours) {
             self.violate(4, "a step on a user that is not ours");
         }
-        if action.writes() && !work.reads.begins_anew() {
+        // The Secret is read live in each of them.
+        let into_secret = matches!(action, Action::WriteSecret { .. });
+        if action.writes() && !into_secret && !work.reads.begins_anew() {
             self.violate(4, "a write, and the proof that it rests upon was not read");
         }
     }
@@ -213,9 +219,9 @@ impl World {
                 self.report(process, work, report)?;
                 Effect::Done
             }
-            _ if !has_user => return Err(Refused::Other),
+            _ if !has_user => return Err(Refused::Belied),
             Action::CreateAccessKey if self.truth.user().is_some_and(|user| user.keys.len() >= 2) => {
-                return Err(Refused::Other);
+                return Err(Refused::Belied);
             }
             Action::CreateAccessKey => {
                 let id = format!("K{}", self.fresh());

@@ -1,5 +1,5 @@
-//! When keys were used last, by the account's credential report: two calls for all users of an account. AWS makes one at most
-//! every four hours.
+//! When keys were used last, and whether they are as they were left, by the account's credential report: two calls for all users
+//! of an account. AWS makes one at most every four hours.
 
 use std::time::Duration;
 
@@ -13,10 +13,11 @@ use crate::aws::{ErrorKind, Session};
 use crate::controller::class::ResolvedClass;
 use crate::controller::error::Error;
 use crate::controller::watch::cached::Opened;
-use crate::core::conditions::Conditions;
+use crate::core::conditions::{Conditions, says_settled};
 use crate::core::credential_report::{CredentialReport, KeyUse};
 use crate::core::ends::unused;
 use crate::core::iam::Account;
+use crate::core::reads::known::Reported;
 
 /// How long AWS is given to make a report, before it is asked for.
 const MAKING: SignedDuration = SignedDuration::from_secs(20);
@@ -57,11 +58,18 @@ impl Sweeper {
     }
 
     async fn tell_of_uses(&self, account: &Account, report: &CredentialReport) {
-        let (mut found, mut called) = (0, 0);
+        let (mut found, mut called, mut differing) = (0, 0, 0);
+        let rest_is_compared = self.details.covers(account, Timestamp::now());
         for scope in &self.scopes {
             for (number, kept) in scope.users.state().into_iter().enumerate() {
                 super::sweep::breathe(number).await;
                 let Opened { user, invalid } = kept.open();
+                let uid = user.uid().unwrap_or_default();
+                let reported = reported(&user, account, report, rest_is_compared);
+                if reported.is_some_and(|reported| scope.ctx.state.compared(&uid, &reported)) {
+                    differing += 1;
+                    scope.enqueue(&kept);
+                }
                 let Some(used) = key_use(&user, account, report) else { continue };
                 let Ok(resolved) = self.classes.of(&user).await else { continue };
                 found += 1;
@@ -72,13 +80,13 @@ impl Sweeper {
                     && user.is_finalized();
                 let suspected_at = suspected.then_some(report.made_at);
                 let news = is_news(&user, &resolved, &used).then_some(used);
-                if scope.ctx.state.reported(&user.uid().unwrap_or_default(), news, suspected_at) {
+                if scope.ctx.state.reported(&uid, news, suspected_at) {
                     called += 1;
                     scope.enqueue(&kept);
                 }
             }
         }
-        debug!(account = account.id, report = %report.made_at, found, called, "read when keys were used last");
+        debug!(account = account.id, report = %report.made_at, found, called, differing, "read the credential report");
     }
 
     fn observe(&self, user: &S3AccessUser, used: &KeyUse) {
@@ -94,6 +102,20 @@ impl Sweeper {
 fn made_at(user: &S3AccessUser) -> Option<Timestamp> {
     let key = user.status.as_ref().and_then(|status| status.access_key_created_at.as_ref());
     user.metadata.creation_timestamp.iter().chain(key).map(|time| time.0).min()
+}
+
+/// What the report says of the keys of a user whose key the status tells of, where it has no other one.
+fn reported(
+    user: &S3AccessUser,
+    account: &Account,
+    report: &CredentialReport,
+    rest_is_compared: bool,
+) -> Option<Reported> {
+    let status = user.status.as_ref().filter(|status| status.account_id.as_ref() == Some(&account.id))?;
+    let alone = status.retiring_key.is_none() && says_settled(status, user.metadata.generation);
+    let created_at = status.access_key_created_at.as_ref().filter(|_| alone)?.0;
+    let only_key = report.only_key(status.user_name.as_ref()?);
+    Some(Reported { made_at: report.made_at, created_at, only_key, rest_is_compared })
 }
 
 /// What the report says of the key that the status tells of.

@@ -49,6 +49,11 @@ impl Beat {
         Self { coverage: Arc::default(), interval }
     }
 
+    /// Whether each account is seen as often as that.
+    pub fn covers(&self, account: &Account, now: Timestamp) -> bool {
+        self.coverage.covers(account, now, self.interval)
+    }
+
     fn take_due(&self, accounts: &[Account], now: Timestamp) -> Vec<Account> {
         if self.interval.is_zero() { Vec::new() } else { self.coverage.take_due(accounts, now, self.interval) }
     }

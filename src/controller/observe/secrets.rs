@@ -13,6 +13,7 @@ use crate::core::iam::AccessKeyId;
 use crate::core::names::workload_annotation;
 use crate::core::observed::{HeldKey, OurSecret, Place, SecretState, WorkloadState};
 use crate::core::plan::SecretRecord;
+use crate::core::schedule::fnv;
 use crate::core::secret_data::{Credentials, SessionToken, Target};
 use crate::core::sessions::{HeldSession, may_be_in_use};
 use crate::kubernetes::KubernetesError;
@@ -197,6 +198,12 @@ pub fn example_of_workload(pass: Pass<'_>) -> Result<Secret, Error> {
     // As long as they usually are.
     let token = SessionToken { token: "FwoGZXIvYXdzEXAMPLE".repeat(20).into(), expires_at: session.expires_at };
     wanted_of(pass, None, &Credentials { token: Some(token), ..credentials }, Record::Session(&session))
+}
+
+/// A digest of what the Secret is made of beside the key: another spec, class, setting or version of the operator may change it.
+pub fn rendering(pass: Pass<'_>) -> Option<u64> {
+    let example = example_of_workload(pass).ok()?;
+    Some(fnv(&serde_json::to_string(&example).ok()?))
 }
 
 fn example() -> Credentials {

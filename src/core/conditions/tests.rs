@@ -27,7 +27,7 @@ fn observed() -> Observed {
     let key = |id: &str, created_at| AccessKey { id: id.to_owned(), active: true, created_at: at(created_at) };
     let held =
         HeldKey { id: AccessKeyId::of_iam("AKIANEW"), created_at: Some(at("2025-11-30T00:00:00Z")), account_id: None };
-    let secret = SecretState::Ours(OurSecret::intact(Some(held)));
+    let secret = SecretState::Ours(OurSecret::intact("1".to_owned(), Some(held)));
     let keys = vec![key("AKIAOLD", "2025-06-01T00:00:00Z"), key("AKIANEW", "2025-12-01T00:00:00.5Z")];
     as_wanted(&desired(), Observed { secret, ..Observed::nothing() }, keys)
 }
@@ -66,6 +66,7 @@ fn a_status_tells_of_all_that_was_made() {
         policy_arn: Some(owner.policy_arn()),
         access_key_id: Some("AKIANEW".to_owned()),
         access_key_created_at: Some(Time(at("2025-12-01T00:00:00Z"))),
+        secret_version: None,
         session_expires_at: None,
         next_rotation_at: Some(Time(at("2026-03-01T00:00:00Z"))),
         expires_at: None,

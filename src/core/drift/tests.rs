@@ -173,11 +173,14 @@ impl Hand {
 }
 
 fn secret(desired: &Desired) -> OurSecret {
-    OurSecret::intact(Some(HeldKey {
-        id: crate::core::iam::AccessKeyId::of_iam(KEY),
-        created_at: Some(long_ago()),
-        account_id: Some(desired.owner.account.id.clone()),
-    }))
+    OurSecret::intact(
+        "1".to_owned(),
+        Some(HeldKey {
+            id: crate::core::iam::AccessKeyId::of_iam(KEY),
+            created_at: Some(long_ago()),
+            account_id: Some(desired.owner.account.id.clone()),
+        }),
+    )
 }
 
 fn without_iam(desired: &Desired) -> Observed {

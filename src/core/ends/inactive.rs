@@ -109,7 +109,7 @@ mod tests {
         let created_at = later(end(), SignedDuration::from_hours(-1_000));
         let id = AccessKeyId::of_iam("AKIA1");
         let held = HeldKey { id, created_at: Some(created_at), account_id: None };
-        let secret = SecretState::Ours(OurSecret::intact(Some(held)));
+        let secret = SecretState::Ours(OurSecret::intact("1".to_owned(), Some(held)));
         let key = AccessKey { id: "AKIA1".to_owned(), active, created_at };
         as_wanted(desired, Observed { secret, ..Observed::nothing() }, vec![key])
     }

@@ -310,7 +310,8 @@ impl View<'_> {
 
     /// The new key goes into the Secret once it has been seen to work several times in a row, and is older than the
     /// consistency window: the replicas that answered say nothing of the others, and the old key works meanwhile. Where that was
-    /// revoked, every second without a key counts for more.
+    /// revoked, every second without a key counts for more. The last time is just before: whoever has revoked or deleted the new
+    /// key meanwhile keeps it out.
     fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, minted: &Minted, plan: &mut Plan) {
         let (id, created_at) = (&minted.id, minted.created_at);
         if self.is_revoked(id) {
@@ -320,13 +321,9 @@ impl View<'_> {
         let why = self.why_replaced(current);
         let probes = self.observed.probes.get(id);
         let successes = probes.map_or(0, |probes| probes.successes);
-        let message = format!(
-            "access key {id} replaces {} once AWS has accepted it {PROBES} times in a row, and has had time to spread it",
-            current.id
-        );
         let spread_at = self.spread_at(id, Some(created_at), self.waits.consistency_window).unwrap_or(self.now);
-        plan.parts.key = Progress::Waiting(why, message);
-        if successes >= PROBES && spread_at > self.now && why == Reason::Rotating {
+        plan.parts.key = Progress::Waiting(why, replaced(current));
+        if successes + 1 >= PROBES && spread_at > self.now && why == Reason::Rotating {
             plan.wake(spread_at);
         } else if successes >= PROBES {
             plan.actions.push(Action::WriteSecret {
@@ -461,9 +458,17 @@ impl View<'_> {
     }
 }
 
+/// What is told of a key that works while another one is made in its place: the same from the first step to the last, so that it
+/// is written once.
+pub fn being_replaced(id: &str) -> String {
+    format!(
+        "access key {id} is being replaced: its successor goes into the Secret once AWS has accepted it {PROBES} times in a row, and has had time to spread it"
+    )
+}
+
 fn replaced(current: &AccessKey) -> String {
     if current.active {
-        return format!("access key {} is being replaced", current.id);
+        return being_replaced(&current.id);
     }
     format!("access key {} is inactive, and another one is being made in its place", current.id)
 }

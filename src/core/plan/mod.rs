@@ -14,6 +14,7 @@ mod workloads;
 
 pub use action::{Action, Part, SecretRecord, WhyDelete};
 pub use effect::Effect;
+pub use key::being_replaced;
 pub use policies::named_policy;
 pub(crate) use policies::version_to_prune;
 pub use teardown::{policies_to_read, teardown};

@@ -31,7 +31,7 @@ fn key(id: &str, active: bool, hours: i64) -> AccessKey {
 fn held(account_id: Option<&str>) -> SecretState {
     let account_id = account_id.map(str::to_owned);
     let key = HeldKey { id: AccessKeyId::of_iam("CURRENT"), created_at: Some(NOW), account_id };
-    SecretState::Ours(OurSecret::intact(Some(key)))
+    SecretState::Ours(OurSecret::intact("1".to_owned(), Some(key)))
 }
 
 /// All is as it should be, with these keys.
@@ -333,7 +333,7 @@ fn a_secret_is_written_again_where_it_was_altered_and_an_earlier_one_goes_after_
         let mut observed = well(&desired, vec![key("CURRENT", true, -1_000)]);
         let SecretState::Ours(secret) = &mut observed.secret else { panic!("it is ours") };
         secret.up_to_date = up_to_date;
-        let earlier = OurSecret { key: secret.key.clone(), ..OurSecret::intact(None) };
+        let earlier = OurSecret { key: secret.key.clone(), ..OurSecret::intact("1".to_owned(), None) };
         observed.renamed.extend(renamed.then(|| (Place::Workload("earlier".to_owned()), earlier)));
         planned(&desired, &observed).actions.iter().map(Action::name).collect::<Vec<_>>()
     };

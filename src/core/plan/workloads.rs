@@ -105,7 +105,7 @@ mod tests {
         let workload: &Workload = desired.workloads.first().unwrap();
         let workloads: BTreeMap<_, _> = state.into_iter().map(|state| (workload.clone(), state)).collect();
         let observed = as_wanted(&desired, Observed { workloads, ..Observed::nothing() }, Vec::new());
-        let secret = OurSecret { rotated_at: Some(at(10)), ..OurSecret::intact(None) };
+        let secret = OurSecret { rotated_at: Some(at(10)), ..OurSecret::intact("1".to_owned(), None) };
         let mut plan = Plan::new();
         let old = key("old");
         let retiring = overlapping.then_some(&old);

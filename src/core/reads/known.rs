@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use secrecy::SecretString;
 
@@ -15,7 +15,13 @@ use crate::core::ends::newest;
 use crate::core::ends::quarantine;
 use crate::core::ends::revocation::Request;
 use crate::core::iam::AccessKey;
-use crate::core::observed::{Minted, Observed, Probes, SecretState};
+use crate::core::observed::{Minted, Observed, OurSecret, Probes, SecretState};
+use crate::core::rotation::later;
+use crate::core::schedule::next_resync;
+
+/// Every so many resync intervals the access keys are read, whatever a report says: it shows no inactive key, and not which one
+/// of the same second it is.
+pub const UNREPORTED: i32 = 7;
 
 /// What is known of one S3AccessUser.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +30,8 @@ pub struct Known {
     pub minted: Option<Box<(Minted, SecretString)>>,
     /// What was seen of new keys at work, by id: one or two, for which a map would be large.
     pub probes: Box<[(String, Probes)]>,
-    /// What was read when nothing but AWS's acceptance of the new key was left to wait for.
-    pub awaited: Option<Box<Awaited>>,
+    /// The access keys as they were left, where one is still to come into its place, or to be deleted.
+    pub left: Option<Box<Left>>,
     /// How many reconciles in a row ended short of done.
     pub failures: u32,
     /// The bulk read has shown a difference, and no reconcile has read everything since.
@@ -101,7 +107,7 @@ impl Known {
     pub fn reading(&mut self, reads: Reads) {
         // A suspicion is cleared up only by reading everything.
         self.drift_suspected &= reads != Reads::Everything;
-        (self.awaited, self.details) = (None, None);
+        (self.left, self.details) = (None, None);
     }
 
     /// What was read shows whether the new key is delivered.
@@ -164,13 +170,13 @@ impl Known {
 
     /// The plan is carried out as far as it goes.
     pub fn carried_out(&mut self, kept: Kept) {
-        self.awaited = kept.awaited;
+        self.left = kept.left;
         self.details = kept.details.map(|fingerprint| fingerprint.but_rotation);
     }
 
     /// All is done.
     pub fn settled(&mut self, settled: Option<Settled>) {
-        self.awaited = None;
+        self.left.take_if(|left| left.awaits);
         if settled.is_some() {
             self.settled = settled;
         }
@@ -186,6 +192,50 @@ impl Known {
         (self.settled, self.details) = (Some(settled), Some(details.but_rotation));
     }
 
+    /// What a report says of its keys, where all was done. Answers whether they are to be read.
+    pub fn compared(&mut self, reported: &Reported) -> bool {
+        let Some(settled) = &mut self.settled else { return false };
+        // What was changed after it was made is not in it.
+        if reported.created_at.max(settled.read_at) >= reported.made_at {
+            return false;
+        }
+        let same = |changed_at: Timestamp| {
+            changed_at.as_second() == reported.created_at.as_second()
+                || (reported.created_at..=settled.read_at).contains(&changed_at)
+        };
+        if !reported.only_key.is_some_and(same) {
+            (settled.read_at, settled.compared_at) = (Timestamp::MIN, None);
+            return true;
+        }
+        if reported.rest_is_compared {
+            settled.compared_at = settled.compared_at.max(Some(reported.made_at));
+        }
+        false
+    }
+
+    /// What was left of the access keys, where what was asked for and the Secret are as they were.
+    pub fn left(&self, fingerprint: Fingerprint, secret: &SecretState) -> Option<&Left> {
+        self.left.as_deref().filter(|left| left.fingerprint == fingerprint.all && left.has_same_secret(secret))
+    }
+
+    /// The access keys as the last reconcile has left them, where all was done then and nothing but a rotation was asked for
+    /// since: the Secret's alone, or beside one that is inactive already; and when they were read.
+    pub fn keys_left(
+        &self,
+        fingerprint: Fingerprint,
+        (secret, session): (&SecretState, Option<&SecretState>),
+    ) -> Option<(Vec<AccessKey>, Timestamp)> {
+        if let Some(left) = &self.left {
+            let left = self.left(fingerprint, secret).filter(|_| !left.awaits)?;
+            return Some((left.keys.clone(), left.read_at));
+        }
+        let settled = self.settled.as_ref().filter(|settled| settled.alone && session.is_none())?;
+        let same = |found: &&OurSecret| found.resource_version == settled.secret_version;
+        let key = secret.ours().filter(same)?.key.as_ref()?;
+        let only = AccessKey { id: key.id.to_string(), active: true, created_at: key.created_at? };
+        (self.details == Some(fingerprint.but_rotation)).then(|| (vec![only], settled.read_at))
+    }
+
     /// The CR was held against that revision of its class, to the end.
     pub fn enforced(&mut self, revision: u64) {
         self.enforced_revision = Some(revision);
@@ -199,6 +249,19 @@ impl Known {
     }
 }
 
+/// What an account's credential report says of the keys of a user that has one, by its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// When the key was made that the status tells of.
+    pub created_at: Timestamp,
+    /// When the only key that works was made or last changed.
+    pub only_key: Option<Timestamp>,
+    /// User and policies are compared by another bulk read.
+    pub rest_is_compared: bool,
+}
+
 /// A reconcile that ended with everything done: until something changes or falls due, none is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
@@ -206,44 +269,73 @@ pub struct Settled {
     pub fingerprint: u64,
     /// The resource version of the workload's Secret.
     pub secret_version: String,
-    /// When to reconcile again.
+    /// When something is due by itself, such as a rotation.
     pub due_at: Timestamp,
+    /// When its access keys were read.
+    pub read_at: Timestamp,
+    /// When the last report was made that shows them as they were left.
+    pub compared_at: Option<Timestamp>,
+    /// The key that the Secret holds is the only one, and of the age that is recorded there.
+    pub alone: bool,
 }
 
-/// What was read while a new key was awaited, and what it rests upon. Thousands may wait for their keys at once, so that
-/// nothing is kept of the user and its policies but that they were as the spec wants them.
+/// The access keys as they were left, and what that rests upon. Thousands may wait for their keys at once, so that nothing is
+/// kept of the user and its policies but that they were as the spec wants them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Awaited {
+pub struct Left {
     /// [`Fingerprint::all`] then.
     pub fingerprint: u64,
     /// The resource version of the Secret that the key belongs into; `None` where there was none.
     pub secret_version: Option<String>,
-    /// When it was read.
+    /// When they were read.
     pub read_at: Timestamp,
     /// The user's access keys.
     pub keys: Vec<AccessKey>,
+    /// AWS's acceptance of a new key is waited for, and nothing else; otherwise the end of one that is inactive.
+    pub awaits: bool,
 }
 
 impl Settled {
-    /// The same, of a reconcile that has left that; `None` where there is no user or no Secret to go by.
-    pub fn of(fingerprint: Fingerprint, observed: &Observed, due_at: Timestamp) -> Option<Self> {
-        let secret = observed.delivered().ours().filter(|_| observed.user().is_some())?;
-        Some(Self { fingerprint: fingerprint.all, secret_version: secret.resource_version.clone(), due_at })
+    /// The same, of a reconcile that has left that, with keys that were read at that time; `None` where there is no user or no
+    /// Secret to go by.
+    pub fn of(fingerprint: Fingerprint, observed: &Observed, due_at: Timestamp, read_at: Timestamp) -> Option<Self> {
+        let secret = observed.delivered().ours()?;
+        let alone = match (observed.user()?.keys.as_slice(), &secret.key) {
+            ([only], Some(held)) => only.active && held.id == only.id && held.created_at == Some(only.created_at),
+            _ => false,
+        };
+        let secret_version = secret.resource_version.clone();
+        Some(Self { fingerprint: fingerprint.all, secret_version, due_at, read_at, compared_at: None, alone })
     }
 
-    /// The same, of a reconcile that went by status and Secret.
-    pub fn by_status(fingerprint: Fingerprint, secret: &SecretState, due_at: Timestamp) -> Option<Self> {
-        let SecretState::Ours(secret) = secret else { return None };
-        Some(Self { fingerprint: fingerprint.all, secret_version: secret.resource_version.clone(), due_at })
+    /// The same, of a reconcile that went by status and Secret at that time.
+    pub fn by_status(
+        fingerprint: Fingerprint,
+        secret: &SecretState,
+        due_at: Timestamp,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let secret_version = secret.ours()?.resource_version.clone();
+        let (read_at, compared_at) = (now, None);
+        Some(Self { fingerprint: fingerprint.all, secret_version, due_at, read_at, compared_at, alone: false })
+    }
+
+    /// When it is to be compared with IAM again: at the next resync after its keys were read. Where a report shows them as they
+    /// were left, one interval after the report; but what no report shows is read every [`UNREPORTED`] intervals.
+    pub fn resync_at(&self, uid: &str, interval: SignedDuration) -> Timestamp {
+        let read = next_resync(uid, self.read_at, interval);
+        let reported = self.compared_at.map(|at| later(next_resync(uid, at, interval), interval));
+        let latest = next_resync(uid, self.read_at, interval.saturating_mul(UNREPORTED));
+        reported.map_or(read, |reported| reported.min(latest).max(read))
     }
 }
 
-impl Awaited {
-    /// The same, of a reconcile that read everything at that time.
-    pub fn of(fingerprint: Fingerprint, observed: &Observed, read_at: Timestamp) -> Option<Box<Self>> {
+impl Left {
+    /// The same, of a reconcile that read them at that time.
+    pub fn of(fingerprint: Fingerprint, observed: &Observed, read_at: Timestamp, awaits: bool) -> Option<Box<Self>> {
         let keys = observed.user()?.keys.clone();
         let secret_version = observed.our_secret().map(|secret| secret.resource_version.clone());
-        Some(Box::new(Self { fingerprint: fingerprint.all, secret_version, read_at, keys }))
+        Some(Box::new(Self { fingerprint: fingerprint.all, secret_version, read_at, keys, awaits }))
     }
 
     /// Whether the Secret is still the one that it was, or still missing.
@@ -259,8 +351,8 @@ impl Awaited {
 /// What the next reconcile may go by, where this one did not end with everything done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// What was read, where nothing but AWS's acceptance of the new key is left to wait for.
-    pub awaited: Option<Box<Awaited>>,
+    /// The access keys, where one is still to come into its place, or to be deleted.
+    pub left: Option<Box<Left>>,
     /// What was asked for, where user and policies are as the spec wants them.
     pub details: Option<Fingerprint>,
 }
@@ -293,189 +385,4 @@ impl Fingerprint {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::core::iam::AccessKeyId;
-    use crate::core::observed::{HeldKey, OurSecret, User, UserState};
-
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-    const ASKED: Fingerprint = Fingerprint { all: 1, but_rotation: 2 };
-
-    fn minted(id: &str) -> (Minted, SecretString) {
-        (Minted { id: id.to_owned(), created_at: NOW }, SecretString::from("half"))
-    }
-
-    /// A user with a key, and its Secret.
-    fn observed() -> Observed {
-        let held = HeldKey { id: AccessKeyId::of_iam("AKIA1"), created_at: None, account_id: None };
-        let keys = vec![AccessKey { id: "AKIA1".to_owned(), active: true, created_at: NOW }];
-        let (arn, path) = (String::new(), "/".to_owned());
-        let (tags, inline) = Default::default();
-        let (attached, beside) = Default::default();
-        let user = User { arn, path, tags, boundary: None, keys, attached, inline, beside };
-        let secret = SecretState::Ours(OurSecret::intact(Some(held)));
-        Observed { user: UserState::Present(Box::new(user)), secret, ..Observed::nothing() }
-    }
-
-    fn settled() -> Option<Settled> {
-        Settled::of(ASKED, &observed(), NOW)
-    }
-
-    #[test]
-    fn failures_are_counted_and_unsettle_and_a_success_forgives_them() {
-        let mut known = Known { settled: settled(), ..Known::default() };
-        known.ended(false);
-        assert!((known.failures, known.settled.is_some()) == (0, true));
-        known.ended(true);
-        known.ended(true);
-        assert!((known.failures, known.settled.is_none()) == (2, true));
-        known.ended(false);
-        assert_eq!(known.failures, 0);
-    }
-
-    #[test]
-    fn what_was_written_is_kept_until_the_watch_has_it() {
-        let mut known = Known::default();
-        let status = S3AccessUserStatus { observed_generation: Some(7), ..S3AccessUserStatus::default() };
-        known.written(Some(5), &status);
-        known.watched(4);
-        assert_eq!(known.last_written.as_deref(), Some(&(5, status.clone())));
-        known.watched(5);
-        assert!(known.last_written.is_none());
-        known.written(Some(5), &status);
-        known.written(None, &status);
-        assert!(known.last_written.is_none(), "of a write without a version nothing is known");
-    }
-
-    #[test]
-    fn a_new_key_is_kept_until_that_very_key_is_delivered() {
-        let mut known = Known::default();
-        let (key, half) = minted("AKIA2");
-        known.minted(&key, &half);
-        known.unminted("AKIA1");
-        known.observed(&Observed { minted: Some(key.clone()), ..observed() });
-        assert!(known.minted.as_deref().is_some_and(|(kept, _)| *kept == key));
-        known.unminted("AKIA2");
-        assert!(known.minted.is_none());
-        known.minted(&key, &half);
-        known.observed(&observed());
-        assert!(known.minted.is_none(), "what was read shows it in its Secret");
-    }
-
-    #[test]
-    fn only_reading_everything_clears_a_suspicion_and_any_reading_starts_afresh() {
-        for (reads, suspected) in [(Reads::Keys, true), (Reads::UserAndKeys, true), (Reads::Everything, false)] {
-            let mut known = Known { settled: settled(), ..Known::default() };
-            known.carried_out(Kept { awaited: Awaited::of(ASKED, &observed(), NOW), details: Some(ASKED) });
-            assert!(known.awaited.is_some() && known.details == Some(2));
-            assert!(known.suspect_drift(), "nothing else would come before the next resync");
-            known.reading(reads);
-            assert_eq!((known.drift_suspected, known.awaited, known.details), (suspected, None, None), "{reads:?}");
-        }
-        let mut unsuspected = Known::default();
-        unsuspected.reading(Reads::Keys);
-        assert!(!unsuspected.drift_suspected);
-        assert!(!unsuspected.suspect_drift(), "it is reconciled anyway");
-        assert!(unsuspected.drift_suspected);
-    }
-
-    #[test]
-    fn what_was_settled_stays_so_until_it_is_settled_anew() {
-        let mut known = Known { awaited: Awaited::of(ASKED, &observed(), NOW), ..Known::default() };
-        known.settled(settled());
-        assert!(known.awaited.is_none() && known.settled == settled());
-        known.settled(None);
-        assert_eq!(known.settled, settled());
-        let mut known = Known::default();
-        assert!(known.is_new());
-        known.resumed(settled().unwrap_or_else(|| unreachable!()), ASKED);
-        assert!(known.settled == settled() && known.details == Some(2) && known.is_new());
-        known.enforced(3);
-        assert!(known.enforced_revision == Some(3) && !known.is_new());
-    }
-
-    #[test]
-    fn who_waits_is_not_settled_any_more() {
-        let mut known = Known { settled: settled(), ..Known::default() };
-        known.waits();
-        assert_eq!(known.settled, None);
-    }
-
-    #[test]
-    fn a_revocation_is_remembered_against_a_replica_that_lags_and_changes_the_policy() {
-        let tag = |record: &str| BTreeMap::from([(tags::REVOKED.to_owned(), record.to_owned())]);
-        let (old, new) = ("a+-+1+now+", "b+-+2+now+");
-        let mut known = Known { details: Some(2), ..Known::default() };
-        known.tagged(&BTreeMap::new());
-        assert_eq!((known.revoked.as_deref(), known.details), (None, Some(2)));
-        known.tagged(&tag(new));
-        assert_eq!((known.revoked.as_deref(), known.details), (Some(new), None), "sessions are cut by the policy");
-        known.details = Some(2);
-        for found in [tag(old), tag(new), BTreeMap::new()] {
-            known.tagged(&found);
-            assert_eq!((known.revoked.as_deref(), known.details), (Some(new), Some(2)), "{found:?}");
-        }
-    }
-
-    #[test]
-    fn a_revocation_is_asked_for_until_it_is_answered_and_after_a_start_the_status_says() {
-        let mut user = S3AccessUser::new("reports", crate::api::S3AccessUserSpec::default());
-        assert_eq!(Known::default().revokes(&user), None);
-        user.annotations_mut().insert(annotations::REVOKE.to_owned(), "1".to_owned());
-        let request = Request::by("1");
-        assert_eq!(Known::default().revokes(&user), Some(request.clone()));
-        let revoked_at = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW);
-        let report = crate::api::RevocationReport {
-            request: request.digest.clone(),
-            revoked_at,
-            access_key_ids: Vec::new(),
-            delete_at: None,
-        };
-        user.status = Some(S3AccessUserStatus { revocation: Some(report), ..S3AccessUserStatus::default() });
-        assert_eq!(Known::default().revokes(&user), None, "a restart revokes nothing again");
-        let mut known = Known::default();
-        known.enforced(1);
-        assert_eq!(
-            known.revokes(&user),
-            Some(request.clone()),
-            "what this process knows counts for more than the status"
-        );
-        known.revoked = Some(format!("{}+-+1+now+", request.digest).into());
-        assert_eq!(known.revokes(&user), None);
-    }
-
-    #[test]
-    fn what_aws_has_attached_is_kept_until_it_is_detached() {
-        let mut known = Known::default();
-        let alarm = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3".to_owned();
-        known.attached(&[alarm.clone(), "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".to_owned()].into());
-        assert_eq!(known.quarantine.iter().map(|arn| &**arn).collect::<Vec<_>>(), [alarm]);
-        known.attached(&BTreeSet::new());
-        assert!(known.quarantine.is_empty());
-    }
-
-    #[test]
-    fn probes_are_kept_as_they_were_seen() {
-        let mut known = Known::default();
-        let probes = BTreeMap::from([("AKIA1".to_owned(), Probes { successes: 2, since: NOW, last: NOW })]);
-        known.probed(&Observed { probes: probes.clone(), ..observed() });
-        assert_eq!(known.probes.iter().cloned().collect::<BTreeMap<_, _>>(), probes);
-    }
-
-    #[test]
-    fn what_is_settled_or_awaited_names_what_it_rests_upon() {
-        let version = "1".to_owned();
-        assert_eq!(settled(), Some(Settled { fingerprint: 1, secret_version: version.clone(), due_at: NOW }));
-        assert_eq!(Settled::by_status(ASKED, &observed().secret, NOW), settled());
-        assert_eq!(Settled::by_status(ASKED, &SecretState::Missing, NOW), None);
-        let gone = Observed { user: UserState::Missing, ..observed() };
-        assert!(Settled::of(ASKED, &gone, NOW).is_none() && Awaited::of(ASKED, &gone, NOW).is_none());
-        let without = Observed { secret: SecretState::Missing, ..observed() };
-        assert_eq!(Settled::of(ASKED, &without, NOW), None);
-        let awaited = [observed(), without].map(|observed| Awaited::of(ASKED, &observed, NOW));
-        let versions = awaited.map(|awaited| awaited.map(|awaited| (awaited.secret_version, awaited.keys.len())));
-        assert_eq!(versions, [Some((Some(version), 1)), Some((None, 1))]);
-    }
-}
+mod tests;

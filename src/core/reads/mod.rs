@@ -9,19 +9,22 @@ pub mod next;
 pub mod picture;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 
-use crate::api::{S3AccessUser, tags};
+use crate::api::{S3AccessUser, annotations, tags};
 use crate::core::conditions::says_settled;
 use crate::core::desired::Desired;
 use crate::core::ends::revocation::Request;
-use crate::core::observed::SecretState;
-use crate::core::plan::{Action, Plan};
+use crate::core::iam::AccessKeyId;
+use crate::core::observed::{HeldKey, OurSecret, SecretState};
+use crate::core::plan::{Action, Effect, Plan};
 use crate::core::rotation::later;
+use crate::core::schedule::next_resync;
 use known::{Fingerprint, Known};
 
-/// So many consistency windows may pass before what was read while a key is awaited is read again: the key is awaited for
-/// one, and the reconcile that read it began before the key was made.
-const AWAITED_FOR: i32 = 2;
+/// So many consistency windows may pass before what was read while a key is awaited is read again: until the key is given up.
+/// Thousands of rotations wait for each other, and a key goes into its Secret only as AWS has just been seen to take it.
+const AWAITED_FOR: i32 = 10;
 
 /// How much a reconcile reads, from least to most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +41,15 @@ pub enum Reads {
     Probe,
     /// The access keys; the bulk read compares user and policies.
     Keys,
+    /// The user; its access keys are as they were left, and the bulk read compares its policies. IAM says itself where there is
+    /// another key, or one is gone. Where the user is not exactly as it should be, everything.
+    User,
     /// The user and its access keys; the bulk read compares its policies. Where the user is not exactly as it should be,
     /// everything.
     UserAndKeys,
+    /// Of a deletion: the user; its keys are those that the status names, and what hangs on it is what its tags record. IAM
+    /// deletes no user that has more than that.
+    Recorded,
     /// Everything.
     Everything,
 }
@@ -52,14 +61,21 @@ impl Reads {
             Self::Secret => 1,
             Self::Probe => 2,
             Self::Keys => 3,
-            Self::UserAndKeys => 4,
-            Self::Everything => 5,
+            Self::User => 4,
+            Self::UserAndKeys => 5,
+            Self::Recorded => 6,
+            Self::Everything => 7,
         }
     }
 
     /// Whether it reads what a plan of its own may rest on, so that what was known is put aside.
     pub fn begins_anew(self) -> bool {
-        matches!(self, Self::Secret | Self::UserAndKeys | Self::Everything)
+        matches!(self, Self::Secret | Self::User | Self::UserAndKeys | Self::Recorded | Self::Everything)
+    }
+
+    /// Whether the user itself is read live at that level, and its policies are taken to be as they should.
+    pub fn is_of_the_user(self) -> bool {
+        matches!(self, Self::User | Self::UserAndKeys)
     }
 
     /// Whether the action may rest on what was read: a write needs the proof of ownership, live.
@@ -68,11 +84,25 @@ impl Reads {
             // STS takes the key or refuses it, and the Secret is read live: it needs nothing of IAM.
             Self::Probe | Self::Keys if matches!(action, Action::RenewSession { .. }) => true,
             Self::Nothing { .. } | Self::Keys => false,
-            Self::Probe => matches!(action, Action::ProbeKey { .. }),
+            // The key that AWS has just taken goes into its Secret, which is read live: nothing of it is a write to IAM.
+            Self::Probe => {
+                matches!(action, Action::ProbeKey { .. } | Action::WriteSecret { .. } | Action::MarkWorkload { .. })
+            }
             // What is attached to the user may say that no key is to work.
-            Self::UserAndKeys => !matches!(action, Action::SetKeyStatus { active: true, .. }),
-            Self::Secret | Self::Everything => true,
+            Self::User | Self::UserAndKeys => !matches!(action, Action::SetKeyStatus { active: true, .. }),
+            Self::Secret | Self::Recorded | Self::Everything => true,
         }
+    }
+
+    /// Whether, where the action has failed, more is to be read at once: a key that could not be tried. What may have become of a
+    /// Secret is only known once that is read again.
+    pub fn retries(self, action: &Action) -> bool {
+        self == Self::Probe && !matches!(action, Action::WriteSecret { .. } | Action::MarkWorkload { .. })
+    }
+
+    /// Whether the effect says that there is more than what was read.
+    pub fn is_belied_by(self, effect: &Effect) -> bool {
+        self == Self::Recorded && *effect == Effect::DeleteConflict
     }
 
     /// Whether it may be left at that plan, with nothing more to do.
@@ -102,10 +132,10 @@ pub enum SecretFact {
     Changed,
 }
 
-/// When what was done is due again.
+/// When something is to be done by itself, such as a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// It is not known to be done.
+    /// It is not known that all is done.
     No,
     /// Status and Secret say so, after a start.
     ByStatus(Timestamp),
@@ -126,10 +156,16 @@ pub struct Facts {
     pub intact: bool,
     /// Whether all is done.
     pub done: Done,
+    /// When it is to be compared with IAM again.
+    pub resync_at: Timestamp,
     /// The status says so for this generation.
     pub announced: bool,
     /// User and policies were left as the spec wants them, and nothing but a rotation was asked for since.
     pub details_known: bool,
+    /// So were its access keys: the Secret's alone, or beside one that is inactive already.
+    pub keys_left: bool,
+    /// Of a deletion: the status names its keys, and the user goes with them.
+    pub named: bool,
     /// A key is in no Secret yet.
     pub minted: bool,
     /// The last reconcile failed.
@@ -154,8 +190,12 @@ pub struct Current<'a> {
     pub session: Option<&'a SecretState>,
     /// There is no Secret of ours under an earlier name.
     pub alone: bool,
-    /// When the next reconcile is due where status and Secret say that all is done: [`done_by_status`].
+    /// When something is due by itself where status and Secret say that all is done: [`done_by_status`].
     pub by_status: Option<Timestamp>,
+    /// How often it is compared with IAM, and the time.
+    pub resync: (SignedDuration, Timestamp),
+    /// The IAM user stays where the S3AccessUser is deleted.
+    pub retain: bool,
     /// The bulk read compares the account's users within each interval.
     pub swept: bool,
     /// IAM's consistency window.
@@ -168,12 +208,12 @@ impl Facts {
         let Current { user, fingerprint, secret, session, .. } = current;
         let delivered = session.or(*secret);
         let settled = known.settled.as_ref().filter(|settled| settled.fingerprint == fingerprint.all);
+        let (interval, now) = current.resync;
+        let uid = user.metadata.uid.as_deref().unwrap_or_default();
         let version = delivered.and_then(SecretState::ours).map(|secret| &secret.resource_version);
         let up_to_date =
             |secret: &Option<&SecretState>| secret.and_then(SecretState::ours).is_some_and(|ours| ours.up_to_date);
-        let awaited = known.awaited.as_ref().filter(|awaited| {
-            awaited.fingerprint == fingerprint.all && secret.is_some_and(|secret| awaited.has_same_secret(secret))
-        });
+        let awaited = secret.and_then(|secret| known.left(*fingerprint, secret)).filter(|left| left.awaits);
         Self {
             deleting: user.metadata.deletion_timestamp.is_some(),
             made: user.is_finalized(),
@@ -188,8 +228,14 @@ impl Facts {
                 (Some(settled), _) if !known.is_new() => Done::Settled(settled.due_at),
                 _ => Done::No,
             },
+            resync_at: match settled {
+                Some(settled) if !known.is_new() => settled.resync_at(uid, interval),
+                _ => next_resync(uid, now, interval),
+            },
             announced: user.status.as_ref().is_some_and(|status| says_settled(status, user.metadata.generation)),
             details_known: known.details == Some(fingerprint.but_rotation),
+            keys_left: secret.is_some_and(|secret| known.keys_left(*fingerprint, (secret, *session)).is_some()),
+            named: names_its_keys(user, current.retain),
             minted: known.minted.is_some(),
             failing: known.failures > 0,
             drift_suspected: known.drift_suspected,
@@ -199,14 +245,20 @@ impl Facts {
     }
 }
 
-/// Where status and Secret say that all is done: when the key or the session that they tell of is due, its time is over, or the
-/// next resync is, whichever comes first. After a start they stand in for what is known. That decides nothing but when to reconcile: so a restart asks
-/// IAM nothing. What must not wait is read live: the Secret.
+/// Whether the status of what is being deleted names the keys that go first, so that they need not be listed: IAM deletes no
+/// user that has another one. `retain`: the user is not deleted.
+pub fn names_its_keys(user: &S3AccessUser, retain: bool) -> bool {
+    let named = user.status.as_ref().is_some_and(|status| status.access_key_id.is_some());
+    user.metadata.deletion_timestamp.is_some() && named && !retain
+}
+
+/// Where status and Secret say that all is done: when the key or the session that they tell of is due, or its time is over,
+/// whichever comes first. After a start they stand in for what is known. That decides nothing but when to reconcile: so a
+/// restart asks IAM nothing. What must not wait is read live: the Secret.
 pub fn done_by_status(
     user: &S3AccessUser,
     desired: &Desired,
     (secret, session): (&SecretState, Option<&SecretState>),
-    resync: Timestamp,
 ) -> Option<Timestamp> {
     let secret = secret.ours()?;
     let (status, key) = (user.status.as_ref()?, secret.key.as_ref()?);
@@ -223,49 +275,83 @@ pub fn done_by_status(
     let revoked = desired.revocation.as_ref().is_none_or(revoked);
     let created_at = key.created_at.filter(|_| settled && alone && rotated && revoked)?;
     let ends_at = desired.expiry.map(|expiry| expiry.at);
-    [desired.rotation.due_at(created_at), renew_at, ends_at, Some(resync)].into_iter().flatten().min()
+    [desired.rotation.due_at(created_at), renew_at, ends_at, Some(Timestamp::MAX)].into_iter().flatten().min()
+}
+
+/// What a status names a Secret by: its resource version, and a digest of what it is made of beside the key.
+pub fn named_version(resource_version: &str, rendered: u64) -> String {
+    format!("{resource_version}-{rendered:016x}")
+}
+
+/// The Secret as the status tells of it, where the watch shows it in the very version that the status names, and it would be made
+/// of the same today; `None`: only the Secret itself can tell. So a restart reads none that nobody has touched since.
+pub fn secret_by_status(
+    user: &S3AccessUser,
+    is_at: impl Fn(&str) -> bool,
+    rendered: impl FnOnce() -> Option<u64>,
+) -> Option<SecretState> {
+    let status = user.status.as_ref()?;
+    let named = status.secret_version.as_ref()?;
+    let (version, _) = named.split_once('-').filter(|(version, _)| is_at(version))?;
+    let key = HeldKey {
+        id: AccessKeyId::of_iam(status.access_key_id.as_ref()?),
+        created_at: Some(status.access_key_created_at.as_ref()?.0),
+        account_id: status.account_id.clone(),
+    };
+    // To whose rotate annotation the key answers stands in the Secret alone, and so does its session.
+    let tells = status.session_expires_at.is_none() && !user.annotations().contains_key(annotations::ROTATE);
+    let same = tells && *named == named_version(version, rendered()?);
+    same.then(|| SecretState::Ours(OurSecret::intact(version.to_owned(), Some(key))))
 }
 
 /// The least that has to be read, beyond what has not sufficed.
 pub fn needed(facts: &Facts, now: Timestamp, beyond: Option<Reads>) -> Reads {
     let until = match facts.done {
         Done::No => Timestamp::MIN,
-        Done::ByStatus(until) | Done::Settled(until) => until,
+        Done::ByStatus(until) | Done::Settled(until) => until.min(facts.resync_at),
     };
+    let known = is_swept(facts) && facts.details_known && !facts.failing;
     let levels = [
-        (Reads::Nothing { until }, is_done(facts, now)),
+        (Reads::Nothing { until }, is_done(facts) && until > now),
         (Reads::Secret, facts.secret == SecretFact::Unread || (!facts.made && !facts.deleting)),
         (Reads::Probe, is_awaited(facts, now)),
-        (Reads::Keys, is_settled(facts)),
-        (Reads::UserAndKeys, is_swept(facts) && facts.details_known && !facts.failing),
+        (Reads::Keys, is_settled(facts, now)),
+        // What was listed a moment ago counts for more than what was left.
+        (Reads::User, known && facts.keys_left && !facts.minted && beyond != Some(Reads::Keys)),
+        (Reads::UserAndKeys, known),
+        (Reads::Recorded, is_by_record(facts)),
     ];
     let more = |level: Reads| beyond.is_none_or(|beyond| level.rank() > beyond.rank());
     let least = levels.into_iter().find(|(level, holds)| *holds && more(*level));
     least.map_or(Reads::Everything, |(level, _)| level)
 }
 
-/// Nothing has changed since all was done, and nothing is due.
-fn is_done(facts: &Facts, now: Timestamp) -> bool {
+/// Nothing has changed since all was done.
+fn is_done(facts: &Facts) -> bool {
     // After a start, no version of the Secret is known: that it is as the status and the spec say has to do.
-    let (same, until) = match facts.done {
+    let same = match facts.done {
         Done::No => return false,
-        Done::ByStatus(until) => (facts.secret != SecretFact::Unread && facts.intact, until),
-        Done::Settled(until) => {
-            (facts.secret == SecretFact::Unread || (facts.secret == SecretFact::Same && facts.intact), until)
-        }
+        Done::ByStatus(_) => facts.secret != SecretFact::Unread && facts.intact,
+        Done::Settled(_) => facts.secret == SecretFact::Unread || (facts.secret == SecretFact::Same && facts.intact),
     };
-    same && facts.made && !facts.deleting && !facts.drift_suspected && until > now
+    same && facts.made && !facts.deleting && !facts.drift_suspected
 }
 
-/// Nothing has changed since a reconcile that ended with everything done, and the bulk read compares the rest.
-fn is_settled(facts: &Facts) -> bool {
-    let settled = matches!(facts.done, Done::Settled(_)) && facts.secret == SecretFact::Same;
-    settled && facts.announced && !facts.minted && is_swept(facts)
+/// Nothing has changed since a reconcile that ended with everything done, nothing is due by itself, and the bulk read compares
+/// the rest.
+fn is_settled(facts: &Facts, now: Timestamp) -> bool {
+    let undisturbed = matches!(facts.done, Done::Settled(due_at) if due_at > now) && facts.secret == SecretFact::Same;
+    undisturbed && facts.announced && !facts.minted && is_swept(facts)
 }
 
 /// Nothing is awaited but that AWS accepts the new key, and what was read then is not old.
 fn is_awaited(facts: &Facts, now: Timestamp) -> bool {
     !facts.deleting && !facts.drift_suspected && facts.awaited_until.is_some_and(|until| now < until)
+}
+
+/// A deletion may begin with what is recorded: nothing of it has failed yet, and nobody is known to have changed the user.
+fn is_by_record(facts: &Facts) -> bool {
+    facts.deleting && facts.made && facts.named && !facts.failing && !facts.drift_suspected
 }
 
 /// The bulk read compares what a reconcile leaves out.

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::known::{Awaited, Fingerprint, Kept};
+use super::known::{Fingerprint, Kept, Left};
 use crate::api::Reason;
 use crate::core::desired::Desired;
 use crate::core::drift::as_wanted;
@@ -46,9 +46,9 @@ impl End {
     }
 }
 
-/// When what is settled is due again.
-pub fn due_at(plan: &Plan, resync: Timestamp, now: Timestamp) -> Timestamp {
-    plan.wake_at.map_or(resync, |wake_at| wake_at.min(resync)).max(now)
+/// When something is due by itself where all is settled.
+pub fn due_at(plan: &Plan, now: Timestamp) -> Timestamp {
+    plan.wake_at.map_or(Timestamp::MAX, |wake_at| wake_at.max(now))
 }
 
 /// What a plan was made of, beside what was observed.
@@ -71,8 +71,10 @@ impl Basis<'_> {
     pub fn kept(&self, observed: &Observed, left: &Plan) -> Kept {
         let synced = [Part::User, Part::Policy].iter().all(|part| *left.parts.of(*part) == Progress::Synced);
         let awaits = matches!(left.parts.key, Progress::Waiting(..)) && self.is_but_awaited(observed, left);
-        let awaited = if awaits { Awaited::of(self.fingerprint, observed, self.read_at) } else { None };
-        Kept { awaited, details: synced.then_some(self.fingerprint) }
+        // Nothing is left to do about a replaced key but to delete it.
+        let ends = synced && left.retiring.as_ref().is_some_and(|key| is_inactive(observed, &key.id));
+        let kept = (awaits || ends).then(|| Left::of(self.fingerprint, observed, self.read_at, awaits));
+        Kept { left: kept.flatten(), details: synced.then_some(self.fingerprint) }
     }
 
     /// The same plan follows where user and policies are taken to be as the spec wants them.
@@ -83,4 +85,8 @@ impl Basis<'_> {
             again.actions == left.actions && again.parts == left.parts
         })
     }
+}
+
+fn is_inactive(observed: &Observed, id: &str) -> bool {
+    observed.user().is_some_and(|user| user.keys.iter().any(|key| key.id == id && !key.active))
 }

@@ -3,14 +3,12 @@
 use serde_json::json;
 
 use super::*;
-use crate::core::conditions::Conditions;
-use crate::core::ends::inactive::Inactive;
 use crate::core::iam::AccessKeyId;
 use crate::core::observed::{HeldKey, OurSecret};
-use crate::core::plan::{Part, Parts, Progress, WhyDelete};
-use crate::core::reads::known::{Awaited, Settled};
-use crate::core::rotation::{DEFAULT_OVERLAP, Rotation};
-use crate::core::sessions::HeldSession;
+use crate::core::plan::{Part, Parts, Progress, SecretRecord, WhyDelete};
+use crate::core::reads::known::{Left, Settled};
+
+mod started;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -22,10 +20,12 @@ fn at(seconds: i64) -> Timestamp {
 fn all() -> impl Iterator<Item = Facts> {
     let times = [at(-1), at(0), at(1)];
     let dones = [Done::No].into_iter().chain(times.map(Done::ByStatus)).chain(times.map(Done::Settled));
+    let resyncs = [at(0), at(2)];
+    let dones = dones.flat_map(move |done| resyncs.map(|resync_at| (done, resync_at)));
     let awaited = [None, Some(at(0)), Some(at(1))];
     let secrets = [SecretFact::Unread, SecretFact::Same, SecretFact::Changed];
-    let bits = 0_u16..1 << 9;
-    dones.flat_map(move |done| {
+    let bits = 0_u16..1 << 11;
+    dones.flat_map(move |(done, resync_at)| {
         let bits = bits.clone();
         secrets.into_iter().flat_map(move |secret| {
             let bits = bits.clone();
@@ -38,12 +38,15 @@ fn all() -> impl Iterator<Item = Facts> {
                         secret,
                         intact: bit(2),
                         done,
+                        resync_at,
                         announced: bit(3),
                         details_known: bit(4),
                         minted: bit(5),
                         failing: bit(6),
                         drift_suspected: bit(7),
                         swept: bit(8),
+                        keys_left: bit(9),
+                        named: bit(10),
                         awaited_until,
                     }
                 })
@@ -75,6 +78,9 @@ fn losing_freshness_never_lessens_the_reads() {
             Facts { failing: true, ..facts },
             Facts { drift_suspected: true, ..facts },
             Facts { swept: false, ..facts },
+            Facts { keys_left: false, ..facts },
+            Facts { named: false, ..facts },
+            Facts { resync_at: NOW, ..facts },
             Facts { awaited_until: None, ..facts },
         ];
         for less in lost {
@@ -93,8 +99,11 @@ fn fresh() -> Facts {
         secret: SecretFact::Same,
         intact: true,
         done: Done::Settled(at(1)),
+        resync_at: at(2),
         announced: true,
         details_known: true,
+        keys_left: true,
+        named: true,
         minted: false,
         failing: false,
         drift_suspected: false,
@@ -105,11 +114,13 @@ fn fresh() -> Facts {
 
 #[test]
 fn each_level_needs_each_of_its_facts() {
+    let resync = Facts { resync_at: at(0), ..fresh() };
     let due = Facts { done: Done::Settled(at(0)), ..fresh() };
-    let settled = Facts { awaited_until: None, ..due };
-    let known = Facts { done: Done::No, ..settled };
-    let levels = [fresh(), due, settled, known].map(|facts| least(&facts));
-    assert_eq!(levels, [Reads::Nothing { until: at(1) }, Reads::Probe, Reads::Keys, Reads::UserAndKeys]);
+    let settled = Facts { awaited_until: None, ..resync };
+    let rotation = Facts { awaited_until: None, ..due };
+    let known = Facts { done: Done::No, keys_left: false, ..settled };
+    let levels = [fresh(), due, settled, rotation, known].map(|facts| least(&facts));
+    assert_eq!(levels, [Reads::Nothing { until: at(1) }, Reads::Probe, Reads::Keys, Reads::User, Reads::UserAndKeys]);
 
     assert_ne!(least(&Facts { awaited_until: Some(at(0)), ..due }), Reads::Probe, "it is as old as it may be");
     for without in [
@@ -117,8 +128,9 @@ fn each_level_needs_each_of_its_facts() {
         Facts { minted: true, ..settled },
         Facts { secret: SecretFact::Changed, ..settled },
     ] {
-        assert_eq!(least(&without), Reads::UserAndKeys, "{without:?}");
+        assert_eq!(least(&without).rank(), Reads::Keys.rank() + if without.minted { 2 } else { 1 }, "{without:?}");
     }
+    assert_eq!(least(&Facts { keys_left: false, ..rotation }), Reads::UserAndKeys);
     for without in [
         Facts { swept: false, ..known },
         Facts { details_known: false, ..known },
@@ -150,11 +162,28 @@ fn a_plan_of_its_own_rests_on_the_secret_or_on_the_user() {
         (Reads::Secret, true),
         (Reads::Probe, false),
         (Reads::Keys, false),
+        (Reads::User, true),
         (Reads::UserAndKeys, true),
+        (Reads::Recorded, true),
         (Reads::Everything, true),
     ] {
         assert_eq!(reads.begins_anew(), anew, "{reads:?}");
     }
+}
+
+#[test]
+fn after_a_list_of_the_keys_nothing_rests_upon_what_was_left_of_them() {
+    for facts in within() {
+        assert_ne!(needed(&facts, NOW, Some(Reads::Keys)), Reads::User, "{facts:?}");
+    }
+}
+
+#[test]
+fn a_secret_that_could_not_be_written_is_read_again_before_anything_else() {
+    let retries = |action| Reads::Probe.retries(&action);
+    assert!(retries(Action::ProbeKey { id: "AKIA".to_owned() }));
+    assert!(!retries(Action::WriteSecret { key_id: "AKIA".to_owned(), record: SecretRecord::default() }));
+    assert!(!Reads::Everything.retries(&Action::ProbeKey { id: "AKIA".to_owned() }));
 }
 
 #[test]
@@ -165,10 +194,27 @@ fn a_suspected_drift_has_everything_read() {
 }
 
 #[test]
-fn a_deletion_reads_everything() {
+fn a_deletion_goes_by_what_is_recorded_and_reads_everything_where_that_failed_or_does_not_suffice() {
     for facts in within().filter(|facts| facts.deleting) {
-        assert_eq!(least(&facts), Reads::Everything, "{facts:?}");
+        let by_record = facts.made && facts.named && !facts.failing && !facts.drift_suspected;
+        assert_eq!(least(&facts), if by_record { Reads::Recorded } else { Reads::Everything }, "{facts:?}");
+        assert_eq!(needed(&facts, NOW, Some(Reads::Recorded)), Reads::Everything);
     }
+    for facts in within().filter(|facts| !facts.deleting) {
+        assert_ne!(least(&facts), Reads::Recorded, "{facts:?}");
+    }
+    assert!(Reads::Recorded.is_belied_by(&Effect::DeleteConflict) && !Reads::Recorded.is_belied_by(&Effect::Done));
+    assert!(!Reads::Everything.is_belied_by(&Effect::DeleteConflict), "what is in the way is cleared");
+}
+
+#[test]
+fn the_keys_of_what_is_deleted_are_named_by_the_status_unless_the_user_stays() {
+    let named = |extra, retain| names_its_keys(&user(extra), retain);
+    let deleted = json!({ "metadata": { "name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z" }, "status": { "accessKeyId": "AKIA" } });
+    assert!(named(deleted.clone(), false));
+    assert!(!named(deleted, true), "nobody says that there is another one");
+    assert!(!named(json!({ "metadata": { "name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z" } }), false));
+    assert!(!named(json!({ "status": { "accessKeyId": "AKIA" } }), false));
 }
 
 #[test]
@@ -189,13 +235,14 @@ fn what_has_not_sufficed_is_followed_by_more_until_everything_is_read() {
             assert!(more.rank() > reads.rank(), "{reads:?} then {more:?}: {facts:?}");
             (reads, steps) = (more, steps + 1);
         }
-        assert!(steps <= 5, "{facts:?}");
+        assert!(steps <= 6, "{facts:?}");
     }
 }
 
 #[test]
 fn invariant_6_after_a_start_a_settled_user_needs_no_more_than_its_secret() {
-    for facts in within().filter(|facts| matches!(facts.done, Done::ByStatus(until) if until > NOW)) {
+    let settled = |facts: &Facts| facts.resync_at > NOW && matches!(facts.done, Done::ByStatus(until) if until > NOW);
+    for facts in within().filter(settled) {
         let undisturbed = facts.intact && facts.made && !facts.deleting && !facts.drift_suspected;
         assert_eq!(matches!(least(&facts), Reads::Nothing { .. }), undisturbed, "{facts:?}");
     }
@@ -206,7 +253,8 @@ fn nothing_is_left_out_once_it_is_due() {
     for facts in all() {
         if let Reads::Nothing { until } = least(&facts) {
             assert!(until > NOW, "{facts:?}");
-            assert!(facts.done == Done::Settled(until) || facts.done == Done::ByStatus(until), "{facts:?}");
+            let (Done::Settled(due_at) | Done::ByStatus(due_at)) = facts.done else { panic!("{facts:?}") };
+            assert_eq!(until, due_at.min(facts.resync_at), "{facts:?}");
         }
     }
 }
@@ -214,7 +262,7 @@ fn nothing_is_left_out_once_it_is_due() {
 #[test]
 fn an_event_is_let_pass_only_where_this_process_has_seen_all_done() {
     for facts in all().filter(|facts| facts.secret == SecretFact::Unread) {
-        let passes = matches!(facts.done, Done::Settled(until) if until > NOW)
+        let passes = matches!(facts.done, Done::Settled(until) if until > NOW && facts.resync_at > NOW)
             && facts.made
             && !facts.deleting
             && !facts.drift_suspected;
@@ -226,7 +274,7 @@ fn an_event_is_let_pass_only_where_this_process_has_seen_all_done() {
 fn user_and_policies_are_left_out_only_where_the_bulk_read_compares_them() {
     for facts in within().filter(|facts| !facts.swept) {
         let reads = least(&facts);
-        assert!(!matches!(reads, Reads::Keys | Reads::UserAndKeys), "{reads:?}: {facts:?}");
+        assert!(!matches!(reads, Reads::Keys | Reads::User | Reads::UserAndKeys), "{reads:?}: {facts:?}");
     }
 }
 
@@ -235,11 +283,22 @@ fn a_write_needs_the_user_and_its_keys_read_live_unless_nothing_was_ever_made() 
     let write = Action::DeleteKey { id: "AKIA".to_owned(), why: WhyDelete::Orphan };
     let probe = Action::ProbeKey { id: "AKIA".to_owned() };
     let permits = |action: &Action| {
-        [Reads::Nothing { until: NOW }, Reads::Secret, Reads::Probe, Reads::Keys, Reads::UserAndKeys, Reads::Everything]
-            .map(|reads| reads.permits(action))
+        [
+            Reads::Nothing { until: NOW },
+            Reads::Secret,
+            Reads::Probe,
+            Reads::Keys,
+            Reads::User,
+            Reads::UserAndKeys,
+            Reads::Recorded,
+            Reads::Everything,
+        ]
+        .map(|reads| reads.permits(action))
     };
-    assert_eq!(permits(&write), [false, true, false, false, true, true]);
-    assert_eq!(permits(&probe), [false, true, true, false, true, true]);
+    assert_eq!(permits(&write), [false, true, false, false, true, true, true, true]);
+    assert_eq!(permits(&probe), [false, true, true, false, true, true, true, true]);
+    let into_secret = Action::WriteSecret { key_id: "AKIA".to_owned(), record: SecretRecord::default() };
+    assert_eq!(permits(&into_secret), [false, true, true, false, true, true, true, true]);
     for facts in within().filter(|facts| least(facts) == Reads::Secret) {
         assert!(!facts.made, "{facts:?}");
     }
@@ -289,18 +348,33 @@ fn annotated(name: &str) -> S3AccessUser {
 
 fn secret(version: &str) -> SecretState {
     let key = HeldKey { id: crate::core::iam::AccessKeyId::of_iam("AKIA"), created_at: Some(NOW), account_id: None };
-    SecretState::Ours(OurSecret { resource_version: version.to_owned(), ..OurSecret::intact(Some(key)) })
+    SecretState::Ours(OurSecret {
+        resource_version: version.to_owned(),
+        ..OurSecret::intact("1".to_owned(), Some(key))
+    })
 }
 
 /// All was done for this user, with Secret `1`, and a key is awaited beside.
 fn known() -> Known {
     let fingerprint = Fingerprint::of(&user(json!({})), 7);
-    let settled = Settled { fingerprint: fingerprint.all, secret_version: "1".to_owned(), due_at: at(100) };
-    let awaited =
-        Awaited { fingerprint: fingerprint.all, secret_version: Some("1".to_owned()), read_at: NOW, keys: Vec::new() };
+    let settled = Settled {
+        fingerprint: fingerprint.all,
+        secret_version: "1".to_owned(),
+        due_at: at(100),
+        read_at: NOW,
+        compared_at: None,
+        alone: true,
+    };
+    let left = Left {
+        fingerprint: fingerprint.all,
+        secret_version: Some("1".to_owned()),
+        read_at: NOW,
+        keys: Vec::new(),
+        awaits: true,
+    };
     Known {
         settled: Some(settled),
-        awaited: Some(Box::new(awaited)),
+        left: Some(Box::new(left)),
         details: Some(fingerprint.but_rotation),
         enforced_revision: Some(7),
         ..Known::default()
@@ -315,6 +389,8 @@ fn facts(user: &S3AccessUser, revision: u64, secret: &SecretState) -> Facts {
         session: None,
         alone: true,
         by_status: None,
+        resync: (SignedDuration::from_hours(10), NOW),
+        retain: false,
         swept: true,
         window: SignedDuration::from_secs(60),
     };
@@ -325,7 +401,7 @@ fn facts(user: &S3AccessUser, revision: u64, secret: &SecretState) -> Facts {
 fn what_is_known_holds_for_what_was_asked_for_and_the_secret_as_they_were() {
     let same = facts(&user(json!({})), 7, &secret("1"));
     assert_eq!((same.done, same.secret, same.intact), (Done::Settled(at(100)), SecretFact::Same, true));
-    assert_eq!((same.details_known, same.awaited_until), (true, Some(at(120))), "for two windows");
+    assert_eq!((same.details_known, same.awaited_until), (true, Some(at(600))), "until it is given up");
 
     let rotated = facts(&annotated(crate::api::annotations::ROTATE), 7, &secret("1"));
     assert_eq!((rotated.done, rotated.awaited_until, rotated.details_known), (Done::No, None, true));
@@ -350,6 +426,8 @@ fn a_secret_is_intact_alone_and_a_failure_counts() {
             session: None,
             alone,
             by_status: None,
+            resync: (SignedDuration::from_hours(10), NOW),
+            retain: false,
             swept: true,
             window: SignedDuration::from_secs(60),
         };
@@ -372,6 +450,8 @@ fn what_a_process_has_seen_itself_counts_more_than_the_status() {
             session: None,
             alone: true,
             by_status: Some(at(5)),
+            resync: (SignedDuration::from_hours(10), NOW),
+            retain: false,
             swept: true,
             window: SignedDuration::from_secs(60),
         };
@@ -388,70 +468,6 @@ fn what_a_process_has_seen_itself_counts_more_than_the_status() {
 }
 
 #[test]
-fn what_was_taken_over_from_the_status_holds_no_longer_than_the_status_says_so() {
-    let (user, secret) = (user(json!({})), secret("1"));
-    let of = |enforced_revision, by_status| {
-        let current = Current {
-            user: &user,
-            fingerprint: Fingerprint::of(&user, 7),
-            secret: Some(&secret),
-            session: None,
-            alone: true,
-            by_status,
-            swept: true,
-            window: SignedDuration::from_secs(60),
-        };
-        Facts::of(&Known { enforced_revision, ..known() }, &current).done
-    };
-    assert_eq!(of(None, Some(at(5))), Done::ByStatus(at(5)));
-    assert_eq!(of(None, None), Done::No);
-    assert_eq!(of(Some(7), None), Done::Settled(at(100)));
-}
-
-#[test]
-fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
-    let synced = || Progress::Synced;
-    let parts = Parts { user: synced(), policy: synced(), key: synced(), secret: synced() };
-    let conditions = json!(Conditions { earlier: &[], generation: Some(1), now: NOW }.of_parts(&parts));
-    let status = |key: &str| json!({ "observedGeneration": 1, "conditions": conditions, "accessKeyId": key });
-    let spec = json!({ "access": [{ "bucket": "reports", "level": "ReadOnly" }],
-        "accessKey": { "rotation": { "interval": "72h", "overlap": "24h" } } });
-    let desired = Desired::by_spec(&spec);
-    let done =
-        |user: &S3AccessUser, secret: &SecretState, resync| done_by_status(user, &desired, (secret, None), resync);
-    let well = user(json!({ "spec": spec, "status": status("AKIA") }));
-    let due = later(NOW, DEFAULT_OVERLAP * 3);
-    assert_eq!(done(&well, &secret("1"), Timestamp::MAX), Some(due), "the key is due");
-    assert_eq!(done(&well, &secret("1"), at(5)), Some(at(5)), "the resync comes before");
-    let other = user(json!({ "spec": spec, "status": status("ANOTHER") }));
-    let mut retiring = well.clone();
-    retiring.status.as_mut().unwrap().retiring_key =
-        serde_json::from_value(json!({ "id": "OLD", "retireAt": "2026-01-01T00:00:00Z" })).ok();
-    let mut edited = well.clone();
-    edited.metadata.generation = Some(2);
-    for user in [other, retiring, edited] {
-        assert_eq!(done(&user, &secret("1"), at(5)), None);
-    }
-    assert_eq!(done(&well, &SecretState::Missing, at(5)), None);
-    let asked = Some("now".to_owned());
-    let rotation = Rotation { requested: asked.clone(), ..desired.rotation.clone() };
-    let rotated = Desired { rotation, ..desired.clone() };
-    assert_eq!(done_by_status(&well, &rotated, (&secret("1"), None), at(5)), None, "a rotation is asked for");
-    let SecretState::Ours(ours) = secret("1") else { unreachable!("it is ours") };
-    let handled = SecretState::Ours(OurSecret { rotate_handled: asked, ..ours });
-    assert_eq!(done_by_status(&well, &rotated, (&handled, None), at(5)), Some(at(5)));
-    let suspended = Desired { inactive: Some(Inactive::suspended()), ..desired.clone() };
-    assert_eq!(done_by_status(&well, &suspended, (&secret("1"), None), at(5)), None);
-    let held = HeldSession { key: AccessKeyId::of_iam("AKIA"), issued_at: NOW, expires_at: at(16 * 3_600) };
-    let session = SecretState::Ours(OurSecret { session: Some(Box::new(held.clone())), ..OurSecret::intact(None) });
-    let done = |session: &SecretState| done_by_status(&well, &desired, (&secret("1"), Some(session)), Timestamp::MAX);
-    assert_eq!(done(&session), Some(held.renew_at("uid")), "the session is due before the key");
-    for lost in [SecretState::Missing, SecretState::Ours(OurSecret::intact(None))] {
-        assert_eq!(done(&lost), None, "{lost:?}");
-    }
-}
-
-#[test]
 fn where_a_workload_has_sessions_it_is_its_secret_that_is_watched_and_both_that_are_to_be_intact() {
     let user = user(json!({}));
     let of = |key: &SecretState, session: &SecretState| {
@@ -462,6 +478,8 @@ fn where_a_workload_has_sessions_it_is_its_secret_that_is_watched_and_both_that_
             session: Some(session),
             alone: true,
             by_status: None,
+            resync: (SignedDuration::from_hours(10), NOW),
+            retain: false,
             swept: true,
             window: SignedDuration::from_secs(60),
         };

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::usage::Usage;
-use crate::double::{Account as AccountId, Config, DoubleServer, Rate, Settings, Throttle};
+use crate::double::{Account as AccountId, Config, CredentialReport, DoubleServer, Rate, Settings, Throttle};
 use crate::moto::{Account as Credentials, Partition};
 use crate::operator::get;
 use crate::processes::{Process, Spec};
@@ -69,6 +69,12 @@ fn config(number: u8, users: usize) -> Config {
         session_life: Some(SESSION_LIFE),
         // A peer may compare the text and write again what says the same; AWS gives it back as it was written.
         reorder_documents: false,
+        // As short as the intervals are.
+        credential_report: CredentialReport {
+            takes: SignedDuration::ZERO,
+            again: SignedDuration::ZERO,
+            ..Settings::default().credential_report
+        },
         ..Settings::default()
     };
     let account = AccountId { id: (100_000_000_000_u64 + u64::from(number)).to_string(), partition: "aws".into() };

@@ -91,6 +91,8 @@ pub enum Per {
     User,
     /// Once for each thousand users of an account, begun ones too.
     ThousandOfAccount,
+    /// Once for each account.
+    Account,
     /// Once for each page of a list.
     Page,
 }
@@ -102,6 +104,7 @@ impl Per {
         match self {
             Self::User => "a user",
             Self::ThousandOfAccount => "1,000 users of an account",
+            Self::Account => "an account",
             Self::Page => "500 users",
         }
     }
@@ -115,7 +118,7 @@ const fn only(policy: PolicyKind, line: Line) -> Line {
     Line { policy: Some(policy), ..line }
 }
 
-use self::Per::{Page, ThousandOfAccount, User};
+use self::Per::{Account, Page, ThousandOfAccount, User};
 use self::Phase::{Create, Dark, Delete, Restart, Rotate, Sweep};
 use self::PolicyKind::{Inline, Managed};
 use self::Service::{Iam, Kubernetes, Sts};
@@ -147,7 +150,8 @@ pub const FLOOR: &[Line] = &[
         ThousandOfAccount,
         "users, tags, boundaries and policies of the whole account, a thousand a page",
     ),
-    line(Sweep, Iam, "ListAccessKeys", User, "access keys are in no bulk answer"),
+    line(Sweep, Iam, "GenerateCredentialReport", Account, "the access keys of all users, in a table"),
+    line(Sweep, Iam, "GetCredentialReport", Account, "and to read that"),
     line(Rotate, Iam, "CreateAccessKey", User, "the new key"),
     line(Rotate, Iam, "GetAccessKeyLastUsed", User, "a key that is still used is not taken away yet"),
     line(Rotate, Iam, "UpdateAccessKey", User, "the old key is deactivated first, which can be undone"),
@@ -196,6 +200,7 @@ pub fn floor(phase: Phase, service: Service, size: Size<'_>) -> BTreeMap<String,
         let count = match line.per {
             Per::User => size.users,
             Per::ThousandOfAccount => size.in_accounts.iter().map(|users| users.div_ceil(1_000)).sum(),
+            Per::Account => size.in_accounts.len(),
             Per::Page => size.users.div_ceil(500),
         };
         *floor.entry(line.call.to_owned()).or_default() += u64::try_from(count).unwrap_or(u64::MAX);
@@ -221,7 +226,7 @@ mod tests {
         assert_eq!(total(Create, Iam, Inline), 30_000);
         assert_eq!(total(Create, Iam, Managed), 40_000);
         assert_eq!(total(Create, Kubernetes, Inline), 30_000);
-        assert_eq!(total(Sweep, Iam, Inline), 10_000 + 5 + 6);
+        assert_eq!(total(Sweep, Iam, Inline), 5 + 6 + 2 + 2);
         assert_eq!(total(Sweep, Kubernetes, Inline), 0);
         for service in [Iam, Sts, Kubernetes] {
             assert_eq!(total(Phase::Rest, service, Inline), 0);

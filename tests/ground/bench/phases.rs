@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::fleet::Goal;
 use super::floor::Phase;
-use super::run::{QUIET, Run};
+use super::run::Run;
+use super::subject::Kind;
 use super::usage::Usage;
 use crate::kubernetes::Kubernetes;
 use crate::wait::eventually;
@@ -106,35 +107,36 @@ impl Run {
         .await
     }
 
-    /// One whole resync interval, a short one; where the machine is too slow for it, until as many users as there are have
-    /// been reconciled, which is as much work, or nothing comes any more.
+    /// One whole resync interval, a short one, with a credential report of its own. Of who knows no report, where the machine is
+    /// too slow for it, until as many users have been read as there are, which is as much work.
     ///
     /// # Errors
-    /// Where it does not come to rest before.
+    /// Where it does not come to rest before, or the accounts were not read.
     pub async fn sweep(&mut self) -> Result<()> {
         let interval = format!("{}s", self.setup.pace.sweep.as_secs());
-        self.restart(&[("S3ACCESS_RESYNC_INTERVAL", &interval)]).await?;
-        // What a start takes is the restart phase's.
-        let settle = self.setup.pace.sweep / 4;
-        tokio::time::sleep(settle).await;
+        let often = ["S3ACCESS_RESYNC_INTERVAL", "S3ACCESS_REPORT_INTERVAL"].map(|name| (name, interval.as_str()));
+        self.restart(&often).await?;
+        // What a start takes is the restart phase's, and so is the first report.
+        tokio::time::sleep(self.setup.pace.sweep).await;
+        let reports = matches!(self.setup.kind, Kind::Operator);
+        let read = async |run: &Self| anyhow::Ok(run.calls().await?.get("GetUser").copied().unwrap_or_default());
         self.measure(Phase::Sweep, self.setup.users, async |run| {
-            let enough = run.reconciled().await? + u64::try_from(run.setup.users)?;
+            let enough = read(run).await? + u64::try_from(run.setup.users)?;
             let started = Instant::now();
             tokio::time::sleep(run.setup.pace.sweep).await;
-            let mut last = (0, Instant::now());
-            while started.elapsed() < run.setup.pace.sweep * SLOWEST {
-                let seen = run.reconciled().await?;
-                if seen != last.0 {
-                    last = (seen, Instant::now());
-                }
-                if seen >= enough || last.1.elapsed() >= QUIET {
-                    break;
-                }
+            while !reports && read(run).await? < enough && started.elapsed() < run.setup.pace.sweep * SLOWEST {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             Ok(None)
         })
         .await?;
+        if reports {
+            let sweep = &self.figures.phases[&Phase::Sweep].iam_calls;
+            for call in ["GetAccountAuthorizationDetails", "GetCredentialReport"] {
+                let counted = sweep.get(call).map_or(0, |call| call.measured);
+                ensure!(counted >= u64::try_from(self.accounts.len())?, "{counted} of {call} in a sweep");
+            }
+        }
         self.restart(&[]).await?;
         self.quiet().await
     }

@@ -28,7 +28,7 @@ use crate::stand::{OPERATOR_NAMESPACE, Stand, shipped_policy};
 use crate::wait::eventually;
 
 /// Nothing more is to come once nothing has come for so long; longer than the operator's own pauses at work.
-pub(super) const QUIET: Duration = Duration::from_secs(3);
+const QUIET: Duration = Duration::from_secs(3);
 /// How long the last call may be in coming.
 const UNQUIET: Duration = Duration::from_secs(120);
 /// What each user may add to what all have to wait for.
@@ -264,14 +264,6 @@ impl Run {
         // An account in the dark cannot be asked, and the phase is about the first.
         let asked = if phase == Phase::Dark { &self.accounts[..1] } else { &self.accounts[..] };
         Ok(Snapshot { calls: calls_in(asked).await?, requests: self.audit.requests()?, reconciles: all, cpu_seconds })
-    }
-
-    /// Reconciles so far; of whoever counts none, the users that it has read.
-    pub(super) async fn reconciled(&self) -> Result<u64> {
-        match self.subject.as_ref().and_then(Subject::metrics) {
-            Some(port) => Ok(reconciles(port).await?.values().sum()),
-            None => Ok(self.calls().await?.get("GetUser").copied().unwrap_or_default()),
-        }
     }
 
     /// Waits until nothing is asked of AWS or Kubernetes any more.

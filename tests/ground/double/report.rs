@@ -12,10 +12,9 @@ use super::error::{ApiError, Code};
 use super::iam::Iam;
 use super::model::{AccessKey, LastUsed, SigningCertificate, Status, User};
 use super::response::Response;
+use super::settings::REPORT_LIFE;
 use super::state::State;
 
-/// A report is made again, and given, for this long (the same page).
-const LIFE: SignedDuration = SignedDuration::from_hours(4);
 /// How many keys, and how many certificates, have columns.
 const SHOWN: usize = 2;
 const COLUMNS: &str = "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,\
@@ -38,8 +37,8 @@ impl Report {
         self.generated <= now
     }
 
-    fn is_old(&self, now: Timestamp) -> bool {
-        now.duration_since(self.generated) > LIFE
+    fn is_old(&self, now: Timestamp, life: SignedDuration) -> bool {
+        now.duration_since(self.generated) > life
     }
 }
 
@@ -90,9 +89,12 @@ impl Iam {
     /// Begins a report, unless there is one that is not yet old.
     pub(super) fn generate_credential_report(&mut self, now: Timestamp, view: &State) -> Response {
         let state = |state, description| Response::CredentialReportState { state, description };
+        let again = self.settings.credential_report.again;
         match &self.report {
             Some(report) if !report.is_made(now) => state("INPROGRESS", None),
-            Some(report) if self.settings.credential_report.frozen || !report.is_old(now) => state("COMPLETE", None),
+            Some(report) if self.settings.credential_report.frozen || !report.is_old(now, again) => {
+                state("COMPLETE", None)
+            }
             _ => {
                 let text = self.report_text(now, view).into();
                 let takes = self.settings.credential_report.takes;
@@ -112,7 +114,9 @@ impl Iam {
         match &self.report {
             None => Err(Code::ReportNotPresent.error("Unknown")),
             Some(report) if !report.is_made(now) => Err(Code::ReportInProgress.error("Unknown")),
-            Some(report) if report.is_old(now) && !settings.frozen => Err(Code::ReportExpired.error("Unknown")),
+            Some(report) if report.is_old(now, REPORT_LIFE) && !settings.frozen => {
+                Err(Code::ReportExpired.error("Unknown"))
+            }
             Some(report) => Ok(Response::CredentialReport {
                 content: settings.distortion.apply(&report.text),
                 generated: report.generated,

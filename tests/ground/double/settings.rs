@@ -49,11 +49,16 @@ pub struct Throttle {
     pub operations: BTreeMap<Operation, Rate>,
 }
 
+/// A report is made again, and given, for this long (IAM user guide, "Generate credential reports for your AWS account").
+pub(super) const REPORT_LIFE: SignedDuration = SignedDuration::from_hours(4);
+
 /// How an account makes its credential report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CredentialReport {
     /// How long it takes.
     pub takes: SignedDuration,
+    /// For how long the report that was made last stands for a new one.
+    pub again: SignedDuration,
     /// Whether Inactive keys are shown with the time of their creation, as reports of today do and AWS's user guide
     /// says they do not.
     pub inactive_keys_dated: bool,
@@ -205,6 +210,7 @@ impl Default for Settings {
             reorder_documents: true,
             credential_report: CredentialReport {
                 takes: SignedDuration::from_secs(2),
+                again: REPORT_LIFE,
                 inactive_keys_dated: false,
                 frozen: false,
                 distortion: Distortion::default(),

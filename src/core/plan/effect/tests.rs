@@ -164,7 +164,8 @@ fn what_is_recorded_of_workloads_and_secrets_is_what_a_read_would_show() {
     assert_eq!(marked.workloads[&workload], WorkloadState::Missing);
 
     let place = |name: &str| Place::Workload(name.to_owned());
-    let mut renamed = Observed { renamed: [(place("old"), OurSecret::intact(None))].into(), ..Observed::nothing() };
+    let mut renamed =
+        Observed { renamed: [(place("old"), OurSecret::intact("1".to_owned(), None))].into(), ..Observed::nothing() };
     let delete = |name: &str| Action::DeleteSecret { place: place(name), uid: "secret".to_owned() };
     renamed.record(&owner(), &delete("another"), &Effect::Done, NOW);
     assert!(renamed.renamed.contains_key(&place("old")));

@@ -81,7 +81,7 @@ impl Case {
                 let held = HeldKey { id: AccessKeyId::of_iam(CURRENT), created_at, account_id: None };
                 let previous = self.other.filter(|_| !self.minted).map(|_| AccessKeyId::of_iam(OTHER));
                 let rotated_at = previous.as_ref().map(|_| later(now(), -SignedDuration::from_hours(1)));
-                SecretState::Ours(OurSecret { previous, rotated_at, ..OurSecret::intact(Some(held)) })
+                SecretState::Ours(OurSecret { previous, rotated_at, ..OurSecret::intact("1".to_owned(), Some(held)) })
             }
         };
         let minted = other.clone().filter(|_| self.minted).map(|key| Minted { id: key.id, created_at: key.created_at });

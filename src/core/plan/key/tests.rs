@@ -28,7 +28,7 @@ fn with_another(younger: SignedDuration) -> Observed {
     let key = |id: &str, created_at| AccessKey { id: id.to_owned(), active: true, created_at };
     let held =
         HeldKey { id: crate::core::iam::AccessKeyId::of_iam(CURRENT), created_at: Some(made_at()), account_id: None };
-    let secret = SecretState::Ours(OurSecret::intact(Some(held)));
+    let secret = SecretState::Ours(OurSecret::intact("1".to_owned(), Some(held)));
     let observed = Observed { secret, ..Observed::nothing() };
     as_wanted(&desired(), observed, vec![key(CURRENT, made_at()), key(OTHER, later(made_at(), younger))])
 }
@@ -277,7 +277,7 @@ fn a_rotation_takes_its_steps_each_at_its_time() {
         (due, "CreateAccessKey"),
         (due, "ProbeKey"),
         (due + 2, "ProbeKey"),
-        (due + 4, "ProbeKey"),
+        (swapped, "ProbeKey"),
         (swapped, "WriteSecret"),
         (retired, "GetAccessKeyLastUsed"),
         (retired, "UpdateAccessKey"),

@@ -44,12 +44,12 @@ fn key(id: &str) -> AccessKey {
 
 fn holding(id: &str) -> SecretState {
     let key = HeldKey { id: AccessKeyId::of_iam(id), created_at: Some(made_at()), account_id: None };
-    SecretState::Ours(OurSecret::intact(Some(key)))
+    SecretState::Ours(OurSecret::intact("1".to_owned(), Some(key)))
 }
 
 fn session_of(id: &str) -> OurSecret {
     let session = HeldSession { key: AccessKeyId::of_iam(id), issued_at: hours(1), expires_at: hours(13) };
-    OurSecret { session: Some(Box::new(session)), ..OurSecret::intact(None) }
+    OurSecret { session: Some(Box::new(session)), ..OurSecret::intact("1".to_owned(), None) }
 }
 
 /// What may stand in the workload's Secret, and whether a session may, and has to, be written over it in the sixth hour.
@@ -60,8 +60,8 @@ fn workload_secrets() -> Vec<(SecretState, bool)> {
         (SecretState::Missing, true),
         (SecretState::Foreign { other_user: None }, false),
         (SecretState::Foreign { other_user: Some("other".to_owned()) }, false),
-        (SecretState::Ours(OurSecret::intact(None)), true),
-        (SecretState::Ours(OurSecret { immutable: true, ..OurSecret::intact(None) }), false),
+        (SecretState::Ours(OurSecret::intact("1".to_owned(), None)), true),
+        (SecretState::Ours(OurSecret { immutable: true, ..OurSecret::intact("1".to_owned(), None) }), false),
         (SecretState::Ours(well()), false),
         (SecretState::Ours(OurSecret { up_to_date: false, ..well() }), true),
         (SecretState::Ours(OurSecret { session: Some(Box::new(due.clone())), ..well() }), true),
@@ -317,7 +317,7 @@ fn a_suspended_user_has_a_policy_that_ends_its_sessions_and_gets_its_own_back() 
 #[test]
 fn deletion_takes_the_key_from_the_operators_namespace_last() {
     let owner = desired(&json!({ "mode": "Session" }), false).owner;
-    let renamed = || [(Place::Keys, OurSecret::intact(None))].into();
+    let renamed = || [(Place::Keys, OurSecret::intact("1".to_owned(), None))].into();
     let gone = Observed { finalizer: true, user: UserState::Deleted, renamed: renamed(), ..Observed::nothing() };
     let found = teardown(&owner, &gone, made_at(), &Waits::default());
     assert_eq!(names(&found.actions), ["DeleteSecret", "RemoveFinalizer"]);
