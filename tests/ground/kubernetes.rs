@@ -266,6 +266,12 @@ impl Kubernetes {
         .await
     }
 
+    /// The API server's process id, until it is started again.
+    #[must_use]
+    pub fn apiserver_id(&self) -> u32 {
+        self.apiserver.id()
+    }
+
     /// The kubeconfig of the kubelet of [`NODE`].
     #[must_use]
     pub fn kubelet_kubeconfig(&self) -> &Path {

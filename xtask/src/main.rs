@@ -66,12 +66,12 @@ enum Verb {
     Acceptance(acceptance::Options),
     /// Play a hostile tenant: print what was tried with each verdict, and make up more.
     Attacks(attacks::Options),
-    /// Measure memory, calls and time at 100, 1,000 and 10,000 users, and write the documentation's table and charts.
+    /// Measure memory, calls and time, at 100, 1,000 and 10,000 users and otherwise, and write the documentation's tables and charts.
     Bench(bench::Options),
     /// A strict double of AWS, for `bench`.
     #[command(hide = true)]
     Double {
-        /// Which account, from 1 to 9.
+        /// Which account, from 1.
         number: u8,
         /// How many users there will be at most.
         users: usize,

@@ -42,7 +42,7 @@ async fn five_hundred_users_cost_no_more_than_their_budget() {
         alone: false,
         pace,
     };
-    let accounts = [Account::here(1, USERS).await.unwrap(), Account::here(2, USERS).await.unwrap()];
+    let accounts = vec![Account::here(1, USERS).await.unwrap(), Account::here(2, USERS).await.unwrap()];
     let mut run = Run::prepare(setup, Stand::attach().unwrap(), accounts).await.unwrap();
     let slope = run.create_in_two_steps(FIRST).await.unwrap();
     run.rest(None).await.unwrap();

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::SignedDuration;
 use rustix::process::Signal;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::usage::Usage;
-use crate::double::{Account as AccountId, Config, CredentialReport, DoubleServer, Settings};
+use crate::double::{Account as AccountId, Config, CredentialReport, DoubleServer, Rate, Settings, Throttle};
 use crate::moto::{Account as Credentials, Partition};
 use crate::operator::get;
 use crate::processes::{Process, Spec};
@@ -67,6 +67,8 @@ fn config(number: u8, users: usize) -> Config {
         users_per_account: users + SPARE,
         policies_per_account: users + SPARE,
         session_life: Some(SESSION_LIFE),
+        // A peer may compare the text and write again what says the same; AWS gives it back as it was written.
+        reorder_documents: false,
         // As short as the intervals are.
         credential_report: CredentialReport {
             takes: SignedDuration::ZERO,
@@ -75,7 +77,7 @@ fn config(number: u8, users: usize) -> Config {
         },
         ..Settings::default()
     };
-    let account = AccountId { id: format!("{:012}", 111_111_111_111_u64 * u64::from(number)), partition: "aws".into() };
+    let account = AccountId { id: (100_000_000_000_u64 + u64::from(number)).to_string(), partition: "aws".into() };
     Config { account, settings, ..Config::default() }
 }
 
@@ -98,8 +100,23 @@ fn calls(double: &DoubleServer) -> Calls {
     })
 }
 
+fn throttled(double: &DoubleServer) -> u64 {
+    double.with(|world| world.history().throttled())
+}
+
+/// Lets so many calls of IAM a second through, and as many at once; 0 lets all through.
+fn limit(double: &DoubleServer, per_second: u32) {
+    let rate = f64::from(per_second);
+    let account = (per_second > 0).then_some(Rate { burst: rate, per_second: rate });
+    double.with(|world| {
+        if let Some(iam) = world.account_mut(&double.account().id) {
+            iam.settings_mut().throttle = Throttle { account, ..Throttle::default() };
+        }
+    });
+}
+
 impl Account {
-    /// The account of that number, from 1 to 9, in this process.
+    /// The account of that number in this process.
     ///
     /// # Errors
     /// Where its port cannot be had.
@@ -137,6 +154,29 @@ impl Account {
             Control::Here(double) => Ok(calls(double)),
             Control::Process { port, .. } => Ok(serde_json::from_str(&get(*port, "/calls").await?)?),
         }
+    }
+
+    /// How many calls it has refused as throttled so far.
+    ///
+    /// # Errors
+    /// Where the double does not answer.
+    pub async fn throttled(&self) -> Result<u64> {
+        match &self.control {
+            Control::Here(double) => Ok(throttled(double)),
+            Control::Process { port, .. } => Ok(serde_json::from_str(&get(*port, "/throttled").await?)?),
+        }
+    }
+
+    /// From now on, the account takes no more calls of IAM than so many a second; 0 is no limit.
+    ///
+    /// # Errors
+    /// Where the double does not answer.
+    pub async fn limit(&self, per_second: u32) -> Result<()> {
+        match &self.control {
+            Control::Here(double) => limit(double, per_second),
+            Control::Process { port, .. } => drop(get(*port, &format!("/limit/{per_second}")).await?),
+        }
+        Ok(())
     }
 
     /// Its process, where it has one.
@@ -202,6 +242,18 @@ impl Account {
     }
 }
 
+/// What the control port says of a path, or does at it.
+fn answer(double: &DoubleServer, path: &str) -> Result<String> {
+    Ok(match path.strip_prefix("/limit/") {
+        Some(per_second) => {
+            limit(double, per_second.parse()?);
+            String::new()
+        }
+        None if path == "/throttled" => throttled(double).to_string(),
+        None => serde_json::to_string(&calls(double))?,
+    })
+}
+
 /// Serves a double and the counts of its calls until the process ends; says where in its first line.
 ///
 /// # Errors
@@ -218,8 +270,8 @@ pub async fn serve(number: u8, users: usize) -> Result<()> {
                 let (mut stream, _) = accepted?;
                 let mut request = [0; 1024];
                 let length = stream.read(&mut request).await?;
-                ensure!(length > 0, "an empty request");
-                let body = serde_json::to_string(&calls(&double))?;
+                let request = String::from_utf8_lossy(&request[..length]);
+                let body = answer(&double, request.split(' ').nth(1).context("an empty request")?)?;
                 let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
                 stream.write_all((head + &body).as_bytes()).await?;
             }

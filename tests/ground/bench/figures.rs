@@ -89,6 +89,8 @@ pub struct PhaseFigures {
     pub queue_depth_max: Option<u64>,
     /// How long users took to get where they should be.
     pub times: Option<Times>,
+    /// CPU time of the API server, seconds; absent where it was started anew in between.
+    pub api_server_cpu_seconds: Option<f64>,
 }
 
 impl PhaseFigures {
@@ -189,6 +191,49 @@ fn each(calls: u64, whose: usize, times: f64) -> f64 {
     calls as f64 / (whose as f64 * times)
 }
 
+/// All users of one account were given new keys at the rate that AWS gives an account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Emergency {
+    /// How many users.
+    pub users: usize,
+    /// Calls of IAM a second that the account took, and as many at once; the operator's own limit was its default.
+    pub requests_per_second: u32,
+    /// How long replaced keys worked on, seconds: longer than all new ones took, as by default.
+    pub overlap_seconds: f64,
+    /// Until every workload had its new key.
+    pub new_keys: Stage,
+    /// From then on until all old keys were gone.
+    pub old_keys: Stage,
+    /// The same through the operator's own limiter in simulated time: for as many users, and for a full account.
+    pub simulated: Vec<Simulated>,
+}
+
+/// A part of an emergency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Its end, seconds since the request.
+    pub seconds: f64,
+    /// Calls of IAM by operation.
+    pub iam_calls: BTreeMap<String, u64>,
+    /// Calls of STS by operation; the operator's limit counts them too, and AWS's of IAM does not.
+    pub sts_calls: BTreeMap<String, u64>,
+    /// Calls that were refused as throttled.
+    pub refused: u64,
+}
+
+/// How long the calls of an emergency take, without whatever else is waited for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Simulated {
+    /// For how many users.
+    pub users: usize,
+    /// Those that lead to new keys, seconds.
+    pub new_keys_seconds: f64,
+    /// Those that end the old ones, seconds.
+    pub old_keys_seconds: f64,
+    /// Calls that were refused as throttled.
+    pub refused: u64,
+}
+
 /// Where it was measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
@@ -207,6 +252,9 @@ pub struct Machine {
 pub struct Figures {
     /// S3AccessUsers.
     pub users: usize,
+    /// AWS accounts that they are spread over.
+    #[serde(default = "two")]
+    pub accounts: usize,
     /// What was measured.
     pub subject: String,
     /// The users' policies.
@@ -239,18 +287,26 @@ pub struct Figures {
     pub listening: Option<Listening>,
     /// Sessions, renewed.
     pub renewals: Option<Renewals>,
+    /// All keys of an account, replaced as fast as AWS lets them.
+    pub emergency: Option<Emergency>,
     /// What was run.
     pub versions: BTreeMap<String, String>,
     /// Where.
     pub machine: Machine,
 }
 
+/// What there was before it could be chosen.
+fn two() -> usize {
+    2
+}
+
 impl Figures {
-    /// Nothing yet.
+    /// Nothing yet, of users in two accounts.
     #[must_use]
     pub fn new(users: usize, subject: &str, policy: PolicyKind) -> Self {
         Self {
             users,
+            accounts: two(),
             subject: subject.to_owned(),
             policy,
             rss_steady_mib: 0.0,
@@ -267,6 +323,7 @@ impl Figures {
             unrelated_secrets: None,
             listening: None,
             renewals: None,
+            emergency: None,
             versions: BTreeMap::new(),
             machine: Machine::default(),
         }
@@ -290,7 +347,7 @@ impl Figures {
 
 /// Counts beside the floor of a phase: what is counted without a floor, and what has a floor and was not counted.
 #[must_use]
-pub fn beside(counts: &BTreeMap<String, u64>, phase: Phase, service: Service, size: Size) -> Table {
+pub fn beside(counts: &BTreeMap<String, u64>, phase: Phase, service: Service, size: Size<'_>) -> Table {
     let mut table: Table =
         floor(phase, service, size).into_iter().map(|(call, floor)| (call, Against { measured: 0, floor })).collect();
     for (call, count) in counts.iter().filter(|(_, count)| **count > 0) {
@@ -319,7 +376,7 @@ mod tests {
 
     #[test]
     fn what_was_not_called_and_what_has_no_floor_stand_in_the_table() {
-        let size = Size { users: 2, in_accounts: [1, 1], policy: PolicyKind::Inline };
+        let size = Size { users: 2, in_accounts: &[1, 1], policy: PolicyKind::Inline };
         let counts =
             BTreeMap::from([("CreateUser".to_owned(), 2), ("GetUser".to_owned(), 3), ("TagUser".to_owned(), 0)]);
         let table = beside(&counts, Phase::Create, Service::Iam, size);

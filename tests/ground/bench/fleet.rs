@@ -1,4 +1,5 @@
-//! The S3AccessUsers of a run: made, changed and deleted many at a time, and watched until each is where it should be.
+//! The objects of a run, S3AccessUsers or a peer's own: made, changed and deleted many at a time, and watched until each is
+//! where it should be.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,34 @@ use tokio::task::JoinHandle;
 /// Requests under way at once: more than the API server has cores to serve.
 const CLIENTS: usize = 32;
 
-/// The part of an S3AccessUser that is looked at.
+/// The kind of the objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Watched {
+    /// The API's group.
+    pub group: &'static str,
+    /// The objects' kind.
+    pub kind: &'static str,
+    /// Its plural.
+    pub plural: &'static str,
+    /// The condition that is True once all is done.
+    pub condition: &'static str,
+}
+
+impl Watched {
+    /// What the operator and the yardstick look after.
+    pub const S3_ACCESS_USERS: Self =
+        Self { group: "s3access.dev", kind: "S3AccessUser", plural: "s3accessusers", condition: "Ready" };
+    /// The IAM users of AWS's own controller.
+    pub const ACK_USERS: Self =
+        Self { group: "iam.services.k8s.aws", kind: "User", plural: "users", condition: "ACK.ResourceSynced" };
+
+    fn resource(self) -> ApiResource {
+        let kind = GroupVersionKind::gvk(self.group, "v1alpha1", self.kind);
+        ApiResource::from_gvk_with_plural(&kind, self.plural)
+    }
+}
+
+/// The part of an object that is looked at.
 type Seen = Object<NotUsed, Status>;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -41,7 +69,7 @@ struct Condition {
     observed_generation: Option<i64>,
 }
 
-/// Where an S3AccessUser is to get.
+/// Where an object is to get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// Ready for its newest spec.
@@ -54,7 +82,7 @@ pub enum Goal {
     Gone,
 }
 
-/// An S3AccessUser as last seen.
+/// An object as last seen.
 #[derive(Clone, Debug, Default)]
 struct State {
     ready: bool,
@@ -79,8 +107,9 @@ struct Board {
     times: Vec<f64>,
 }
 
-/// S3AccessUsers of one namespace.
+/// The objects of one namespace.
 pub struct Fleet {
+    resource: ApiResource,
     users: Api<DynamicObject>,
     board: Arc<Mutex<Board>>,
     watching: JoinHandle<()>,
@@ -93,10 +122,13 @@ impl Drop for Fleet {
 }
 
 impl State {
-    fn of(user: &Seen) -> Self {
+    fn of(user: &Seen, condition: &str) -> Self {
         let status = user.status.clone().unwrap_or_default();
-        let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
-        let current = |condition: &&Condition| condition.observed_generation == user.metadata.generation;
+        let ready = status.conditions.iter().find(|found| found.kind == condition);
+        // Who says nothing of generations is believed: what is created is seen once.
+        let current = |condition: &&Condition| {
+            condition.observed_generation.is_none_or(|observed| Some(observed) == user.metadata.generation)
+        };
         Self {
             ready: ready.filter(current).is_some_and(|condition| condition.status == "True"),
             reason: ready.map(|condition| condition.reason.clone()).unwrap_or_default(),
@@ -144,9 +176,8 @@ impl Board {
 impl Fleet {
     /// Watches a namespace.
     #[must_use]
-    pub fn watch(client: &Client, namespace: &str) -> Self {
-        let kind = GroupVersionKind::gvk("s3access.dev", "v1alpha1", "S3AccessUser");
-        let resource = ApiResource::from_gvk_with_plural(&kind, "s3accessusers");
+    pub fn watch(client: &Client, namespace: &str, watched: Watched) -> Self {
+        let resource = watched.resource();
         let board = Arc::new(Mutex::new(Board::default()));
         let seen: Api<Seen> = Api::namespaced_with(client.clone(), namespace, &resource);
         let noted = Arc::clone(&board);
@@ -157,7 +188,7 @@ impl Fleet {
                 let mut board = noted.lock().unwrap_or_else(PoisonError::into_inner);
                 match event {
                     Ok(Event::Apply(user) | Event::InitApply(user)) => {
-                        board.note(user.name_any(), Some(State::of(&user)))
+                        board.note(user.name_any(), Some(State::of(&user, watched.condition)))
                     }
                     Ok(Event::Delete(user)) => board.note(user.name_any(), None),
                     // A list after a broken watch shows again what there is; nobody deletes while one is broken.
@@ -166,7 +197,8 @@ impl Fleet {
                 }
             }
         });
-        Self { users: Api::namespaced_with(client.clone(), namespace, &resource), board, watching }
+        let users = Api::namespaced_with(client.clone(), namespace, &resource);
+        Self { resource, users, board, watching }
     }
 
     fn board(&self) -> std::sync::MutexGuard<'_, Board> {
@@ -186,7 +218,7 @@ impl Fleet {
     pub async fn create(&self, names: &[String], spec: impl Fn(usize) -> Value) -> Result<()> {
         let create = |(number, name): (usize, &String)| {
             let object = json!({
-                "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessUser",
+                "apiVersion": self.resource.api_version, "kind": self.resource.kind,
                 "metadata": { "name": name }, "spec": spec(number),
             });
             let name = name.clone();
@@ -330,12 +362,12 @@ mod tests {
 
     #[test]
     fn a_verdict_on_an_earlier_spec_is_no_verdict() {
-        let user = |observed| {
+        let user = |observed: Value| {
             let status =
                 json!({ "conditions": [{ "type": "Ready", "status": "True", "observedGeneration": observed }] });
             let user = json!({ "metadata": { "name": "u", "generation": 2 }, "spec": {}, "status": status });
-            State::of(&serde_json::from_value(user).unwrap()).ready
+            State::of(&serde_json::from_value(user).unwrap(), "Ready").ready
         };
-        assert!(user(2) && !user(1));
+        assert!(user(json!(2)) && !user(json!(1)) && user(json!(null)));
     }
 }

@@ -182,18 +182,18 @@ pub const FLOOR: &[Line] = &[
 
 /// How many there are of whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
+pub struct Size<'a> {
     /// Users in all.
     pub users: usize,
     /// IAM users in each account, whoever made them.
-    pub in_accounts: [usize; 2],
+    pub in_accounts: &'a [usize],
     /// Their policies.
     pub policy: PolicyKind,
 }
 
 /// What a phase costs at least, by call.
 #[must_use]
-pub fn floor(phase: Phase, service: Service, size: Size) -> BTreeMap<String, u64> {
+pub fn floor(phase: Phase, service: Service, size: Size<'_>) -> BTreeMap<String, u64> {
     let mut floor = BTreeMap::new();
     let lines = FLOOR.iter().filter(|line| line.phase == phase && line.service == service);
     for line in lines.filter(|line| line.policy.is_none_or(|policy| policy == size.policy)) {
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     fn total(phase: Phase, service: Service, policy: PolicyKind) -> u64 {
-        let size = Size { users: 10_000, in_accounts: [5_000, 5_001], policy };
+        let size = Size { users: 10_000, in_accounts: &[5_000, 5_001], policy };
         floor(phase, service, size)
             .iter()
             .filter(|(call, _)| service != Kubernetes || super::super::audit::is_write(call))

@@ -110,7 +110,7 @@ mod tests {
     /// A run that costs exactly the floor.
     fn cheapest() -> Figures {
         let mut figures = Figures::new(USERS, "operator", PolicyKind::Inline);
-        let size = Size { users: USERS, in_accounts: [250, 250], policy: PolicyKind::Inline };
+        let size = Size { users: USERS, in_accounts: &[250, 250], policy: PolicyKind::Inline };
         for phase in Phase::ALL {
             let table = |service| beside(&floor(phase, service, size), phase, service, size);
             let (iam_calls, kubernetes_requests) = (table(Service::Iam), table(Service::Kubernetes));

@@ -1,8 +1,8 @@
-//! The ground of a run of its own: a control plane whose audit log holds the subject's reads too, and two accounts.
+//! The ground of a run of its own: a control plane whose audit log holds the subject's reads too, and the accounts.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::account::Account;
 use super::run::{Run, Setup};
@@ -26,8 +26,8 @@ pub struct BenchGround {
 }
 
 impl BenchGround {
-    /// Starts the control plane and two doubles, each in a process of its own: `program` becomes one when it is given
-    /// `double <number> <users>`. `kind` is told the first account.
+    /// Starts the control plane and a double for each account, in a process of its own: `program` becomes one when it is
+    /// given `double <number> <users>`. `setup` is told the first account.
     ///
     /// # Errors
     /// Where something does not come up.
@@ -35,6 +35,7 @@ impl BenchGround {
         program: &Path,
         operator: PathBuf,
         users: usize,
+        accounts: u8,
         setup: impl AsyncFnOnce(&Account) -> Result<Setup>,
     ) -> Result<Self> {
         let programs = cache::kubernetes().await?;
@@ -50,9 +51,12 @@ impl BenchGround {
         access.kubectl(&["apply", "-k", &repository().join("deploy").display().to_string()]).await?;
         let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd/s3accessusers.s3access.dev"];
         access.kubectl(&[&wait[..], &["crd/s3accessclasses.s3access.dev"]].concat()).await?;
-        let first = Account::process(program, folder.path(), 1, users).await?;
-        let second = Account::process(program, folder.path(), 2, users).await?;
-        let setup = setup(&first).await?;
+        let mut all = Vec::new();
+        for number in 1..=accounts {
+            all.push(Account::process(program, folder.path(), number, users).await?);
+        }
+        let first = all.first().context("there is no account")?;
+        let setup = setup(first).await?;
         let stand = Stand {
             kubernetes: access,
             aws: first.admin.clone(),
@@ -61,7 +65,7 @@ impl BenchGround {
             operator,
             folder: folder.path().to_path_buf(),
         };
-        let run = Run::prepare(setup, stand, [first, second]).await?;
+        let run = Run::prepare(setup, stand, all).await?;
         Ok(Self { run, kubernetes, _folder: folder })
     }
 }

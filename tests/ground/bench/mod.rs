@@ -2,15 +2,16 @@
 //! the same work costs at least.
 //!
 //! ```text
-//! Run ─► Subject: the operator, or the yardstick, in a process of its own
-//!   ├──► Fleet: N S3AccessUsers, in two S3AccessClasses
-//!   ├──► Account, twice: a strict double of AWS, with the count of its calls
+//! Run ─► Subject: the operator, or a peer, in a process of its own
+//!   ├──► Fleet: N S3AccessUsers, each in one of as many S3AccessClasses as there are accounts
+//!   ├──► Account, twice or more: a strict double of AWS, with the count of its calls
 //!   └──► Audit: what the subject asked of the API server
 //! phases ─► Figures, beside `floor`; `gate` judges them
 //! ```
 
 pub mod account;
 pub mod audit;
+mod emergency;
 pub mod figures;
 pub mod fleet;
 pub mod floor;

@@ -18,7 +18,6 @@ use super::usage::Usage;
 use crate::kubernetes::Kubernetes;
 use crate::wait::eventually;
 
-const BOTH: &[usize] = &[0, 1];
 /// kube's longest pause before a watch that has lost the API server is begun anew, with the lists.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How many intervals a sweep may take on a slow machine.
@@ -31,11 +30,11 @@ impl Run {
     /// Where one does not become Ready, or what is in IAM and Kubernetes then is not one of each.
     pub async fn create(&mut self) -> Result<()> {
         self.start(&[]).await?;
-        self.quiet(BOTH).await?;
-        self.measure(Phase::Create, self.setup.users, BOTH, async |run| {
+        self.quiet().await?;
+        self.measure(Phase::Create, self.setup.users, async |run| {
             run.fleet.create(&run.names, |number| run.spec(number)).await?;
             let times = run.fleet.settled("creating", run.setup.pace.patience).await?;
-            run.quiet(BOTH).await?;
+            run.quiet().await?;
             Ok(Some(times))
         })
         .await?;
@@ -49,9 +48,9 @@ impl Run {
     pub async fn create_in_two_steps(&mut self, first: usize) -> Result<f64> {
         let mut memory = 0.0;
         self.start(&[]).await?;
-        self.quiet(BOTH).await?;
+        self.quiet().await?;
         let patience = self.setup.pace.patience;
-        self.measure(Phase::Create, self.setup.users, BOTH, async |run| {
+        self.measure(Phase::Create, self.setup.users, async |run| {
             let (early, late) = run.names.split_at(first);
             run.fleet.create(early, |number| run.spec(number)).await?;
             let mut times = run.fleet.settled("creating", patience).await?;
@@ -76,7 +75,7 @@ impl Run {
     /// Where the API server does not come back.
     pub async fn rest(&mut self, kubernetes: Option<&mut Kubernetes>) -> Result<()> {
         let mut idle_cpu = 0.0;
-        self.measure(Phase::Rest, self.setup.users, BOTH, async |run| {
+        self.measure(Phase::Rest, self.setup.users, async |run| {
             run.fleet.patch(&run.names, &json!({ "labels": { "bench": "touched" } }), None).await?;
             if let Some(kubernetes) = kubernetes {
                 kubernetes.stop_apiserver().await?;
@@ -84,7 +83,7 @@ impl Run {
                 // What the lists take is part of the phase, and not of the idle time.
                 tokio::time::sleep(LONGEST_PAUSE).await;
             }
-            run.quiet(BOTH).await?;
+            run.quiet().await?;
             let before = run.usage()?;
             tokio::time::sleep(run.setup.pace.idle).await;
             idle_cpu = run.usage()?.cpu_seconds - before.cpu_seconds;
@@ -100,16 +99,16 @@ impl Run {
     /// # Errors
     /// Where it does not come to rest.
     pub async fn start_again(&mut self) -> Result<()> {
-        self.measure(Phase::Restart, self.setup.users, BOTH, async |run| {
+        self.measure(Phase::Restart, self.setup.users, async |run| {
             run.restart(&[]).await?;
-            run.quiet(BOTH).await?;
+            run.quiet().await?;
             Ok(None)
         })
         .await
     }
 
     /// One whole resync interval, a short one, with a credential report of its own. Of who knows no report, where the machine is
-    /// too slow for it, until the keys of as many users as there are have been listed, which is as much work.
+    /// too slow for it, until as many users have been read as there are, which is as much work.
     ///
     /// # Errors
     /// Where it does not come to rest before, or the accounts were not read.
@@ -120,13 +119,12 @@ impl Run {
         // What a start takes is the restart phase's, and so is the first report.
         tokio::time::sleep(self.setup.pace.sweep).await;
         let reports = matches!(self.setup.kind, Kind::Operator);
-        let listed =
-            async |run: &Self| anyhow::Ok(run.calls(BOTH).await?.get("ListAccessKeys").copied().unwrap_or_default());
-        self.measure(Phase::Sweep, self.setup.users, BOTH, async |run| {
-            let enough = listed(run).await? + u64::try_from(run.setup.users)?;
+        let read = async |run: &Self| anyhow::Ok(run.calls().await?.get("GetUser").copied().unwrap_or_default());
+        self.measure(Phase::Sweep, self.setup.users, async |run| {
+            let enough = read(run).await? + u64::try_from(run.setup.users)?;
             let started = Instant::now();
             tokio::time::sleep(run.setup.pace.sweep).await;
-            while !reports && listed(run).await? < enough && started.elapsed() < run.setup.pace.sweep * SLOWEST {
+            while !reports && read(run).await? < enough && started.elapsed() < run.setup.pace.sweep * SLOWEST {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             Ok(None)
@@ -140,7 +138,7 @@ impl Run {
             }
         }
         self.restart(&[]).await?;
-        self.quiet(BOTH).await
+        self.quiet().await
     }
 
     /// Asks for a new key of the first so many at once, and waits until the old ones are gone.
@@ -148,10 +146,10 @@ impl Run {
     /// # Errors
     /// Where one does not get its key.
     pub async fn rotate(&mut self, users: usize) -> Result<()> {
-        self.measure(Phase::Rotate, users, BOTH, async |run| {
+        self.measure(Phase::Rotate, users, async |run| {
             run.fleet.rotate(&run.names[..users], &Timestamp::now().to_string(), Goal::Retired).await?;
             let times = run.fleet.settled("rotating", run.setup.pace.patience).await?;
-            run.quiet(BOTH).await?;
+            run.quiet().await?;
             Ok(Some(times))
         })
         .await
@@ -162,16 +160,16 @@ impl Run {
     /// # Errors
     /// Where something is left.
     pub async fn delete(&mut self) -> Result<()> {
-        self.measure(Phase::Delete, self.setup.users, BOTH, async |run| {
+        self.measure(Phase::Delete, self.setup.users, async |run| {
             run.fleet.delete(&run.names).await?;
             let times = run.fleet.settled("deleting", run.setup.pace.patience).await?;
-            run.quiet(BOTH).await?;
+            run.quiet().await?;
             Ok(Some(times))
         })
         .await?;
-        let left = self.in_iam().await? - self.setup.kind.identities();
+        let left = self.in_iam().await? - self.setup.kind.identities(self.accounts.len());
         ensure!(left == 0, "{left} IAM users are left");
-        eventually("the garbage collector to take the Secrets", self.setup.pace.patience, async || {
+        eventually("the garbage collector to take the Secrets", self.at_least(self.setup.pace.patience), async || {
             let secrets = self.secrets().await?;
             ensure!(secrets == 0, "{secrets} Secrets are left");
             Ok(())
@@ -182,11 +180,12 @@ impl Run {
 
     /// One of each, whatever was counted.
     async fn check_made(&self) -> Result<()> {
-        let (users, identities) = (self.setup.users, self.setup.kind.identities());
+        let (users, identities) = (self.setup.users, self.setup.kind.identities(self.accounts.len()));
         let made = self.in_iam().await? - identities;
         ensure!(made == users, "{made} IAM users were made for {users} S3AccessUsers");
         let secrets = self.secrets().await?;
-        ensure!(secrets == users, "there are {secrets} Secrets for {users} S3AccessUsers");
+        let wanted = if self.setup.kind.makes_keys() { users } else { 0 };
+        ensure!(secrets == wanted, "there are {secrets} Secrets for {users} S3AccessUsers");
         Ok(())
     }
 
@@ -218,13 +217,13 @@ impl Run {
     /// # Errors
     /// Where nothing runs.
     pub async fn memory(&mut self) -> Result<f64> {
-        self.quiet(BOTH).await?;
+        self.quiet().await?;
         Ok(self.usage()?.rss_mib)
     }
 
     /// Waits for a process that has just been started to have done its first work, and then measures it.
     pub(super) async fn settled_usage(&mut self) -> Result<Usage> {
-        self.quiet(BOTH).await?;
+        self.quiet().await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
         self.usage()
     }

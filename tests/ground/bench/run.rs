@@ -19,7 +19,7 @@ use super::audit::{Audit, Requests};
 use super::figures::{Figures, PhaseFigures, Times, beside};
 use super::fleet::Fleet;
 use super::floor::{Phase, PolicyKind, Service, Size};
-use super::subject::{Kind, Subject, reconciles};
+use super::subject::{Kind, Subject, ack_spec, reconciles};
 use super::usage::{Usage, reset_peak};
 use crate::double::{Kind as CallKind, Operation};
 use crate::moto::Partition;
@@ -31,6 +31,8 @@ use crate::wait::eventually;
 const QUIET: Duration = Duration::from_secs(3);
 /// How long the last call may be in coming.
 const UNQUIET: Duration = Duration::from_secs(120);
+/// What each user may add to what all have to wait for.
+const FOR_EACH: Duration = Duration::from_millis(20);
 /// With this limit, the operator is measured and not its own lane.
 const UNLIMITED: &str = "1000";
 
@@ -68,13 +70,13 @@ pub struct Pace {
 pub struct Run {
     pub(super) setup: Setup,
     pub(super) stand: Stand,
-    pub(super) accounts: [Account; 2],
+    pub(super) accounts: Vec<Account>,
     pub(super) client: Client,
     pub(super) fleet: Fleet,
     pub(super) names: Vec<String>,
     pub(super) figures: Figures,
     pub(super) subject: Option<Subject>,
-    classes: [String; 2],
+    classes: Vec<String>,
     audit: Audit,
     starts: u32,
     /// The port of its metrics; 0 where it has none.
@@ -93,18 +95,18 @@ struct Snapshot {
 }
 
 impl Run {
-    /// Makes the namespace, the two classes and the identities in both accounts. Nothing runs yet.
+    /// Makes the namespace, and for each account a class and an identity. Nothing runs yet.
     ///
     /// # Errors
     /// Where Kubernetes or IAM refuses.
-    pub async fn prepare(setup: Setup, mut stand: Stand, accounts: [Account; 2]) -> Result<Self> {
+    pub async fn prepare(setup: Setup, mut stand: Stand, accounts: Vec<Account>) -> Result<Self> {
         let client = stand.kubernetes.client().await?;
         let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": setup.namespace } }))?;
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await?;
         setup.kind.install(&stand).await?;
         let audit_log = stand.kubernetes.audit_log.clone();
         let audit = Audit::of(audit_log, &setup.kind.user(), (!setup.alone).then(|| setup.namespace.clone()))?;
-        let classes = [format!("{}-1", setup.namespace), format!("{}-2", setup.namespace)];
+        let classes: Vec<String> = (1..=accounts.len()).map(|number| format!("{}-{number}", setup.namespace)).collect();
         for (account, class) in accounts.iter().zip(&classes) {
             let identity =
                 account.admin.create_identity("s3-access-operator", &shipped_policy(Partition::Aws)?).await?;
@@ -126,9 +128,10 @@ impl Run {
             });
             class_api(&client).create(&PostParams::default(), &serde_json::from_value(object)?).await?;
         }
-        let figures = Figures::new(setup.users, setup.kind.name(), setup.policy);
+        let mut figures = Figures::new(setup.users, setup.kind.name(), setup.policy);
+        figures.accounts = accounts.len();
         let names = (0..setup.users).map(|number| format!("u-{number:05}")).collect();
-        let fleet = Fleet::watch(&client, &setup.namespace);
+        let fleet = Fleet::watch(&client, &setup.namespace, setup.kind.watched());
         Ok(Self {
             setup,
             stand,
@@ -158,6 +161,12 @@ impl Run {
         &mut self.figures
     }
 
+    /// Whether a phase is one of this run's. What is about one among many is of two accounts.
+    #[must_use]
+    pub fn goes_through(&self, phase: Phase) -> bool {
+        self.setup.kind.goes_through(phase) && (phase != Phase::Dark || self.accounts.len() == 2)
+    }
+
     /// Starts what is measured; `settings` come beside the run's own.
     pub(super) async fn start(&mut self, settings: &[(&str, &str)]) -> Result<()> {
         ensure!(self.subject.is_none(), "one runs already");
@@ -183,7 +192,7 @@ impl Run {
         if matches!(self.setup.kind, Kind::Operator) {
             let classes = self.classes.clone();
             let client = self.client.clone();
-            eventually("both classes to be Ready", Duration::from_secs(60), async || {
+            eventually("all classes to be Ready", Duration::from_secs(60), async || {
                 for class in &classes {
                     let class = class_api(&client).get(class).await?;
                     ensure!(class.data["status"]["conditions"][0]["status"] == "True", "{}", class.data["status"]);
@@ -220,31 +229,30 @@ impl Run {
         Usage::of(self.subject.as_mut().context("nothing runs")?.id())
     }
 
-    /// The spec of the user of that number: every second one is in the other account.
+    /// The spec of the user of that number: one after the other, all accounts get their share.
     pub(super) fn spec(&self, number: usize) -> Value {
+        if let Kind::Ack { .. } = self.setup.kind {
+            return ack_spec(&self.setup.namespace, number);
+        }
         let policy = match self.setup.policy {
             PolicyKind::Inline => "Inline",
             PolicyKind::Managed => "Managed",
         };
         let overlap = format!("{}s", self.setup.pace.overlap.as_secs());
         json!({
-            "className": self.classes[number % 2],
+            "className": self.classes[number % self.classes.len()],
             "access": [{ "bucket": format!("team-{}-reports", number % 100), "level": "ReadWrite" }],
             "policy": { "type": policy },
             "accessKey": { "rotation": { "interval": "2160h", "overlap": overlap } },
         })
     }
 
-    /// Calls of AWS in the accounts of those numbers.
-    pub(super) async fn calls(&self, accounts: &[usize]) -> Result<Calls> {
-        let mut calls = Calls::new();
-        for account in accounts.iter().filter_map(|number| self.accounts.get(*number)) {
-            add(&mut calls, &account.calls().await?);
-        }
-        Ok(calls)
+    /// Calls of AWS so far, in all accounts.
+    pub(super) async fn calls(&self) -> Result<Calls> {
+        calls_in(&self.accounts).await
     }
 
-    async fn snapshot(&mut self, accounts: &[usize]) -> Result<Snapshot> {
+    async fn snapshot(&mut self, phase: Phase) -> Result<Snapshot> {
         let mut all = self.earlier_reconciles.clone();
         let mut cpu_seconds = self.earlier_cpu;
         if let Some(subject) = &mut self.subject {
@@ -253,28 +261,26 @@ impl Run {
                 add(&mut all, &reconciles(port).await?);
             }
         }
-        Ok(Snapshot {
-            calls: self.calls(accounts).await?,
-            requests: self.audit.requests()?,
-            reconciles: all,
-            cpu_seconds,
-        })
+        // An account in the dark cannot be asked, and the phase is about the first.
+        let asked = if phase == Phase::Dark { &self.accounts[..1] } else { &self.accounts[..] };
+        Ok(Snapshot { calls: calls_in(asked).await?, requests: self.audit.requests()?, reconciles: all, cpu_seconds })
     }
 
     /// Waits until nothing is asked of AWS or Kubernetes any more.
-    pub(super) async fn quiet(&mut self, accounts: &[usize]) -> Result<()> {
+    pub(super) async fn quiet(&mut self) -> Result<()> {
         let started = Instant::now();
+        let unquiet = self.at_least(UNQUIET);
         let mut last = (Calls::new(), Requests::new());
         let mut since = Instant::now();
         loop {
-            let now = (self.calls(accounts).await?, self.audit.requests()?);
+            let now = (self.calls().await?, self.audit.requests()?);
             if now != last {
                 (last, since) = (now, Instant::now());
             }
             if since.elapsed() >= QUIET {
                 return Ok(());
             }
-            ensure!(started.elapsed() < UNQUIET, "it does not come to rest: {last:?}");
+            ensure!(started.elapsed() < unquiet, "it does not come to rest: {last:?}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -284,10 +290,9 @@ impl Run {
         &mut self,
         phase: Phase,
         users: usize,
-        accounts: &[usize],
         work: impl AsyncFnOnce(&mut Self) -> Result<Option<Vec<f64>>>,
     ) -> Result<()> {
-        let before = self.snapshot(accounts).await?;
+        let before = self.snapshot(phase).await?;
         if let Some(subject) = &mut self.subject {
             reset_peak(subject.id())?;
         }
@@ -296,10 +301,11 @@ impl Run {
         let times = work(self).await.with_context(|| format!("in the phase {}", phase.name()))?;
         let seconds = times.as_ref().map_or_else(|| started.elapsed().as_secs_f64(), |times| Times::of(times).total);
         let usage = self.usage()?;
-        let after = self.snapshot(accounts).await?;
+        let after = self.snapshot(phase).await?;
         let calls = difference(&after.calls, &before.calls);
         let (sts, iam): (Calls, Calls) = calls.into_iter().partition(|(call, _)| is_sts(call));
-        let size = Size { users, in_accounts: self.in_accounts(), policy: self.setup.policy };
+        let in_accounts = self.in_accounts();
+        let size = Size { users, in_accounts: &in_accounts, policy: self.setup.policy };
         let requests = difference(&after.requests, &before.requests);
         let figures = PhaseFigures {
             users,
@@ -313,6 +319,7 @@ impl Run {
             reconciles: difference(&after.reconciles, &before.reconciles),
             queue_depth_max: depth.end(),
             times: times.as_deref().map(Times::of),
+            api_server_cpu_seconds: None,
         };
         eprintln!(
             "{:>8}: {:6.1} s, IAM {} of {}, writes {} of {}, {:.1} MiB (peak {:.1}), CPU {:.1} s",
@@ -331,12 +338,26 @@ impl Run {
     }
 
     /// IAM users of each account: ours, and the operator's own identity.
-    fn in_accounts(&self) -> [usize; 2] {
+    fn in_accounts(&self) -> Vec<usize> {
+        let (users, accounts) = (self.setup.users, self.accounts.len());
         match self.setup.kind {
-            Kind::Operator => [self.setup.users.div_ceil(2) + 1, self.setup.users / 2 + 1],
-            Kind::Yardstick(..) => [self.setup.users + 2, 0],
+            Kind::Operator => (0..accounts).map(|number| users.saturating_sub(number).div_ceil(accounts) + 1).collect(),
+            Kind::Yardstick(..) | Kind::Ack { .. } => vec![users + 2],
         }
     }
+
+    /// A time that is enough for some thousand users, made as long as so many as there are may take.
+    pub(super) fn at_least(&self, time: Duration) -> Duration {
+        time.max(FOR_EACH * u32::try_from(self.setup.users).unwrap_or(u32::MAX))
+    }
+}
+
+async fn calls_in(accounts: &[Account]) -> Result<Calls> {
+    let mut calls = Calls::new();
+    for account in accounts {
+        add(&mut calls, &account.calls().await?);
+    }
+    Ok(calls)
 }
 
 fn class_api(client: &Client) -> Api<DynamicObject> {
@@ -344,7 +365,7 @@ fn class_api(client: &Client) -> Api<DynamicObject> {
     Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&kind, "s3accessclasses"))
 }
 
-fn is_sts(call: &str) -> bool {
+pub(super) fn is_sts(call: &str) -> bool {
     Operation::parse(call).is_some_and(|call| call.kind() == CallKind::Sts)
 }
 

@@ -18,7 +18,7 @@ use super::run::{Run, queue_depth};
 use crate::wait::eventually;
 
 /// The operator's own default.
-const REQUESTS_PER_SECOND: u32 = 10;
+pub(super) const REQUESTS_PER_SECOND: u32 = 10;
 /// The share of the users that is to wait before.
 const MOST: f64 = 0.9;
 /// Between one overtaker and the next: what an account's limit keeps for new users has come back by then.
@@ -38,13 +38,13 @@ impl Run {
     pub async fn overtake(&mut self) -> Result<()> {
         let limit = REQUESTS_PER_SECOND.to_string();
         self.restart(&[("S3ACCESS_REQUESTS_PER_SECOND", &limit)]).await?;
-        self.quiet(&[0, 1]).await?;
+        self.quiet().await?;
         let mut new: Vec<String> = Vec::new();
         let mut idle = Vec::new();
         for number in 0..3 {
             new.push(format!("idle-{number}"));
             idle.push(self.one_more(&new[number..]).await?.context("not Ready with nothing else to do")?);
-            self.quiet(&[0, 1]).await?;
+            self.quiet().await?;
         }
         idle.sort_by(f64::total_cmp);
         self.fleet.rotate(&self.names, &Timestamp::now().to_string(), Goal::Retired).await?;
@@ -90,7 +90,7 @@ impl Run {
             Ok(())
         })
         .await?;
-        self.quiet(&[0, 1]).await
+        self.quiet().await
     }
 
     /// Creates users beside the measured ones; the seconds until all are Ready.
@@ -108,7 +108,7 @@ impl Run {
     pub(super) async fn remove(&mut self, names: &[String]) -> Result<()> {
         self.fleet.delete(names).await?;
         self.fleet.settled("removing what came beside", self.setup.pace.patience).await?;
-        self.quiet(&[0, 1]).await
+        self.quiet().await
     }
 
     /// Makes the second account dark with rotations under way there, and users in the first.
@@ -120,14 +120,14 @@ impl Run {
         let named = |kind: &str| -> Vec<String> { (0..batch).map(|number| format!("{kind}-{number}")).collect() };
         let (light, dark) = (named("light"), named("dark"));
         let light_seconds = self.timed(async |run| run.batch(&light).await.map(drop)).await?;
-        self.quiet(&[0, 1]).await?;
-        let stuck: Vec<String> = self.names.iter().skip(1).step_by(2).take(batch).cloned().collect();
+        self.quiet().await?;
+        let stuck: Vec<String> = self.names.iter().skip(1).step_by(self.accounts.len()).take(batch).cloned().collect();
         self.accounts[1].set_dark(true)?;
         self.fleet.rotate(&stuck, &Timestamp::now().to_string(), Goal::Retired).await?;
         // Longer than it takes to find a connection dead: all turns of that account are taken by then.
         tokio::time::sleep(Duration::from_secs(5)).await;
         let mut dark_seconds = 0.0;
-        self.measure(Phase::Dark, batch, &[0], async |run| {
+        self.measure(Phase::Dark, batch, async |run| {
             let times = run.batch(&dark).await?;
             dark_seconds = times.last().copied().unwrap_or_default();
             Ok(Some(times))

@@ -9,7 +9,6 @@ use super::account::{Calls, SESSION_LIFE};
 use super::figures::{Listening, Renewals};
 use super::run::{Run, difference};
 
-const BOTH: [usize; 2] = [0, 1];
 /// Between two times that an account is asked for AWS's alarm, and how many of them are watched.
 const INTERVAL: Duration = Duration::from_secs(1);
 const INTERVALS: u32 = 20;
@@ -17,7 +16,7 @@ const INTERVALS: u32 = 20;
 const HALF_LIVES: u32 = 3;
 
 impl Run {
-    /// Has both accounts asked for AWS's alarm and for their credential reports in short intervals.
+    /// Has all accounts asked for AWS's alarm and for their credential reports in short intervals.
     ///
     /// # Errors
     /// Where the process does not start.
@@ -28,14 +27,14 @@ impl Run {
         let (calls, time) = self.watched(INTERVAL * INTERVALS).await?;
         let count = |call: &str| calls.get(call).copied().unwrap_or_default();
         self.figures.listening = Some(Listening {
-            accounts: BOTH.len(),
+            accounts: self.accounts.len(),
             intervals: time.as_secs_f64() / INTERVAL.as_secs_f64(),
             calls: count("ListEntitiesForPolicy"),
             reports: count("GenerateCredentialReport") + count("GetCredentialReport"),
         });
         eprintln!("listening: {:?}", self.figures.listening);
         self.restart(&[]).await?;
-        self.quiet(&BOTH).await
+        self.quiet().await
     }
 
     /// Makes users with short sessions beside the measured ones, and lets them live for a while.
@@ -66,8 +65,8 @@ impl Run {
 
     /// The calls within a time, and how long that was.
     async fn watched(&self, time: Duration) -> Result<(Calls, Duration)> {
-        let (before, started) = (self.calls(&BOTH).await?, Instant::now());
+        let (before, started) = (self.calls().await?, Instant::now());
         tokio::time::sleep(time).await;
-        Ok((difference(&self.calls(&BOTH).await?, &before), started.elapsed()))
+        Ok((difference(&self.calls().await?, &before), started.elapsed()))
     }
 }

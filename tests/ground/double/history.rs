@@ -46,12 +46,13 @@ pub struct History {
     /// Persistent, so that a copy of a world with a long past costs nothing.
     calls: VectorSync<Call>,
     counts: BTreeMap<Operation, u64>,
+    throttled: u64,
     next: u64,
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { calls: VectorSync::new_sync(), counts: BTreeMap::new(), next: 0 }
+        Self { calls: VectorSync::new_sync(), counts: BTreeMap::new(), throttled: 0, next: 0 }
     }
 }
 
@@ -71,6 +72,11 @@ impl History {
         self.counts.get(&operation).copied().unwrap_or_default()
     }
 
+    /// How many calls were refused as throttled.
+    pub fn throttled(&self) -> u64 {
+        self.throttled
+    }
+
     /// How many calls could have changed something: none at rest.
     pub fn writes(&self) -> u64 {
         self.counts.iter().filter(|(operation, _)| operation.is_write()).map(|(_, count)| count).sum()
@@ -80,6 +86,7 @@ impl History {
     pub fn clear(&mut self) {
         self.calls = VectorSync::new_sync();
         self.counts.clear();
+        self.throttled = 0;
     }
 
     /// Forgets the calls and keeps their counts: for long runs, whose memory they would fill.
@@ -95,6 +102,7 @@ impl History {
         target: String,
         outcome: Outcome,
     ) {
+        self.throttled += u64::from(outcome == Outcome::Refused(Code::Throttling));
         self.calls.push_back_mut(Call { seq: self.next, time, operation, caller, target, outcome });
         self.next += 1;
         *self.counts.entry(operation).or_default() += 1;

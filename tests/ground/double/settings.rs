@@ -41,6 +41,8 @@ pub struct Rate {
 /// Throttling; AWS publishes none of its numbers.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Throttle {
+    /// One bucket for all calls of IAM, whichever they are; STS has a quota of its own. `None` lets all through.
+    pub account: Option<Rate>,
     /// The bucket of operations that have none of their own; `None` lets all through.
     pub default: Option<Rate>,
     /// Buckets of single operations.

@@ -73,7 +73,8 @@ impl Site {
                 Self::of_server(against, &account, s3, Running::VersityGw { _server: server }).await
             }
             Against::Double => {
-                let throttle = Throttle { operations: [(Operation::ListAccessKeys, BUCKET)].into(), default: None };
+                let throttle =
+                    Throttle { operations: [(Operation::ListAccessKeys, BUCKET)].into(), ..Throttle::default() };
                 let settings = Settings { throttle, seed: 7, ..Settings::default() };
                 let server = DoubleServer::start(Config { settings, ..Config::default() }).await?;
                 let (admin, endpoint) = (server.admin(), server.endpoint());

@@ -9,25 +9,52 @@ use ground::bench::figures::{Against, Figures, PhaseFigures};
 use ground::bench::floor::{FLOOR, Phase, PolicyKind, Service};
 use ground::repository;
 
+use super::apart;
 use super::chart::{self, per};
 
 fn folder() -> PathBuf {
     repository().join("deploy/docs")
 }
 
-/// Where the figures of a size lie.
-pub(super) fn figures_file(users: usize, peer: bool) -> PathBuf {
-    let name = if peer { format!("yardstick-{users}.json") } else { format!("operator-{users}.json") };
-    folder().join("bench").join(name)
+/// Where figures and charts lie.
+pub(super) fn figures() -> PathBuf {
+    folder().join("bench")
+}
+
+/// All figures that there are.
+pub(super) struct Measured {
+    /// Of the operator, with users in two accounts; smallest first, as all.
+    pub(super) operator: Vec<Figures>,
+    /// Of the yardstick.
+    pub(super) yardstick: Vec<Figures>,
+    /// Of the operator, with users in another number of accounts.
+    pub(super) spread: Vec<Figures>,
+    /// Of emergencies.
+    pub(super) emergencies: Vec<Figures>,
+    /// Of AWS's own controller.
+    pub(super) ack: Vec<Figures>,
+}
+
+impl Measured {
+    fn read() -> Result<Self> {
+        Ok(Self {
+            operator: read("operator-")?,
+            yardstick: read("yardstick-")?,
+            spread: read("accounts-")?,
+            emergencies: read("emergency-")?,
+            ack: read("ack-")?,
+        })
+    }
 }
 
 /// Writes the page and the charts.
 pub(super) fn write() -> Result<()> {
-    let (operator, yardstick) = (read("operator-")?, read("yardstick-")?);
+    let all = Measured::read()?;
+    let Measured { operator, yardstick, .. } = &all;
     let largest = operator.last().context("there are no figures: run `cargo xtask bench`")?;
     let peer = yardstick.iter().find(|figures| figures.users == largest.users);
-    let charts = folder().join("bench");
-    fs::write(charts.join("memory.svg"), chart::memory(&operator, &yardstick)?)?;
+    let charts = figures();
+    fs::write(charts.join("memory.svg"), chart::memory(operator, yardstick)?)?;
     let title = |what: &str| format!("{what} a user, at {} users", thousands(largest.users));
     let iam =
         chart::calls(&title("IAM calls"), largest, peer, |figures, phase| figures.iam_calls.get(&phase).copied())?;
@@ -36,14 +63,14 @@ pub(super) fn write() -> Result<()> {
         figures.kubernetes_writes.get(&phase).copied()
     })?;
     fs::write(charts.join("kubernetes-writes.svg"), writes)?;
-    fs::write(folder().join("bench.md"), page(&operator, &yardstick)?)?;
+    fs::write(folder().join("bench.md"), page(&all)?)?;
     println!("written: deploy/docs/bench.md and the charts in deploy/docs/bench");
     Ok(())
 }
 
 /// The figures of all sizes, smallest first.
 fn read(prefix: &str) -> Result<Vec<Figures>> {
-    let folder = folder().join("bench");
+    let folder = figures();
     let mut all = Vec::new();
     for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
         let path = entry?.path();
@@ -61,8 +88,9 @@ fn parse(path: &Path) -> Result<Figures> {
     serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
 }
 
-fn page(operator: &[Figures], yardstick: &[Figures]) -> Result<String> {
+fn page(all: &Measured) -> Result<String> {
     let mut page = String::new();
+    let Measured { operator, yardstick, .. } = all;
     let largest = operator.last().context("no figures")?;
     let machine = &largest.machine;
     writeln!(page, "<!-- Written by `cargo xtask bench`: change that, not this. -->")?;
@@ -71,8 +99,8 @@ fn page(operator: &[Figures], yardstick: &[Figures]) -> Result<String> {
         page,
         "`cargo xtask bench` measures the release binary, as its shipped service account and with its shipped IAM policy, \
          against a real API server, etcd and controller manager, and two strict doubles of AWS, each an account in a process \
-         of its own. Half of the users are in the one account, half in the other, each with an S3AccessClass. The policies \
-         are {}. The limit of requests a second is raised to 1,000 for each account, so that the operator is measured and \
+         of its own. Half of the users are in the one account, half in the other, each with an S3AccessClass; what was measured \
+         otherwise has a section of its own. The policies are {}. The limit of requests a second is raised to 1,000 for each account, so that the operator is measured and \
          not its limit, and the consistency window is 2 s, since the doubles do not lag.\n",
         policy(largest.policy)
     )?;
@@ -91,6 +119,7 @@ fn page(operator: &[Figures], yardstick: &[Figures]) -> Result<String> {
     times(&mut page, operator, yardstick)?;
     trials(&mut page, operator)?;
     unasked(&mut page, operator)?;
+    apart::write(&mut page, all)?;
     details(&mut page, largest)?;
     floors(&mut page, largest.policy)?;
     Ok(page)
@@ -100,16 +129,17 @@ fn memory(page: &mut String, operator: &[Figures], yardstick: &[Figures]) -> Res
     writeln!(page, "## Memory and CPU\n\n![Resident memory](bench/memory.svg)\n")?;
     writeln!(
         page,
-        "| | Users | Steady MiB | Peak MiB | CPU s, all phases | CPU at rest |\n|---|---:|---:|---:|---:|---:|"
+        "| | Users | Steady MiB | Peak MiB | Bound | CPU s, all phases | CPU at rest |\n|---|---:|---:|---:|---:|---:|---:|"
     )?;
     for figures in operator.iter().chain(yardstick) {
         writeln!(
             page,
-            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.2} % of a core |",
+            "| {} | {} | {:.1} | {:.1} | {} | {:.1} | {:.2} % of a core |",
             figures.subject,
             thousands(figures.users),
             figures.rss_steady_mib,
             figures.rss_peak_mib,
+            apart::bound(figures),
             figures.cpu_seconds,
             figures.idle_cpu_percent
         )?;
@@ -187,7 +217,7 @@ fn calls(page: &mut String, operator: &[Figures], yardstick: &[Figures]) -> Resu
     Ok(())
 }
 
-fn cell(against: Against) -> String {
+pub(super) fn cell(against: Against) -> String {
     let ratio = against.ratio().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
     format!("{} / {} ({ratio})", against.measured, against.floor)
 }
@@ -350,7 +380,7 @@ fn policy(kind: PolicyKind) -> &'static str {
     }
 }
 
-fn thousands(number: usize) -> String {
+pub(super) fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -87,8 +87,10 @@ async fn answers_are_delayed_without_holding_up_others() {
 
 #[tokio::test]
 async fn a_bucket_throttles_one_operation_of_one_account() {
-    let throttle =
-        Throttle { default: None, operations: [(Operation::GetUser, Rate { burst: 2.0, per_second: 0.1 })].into() };
+    let throttle = Throttle {
+        operations: [(Operation::GetUser, Rate { burst: 2.0, per_second: 0.1 })].into(),
+        ..Throttle::default()
+    };
     let settings = Settings { throttle, ..Settings::default() };
     let double = with_user(Config { settings, ..Config::default() }).await;
     let iam = admin(&double);

@@ -95,8 +95,10 @@ fn the_history_names_caller_target_and_counts() {
 
 #[test]
 fn each_operation_of_an_account_has_a_bucket_that_refills() {
-    let throttle =
-        Throttle { default: None, operations: [(Operation::GetUser, Rate { burst: 3.0, per_second: 2.0 })].into() };
+    let throttle = Throttle {
+        operations: [(Operation::GetUser, Rate { burst: 3.0, per_second: 2.0 })].into(),
+        ..Throttle::default()
+    };
     let mut bench = Bench::with(Settings { throttle, ..Settings::default() });
     bench.user("u");
     let get = || Request::GetUser { user_name: "u".into() };
@@ -109,6 +111,20 @@ fn each_operation_of_an_account_has_a_bucket_that_refills() {
     bench.must(get());
     bench.must(get());
     assert_eq!(bench.refusal(get()), Code::Throttling);
+}
+
+#[test]
+fn the_calls_of_an_account_have_one_bucket_and_those_of_sts_are_not_in_it() {
+    let throttle = Throttle { account: Some(Rate { burst: 2.0, per_second: 1.0 }), ..Throttle::default() };
+    let mut bench = Bench::with(Settings { throttle, ..Settings::default() });
+    bench.user("u");
+    bench.must(Request::GetUser { user_name: "u".into() });
+    assert_eq!(bench.refusal(create_user("v")), Code::Throttling);
+    bench.must(Request::GetCallerIdentity {});
+    assert_eq!(bench.world.history().throttled(), 1);
+    bench.pass(1);
+    bench.must(create_user("v"));
+    assert_eq!(bench.refusal(Request::GetUser { user_name: "u".into() }), Code::Throttling);
 }
 
 #[test]
