@@ -104,13 +104,7 @@ impl Pass<'_> {
                     return Some(conclude(self, &observed, next, keys_read_at).await);
                 }
                 Err(Break::TooLittle) => ctx.state.probed(uid, &observed),
-                Err(Break::Stopped(stopped)) if reads.retries(&stopped.action) => {
-                    debug!(error = %stopped.error, "the new key could not be tried; reading everything");
-                    ctx.state.probed(uid, &observed);
-                }
-                Err(Break::Stopped(stopped)) if reads == Reads::User && stopped.error.belies_the_keys() => {
-                    debug!(error = %stopped.error, "the keys are not as they were left; reading them");
-                }
+                Err(Break::Stopped(stopped)) if stopped.wants_more(reads) => ctx.state.probed(uid, &observed),
                 Err(Break::Stopped(stopped)) if stopped.error.is_stale_view() && !retried => {
                     debug!(error = %stopped.error, "the world is not as it was read; reading everything");
                     return None;

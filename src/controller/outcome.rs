@@ -15,7 +15,7 @@ use crate::core::desired::{Desired, Owner};
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, named_policy};
 use crate::core::reads::known::Settled;
-use crate::core::reads::named_version;
+use crate::core::reads::{Reads, named_version};
 use crate::core::reads::next::{End, due_at};
 use crate::core::refusal::Refusal;
 use crate::core::rotation::later;
@@ -89,6 +89,13 @@ pub struct Stopped {
     pub action: Action,
     /// Of which plan.
     pub plan: Plan,
+}
+
+impl Stopped {
+    /// More is to be read at once, at that level: a key that could not be tried, or the keys are not as they were left.
+    pub fn wants_more(&self, reads: Reads) -> bool {
+        reads.retries(&self.action) || (reads == Reads::User && self.error.belies_the_keys())
+    }
 }
 
 /// The plan is carried out, as far as it goes now.

@@ -249,6 +249,14 @@ impl Kubernetes for InProcess {
         self.outside.with(|state| state.cluster.secrets.values().filter(owned).map(ResourceExt::name_any).collect())
     }
 
+    fn secret_is_at(&self, uid: &str, name: &str, version: &str) -> bool {
+        let is_it = |secret: &Secret| {
+            let ours = secret.owner_references().iter().any(|owner| owner.uid == uid);
+            ours && secret.name_any() == name && secret.resource_version().as_deref() == Some(version)
+        };
+        self.outside.with(|state| state.cluster.secrets.values().any(is_it))
+    }
+
     async fn get_workload(&self, _: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState> {
         self.request("get workload", &workload.name, |state| {
             Ok(state.cluster.workloads.get(workload).map_or(WorkloadState::Missing, |running| WorkloadState::Present {

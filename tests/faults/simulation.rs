@@ -16,6 +16,7 @@ use s3_access_operator::controller::{Context, Outcome, State, reconcile_now};
 use s3_access_operator::core::drift::Coverage;
 use s3_access_operator::core::names::Cluster as ClusterName;
 use s3_access_operator::core::plan::Waits;
+use s3_access_operator::core::reads::known::Reported;
 use s3_access_operator::leadership::Leadership;
 use s3_access_operator::metrics::Metrics;
 
@@ -70,6 +71,8 @@ struct Process {
     running: Option<(String, u64, Reconcile)>,
     /// The watch's copies of the CRs.
     cache: BTreeMap<String, S3AccessUser>,
+    /// The last credential report has said that every key is as it was left.
+    flattered: bool,
 }
 
 impl Process {
@@ -77,7 +80,7 @@ impl Process {
         boundary.restart();
         let kubernetes = Arc::new(InProcess { outside: outside.clone(), boundary: boundary.clone() });
         let context = Arc::new(context(outside, &boundary, kubernetes));
-        Self { boundary, context, queue: BTreeMap::new(), running: None, cache: BTreeMap::new() }
+        Self { boundary, context, queue: BTreeMap::new(), running: None, cache: BTreeMap::new(), flattered: false }
     }
 
     /// Queues what the streams would: CRs whose spec, annotations or deletion changed, or one of whose Secrets did.
@@ -113,8 +116,16 @@ impl Process {
             outside.with(|state| {
                 for (name, user) in &state.cluster.users {
                     let uid = user.uid().unwrap_or_default();
+                    // A report may be wrong: here each says that nobody uses any key, and by turns that every key is as it was
+                    // left, and that none works.
+                    self.flattered = !self.flattered;
+                    let status = user.status.as_ref();
+                    let created_at = status.and_then(|status| Some(status.access_key_created_at.as_ref()?.0));
+                    let only_key = created_at.filter(|_| self.flattered);
+                    let created_at = created_at.unwrap_or(now);
+                    let reported = Reported { made_at: now, created_at, only_key, rest_is_compared: true };
+                    self.context.state.compared(&uid, &reported);
                     self.context.state.suspect_drift(&uid);
-                    // A report may be wrong: here each says that nobody uses any key.
                     self.context.state.reported(&uid, None, Some(now));
                     self.queue.entry(name.clone()).and_modify(|(at, _)| *at = now);
                 }

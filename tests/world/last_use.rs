@@ -45,7 +45,8 @@ impl Scene {
         (scene, user, key)
     }
 
-    fn iam<T>(&self, look: impl FnOnce(&mut Iam) -> T) -> T {
+    /// The account on the double.
+    pub fn iam<T>(&self, look: impl FnOnce(&mut Iam) -> T) -> T {
         let double = self.double.as_ref().unwrap();
         let account = double.account().id.clone();
         double.with(|world| look(world.account_mut(&account).unwrap()))
@@ -183,7 +184,7 @@ async fn a_report_that_lies_or_is_cut_short_suspends_nobody() {
 }
 
 impl Scene {
-    async fn sees(&self, what: &str, holds: impl Fn() -> bool) {
+    pub async fn sees(&self, what: &str, holds: impl Fn() -> bool) {
         let probe = async || {
             ensure!(holds(), "not yet");
             Ok(())
@@ -191,7 +192,7 @@ impl Scene {
         self.see(what, probe).await;
     }
 
-    fn calls_of(&self, operation: Operation) -> u64 {
+    pub fn calls_of(&self, operation: Operation) -> u64 {
         let double = self.double.as_ref().unwrap();
         double.with(|world| world.history().count(operation))
     }
@@ -200,7 +201,7 @@ impl Scene {
         self.double.as_ref().unwrap().with(|world| world.history().writes())
     }
 
-    fn reports_read(&self) -> u64 {
+    pub fn reports_read(&self) -> u64 {
         self.calls_of(Operation::GetCredentialReport)
     }
 }

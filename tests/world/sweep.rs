@@ -1,8 +1,10 @@
 //! The bulk sweep: what it finds, what it costs, and what happens where it is not allowed.
 
 use anyhow::ensure;
-use ground::double::{Request, Settings};
+use ground::double::{Distortion, Operation, Request, Settings, Status};
+use jiff::SignedDuration;
 use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::scene::{Scene, user_name, with};
@@ -225,4 +227,87 @@ async fn invariant_6_neither_a_restart_nor_a_change_of_a_class_brings_a_sweep_be
     for result in all {
         assert!(scene.swept(result).await < 1.0, "{result}");
     }
+}
+
+/// A Ready user on the double, with reports as often as that, each of them new.
+async fn reported(name: &str, resync: &str) -> (Scene, String, String) {
+    let mut scene = Scene::on_double_without_operator(name, settings()).await;
+    scene.iam(|iam| {
+        let report = &mut iam.settings_mut().credential_report;
+        (report.takes, report.again) = (SignedDuration::ZERO, SignedDuration::ZERO);
+    });
+    scene.start(&[("S3ACCESS_REPORT_INTERVAL", "1s"), ("S3ACCESS_RESYNC_INTERVAL", resync)]).await;
+    scene.create("reports", inline()).await;
+    let user = user_name(&scene.ready("reports").await);
+    let key = scene.only_key(&user, "reports-s3").await;
+    (scene, user, key)
+}
+
+#[tokio::test]
+async fn a_key_that_is_changed_by_hand_is_found_by_the_next_report() {
+    let (scene, user, key) = reported("reported", "10h").await;
+    let (user_name, id) = (user.clone(), key.clone());
+    let off = Request::UpdateAccessKey { user_name: user_name.clone(), access_key_id: id, status: Status::Inactive };
+    scene.is_put_right("an inactive key", off, &user).await;
+    scene.is_put_right("another key", Request::CreateAccessKey { user_name: user_name.clone() }, &user).await;
+    scene.by_hand(&Request::DeleteAccessKey { user_name, access_key_id: key.clone() });
+    scene
+        .see("another key in its place", async || {
+            let held = scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"].clone();
+            ensure!(held != key, "the Secret holds a key that is gone");
+            Ok(())
+        })
+        .await;
+    scene.ready("reports").await;
+    scene.only_key(&user, "reports-s3").await;
+}
+
+#[tokio::test]
+async fn nobodys_keys_are_listed_where_reports_show_them_and_those_of_a_report_that_lies_once_each() {
+    let (scene, user, key) = reported("well-reported", "4s").await;
+    let sweeps = scene.swept("done").await;
+    scene.metric_reaches(SWEEPS, "done", sweeps + 2.0).await;
+    let listed = scene.calls_of(Operation::ListAccessKeys);
+    let sweeps = scene.swept("done").await;
+    scene.metric_reaches(SWEEPS, "done", sweeps + 2.0).await;
+    assert_eq!(scene.calls_of(Operation::ListAccessKeys), listed, "reports say that it is well");
+
+    let before = scene.picture(&user).await;
+    let lie = |text: &str| text.replace(",true,", ",false,").into_bytes();
+    scene.iam(|iam| iam.settings_mut().credential_report.distortion = Distortion::new(lie));
+    let read = scene.reports_read();
+    scene.sees("reports that say that no key works", || scene.reports_read() >= read + 4).await;
+    let asked = scene.calls_of(Operation::ListAccessKeys) - listed;
+    assert!((1..=5).contains(&asked), "its keys are listed {asked} times for 4 reports");
+    scene.iam(|iam| {
+        let cut = |text: &str| text.as_bytes()[..text.len() - 30].to_vec();
+        iam.settings_mut().credential_report.distortion = Distortion::new(cut);
+    });
+    let read = scene.reports_read();
+    scene.sees("reports that are cut short", || scene.reports_read() >= read + 2).await;
+    assert_eq!(scene.picture(&user).await, before);
+    assert_eq!(scene.only_key(&user, "reports-s3").await, key);
+}
+
+#[tokio::test]
+async fn a_deletion_goes_by_what_is_recorded_and_leaves_nothing_whatever_the_status_says() {
+    let (scene, user, key) = reported("recorded-deletion", "10h").await;
+    let before = |operation| scene.calls_of(operation);
+    let reads = [Operation::ListAccessKeys, Operation::ListAttachedUserPolicies, Operation::GetUserPolicy];
+    let counted = reads.map(before);
+    scene.delete("reports").await;
+    assert_eq!(reads.map(before), counted, "nothing is read but the user");
+    assert_eq!(scene.picture(&user).await, "no user");
+
+    scene.create("reports", inline()).await;
+    scene.ready("reports").await;
+    // Somebody names another key in the status, makes one more, and writes a policy beside.
+    scene.by_hand(&Request::CreateAccessKey { user_name: user.clone() });
+    let policy_document = r#"{"Version":"2012-10-17","Statement":[]}"#.to_owned();
+    let (user_name, policy_name) = (user.clone(), "beside".to_owned());
+    scene.by_hand(&Request::PutUserPolicy { user_name, policy_name, policy_document });
+    let lie = Patch::Merge(json!({ "status": { "accessKeyId": key } }));
+    scene.users().patch_status("reports", &PatchParams::default(), &lie).await.unwrap();
+    scene.delete("reports").await;
+    assert_eq!(scene.picture(&user).await, "no user");
 }

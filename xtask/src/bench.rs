@@ -293,8 +293,8 @@ fn write(path: &Path, figures: &Figures) -> Result<()> {
 fn pace(users: usize) -> Pace {
     Pace {
         idle: Duration::from_secs(30),
-        // Fifty users a second, or the sweep would be measured as a burst; more only where it would take longer than all else.
-        sweep: Duration::from_secs((users as u64 / 50).clamp(20, 400)),
+        // A hundred users a second, or the sweep of who reads each would be measured as a burst; more only where it would take longer than all else.
+        sweep: Duration::from_secs((users as u64 / 100).clamp(20, 200)),
         overlap: Duration::from_secs(5),
         patience: Duration::from_secs(120),
     }

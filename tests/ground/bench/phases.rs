@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::fleet::Goal;
 use super::floor::Phase;
-use super::run::Run;
+use super::run::{Run, difference};
 use super::subject::Kind;
 use super::usage::Usage;
 use crate::kubernetes::Kubernetes;
@@ -113,30 +113,34 @@ impl Run {
     /// # Errors
     /// Where it does not come to rest before, or the accounts were not read.
     pub async fn sweep(&mut self) -> Result<()> {
-        let interval = format!("{}s", self.setup.pace.sweep.as_secs());
-        let often = ["S3ACCESS_RESYNC_INTERVAL", "S3ACCESS_REPORT_INTERVAL"].map(|name| (name, interval.as_str()));
-        self.restart(&often).await?;
-        // What a start takes is the restart phase's, and so is the first report.
-        tokio::time::sleep(self.setup.pace.sweep).await;
-        let reports = matches!(self.setup.kind, Kind::Operator);
-        let read = async |run: &Self| anyhow::Ok(run.calls().await?.get("GetUser").copied().unwrap_or_default());
+        let interval = self.setup.pace.sweep;
+        // As they are to each other by default.
+        let settings = [("S3ACCESS_RESYNC_INTERVAL", interval), ("S3ACCESS_REPORT_INTERVAL", interval * 6 / 10)];
+        let settings = settings.map(|(name, interval)| (name, format!("{}s", interval.as_secs())));
+        let settings = settings.each_ref().map(|(name, interval)| (*name, interval.as_str()));
+        self.restart(&settings).await?;
+        // What a start takes is the restart phase's, and so is the first report, which is news to each status.
+        tokio::time::sleep(interval).await;
+        self.quiet().await?;
+        // Who knows no bulk read reads each user.
+        let (counted, least) = match self.setup.kind {
+            Kind::Operator => (&["GetAccountAuthorizationDetails", "GetCredentialReport"][..], self.accounts.len()),
+            _ => (&["GetUser"][..], self.setup.users),
+        };
         self.measure(Phase::Sweep, self.setup.users, async |run| {
-            let enough = read(run).await? + u64::try_from(run.setup.users)?;
-            let started = Instant::now();
-            tokio::time::sleep(run.setup.pace.sweep).await;
-            while !reports && read(run).await? < enough && started.elapsed() < run.setup.pace.sweep * SLOWEST {
+            let (before, started) = (run.calls().await?, Instant::now());
+            tokio::time::sleep(interval).await;
+            loop {
+                let calls = difference(&run.calls().await?, &before);
+                let least = u64::try_from(least)?;
+                let all = counted.iter().all(|call| calls.get(*call).is_some_and(|count| *count >= least));
+                if all || started.elapsed() >= interval * SLOWEST {
+                    return Ok(None);
+                }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
-            Ok(None)
         })
         .await?;
-        if reports {
-            let sweep = &self.figures.phases[&Phase::Sweep].iam_calls;
-            for call in ["GetAccountAuthorizationDetails", "GetCredentialReport"] {
-                let counted = sweep.get(call).map_or(0, |call| call.measured);
-                ensure!(counted >= u64::try_from(self.accounts.len())?, "{counted} of {call} in a sweep");
-            }
-        }
         self.restart(&[]).await?;
         self.quiet().await
     }

@@ -193,7 +193,8 @@ fn ack(page: &mut String, ack: &[Figures], operator: &[Figures]) -> Result<()> {
     )?;
     writeln!(page, "| | | Users | {} |", phases.map(Phase::name).join(" | "))?;
     writeln!(page, "|---|---|---:|{}", "---:|".repeat(phases.len()))?;
-    let rows: [(&str, fn(&PhaseFigures) -> String); 5] = [
+    type Told = fn(&PhaseFigures) -> String;
+    let rows: [(&str, Told); 5] = [
         ("IAM calls a user", |phase| format!("{:.2}", each(phase)[0])),
         ("Writes to Kubernetes a user", |phase| format!("{:.2}", each(phase)[1])),
         ("Seconds", |phase| format!("{:.1}", phase.seconds)),
