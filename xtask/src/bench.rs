@@ -60,7 +60,7 @@ pub(crate) struct Options {
     #[arg(long, requires = "peer", required_if_eq("peer", "ack"))]
     crds: Option<PathBuf>,
     /// Instead: ask for a new key of all users of one account, which takes ten calls a second; 300 without `--users`, in some
-    /// fifteen minutes, while 5,000 take hours.
+    /// twenty minutes, while 5,000 take hours.
     #[arg(long, conflicts_with_all = ["accounts", "peer", "secrets", "until"])]
     emergency: bool,
     /// Also: a thousand Secrets of others, a megabyte each. Takes 4 GiB of memory.

@@ -279,3 +279,38 @@ pub async fn serve(number: u8, users: usize) -> Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_account_takes_no_more_calls_than_its_limit_and_counts_those_that_it_refuses() {
+        let double = DoubleServer::start(config(12, 10)).await.unwrap();
+        assert_eq!(double.account().id.len(), 12, "as of the first nine");
+        let account = Account { admin: credentials(&double), control: Control::Here(double) };
+        account.limit(1).await.unwrap();
+        let iam = account.admin.iam();
+        // The client tries again what is throttled, until it is taken.
+        for _ in 0..2 {
+            iam.list_users().send().await.unwrap();
+        }
+        let refused = account.throttled().await.unwrap();
+        assert!(refused > 0, "of two calls at once");
+        assert_eq!(account.calls().await.unwrap()["ListUsers"], 2 + refused, "what was refused is counted, too");
+        account.limit(0).await.unwrap();
+        for _ in 0..20 {
+            iam.list_users().send().await.unwrap();
+        }
+        assert_eq!(account.throttled().await.unwrap(), refused);
+    }
+
+    #[tokio::test]
+    async fn the_control_port_limits_and_tells() {
+        let double = DoubleServer::start(config(1, 10)).await.unwrap();
+        assert_eq!(answer(&double, "/limit/10").unwrap(), "");
+        assert_eq!(answer(&double, "/throttled").unwrap(), "0");
+        assert_eq!(answer(&double, "/calls").unwrap(), "{}");
+        assert!(answer(&double, "/limit/some").is_err());
+    }
+}

@@ -21,10 +21,12 @@ mod rate;
 
 /// Settings of the run that are left at what is shipped; an empty value takes a variable away.
 const SHIPPED: [(&str, &str); 2] = [("S3ACCESS_REQUESTS_PER_SECOND", ""), ("S3ACCESS_CONSISTENCY_WINDOW", "")];
-/// Those who tell before how many calls a rotation takes.
+/// Those who tell before how many calls a new key takes.
 const PROBES: usize = 10;
 /// What a rotation waits for beside its calls: the consistency window, and some more.
 const BESIDE: Duration = Duration::from_secs(120);
+/// How much longer than all new keys take by their calls the old ones work on, and as long again inactive.
+const MARGIN: (f64, f64) = (1.2, 30.0);
 /// AWS's quota of users.
 const FULL_ACCOUNT: usize = 5_000;
 /// What of the bucket is kept for the more urgent, as `Priority::kept_for_others` has it for rotations.
@@ -47,8 +49,9 @@ impl Run {
     pub async fn emergency(&mut self) -> Result<()> {
         let users = self.setup.users;
         // Only once all have new keys, old ones are due, as with the default overlap of a day.
-        let calls = Duration::from_secs_f64(self.probe().await? * users as f64 / f64::from(REQUESTS_PER_SECOND));
-        self.setup.pace.overlap = calls + BESIDE;
+        let calls = self.probe().await? * users as f64 / f64::from(REQUESTS_PER_SECOND);
+        let overlap = Duration::from_secs_f64((calls * MARGIN.0 + MARGIN.1).round());
+        self.setup.pace.overlap = overlap;
         self.create().await?;
         self.restart(&SHIPPED).await?;
         self.quiet().await?;
@@ -57,12 +60,12 @@ impl Run {
         self.fleet.rotate(&self.names, &Timestamp::now().to_string(), Goal::Rotated).await?;
         let times = self.fleet.settled("giving new keys", self.setup.pace.patience).await?;
         let rotated = self.tally().await?;
-        let new_keys = rotated.stage(&before, times.last().copied().unwrap_or_default());
-        let overlap = self.setup.pace.overlap;
-        ensure!(started.elapsed() < overlap, "the first old keys were due after {overlap:?}, before all had new ones");
+        let [first, last] = [times.first(), times.last()].map(|time| time.copied().unwrap_or_default());
+        let new_keys = rotated.stage(&before, last);
+        ensure!(last < first + overlap.as_secs_f64(), "old keys were due before all had new ones: {first} s, {last} s");
         eprintln!("every workload has its new key: {new_keys:?}");
         // It works for an overlap, and is inactive for as long again.
-        eventually("the old keys to go", overlap * 2 + calls + BESIDE, async || {
+        eventually("the old keys to go", overlap * 4 + BESIDE, async || {
             let left = self.fleet.unsettled(&self.names);
             ensure!(left == 0, "{left} are there");
             Ok(())
@@ -83,7 +86,7 @@ impl Run {
         self.stop().await
     }
 
-    /// How many calls a rotation takes, by some that come before.
+    /// How many calls a new key takes, by some that come before.
     async fn probe(&mut self) -> Result<f64> {
         let patience = self.setup.pace.patience;
         let names: Vec<String> = (0..PROBES).map(|number| format!("probe-{number}")).collect();
@@ -92,7 +95,7 @@ impl Run {
         self.fleet.settled("creating probes", patience).await?;
         self.quiet().await?;
         let before = self.calls().await?;
-        self.fleet.rotate(&names, &Timestamp::now().to_string(), Goal::Retired).await?;
+        self.fleet.rotate(&names, &Timestamp::now().to_string(), Goal::Rotated).await?;
         self.fleet.settled("rotating probes", patience).await?;
         let calls: u64 = difference(&self.calls().await?, &before).values().sum();
         self.remove(&names).await?;

@@ -192,7 +192,7 @@ impl Run {
         if matches!(self.setup.kind, Kind::Operator) {
             let classes = self.classes.clone();
             let client = self.client.clone();
-            eventually("all classes to be Ready", Duration::from_secs(60), async || {
+            eventually("all classes to be Ready", self.at_least(Duration::from_secs(60)), async || {
                 for class in &classes {
                     let class = class_api(&client).get(class).await?;
                     ensure!(class.data["status"]["conditions"][0]["status"] == "True", "{}", class.data["status"]);

@@ -119,7 +119,7 @@ fn emergencies(page: &mut String, all: &[Figures]) -> Result<()> {
         page,
         "The annotation `s3access.dev/rotate` on all users of one account. The operator has its shipped settings; the double \
          takes {} calls of IAM a second, and as many at once, since AWS takes about so many. Replaced keys work on through their \
-         overlap, which is longer than all new ones take, as by default. The simulation steps the operator's own limiter through \
+         overlap, which is longer than all new ones take, as by default, and are inactive for as long again. The simulation steps the operator's own limiter through \
          the calls that were counted, and leaves out what else is waited for: the consistency window of a minute before a new key \
          is swapped in, and the overlap. A key that has leaked is [revoked](security.md#how-fast-access-goes) instead.\n",
         first.requests_per_second
