@@ -15,7 +15,9 @@ use crate::core::observed::Observed;
 use crate::core::plan::{Action, Effect, Part, Plan, plan, teardown};
 use crate::core::reads::known::{Known, Settled};
 use crate::core::reads::next::Basis;
-use crate::core::reads::{Current, Done, Facts, Reads, done_by_status, needed, secret_by_status, takes_the_user};
+use crate::core::reads::{
+    Current, Done, Facts, Reads, done_by_status, is_alone_by_status, needed, secret_by_status, takes_the_user,
+};
 
 /// Enough for the longest chain of dependent steps; a plan that does not settle by then is begun afresh.
 const ROUNDS: usize = 16;
@@ -172,7 +174,10 @@ impl Pass<'_> {
     fn resume(self, facts: Facts, seen: &Seen) {
         let fingerprint = self.fingerprint();
         if let Done::ByStatus(due_at) = facts.done
-            && let Some(settled) = Settled::by_status(fingerprint, seen.delivered(), due_at, self.ctx.now())
+            && let Some(settled) = {
+                let times = (due_at, self.ctx.now());
+                Settled::by_status(fingerprint, seen.delivered(), times, is_alone_by_status(self.user))
+            }
         {
             self.ctx.state.resumed(self.uid(), settled, fingerprint);
         }

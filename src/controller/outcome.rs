@@ -109,7 +109,7 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan, keys_read
         return Outcome::Deleted;
     }
     let now = ctx.now();
-    let earlier = user.status.clone().unwrap_or_default();
+    let earlier = report::last_told(ctx, user);
     let report_it = told(pass, observed, &plan, &earlier);
     if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
         return retry_later(ctx, uid, &error);
@@ -209,7 +209,7 @@ pub async fn stop(pass: Pass<'_>, observed: &Observed, stopped: Stopped) -> Outc
     if yields {
         return retry_later(ctx, &owner.identity.uid, &error);
     }
-    let earlier = user.status.clone().unwrap_or_default();
+    let earlier = report::last_told(ctx, user);
     // The session that could not be renewed works for half its life still.
     let works = matches!(action, Action::RenewSession { .. }) && plan.parts.secret == Progress::Synced;
     if works && error.failure(action.part()).transient && ctx.state.known(pass.uid()).failures < QUIET_FAILURES {

@@ -60,6 +60,14 @@ pub async fn report(
     Ok(())
 }
 
+/// What its status says, as this reconcile has left it so far.
+pub fn last_told(ctx: &Context, user: &S3AccessUser) -> S3AccessUserStatus {
+    let seen = user.resource_version().and_then(|version| version.parse::<u64>().ok());
+    let written = ctx.state.known(&user.uid().unwrap_or_default()).last_written;
+    let newer = written.filter(|written| Some(written.0) > seen).map(|written| written.1);
+    newer.or_else(|| user.status.clone()).unwrap_or_default()
+}
+
 /// The CR as this reconcile has left it so far.
 fn written_since(ctx: &Context, user: &UserRef) -> UserRef {
     let seen = user.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());

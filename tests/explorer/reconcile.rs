@@ -14,7 +14,9 @@ use s3_access_operator::core::plan::{Action, Effect, Plan, WhyDelete, plan, tear
 use s3_access_operator::core::reads::known::{Fingerprint, Known, Reported, Settled};
 use s3_access_operator::core::reads::next::{Basis, End, due_at};
 use s3_access_operator::core::reads::picture::{Itself, named_keys, picture, recorded, unread};
-use s3_access_operator::core::reads::{Current, Done, Facts, Reads, SecretFact, done_by_status, needed};
+use s3_access_operator::core::reads::{
+    Current, Done, Facts, Reads, SecretFact, done_by_status, is_alone_by_status, needed,
+};
 use s3_access_operator::core::rotation::{PROBES, later};
 use s3_access_operator::core::schedule::{backoff, next_resync};
 
@@ -113,7 +115,10 @@ impl Explorer {
             if let Reads::Nothing { until } = reads {
                 let fingerprint = Fingerprint::of(&read.user, REVISION);
                 if let Done::ByStatus(due_at) = facts.done
-                    && let Some(settled) = Settled::by_status(fingerprint, &work.seen, due_at, world.now)
+                    && let Some(settled) = {
+                        let times = (due_at, world.now);
+                        Settled::by_status(fingerprint, &work.seen, times, is_alone_by_status(&read.user))
+                    }
                 {
                     process.change(uid, |known| known.resumed(settled, fingerprint));
                 }

@@ -29,7 +29,8 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
         return count(command.envs(image.map(|image| ("NODE_OPERATOR", image)))).await;
     }
     let operator = build_operator().await?;
-    let suites = build_suites().await?;
+    // Those who name tests build no others.
+    let suites = if args.is_empty() { build_suites().await? } else { Vec::new() };
     let versitygw = cache::versitygw().await?;
     let (consumers, consumers_python) = (cache::consumers().await?, cache::consumers_python().await?);
     let consumers_airflow = cache::consumers_airflow().await?;
@@ -52,20 +53,28 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
     if !args.is_empty() {
         return count(tests().args(args)).await;
     }
-    let (mut beside, mut main, mut docs) = (tests(), tests(), tests());
+    let (mut beside, mut world, mut main, mut docs) = (tests(), tests(), tests(), tests());
     main.args(["--lib", "--bins"]);
     docs.arg("--doc");
-    for suite in &suites {
+    world.args(["--test", WORLD]).env("RUST_TEST_THREADS", AT_ONCE);
+    for suite in suites.iter().filter(|suite| *suite != WORLD) {
         let lane = if WAITING.contains(&suite.as_str()) { &mut beside } else { &mut main };
         lane.args(["--test", suite]);
     }
-    let (main, beside) = tokio::try_join!(said(&mut main, Shown::AtOnce), said(&mut beside, Shown::AtTheEnd))?;
+    let (main, beside, world) = tokio::try_join!(
+        said(&mut main, Shown::AtOnce),
+        said(&mut beside, Shown::AtTheEnd),
+        said(&mut world, Shown::AtTheEnd)
+    )?;
     let docs = said(&mut docs, Shown::AtOnce).await?;
-    told(&[main, beside, docs])
+    told(&[main, beside, world, docs])
 }
 
 /// The suites that mostly wait, for IAM's lateness and for keys' ends: beside the others they cost little time.
 const WAITING: [&str; 2] = ["acceptance", "node"];
+/// So does the longest, by halves; and how many of its tests run at once.
+const WORLD: &str = "world";
+const AT_ONCE: &str = "3";
 
 /// Builds all tests; the names of the suites.
 async fn build_suites() -> Result<Vec<String>> {

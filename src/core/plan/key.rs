@@ -308,10 +308,10 @@ impl View<'_> {
         if !current.active && self.is_revoked(&current.id) { Reason::Revoked } else { Reason::Rotating }
     }
 
-    /// The new key goes into the Secret once it has been seen to work several times in a row, and is older than the
-    /// consistency window: the replicas that answered say nothing of the others, and the old key works meanwhile. Where that was
-    /// revoked, every second without a key counts for more. The last time is just before: whoever has revoked or deleted the new
-    /// key meanwhile keeps it out.
+    /// The new key goes into the Secret once it is older than the consistency window, in which the old one works, and has then been
+    /// seen to work several times in a row, just before: the replicas that answer say nothing of the others, and whoever has
+    /// revoked or deleted the new key meanwhile keeps it out. Where the old key was revoked, every second without a key counts
+    /// for more, and it is tried at once.
     fn plan_swap(&self, secret: &OurSecret, current: &AccessKey, minted: &Minted, plan: &mut Plan) {
         let (id, created_at) = (&minted.id, minted.created_at);
         if self.is_revoked(id) {
@@ -323,9 +323,7 @@ impl View<'_> {
         let successes = probes.map_or(0, |probes| probes.successes);
         let spread_at = self.spread_at(id, Some(created_at), self.waits.consistency_window).unwrap_or(self.now);
         plan.parts.key = Progress::Waiting(why, replaced(current));
-        if successes + 1 >= PROBES && spread_at > self.now && why == Reason::Rotating {
-            plan.wake(spread_at);
-        } else if successes >= PROBES {
+        if successes >= PROBES {
             plan.actions.push(Action::WriteSecret {
                 key_id: id.clone(),
                 record: SecretRecord {
@@ -338,6 +336,11 @@ impl View<'_> {
             });
         } else if probes.is_some_and(|probes| self.is_unusable(probes)) {
             plan.actions.push(Action::DeleteKey { id: id.clone(), why: WhyDelete::Unusable });
+        } else if spread_at > self.now && why == Reason::Rotating {
+            plan.wake(spread_at);
+        } else if successes > 0 && spread_at <= self.now {
+            // Every replica has had its time: nothing is gained by a pause.
+            plan.actions.push(Action::ProbeKey { id: id.clone() });
         } else {
             self.probe(id, plan);
         }

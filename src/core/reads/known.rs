@@ -308,16 +308,16 @@ impl Settled {
         Some(Self { fingerprint: fingerprint.all, secret_version, due_at, read_at, compared_at: None, alone })
     }
 
-    /// The same, of a reconcile that went by status and Secret at that time.
+    /// The same, of a reconcile that went by status and Secret at that time. `alone`: the status tells of no other key.
     pub fn by_status(
         fingerprint: Fingerprint,
         secret: &SecretState,
-        due_at: Timestamp,
-        now: Timestamp,
+        (due_at, now): (Timestamp, Timestamp),
+        alone: bool,
     ) -> Option<Self> {
         let secret_version = secret.ours()?.resource_version.clone();
         let (read_at, compared_at) = (now, None);
-        Some(Self { fingerprint: fingerprint.all, secret_version, due_at, read_at, compared_at, alone: false })
+        Some(Self { fingerprint: fingerprint.all, secret_version, due_at, read_at, compared_at, alone })
     }
 
     /// When it is to be compared with IAM again: at the next resync after its keys were read. Where a report shows them as they

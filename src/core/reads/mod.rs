@@ -252,6 +252,14 @@ pub fn names_its_keys(user: &S3AccessUser, retain: bool) -> bool {
     user.metadata.deletion_timestamp.is_some() && named && !retain
 }
 
+/// Whether the status tells of no key beside the one that the Secret holds.
+pub fn is_alone_by_status(user: &S3AccessUser) -> bool {
+    user.status.as_ref().is_some_and(|status| {
+        let revoked = status.revocation.as_ref().is_some_and(|revocation| !revocation.access_key_ids.is_empty());
+        status.retiring_key.is_none() && !revoked
+    })
+}
+
 /// Where status and Secret say that all is done: when the key or the session that they tell of is due, or its time is over,
 /// whichever comes first. After a start they stand in for what is known. That decides nothing but when to reconcile: so a
 /// restart asks IAM nothing. What must not wait is read live: the Secret.

@@ -180,8 +180,8 @@ fn what_is_settled_or_left_names_what_it_rests_upon() {
         alone: false,
     };
     assert_eq!(settled(), Some(by_status.clone()), "the Secret does not say when its key was made");
-    assert_eq!(Settled::by_status(ASKED, &observed().secret, NOW, NOW), Some(by_status));
-    assert_eq!(Settled::by_status(ASKED, &SecretState::Missing, NOW, NOW), None);
+    assert_eq!(Settled::by_status(ASKED, &observed().secret, (NOW, NOW), false), Some(by_status));
+    assert_eq!(Settled::by_status(ASKED, &SecretState::Missing, (NOW, NOW), true), None);
     let gone = Observed { user: UserState::Missing, ..observed() };
     assert!(Settled::of(ASKED, &gone, NOW, NOW).is_none() && Left::of(ASKED, &gone, NOW, true).is_none());
     let without = Observed { secret: SecretState::Missing, ..observed() };

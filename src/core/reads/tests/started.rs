@@ -74,6 +74,16 @@ fn after_a_start_status_and_secret_stand_in_for_what_is_known() {
 }
 
 #[test]
+fn a_key_is_alone_where_the_status_tells_of_no_other() {
+    let told = |status: serde_json::Value| is_alone_by_status(&user(json!({ "status": status })));
+    let revoked = |ids: &[&str]| json!({ "request": "0", "revokedAt": "2026-01-01T00:00:00Z", "accessKeyIds": ids });
+    assert!(told(json!({})) && told(json!({ "revocation": revoked(&[]) })));
+    assert!(!told(json!({ "revocation": revoked(&["AKIA1"]) })));
+    assert!(!told(json!({ "retiringKey": { "id": "AKIA1", "retireAt": "2026-01-01T00:00:00Z" } })));
+    assert!(!is_alone_by_status(&user(json!({}))));
+}
+
+#[test]
 fn a_secret_that_is_as_the_status_names_it_need_not_be_read() {
     let at_one = |version: &str| version == "1";
     let told = |change: serde_json::Value, annotations: serde_json::Value| {
