@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -139,14 +138,12 @@ impl Scope {
 
     /// The user as the watch has it now, which may be newer than what it was queued for. `None`: it is gone.
     pub fn newest(&self, key: &Key) -> Option<Arc<CachedUser>> {
-        self.users
-            .get(&ObjectRef::new(key.name()).within(key.namespace()))
-            .filter(|found| found.meta().uid.as_deref() == Some(key.uid()))
+        self.users.get(&ObjectRef::new(key.name()).within(key.namespace())).filter(|found| found.key() == key)
     }
 
     /// Something has happened that concerns the user.
     pub fn enqueue(&self, user: &CachedUser) {
-        self.queue.add(Key::of(user.meta()));
+        self.queue.add(user.key().clone());
     }
 }
 

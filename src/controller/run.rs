@@ -176,7 +176,7 @@ async fn count_users(
             least = least.min(user.session().map_or(1.0, |session| session.life_left(now)));
             *(if is_ready { ready } else { not_ready }) += 1;
             if each {
-                let name = (user.namespace().unwrap_or_default(), user.name_any());
+                let name = (user.key().namespace().to_owned(), user.key().name().to_owned());
                 metrics.set_user(&name.0, &name.1, is_ready);
                 gone.remove(&name);
                 told.insert(name);

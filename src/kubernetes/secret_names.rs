@@ -8,8 +8,10 @@ use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 
-/// Each name with the resource version that was seen last.
-type ByUid = HashMap<Box<str>, Vec<(Box<str>, u64)>>;
+use crate::core::schedule::fnv;
+
+/// Each name with the resource version that was seen last, by a digest of the UID.
+type ByUid = HashMap<u64, Vec<(Box<str>, u64)>>;
 
 /// The names of Secrets, by the UID of their controller. A hint for live reads, and no proof of anything.
 #[derive(Debug, Default)]
@@ -38,13 +40,13 @@ impl SecretNames {
     /// The names of the Secrets that the user controls.
     pub fn of(&self, uid: &str) -> Vec<String> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.names.get(uid).into_iter().flatten().map(|(name, _)| name.to_string()).collect()
+        state.names.get(&fnv(uid)).into_iter().flatten().map(|(name, _)| name.to_string()).collect()
     }
 
     /// The resource version of that Secret as the watch has it; `None` where it shows no such Secret of the user.
     pub fn version(&self, uid: &str, name: &str) -> Option<u64> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.names.get(uid)?.iter().find(|(known, _)| **known == *name).map(|(_, version)| *version)
+        state.names.get(&fnv(uid))?.iter().find(|(known, _)| **known == *name).map(|(_, version)| *version)
     }
 }
 
@@ -55,7 +57,7 @@ fn controller(secret: &PartialObjectMeta<Secret>) -> Option<&str> {
 
 fn add(names: &mut ByUid, secret: &PartialObjectMeta<Secret>) {
     let (Some(uid), name) = (controller(secret), secret.name_any()) else { return };
-    let of_user = names.entry(uid.into()).or_insert_with(|| Vec::with_capacity(1));
+    let of_user = names.entry(fnv(uid)).or_insert_with(|| Vec::with_capacity(1));
     let version = secret.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default();
     match of_user.iter_mut().find(|(known, _)| **known == *name) {
         Some(known) => known.1 = version,
@@ -65,10 +67,10 @@ fn add(names: &mut ByUid, secret: &PartialObjectMeta<Secret>) {
 
 fn remove(names: &mut ByUid, secret: &PartialObjectMeta<Secret>) {
     let (Some(uid), name) = (controller(secret), secret.name_any()) else { return };
-    if let Some(of_user) = names.get_mut(uid) {
+    if let Some(of_user) = names.get_mut(&fnv(uid)) {
         of_user.retain(|(known, _)| **known != *name);
         if of_user.is_empty() {
-            names.remove(uid);
+            names.remove(&fnv(uid));
         }
     }
 }

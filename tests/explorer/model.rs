@@ -271,11 +271,7 @@ impl Model for Explorer {
                 next.budget.reports -= 1;
                 next.processes[process].reported = Some(self.reported(&next, lies)?);
             }
-            Event::Compare(index) => {
-                let process = &mut next.processes[index];
-                let reported = process.reported.take()?;
-                process.known.compared(&reported);
-            }
+            Event::Compare(index) => next.processes[index].compare(),
             Event::Hand(hand) => {
                 next.budget.hands -= 1;
                 if !next.hand(hand) {

@@ -117,6 +117,12 @@ impl Process {
         }
     }
 
+    /// Reads the last credential report.
+    pub fn compare(&mut self) {
+        let reported = self.reported.take();
+        reported.map(|reported| self.known.compared(&reported));
+    }
+
     /// Our own word of the CR is kept until the watch has it, and the reconcile under way has ended.
     pub fn drop_written(&mut self) {
         if let Some(copy) = &self.copy {

@@ -276,7 +276,7 @@ impl Sweeper {
             return;
         }
         let there: HashSet<String> =
-            self.scopes.iter().flat_map(|scope| scope.users.state()).filter_map(|user| user.uid()).collect();
+            self.scopes.iter().flat_map(|scope| scope.users.state()).map(|user| user.key().uid().to_owned()).collect();
         let mut orphans = Vec::new();
         for (name, _) in roll.strays.iter().filter(|(_, uid)| !there.contains(&***uid)) {
             // The page may be older than a deletion that went as it should.
@@ -301,7 +301,7 @@ impl Sweeper {
     /// Enqueues the user unless it is queued already.
     fn call(&self, member: &Member) -> bool {
         let Some(scope) = self.scopes.get(member.scope) else { return false };
-        let called = scope.ctx.state.suspect_drift(&member.user.uid().unwrap_or_default());
+        let called = scope.ctx.state.suspect_drift(member.user.key().uid());
         if called {
             scope.enqueue(&member.user);
         }

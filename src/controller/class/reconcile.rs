@@ -135,10 +135,10 @@ impl ClassContext {
         let namespaces_digest = self.classes.namespaces_digest(class);
         let mut revisions = HashMap::new();
         let all = members.iter().all(|(scope, user)| {
-            let namespace = user.namespace().unwrap_or_default();
+            let namespace = user.key().namespace();
             let revision =
                 *revisions.entry(namespace).or_insert_with_key(|namespace| self.classes.revision_for(class, namespace));
-            scope.ctx.state.enforced_revision(&user.uid().unwrap_or_default()) == Some(revision)
+            scope.ctx.state.enforced_revision(user.key().uid()) == Some(revision)
         });
         all.then_some(Enforced { namespaces_digest })
     }

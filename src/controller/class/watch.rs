@@ -175,8 +175,8 @@ fn call_namespaces(ctx: &ClassContext, changed: &BTreeSet<String>) {
     };
     for scope in &ctx.scopes {
         for user in scope.users.state() {
-            let namespace = user.namespace().unwrap_or_default();
-            if (own && changed.contains(&namespace)) || concerned(&namespace) {
+            let namespace = user.key().namespace();
+            if (own && changed.contains(namespace)) || concerned(namespace) {
                 scope.enqueue(&user);
             }
         }

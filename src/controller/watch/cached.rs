@@ -3,16 +3,18 @@
 //! One that does not fit the schema, or is larger than any needs to be, is kept without its content: what is left says
 //! whose it is, so that it can be reported, held against its class, and deleted like any other.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
+use kube::Resource;
 use kube::core::ObjectMeta;
-use kube::{Resource, ResourceExt};
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::api::{ConditionType, S3AccessUser, S3AccessUserSpec, S3AccessUserStatus, annotations, limits};
+use crate::controller::queue::Key;
 use crate::core::sessions::Watched;
 
 /// What most of them have in common, which therefore takes no memory in any of them.
@@ -24,13 +26,21 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Characters of a text that is kept of an object without its content.
 const SHORT: usize = 512;
 
-/// An S3AccessUser as it is kept: packed, with what is asked of all of them at hand.
+/// An S3AccessUser as it comes from the API server.
 #[derive(Clone, Debug, Deserialize, Resource)]
 #[resource(inherit = S3AccessUser)]
 #[serde(from = "Value")]
-pub struct CachedUser {
+pub struct Arrived {
     /// Its names, UID and resource version; nothing else.
     metadata: ObjectMeta,
+    /// What is kept of it.
+    pub kept: CachedUser,
+}
+
+/// An S3AccessUser as it is kept: packed, with what is asked of all of them at hand.
+#[derive(Clone, Debug)]
+pub struct CachedUser {
+    key: Key,
     packed: Box<[u8]>,
     class_name: Option<Box<str>>,
     change_digest: u64,
@@ -75,7 +85,44 @@ impl<'a> Membership<'a> {
     }
 }
 
-impl From<Value> for CachedUser {
+/// For the cache. It finds an object by its names, so that nothing else is kept twice.
+impl kube::runtime::reflector::Lookup for CachedUser {
+    type DynamicType = ();
+
+    fn kind((): &()) -> Cow<'_, str> {
+        <S3AccessUser as Resource>::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        <S3AccessUser as Resource>::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        <S3AccessUser as Resource>::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        <S3AccessUser as Resource>::plural(&())
+    }
+
+    fn name(&self) -> Option<Cow<'_, str>> {
+        Some(self.key.name().into())
+    }
+
+    fn namespace(&self) -> Option<Cow<'_, str>> {
+        Some(self.key.namespace().into())
+    }
+
+    fn resource_version(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn uid(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+}
+
+impl From<Value> for Arrived {
     /// Packs, without what nobody needs: who wrote which field, and kubectl's copy of the spec.
     fn from(mut object: Value) -> Self {
         if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -93,7 +140,8 @@ impl From<Value> for CachedUser {
             resource_version: meta.resource_version.clone(),
             ..ObjectMeta::default()
         };
-        let mut kept = Self {
+        let mut kept = CachedUser {
+            key: Key::of(&metadata),
             packed: Box::default(),
             class_name: user.spec.class_name.as_deref().map(Into::into),
             change_digest: digest(&user),
@@ -102,12 +150,11 @@ impl From<Value> for CachedUser {
             is_ready: is_ready(&user),
             session: Watched::of(&user),
             created_at: created_at(&user),
-            metadata,
         };
         // It came as JSON, so that it can be written as such.
         let text = serde_json::to_vec(&Opened { user, invalid }).unwrap_or_default();
         kept.packed = compress_prepend_size_with_dict(&text, IN_COMMON).into_boxed_slice();
-        kept
+        Self { metadata, kept }
     }
 }
 
@@ -174,13 +221,19 @@ fn names_of(object: &Value) -> S3AccessUser {
 }
 
 impl CachedUser {
+    /// Which it is.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// The object.
     pub fn open(&self) -> Opened {
         let text = decompress_size_prepended_with_dict(&self.packed, IN_COMMON).map_err(|error| error.to_string());
         let opened = text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
         opened.unwrap_or_else(|error| {
-            let mut user = S3AccessUser::new(&self.name_any(), S3AccessUserSpec::default());
-            user.metadata = self.metadata.clone();
+            let mut user = S3AccessUser::new(self.key.name(), S3AccessUserSpec::default());
+            user.metadata.namespace = Some(self.key.namespace().to_owned());
+            user.metadata.uid = Some(self.key.uid().to_owned());
             Opened { user: Box::new(user), invalid: Some(error) }
         })
     }
@@ -238,7 +291,7 @@ mod tests {
     use super::*;
 
     fn kept(object: &Value) -> CachedUser {
-        serde_json::from_value(object.clone()).unwrap()
+        serde_json::from_value::<Arrived>(object.clone()).unwrap().kept
     }
 
     /// One that is Ready, as most are.
@@ -286,7 +339,7 @@ mod tests {
         wanted.metadata.annotations.as_mut().unwrap().remove(LAST_APPLIED);
         let opened = kept.open();
         assert_eq!((*opened.user, opened.invalid), (wanted.clone(), None));
-        assert_eq!(kept.meta().name, wanted.metadata.name);
+        assert_eq!(kept.key(), &Key::of(&wanted.metadata));
         let member = kept.membership();
         assert_eq!((member.class_name, member.is_finalized, kept.is_ready()), (Some("prod"), true, true));
     }

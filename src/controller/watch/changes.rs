@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use kube::Resource;
 use kube::runtime::watcher::Event;
 
 use crate::controller::queue::Key;
@@ -10,6 +9,8 @@ use crate::controller::queue::Key;
 /// Tells changes from what was seen before, also when a list brings all of it again. What a list shows is told when it is
 /// whole: before, the cache has each object as it was.
 pub struct ChangeFilter<K> {
+    /// Of its UID: a digest is as good, and smaller.
+    uid: fn(&K) -> u64,
     /// What of an object matters.
     digest: fn(&K) -> u64,
     /// Whom it concerns.
@@ -22,17 +23,17 @@ pub struct ChangeFilter<K> {
     changed: Vec<Key>,
 }
 
-type Seen = HashMap<Box<str>, (u64, Option<Key>)>;
+type Seen = HashMap<u64, (u64, Option<Key>)>;
 
-impl<K: Resource> ChangeFilter<K> {
+impl<K> ChangeFilter<K> {
     /// Objects whose digest has changed, and those that are gone.
-    pub fn new(digest: fn(&K) -> u64, key: fn(&K) -> Option<Key>) -> Self {
-        Self { digest, key, seen: Seen::new(), listed: Seen::new(), changed: Vec::new() }
+    pub fn new(uid: fn(&K) -> u64, digest: fn(&K) -> u64, key: fn(&K) -> Option<Key>) -> Self {
+        Self { uid, digest, key, seen: Seen::new(), listed: Seen::new(), changed: Vec::new() }
     }
 
     /// Whom the event concerns.
     pub fn of(&mut self, event: &Event<K>) -> Vec<Key> {
-        let uid = |object: &K| Box::<str>::from(object.meta().uid.as_deref().unwrap_or_default());
+        let uid = self.uid;
         match event {
             Event::Init => (self.listed, self.changed) = (Seen::new(), Vec::new()),
             Event::InitApply(object) => {
@@ -75,6 +76,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::core::schedule::fnv;
 
     type Object = PartialObjectMeta<Secret>;
 
@@ -85,7 +87,8 @@ mod tests {
 
     fn changes() -> ChangeFilter<Object> {
         let digest = |object: &Object| u64::try_from(object.metadata.generation.unwrap()).unwrap();
-        ChangeFilter::new(digest, |object| Some(Key::of(&object.metadata)))
+        let uid = |object: &Object| fnv(object.metadata.uid.as_deref().unwrap());
+        ChangeFilter::new(uid, digest, |object| Some(Key::of(&object.metadata)))
     }
 
     fn told(changes: &mut ChangeFilter<Object>, event: &Event<Object>) -> Vec<String> {

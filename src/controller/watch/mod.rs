@@ -18,10 +18,11 @@ use tracing::warn;
 
 pub use changes::ChangeFilter;
 
-use self::cached::CachedUser;
+use self::cached::{Arrived, CachedUser};
 use super::context::Scope;
 use super::queue::Key;
 use crate::api::{MANAGED_BY_LABEL, MANAGER};
+use crate::core::schedule::fnv;
 use crate::kubernetes::SecretNames;
 
 /// Objects a page of the initial lists. An object has at most one and a half megabytes in etcd, so that a page takes no more
@@ -31,19 +32,37 @@ const PAGE: u32 = 8;
 const METADATA_PAGE: u32 = 100;
 
 /// Streams the S3AccessUsers into the cache, and queues those that have changed.
-pub async fn users(api: Api<CachedUser>, cache: Writer<CachedUser>, scope: Scope) {
-    let events = watch(api, watcher::Config::default().page_size(PAGE)).default_backoff().reflect(cache);
-    let events = events.inspect_ok(|event| {
+pub async fn users(api: Api<Arrived>, mut cache: Writer<CachedUser>, scope: Scope) {
+    let events = watch(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+    let events = events.map_ok(|arrived| {
+        let version = match &arrived {
+            Event::Apply(user) | Event::InitApply(user) => user.resource_version(),
+            _ => None,
+        };
+        let event = kept(arrived);
+        cache.apply_watcher_event(&event);
         if matches!(event, Event::InitDone) {
             scope.listed.cancel();
         }
-        if let Event::Apply(user) | Event::InitApply(user) = event {
-            let version = user.resource_version().and_then(|version| version.parse().ok());
-            scope.ctx.state.watched(user.meta().uid.as_deref().unwrap_or_default(), version.unwrap_or_default());
+        if let Event::Apply(user) | Event::InitApply(user) = &event {
+            let version = version.and_then(|version| version.parse().ok());
+            scope.ctx.state.watched(user.key().uid(), version.unwrap_or_default());
         }
+        event
     });
-    let changes = ChangeFilter::new(CachedUser::change_digest, |user| Some(Key::of(user.meta())));
+    let uid = |user: &CachedUser| fnv(user.key().uid());
+    let changes = ChangeFilter::new(uid, CachedUser::change_digest, |user| Some(user.key().clone()));
     queue_changes("S3AccessUsers", events, changes, |key| scope.queue.add(key)).await;
+}
+
+fn kept(event: Event<Arrived>) -> Event<CachedUser> {
+    match event {
+        Event::Apply(user) => Event::Apply(user.kept),
+        Event::InitApply(user) => Event::InitApply(user.kept),
+        Event::Delete(user) => Event::Delete(user.kept),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    }
 }
 
 /// Follows the metadata of the Secrets that users control, and queues the user of each that has changed or is gone. Whoever
@@ -57,10 +76,10 @@ pub async fn secrets(api: Api<PartialObjectMeta<Secret>>, names: Arc<SecretNames
             scope.queue.add(key);
         }
     };
-    queue_changes("Secrets", events, ChangeFilter::new(resource_version, owner_of), wake).await;
+    queue_changes("Secrets", events, ChangeFilter::new(uid, resource_version, owner_of), wake).await;
 }
 
-async fn queue_changes<K: Resource>(
+async fn queue_changes<K>(
     kind: &str,
     events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
     mut changes: ChangeFilter<K>,
@@ -82,6 +101,10 @@ async fn queue_changes<K: Resource>(
 fn owner_of(secret: &PartialObjectMeta<Secret>) -> Option<Key> {
     let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true))?;
     Some(Key::new(&secret.namespace().unwrap_or_default(), &owner.name, &owner.uid))
+}
+
+fn uid<K: Resource>(object: &K) -> u64 {
+    fnv(object.meta().uid.as_deref().unwrap_or_default())
 }
 
 fn resource_version<K: Resource>(object: &K) -> u64 {

@@ -21,7 +21,7 @@ use crate::core::schedule::next_resync;
 
 /// Every so many resync intervals the access keys are read, whatever a report says: it shows no inactive key, and not which one
 /// of the same second it is.
-pub const UNREPORTED: i32 = 7;
+pub const UNREPORTED: i32 = 30;
 
 /// What is known of one S3AccessUser.
 #[derive(Clone, Debug, Default)]

@@ -120,8 +120,7 @@ impl Run {
         let settings = settings.each_ref().map(|(name, interval)| (*name, interval.as_str()));
         self.restart(&settings).await?;
         // What a start takes is the restart phase's, and so is the first report, which is news to each status.
-        tokio::time::sleep(interval).await;
-        self.quiet().await?;
+        tokio::time::sleep(interval * 2).await;
         // Who knows no bulk read reads each user.
         let (counted, least) = match self.setup.kind {
             Kind::Operator => (&["GetAccountAuthorizationDetails", "GetCredentialReport"][..], self.accounts.len()),
