@@ -74,7 +74,9 @@ impl Run {
         let old_keys = self.tally().await?.stage(&rotated, started.elapsed().as_secs_f64());
         eprintln!("all old keys are gone: {old_keys:?}");
         self.accounts[0].limit(0).await?;
-        let simulated = [users, FULL_ACCOUNT].map(|simulated| simulate(&new_keys, &old_keys, users, simulated)).into();
+        let simulated: Vec<_> =
+            [users, FULL_ACCOUNT].map(|simulated| simulate(&new_keys, &old_keys, users, simulated)).into();
+        eprintln!("the calls alone, in simulated time: {simulated:?}");
         self.figures.emergency = Some(Emergency {
             users,
             requests_per_second: REQUESTS_PER_SECOND,

@@ -189,7 +189,9 @@ fn ack(page: &mut String, ack: &[Figures], operator: &[Figures]) -> Result<()> {
         page,
         "ACK's iam-controller{version} on the same servers: a User with path, tags and an inline policy for each S3AccessUser, all \
          in one account. It makes no keys and no Secrets, so that what the operator does of these is more work, and there is \
-         nothing to rotate; its sweep is its resync. It reconciles sixteen at once, and has its defaults otherwise.\n"
+         nothing to rotate; its sweep is its resync. It reconciles sixteen at once, and has its defaults otherwise. Measured on {}, \
+         {} cores.\n",
+        peer.machine.processor, peer.machine.cores
     )?;
     writeln!(page, "| | | Users | {} |", phases.map(Phase::name).join(" | "))?;
     writeln!(page, "|---|---|---:|{}", "---:|".repeat(phases.len()))?;
