@@ -159,7 +159,7 @@ async fn write_secret(
     };
     let written = match written {
         Ok(written) => written,
-        Err(error) => return Err(abandon_minted(pass, observed, key_id, error).await),
+        Err(error) => return Err(abandon_minted(pass, (observed, held), key_id, error).await),
     };
     pass.ctx.state.unminted(pass.uid(), key_id);
     let effect = Effect::SecretWritten {
@@ -240,9 +240,14 @@ async fn mark_workload(
 
 /// A new key whose Secret the API server has refused is deleted at once: it may not be asked to take it again soon.
 /// Where the write may have taken effect all the same, the key is kept, and the next reconcile finds it in the Secret or not.
-async fn abandon_minted(pass: Pass<'_>, observed: &Observed, key_id: &str, error: KubernetesError) -> Error {
+async fn abandon_minted(
+    pass: Pass<'_>,
+    (observed, held): (&Observed, &Held),
+    key_id: &str,
+    error: KubernetesError,
+) -> Error {
     let minted = observed.minted.as_ref().is_some_and(|minted| minted.id == key_id);
-    if minted && error.is_refusal() && delete_key(pass, key_id, WhyDelete::Orphan).await.is_err() {
+    if minted && error.is_refusal() && (held.unproven || delete_key(pass, key_id, WhyDelete::Orphan).await.is_err()) {
         // The next reconcile finds it in no Secret.
         pass.ctx.state.unminted(pass.uid(), key_id);
     }

@@ -212,6 +212,7 @@ impl Pass<'_> {
     /// Plans and applies until nothing is left to do, as far as what was read permits.
     async fn drive(self, reads: Reads, observed: &mut Observed, held: &mut Held) -> Result<Plan, Break> {
         let Self { ctx, owner, .. } = self;
+        held.unproven = !reads.begins_anew();
         let mut settled_before = observed.announced_settled;
         let mut unrenewed = None;
         for _ in 0..ROUNDS {

@@ -40,6 +40,8 @@ pub struct Held {
     pub halves: HashMap<String, SecretString>,
     /// This pass has added the finalizer, which the cached CR does not show yet.
     pub finalizer_added: bool,
+    /// The user was not read: nothing may be written to IAM.
+    pub unproven: bool,
 }
 
 /// An IAM user as far as it was read to curtail it.

@@ -383,7 +383,9 @@ impl Explorer {
             && work.view.minted.as_ref().is_some_and(|minted| minted.id == *key_id)
         {
             let delete = Action::DeleteKey { id: key_id.clone(), why: WhyDelete::Orphan };
-            drop(world.carry_out(index, &work, &delete));
+            if work.reads.begins_anew() {
+                drop(world.carry_out(index, &work, &delete));
+            }
             world.processes[index].change(uid, |known| known.unminted(key_id));
         }
         if work.reads.retries(&action) || (work.reads == Reads::User && why == Refused::Belied) {

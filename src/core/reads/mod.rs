@@ -11,7 +11,7 @@ pub mod picture;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use crate::api::{S3AccessUser, annotations, tags};
+use crate::api::{S3AccessUser, S3AccessUserStatus, annotations, tags};
 use crate::core::conditions::says_settled;
 use crate::core::desired::Desired;
 use crate::core::ends::revocation::Request;
@@ -245,10 +245,11 @@ impl Facts {
     }
 }
 
-/// Whether the status of what is being deleted names the keys that go first, so that they need not be listed: IAM deletes no
-/// user that has another one. `retain`: the user is not deleted.
+/// Whether the status of what is being deleted names the keys that go first, so that they need not be listed: it was settled, so
+/// that no key was on its way, and IAM deletes no user that has another one. `retain`: the user is not deleted.
 pub fn names_its_keys(user: &S3AccessUser, retain: bool) -> bool {
-    let named = user.status.as_ref().is_some_and(|status| status.access_key_id.is_some());
+    let settled = |status: &S3AccessUserStatus| says_settled(status, status.observed_generation);
+    let named = user.status.as_ref().is_some_and(|status| status.access_key_id.is_some() && settled(status));
     user.metadata.deletion_timestamp.is_some() && named && !retain
 }
 

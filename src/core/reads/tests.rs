@@ -8,6 +8,7 @@ use crate::core::observed::{HeldKey, OurSecret};
 use crate::core::plan::{Part, Parts, Progress, SecretRecord, WhyDelete};
 use crate::core::reads::known::{Left, Settled};
 
+mod deletion;
 mod started;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -191,30 +192,6 @@ fn a_suspected_drift_has_everything_read() {
     for facts in within().filter(|facts| facts.drift_suspected && facts.made) {
         assert_eq!(least(&facts), Reads::Everything, "{facts:?}");
     }
-}
-
-#[test]
-fn a_deletion_goes_by_what_is_recorded_and_reads_everything_where_that_failed_or_does_not_suffice() {
-    for facts in within().filter(|facts| facts.deleting) {
-        let by_record = facts.made && facts.named && !facts.failing && !facts.drift_suspected;
-        assert_eq!(least(&facts), if by_record { Reads::Recorded } else { Reads::Everything }, "{facts:?}");
-        assert_eq!(needed(&facts, NOW, Some(Reads::Recorded)), Reads::Everything);
-    }
-    for facts in within().filter(|facts| !facts.deleting) {
-        assert_ne!(least(&facts), Reads::Recorded, "{facts:?}");
-    }
-    assert!(Reads::Recorded.is_belied_by(&Effect::DeleteConflict) && !Reads::Recorded.is_belied_by(&Effect::Done));
-    assert!(!Reads::Everything.is_belied_by(&Effect::DeleteConflict), "what is in the way is cleared");
-}
-
-#[test]
-fn the_keys_of_what_is_deleted_are_named_by_the_status_unless_the_user_stays() {
-    let named = |extra, retain| names_its_keys(&user(extra), retain);
-    let deleted = json!({ "metadata": { "name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z" }, "status": { "accessKeyId": "AKIA" } });
-    assert!(named(deleted.clone(), false));
-    assert!(!named(deleted, true), "nobody says that there is another one");
-    assert!(!named(json!({ "metadata": { "name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z" } }), false));
-    assert!(!named(json!({ "status": { "accessKeyId": "AKIA" } }), false));
 }
 
 #[test]
