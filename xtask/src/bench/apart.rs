@@ -66,12 +66,13 @@ fn spread(page: &mut String, figures: &Figures, two: &Figures) -> Result<()> {
             here.api_server_cpu_seconds.map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.1}"))
         )?;
     }
-    let bound = bound(figures);
     if figures.phases.contains_key(&Phase::Rest) {
         writeln!(
             page,
-            "\nMemory: {:.1} MiB steady, {:.1} MiB at most; the bound is {bound}.",
-            figures.rss_steady_mib, figures.rss_peak_mib
+            "\nMemory: {:.1} MiB steady, {:.1} MiB at most (bound: {}).",
+            figures.rss_steady_mib,
+            figures.rss_peak_mib,
+            bound(figures)
         )?;
     }
     if let Some(create) = figures.phases.get(&Phase::Create) {
@@ -189,7 +190,8 @@ fn ack(page: &mut String, ack: &[Figures], operator: &[Figures]) -> Result<()> {
         page,
         "ACK's iam-controller{version} on the same servers: a User with path, tags and an inline policy for each S3AccessUser, all \
          in one account. It makes no keys and no Secrets, so that what the operator does of these is more work, and there is \
-         nothing to rotate; its sweep is its resync. It reconciles sixteen at once, and has its defaults otherwise. Measured on {}, \
+         nothing to rotate; its sweep is its resync. It reconciles sixteen at once, and has its defaults otherwise; after what it \
+         has made it pauses for half a minute, which is most of the seconds of `create`. Measured on {}, \
          {} cores.\n",
         peer.machine.processor, peer.machine.cores
     )?;
