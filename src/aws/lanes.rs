@@ -52,10 +52,17 @@ impl LaneId {
     }
 }
 
-/// The calls to one account.
+/// The calls to one account. STS counts its own (STS user guide, "Quotas"): trying a thousand new keys takes no turn of IAM's.
 struct AccountLane {
     id: LaneId,
-    calls: Lane,
+    iam: Lane,
+    sts: Lane,
+}
+
+impl AccountLane {
+    fn both(&self) -> [&Lane; 2] {
+        [&self.iam, &self.sts]
+    }
 }
 
 /// A session's way to its account: a lane of its own until the account is known, and the account's from then on.
@@ -73,14 +80,15 @@ struct Joined {
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.lane.calls.unlimit(self.rate);
+        self.lane.both().into_iter().for_each(|lane| lane.unlimit(self.rate));
     }
 }
 
 impl Way {
-    /// At most so many requests a second.
+    /// At most so many requests a second, to each of the two services.
     pub(super) fn new(rate: NonZeroU32, metrics: Arc<Metrics>) -> Self {
-        let own = AccountLane { id: LaneId::fresh(), calls: Lane::new(rate, metrics) };
+        let [iam, sts] = [metrics.clone(), metrics].map(|metrics| Lane::new(rate, metrics));
+        let own = AccountLane { id: LaneId::fresh(), iam, sts };
         Self { own: Arc::new(own), rate, joined: OnceLock::new() }
     }
 
@@ -89,7 +97,7 @@ impl Way {
         self.joined.get_or_init(|| {
             let lane = lanes.of((account.clone(), endpoint.map(ToOwned::to_owned)), &self.own);
             if !Arc::ptr_eq(&lane, &self.own) {
-                lane.calls.limit(self.rate);
+                lane.both().into_iter().for_each(|lane| lane.limit(self.rate));
             }
             Joined { lane, rate: self.rate }
         });
@@ -98,6 +106,11 @@ impl Way {
     /// The lane.
     pub(super) fn id(&self) -> LaneId {
         self.lane().id
+    }
+
+    /// The calls to STS.
+    pub(super) fn sts(&self) -> &Lane {
+        &self.lane().sts
     }
 
     fn lane(&self) -> &AccountLane {
@@ -109,7 +122,7 @@ impl Deref for Way {
     type Target = Lane;
 
     fn deref(&self) -> &Lane {
-        &self.lane().calls
+        &self.lane().iam
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) const SESSION_OPERATION: &str = "GetSessionToken";
 #[async_trait]
 impl Sts for SdkSts {
     async fn caller(&self) -> Result<Account> {
-        let answer = self.lane.call(OPERATION, "operator", || self.client.get_caller_identity().send()).await?;
+        let answer = self.lane.sts().call(OPERATION, "operator", || self.client.get_caller_identity().send()).await?;
         let arn = answer.arn().unwrap_or_default();
         let partition = arn.split(':').nth(1).unwrap_or_default();
         match answer.account() {
@@ -44,14 +44,14 @@ impl Sts for SdkSts {
     }
 
     async fn user(&self) -> Result<Option<String>> {
-        let answer = self.lane.call(OPERATION, "operator", || self.client.get_caller_identity().send()).await?;
+        let answer = self.lane.sts().call(OPERATION, "operator", || self.client.get_caller_identity().send()).await?;
         Ok(user_of(answer.arn().unwrap_or_default()).map(ToOwned::to_owned))
     }
 
     async fn accepts(&self, id: &str, secret: &SecretString) -> Result<bool> {
         let with_the_key = with_key(id, secret);
         let send = || self.client.get_caller_identity().customize().config_override(with_the_key.clone()).send();
-        match self.lane.call(OPERATION, id, send).await {
+        match self.lane.sts().call(OPERATION, id, send).await {
             Ok(_) => Ok(true),
             // Refused by a policy, it was known: authentication comes before authorization.
             Err(error) if error.kind == ErrorKind::AccessDenied => Ok(true),
@@ -64,7 +64,7 @@ impl Sts for SdkSts {
         let with_the_key = with_key(id, secret);
         let request = || self.client.get_session_token().duration_seconds(seconds);
         let send = || request().customize().config_override(with_the_key.clone()).send();
-        let answer = self.lane.call(SESSION_OPERATION, id, send).await?;
+        let answer = self.lane.sts().call(SESSION_OPERATION, id, send).await?;
         let session = answer.credentials.and_then(|session| {
             let expires_at = Timestamp::from_second(session.expiration.secs()).ok()?;
             let token = SessionToken { token: session.session_token.into(), expires_at };
@@ -95,7 +95,7 @@ impl Identity {
     pub async fn caller(&self) -> (Result<String>, Option<Timestamp>) {
         let time = AnsweredAt::default();
         let send = || self.sts.get_caller_identity().customize().interceptor(time.clone()).send();
-        let answer = self.lane.call(OPERATION, "operator", send).await;
+        let answer = self.lane.sts().call(OPERATION, "operator", send).await;
         let at = time.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         (answer.map(|answer| answer.arn.unwrap_or_default()), at)
     }

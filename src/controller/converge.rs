@@ -116,6 +116,7 @@ impl Pass<'_> {
                     return Some(stop(self, &observed, *stopped).await);
                 }
             }
+            seen.follow(&observed);
             beyond = Some(reads);
         }
     }

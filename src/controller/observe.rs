@@ -88,6 +88,12 @@ impl Seen {
         self.session.as_ref().unwrap_or(&self.state)
     }
 
+    /// What this reconcile has written meanwhile need not be read again.
+    pub fn follow(&mut self, observed: &Observed) {
+        (self.state, self.session) = (observed.secret.clone(), observed.session.clone());
+        (self.renamed, self.workloads) = (observed.renamed.clone(), observed.workloads.clone());
+    }
+
     /// The Secret that the key belongs into, and the workload's, where that has sessions.
     pub fn secrets(&self) -> (&SecretState, Option<&SecretState>) {
         (&self.state, self.session.as_ref())

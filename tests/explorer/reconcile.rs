@@ -241,7 +241,8 @@ impl Explorer {
         }
     }
 
-    fn read_more(&self, world: &mut World, index: usize, work: Work) {
+    fn read_more(&self, world: &mut World, index: usize, mut work: Work) {
+        work.seen.clone_from(&work.view.secret);
         world.processes[index].change(work.resource.uid, |known| known.probed(&work.view));
         let beyond = Some(work.reads);
         self.read(world, index, work, beyond);
