@@ -303,7 +303,9 @@ async fn a_deletion_goes_by_what_is_recorded_and_leaves_nothing_whatever_the_sta
     scene.ready("reports").await;
     // Somebody names another key in the status, makes one more, and writes a policy beside.
     scene.by_hand(&Request::CreateAccessKey { user_name: user.clone() });
-    let policy_document = r#"{"Version":"2012-10-17","Statement":[]}"#.to_owned();
+    let policy_document =
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}"#
+            .to_owned();
     let (user_name, policy_name) = (user.clone(), "beside".to_owned());
     scene.by_hand(&Request::PutUserPolicy { user_name, policy_name, policy_document });
     let lie = Patch::Merge(json!({ "status": { "accessKeyId": key } }));
