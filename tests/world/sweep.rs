@@ -270,15 +270,20 @@ async fn nobodys_keys_are_listed_where_reports_show_them_and_those_of_a_report_t
     let listed = scene.calls_of(Operation::ListAccessKeys);
     let sweeps = scene.swept("done").await;
     scene.metric_reaches(SWEEPS, "done", sweeps + 2.0).await;
-    assert_eq!(scene.calls_of(Operation::ListAccessKeys), listed, "reports say that it is well");
+    let asked = scene.calls_of(Operation::ListAccessKeys) - listed;
+    assert!(
+        asked <= 1,
+        "reports say that it is well, and its keys were listed {asked} times: once is every thirtieth time"
+    );
 
     let before = scene.picture(&user).await;
+    let listed = scene.calls_of(Operation::ListAccessKeys);
     let lie = |text: &str| text.replace(",true,", ",false,").into_bytes();
     scene.iam(|iam| iam.settings_mut().credential_report.distortion = Distortion::new(lie));
     let read = scene.reports_read();
     scene.sees("reports that say that no key works", || scene.reports_read() >= read + 4).await;
     let asked = scene.calls_of(Operation::ListAccessKeys) - listed;
-    assert!((1..=5).contains(&asked), "its keys are listed {asked} times for 4 reports");
+    assert!((1..=8).contains(&asked), "its keys are listed {asked} times for 4 reports and 2 turns");
     scene.iam(|iam| {
         let cut = |text: &str| text.as_bytes()[..text.len() - 30].to_vec();
         iam.settings_mut().credential_report.distortion = Distortion::new(cut);
