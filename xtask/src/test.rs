@@ -53,28 +53,20 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
     if !args.is_empty() {
         return count(tests().args(args)).await;
     }
-    let (mut beside, mut world, mut main, mut docs) = (tests(), tests(), tests(), tests());
+    let (mut beside, mut main, mut docs) = (tests(), tests(), tests());
     main.args(["--lib", "--bins"]);
     docs.arg("--doc");
-    world.args(["--test", WORLD]).env("RUST_TEST_THREADS", AT_ONCE);
-    for suite in suites.iter().filter(|suite| *suite != WORLD) {
+    for suite in &suites {
         let lane = if WAITING.contains(&suite.as_str()) { &mut beside } else { &mut main };
         lane.args(["--test", suite]);
     }
-    let (main, beside, world) = tokio::try_join!(
-        said(&mut main, Shown::AtOnce),
-        said(&mut beside, Shown::AtTheEnd),
-        said(&mut world, Shown::AtTheEnd)
-    )?;
+    let (main, beside) = tokio::try_join!(said(&mut main, Shown::AtOnce), said(&mut beside, Shown::AtTheEnd))?;
     let docs = said(&mut docs, Shown::AtOnce).await?;
-    told(&[main, beside, world, docs])
+    told(&[main, beside, docs])
 }
 
 /// The suites that mostly wait, for IAM's lateness and for keys' ends: beside the others they cost little time.
 const WAITING: [&str; 2] = ["acceptance", "node"];
-/// So does the longest, by halves; and how many of its tests run at once.
-const WORLD: &str = "world";
-const AT_ONCE: &str = "3";
 
 /// Builds all tests; the names of the suites.
 async fn build_suites() -> Result<Vec<String>> {
