@@ -16,7 +16,7 @@ use crate::core::observed::Observed;
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, named_policy};
 use crate::core::reads::known::Settled;
 use crate::core::reads::next::{End, due_at};
-use crate::core::reads::{Reads, named_version};
+use crate::core::reads::{Reads, is_made_of, named_version};
 use crate::core::refusal::Refusal;
 use crate::core::rotation::later;
 use crate::core::schedule::{backoff, backoff_within, longest_pause, next_resync};
@@ -167,12 +167,14 @@ pub fn told(pass: Pass<'_>, observed: &Observed, plan: &Plan, earlier: &S3Access
             let told = with_last_use(pass, desired, told, earlier);
             // That others have touched the Secret is nothing to write a status for.
             let told = S3AccessUserStatus { secret_version: earlier.secret_version.clone(), ..told };
-            if told == *earlier {
+            let left = observed.delivered().ours().filter(|secret| secret.up_to_date && plan.rests());
+            // Of a session's Secret, the status tells nothing that would do without it.
+            let rendered = left.filter(|_| pass.sessions().is_none()).and_then(|_| rendering(pass));
+            let named = left.zip(rendered).map(|(left, rendered)| named_version(&left.resource_version, rendered));
+            if told == *earlier && is_made_of(earlier.secret_version.as_deref(), rendered) {
                 return told;
             }
-            let left = observed.delivered().ours().filter(|secret| secret.up_to_date && plan.rests());
-            let rendered = left.and_then(|left| Some(named_version(&left.resource_version, rendering(pass)?)));
-            S3AccessUserStatus { secret_version: rendered, ..told }
+            S3AccessUserStatus { secret_version: named, ..told }
         }
         _ => interrupted(Some(pass.owner), &plan.parts, earlier, generation, now),
     }

@@ -292,6 +292,15 @@ pub fn named_version(resource_version: &str, rendered: u64) -> String {
     format!("{resource_version}-{rendered:016x}")
 }
 
+/// Whether a status that names a Secret so need not name it anew: it is made of the same as then, whoever has touched it since. A
+/// change of the settings, or of the operator, may have it made of something else.
+pub fn is_made_of(named: Option<&str>, rendered: Option<u64>) -> bool {
+    let Some(rendered) = rendered else { return true };
+    named
+        .and_then(|named| named.split_once('-'))
+        .is_some_and(|(version, _)| named == Some(named_version(version, rendered).as_str()))
+}
+
 /// The Secret as the status tells of it, where the watch shows it in the very version that the status names, and it would be made
 /// of the same today; `None`: only the Secret itself can tell. So a restart reads none that nobody has touched since.
 pub fn secret_by_status(
@@ -309,7 +318,7 @@ pub fn secret_by_status(
     };
     // To whose rotate annotation the key answers stands in the Secret alone, and so does its session.
     let tells = status.session_expires_at.is_none() && !user.annotations().contains_key(annotations::ROTATE);
-    let same = tells && *named == named_version(version, rendered()?);
+    let same = tells && is_made_of(Some(named), Some(rendered()?));
     same.then(|| SecretState::Ours(OurSecret::intact(version.to_owned(), Some(key))))
 }
 

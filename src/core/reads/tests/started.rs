@@ -114,3 +114,11 @@ fn a_secret_that_is_as_the_status_names_it_need_not_be_read() {
     assert_eq!(told(json!({}), asked), None, "whether the key answers to it, the Secret alone tells");
     assert_eq!(secret_by_status(&user(json!({})), at_one, || Some(7)), None);
 }
+
+#[test]
+fn a_status_names_a_secret_anew_where_that_is_made_of_something_else_and_not_where_others_have_touched_it() {
+    let named = named_version("1", 7);
+    assert!(is_made_of(Some(&named), Some(7)) && is_made_of(Some(&named_version("2", 7)), Some(7)));
+    assert!(!is_made_of(Some(&named), Some(8)) && !is_made_of(None, Some(7)) && !is_made_of(Some("7"), Some(7)));
+    assert!(is_made_of(Some(&named), None) && is_made_of(None, None), "there is nothing to name");
+}
