@@ -244,9 +244,11 @@ async fn two_classes_of_one_account_share_its_rate() {
         scene.ready(&format!("user-{number}")).await;
     }
     let seconds = started.elapsed().as_secs_f64();
-    let calls = scene.double.as_ref().unwrap().with(|world| world.history().calls().count()) as f64;
+    // STS has a rate of its own.
+    let of_iam = |call: &&Call| call.operation != Operation::GetCallerIdentity;
+    let calls = scene.double.as_ref().unwrap().with(|world| world.history().calls().filter(of_iam).count()) as f64;
     println!("fairness: {calls} calls of two classes in {seconds:.1} s");
-    assert!(calls >= 4.0 * USERS as f64, "{calls}");
+    assert!(calls >= 3.0 * USERS as f64, "{calls}");
     // A second's calls may go at once; each class by itself would have twice as many.
     assert!(calls <= RATE * (seconds + 2.0), "{calls} calls in {seconds} s");
 }
