@@ -22,9 +22,9 @@ use crate::core::rotation::later;
 use crate::core::schedule::next_resync;
 use known::{Fingerprint, Known};
 
-/// So many consistency windows may pass before what was read while a key is awaited is read again: until the key is given up.
-/// Thousands of rotations wait for each other, and a key goes into its Secret only as AWS has just been seen to take it.
-const AWAITED_FOR: i32 = 10;
+/// So many consistency windows, by default an hour, may pass before what was read while a key is awaited is read again: thousands
+/// of rotations wait for each other, and a key goes into its Secret only as AWS has just been seen to take it.
+const AWAITED_FOR: i32 = 60;
 
 /// How much a reconcile reads, from least to most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -378,7 +378,7 @@ fn facts(user: &S3AccessUser, revision: u64, secret: &SecretState) -> Facts {
 fn what_is_known_holds_for_what_was_asked_for_and_the_secret_as_they_were() {
     let same = facts(&user(json!({})), 7, &secret("1"));
     assert_eq!((same.done, same.secret, same.intact), (Done::Settled(at(100)), SecretFact::Same, true));
-    assert_eq!((same.details_known, same.awaited_until), (true, Some(at(600))), "until it is given up");
+    assert_eq!((same.details_known, same.awaited_until), (true, Some(at(3_600))), "until it is given up");
 
     let rotated = facts(&annotated(crate::api::annotations::ROTATE), 7, &secret("1"));
     assert_eq!((rotated.done, rotated.awaited_until, rotated.details_known), (Done::No, None, true));
