@@ -107,7 +107,7 @@ pub struct S3AccessClassSpec {
     #[schemars(length(max = 65536), regex(pattern = r"^\s*-----BEGIN CERTIFICATE-----"))]
     pub ca_bundle: Option<String>,
 
-    /// At most so many requests a second to this account; of several classes of one account, the lowest holds. Default: the
+    /// At most so many requests a second to this account (to its IAM, and as many to AWS's STS); of several classes of one account, the lowest holds. Default: the
     /// operator's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]

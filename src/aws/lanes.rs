@@ -56,12 +56,13 @@ impl LaneId {
 struct AccountLane {
     id: LaneId,
     iam: Lane,
-    sts: Lane,
+    /// Of a system that is one server for both, none: it counts all of them.
+    sts: Option<Lane>,
 }
 
 impl AccountLane {
-    fn both(&self) -> [&Lane; 2] {
-        [&self.iam, &self.sts]
+    fn all(&self) -> impl Iterator<Item = &Lane> {
+        [&self.iam].into_iter().chain(&self.sts)
     }
 }
 
@@ -80,14 +81,15 @@ struct Joined {
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.lane.both().into_iter().for_each(|lane| lane.unlimit(self.rate));
+        self.lane.all().for_each(|lane| lane.unlimit(self.rate));
     }
 }
 
 impl Way {
-    /// At most so many requests a second, to each of the two services.
-    pub(super) fn new(rate: NonZeroU32, metrics: Arc<Metrics>) -> Self {
-        let [iam, sts] = [metrics.clone(), metrics].map(|metrics| Lane::new(rate, metrics));
+    /// At most so many requests a second: to each of the two services where AWS has them `apart`, to both together elsewhere.
+    pub(super) fn new(rate: NonZeroU32, metrics: Arc<Metrics>, apart: bool) -> Self {
+        let iam = Lane::new(rate, metrics.clone());
+        let sts = apart.then(|| Lane::new(rate, metrics));
         let own = AccountLane { id: LaneId::fresh(), iam, sts };
         Self { own: Arc::new(own), rate, joined: OnceLock::new() }
     }
@@ -97,7 +99,7 @@ impl Way {
         self.joined.get_or_init(|| {
             let lane = lanes.of((account.clone(), endpoint.map(ToOwned::to_owned)), &self.own);
             if !Arc::ptr_eq(&lane, &self.own) {
-                lane.both().into_iter().for_each(|lane| lane.limit(self.rate));
+                lane.all().for_each(|lane| lane.limit(self.rate));
             }
             Joined { lane, rate: self.rate }
         });
@@ -110,7 +112,8 @@ impl Way {
 
     /// The calls to STS.
     pub(super) fn sts(&self) -> &Lane {
-        &self.lane().sts
+        let lane = self.lane();
+        lane.sts.as_ref().unwrap_or(&lane.iam)
     }
 
     fn lane(&self) -> &AccountLane {
@@ -131,7 +134,7 @@ mod tests {
     use super::*;
 
     fn way() -> Way {
-        Way::new(NonZeroU32::MIN, Arc::new(Metrics::default()))
+        Way::new(NonZeroU32::MIN, Arc::new(Metrics::default()), true)
     }
 
     fn account(id: &str) -> Account {
@@ -152,6 +155,13 @@ mod tests {
         elsewhere.join(&lanes, &account("1"), Some("https://garage.example"));
         assert!(shares(&first, &second));
         assert!(!shares(&first, &third) && !shares(&first, &elsewhere) && !shares(&third, &elsewhere));
+    }
+
+    #[tokio::test]
+    async fn a_system_that_is_one_server_has_one_rate_for_all_calls_and_aws_two() {
+        let together = |way: &Way| std::ptr::eq(way.sts(), &**way);
+        assert!(!together(&way()));
+        assert!(together(&Way::new(NonZeroU32::MIN, Arc::new(Metrics::default()), false)));
     }
 
     #[tokio::test]

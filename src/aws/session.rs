@@ -186,7 +186,7 @@ impl Session {
         leadership: Leadership,
         metrics: Arc<Metrics>,
     ) -> Result<Self, SettingsError> {
-        let way = Arc::new(Way::new(options.requests_per_second, metrics.clone()));
+        let way = Arc::new(Way::new(options.requests_per_second, metrics.clone(), options.provider == Provider::Aws));
         let endpoint = endpoints.iam.clone().or_else(|| config.endpoint_url().map(ToOwned::to_owned));
         let mut iam = aws_sdk_iam::config::Builder::from(config)
             .interceptor(CountAttempts(metrics.clone()))
@@ -245,7 +245,7 @@ impl Session {
             s3_endpoint,
             account: OnceCell::new(),
             lanes: Arc::default(),
-            way: Arc::new(Way::new(NonZeroU32::MAX, Arc::default())),
+            way: Arc::new(Way::new(NonZeroU32::MAX, Arc::default(), true)),
             endpoint: None,
             servers: Servers::default(),
             seen: Mutex::default(),
