@@ -165,7 +165,6 @@ impl Pass<'_> {
             resync: (ctx.resync_interval, now),
             retain: owner.retain,
             swept: ctx.coverage.covers(&owner.account, now, ctx.resync_interval),
-            window: ctx.waits.consistency_window,
         };
         let facts = Facts::of(known, &current);
         Facts { made: facts.made || held.finalizer_added, ..facts }

@@ -23,11 +23,14 @@ const BATCH: usize = 64;
 
 /// An S3AccessUser. Tenants choose its names, so that they are compared whole; one that was made anew is another.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key(Arc<[Box<str>; 3]>);
+pub struct Key(
+    /// `namespace/name/uid`: neither names nor UIDs have a slash. One piece, since there are ten thousand of them.
+    Arc<str>,
+);
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("/"))
+        f.write_str(&self.0)
     }
 }
 
@@ -41,22 +44,26 @@ impl Key {
 
     /// Of that namespace, name and UID.
     pub fn new(namespace: &str, name: &str, uid: &str) -> Self {
-        Self(Arc::new([namespace.into(), name.into(), uid.into()]))
+        Self([namespace, name, uid].join("/").into())
     }
 
     /// Its namespace.
     pub fn namespace(&self) -> &str {
-        &self.0[0]
+        self.part(0)
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.0[1]
+        self.part(1)
     }
 
     /// Its UID.
     pub fn uid(&self) -> &str {
-        &self.0[2]
+        self.part(2)
+    }
+
+    fn part(&self, number: usize) -> &str {
+        self.0.splitn(3, '/').nth(number).unwrap_or_default()
     }
 }
 

@@ -103,7 +103,7 @@ pub async fn announce(ctx: &Context, user: &S3AccessUser, owner: &Owner, reason:
 pub fn with_revocation(ctx: &Context, user: &S3AccessUser) -> S3AccessUserStatus {
     let earlier = user.status.clone().unwrap_or_default();
     let known = ctx.state.known(&user.uid().unwrap_or_default());
-    let known = known.revoked.as_deref().and_then(Revocation::read).map(|known| revocation_report(&known, &[]));
+    let known = known.revoked().and_then(Revocation::read).map(|known| revocation_report(&known, &[]));
     let is_told =
         |known: &RevocationReport| earlier.revocation.as_ref().is_some_and(|told| told.revoked_at >= known.revoked_at);
     match known.filter(|known| !is_told(known)) {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use secrecy::SecretString;
+use sha2::{Digest, Sha256};
 
 use crate::api::S3AccessUserStatus;
 use crate::core::credential_report::KeyUse;
@@ -13,8 +14,19 @@ use crate::core::observed::{Minted, Observed};
 use crate::core::reads::Reads;
 use crate::core::reads::known::{Fingerprint, Kept, Known, Reported, Settled};
 
-/// By UID. A table of boxes, since a third of a table is empty on average.
-type ByUid = HashMap<Box<str>, Box<Known>>;
+/// By UID, of which a digest is as good, and smaller. A table of boxes, since a third of a table is empty on average.
+type ByUid = HashMap<UidDigest, Box<Known>>;
+
+/// Half of a SHA-256, which nobody makes twice: what is known of one user is never another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct UidDigest([u8; 16]);
+
+impl UidDigest {
+    fn of(uid: &str) -> Self {
+        let digest = Sha256::digest(uid);
+        Self(std::array::from_fn(|index| digest[index]))
+    }
+}
 
 /// What is known of all.
 #[derive(Debug, Default)]
@@ -96,10 +108,11 @@ impl State {
     /// A report tells of its key's use, or that it may have to be suspended. Answers whether there is anything to do.
     pub fn reported(&self, uid: &str, news: Option<KeyUse>, suspected_at: Option<Timestamp>) -> bool {
         let mut users = self.users();
-        if news.is_none() && suspected_at.is_none() && !users.contains_key(uid) {
+        let uid = UidDigest::of(uid);
+        if news.is_none() && suspected_at.is_none() && !users.contains_key(&uid) {
             return false;
         }
-        users.entry(uid.into()).or_default().reported(news, suspected_at)
+        users.entry(uid).or_default().reported(news, suspected_at)
     }
 
     /// The status tells what a report has said.
@@ -144,7 +157,7 @@ impl State {
 
     /// What a report says of its keys. Answers whether they are to be read.
     pub fn compared(&self, uid: &str, reported: &Reported) -> bool {
-        self.users().get_mut(uid).is_some_and(|known| known.compared(reported))
+        self.users().get_mut(&UidDigest::of(uid)).is_some_and(|known| known.compared(reported))
     }
 
     /// The CR was held against that revision of its class, to the end.
@@ -154,15 +167,16 @@ impl State {
 
     /// The revision of the class that the CR was last held against, to the end.
     pub fn enforced_revision(&self, uid: &str) -> Option<u64> {
-        self.users().get(uid)?.enforced_revision
+        self.users().get(&UidDigest::of(uid))?.enforced_revision
     }
 
     /// The bulk read shows a difference: the next reconcile reads everything. Answers whether none would come before the
     /// next resync.
     pub fn suspect_drift(&self, uid: &str) -> bool {
         let mut users = self.users();
-        let is_known = users.contains_key(uid);
-        let known = users.entry(uid.into()).or_default();
+        let uid = UidDigest::of(uid);
+        let is_known = users.contains_key(&uid);
+        let known = users.entry(uid).or_default();
         known.suspect_drift() || !is_known
     }
 
@@ -180,20 +194,20 @@ impl State {
     /// The CR is gone.
     pub fn forget(&self, uid: &str) {
         self.blocked(uid, false);
-        self.users().remove(uid);
+        self.users().remove(&UidDigest::of(uid));
     }
 
     /// What is known of the user; nothing at first sight.
     pub fn known(&self, uid: &str) -> Known {
-        self.users().get(uid).map(|known| Known::clone(known)).unwrap_or_default()
+        self.users().get(&UidDigest::of(uid)).map(|known| Known::clone(known)).unwrap_or_default()
     }
 
     fn change(&self, uid: &str, change: impl FnOnce(&mut Known)) {
-        change(self.users().entry(uid.into()).or_default());
+        change(self.users().entry(UidDigest::of(uid)).or_default());
     }
 
     fn drop_written(&self, uid: &str, watched: u64) {
-        if let Some(known) = self.users().get_mut(uid) {
+        if let Some(known) = self.users().get_mut(&UidDigest::of(uid)) {
             known.watched(watched);
         }
     }

@@ -176,7 +176,6 @@ fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
         resync: (ctx.resync_interval, ctx.now()),
         retain: false,
         swept: false,
-        window: ctx.waits.consistency_window,
     };
     let facts = Facts::of(&known, &current);
     let changed = !alone || ctx.kubernetes.secret_has_changed(&uid, &name, version);

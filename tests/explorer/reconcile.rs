@@ -61,7 +61,7 @@ impl Explorer {
         let read = resource.read();
         let facts = Facts::of(&process.known, &self.current(&read, &world.truth, (world.now, false)));
         let version = &process.known.settled.as_ref()?.secret_version;
-        let changed = world.truth.our_secret().is_none_or(|secret| secret.resource_version != *version);
+        let changed = world.truth.our_secret().is_none_or(|secret| secret.resource_version != **version);
         let secret = if changed { SecretFact::Changed } else { SecretFact::Unread };
         match needed(&self.mistaken(Facts { secret, ..facts }), world.now, None) {
             Reads::Nothing { until } => Some(until),
@@ -86,7 +86,6 @@ impl Explorer {
             resync: (RESYNC, world_now),
             retain: false,
             swept: self.swept,
-            window: WAITS.consistency_window,
         }
     }
 

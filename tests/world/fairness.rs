@@ -107,7 +107,7 @@ impl Scene {
 
 #[tokio::test]
 async fn a_new_user_an_edit_and_a_lost_secret_overtake_a_hundred_rotations() {
-    const USERS: usize = 120;
+    const USERS: usize = 240;
     let mut scene = Scene::on_double("overtake", Settings::default()).await;
     scene.create_many("many", USERS, &rotating()).await;
     scene.all_ready("many", USERS).await;
@@ -130,28 +130,28 @@ async fn a_new_user_an_edit_and_a_lost_secret_overtake_a_hundred_rotations() {
     let idle_edit = scene.time_to_ready(["idle-0", "idle-1", "idle-2"], &edit).await;
 
     scene.rotate_many("many", USERS).await;
-    scene.waiting(110.0).await;
+    scene.waiting(150.0).await;
     scene.double.as_ref().unwrap().with(|world| world.history_mut().clear());
     let busy = scene.time_to_ready(["busy-0", "busy-1", "busy-2", "busy-3", "busy-4"], &create).await;
     let overtaken = scene.calls_between();
     let busy_edit = scene.time_to_ready(["busy-2", "busy-3", "busy-4"], &edit).await;
     // It waits for its rotation already, far back in the line.
     let edited = Instant::now();
-    edit("many-119".to_owned()).await;
-    scene.condition("many-119", "PolicySynced", "True", "Synced").await;
+    edit("many-239".to_owned()).await;
+    scene.condition("many-239", "PolicySynced", "True", "Synced").await;
     let moved_up = edited.elapsed();
-    let lost = scene.secrets().get("many-118-s3").await.unwrap();
+    let lost = scene.secrets().get("many-238-s3").await.unwrap();
     let deleted = Instant::now();
-    scene.secrets().delete("many-118-s3", &DeleteParams::default()).await.unwrap();
+    scene.secrets().delete("many-238-s3", &DeleteParams::default()).await.unwrap();
     scene
         .see("the lost Secret to be there again", async || {
-            let found = scene.secrets().get("many-118-s3").await?;
+            let found = scene.secrets().get("many-238-s3").await?;
             ensure!(found.metadata.uid != lost.metadata.uid, "not yet");
             Ok(())
         })
         .await;
     let restored = deleted.elapsed();
-    let depth = scene.waiting(90.0).await;
+    let depth = scene.waiting(100.0).await;
     println!(
         "fairness: with {depth} waiting: new {busy:?} (idle {idle:?}), edited {busy_edit:?} (idle {idle_edit:?}), edited while it waits {moved_up:?}, a lost Secret {restored:?}; {overtaken:?} calls of others amid those of a new user"
     );
@@ -160,7 +160,7 @@ async fn a_new_user_an_edit_and_a_lost_secret_overtake_a_hundred_rotations() {
     assert!(busy_edit < Duration::from_secs(5), "{busy_edit:?}, and {idle_edit:?} idle");
     assert!(moved_up < Duration::from_secs(10), "{moved_up:?}");
     assert!(restored < Duration::from_secs(10), "{restored:?}");
-    assert!(overtaken.len() == 5 && overtaken.iter().all(|others| *others <= 3), "{overtaken:?}");
+    assert!(overtaken.len() == 5 && overtaken.iter().all(|others| *others <= 10), "{overtaken:?}");
 }
 
 #[tokio::test]

@@ -53,20 +53,32 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
     if !args.is_empty() {
         return count(tests().args(args)).await;
     }
-    let (mut beside, mut main, mut docs) = (tests(), tests(), tests());
+    let (mut waiting, mut world, mut main, mut docs) = (tests(), tests(), tests(), tests());
     main.args(["--lib", "--bins"]);
+    world.env("RUST_TEST_THREADS", AT_ONCE);
     docs.arg("--doc");
     for suite in &suites {
-        let lane = if WAITING.contains(&suite.as_str()) { &mut beside } else { &mut main };
+        let lane = match suite.as_str() {
+            WORLD => &mut world,
+            suite if WAITING.contains(&suite) => &mut waiting,
+            _ => &mut main,
+        };
         lane.args(["--test", suite]);
     }
-    let (main, beside) = tokio::try_join!(said(&mut main, Shown::AtOnce), said(&mut beside, Shown::AtTheEnd))?;
+    let (main, waiting, world) = tokio::try_join!(
+        said(&mut main, Shown::AtOnce),
+        said(&mut waiting, Shown::AtTheEnd),
+        said(&mut world, Shown::AtTheEnd)
+    )?;
     let docs = said(&mut docs, Shown::AtOnce).await?;
-    told(&[main, beside, docs])
+    told(&[main, waiting, world, docs])
 }
 
 /// The suites that mostly wait, for IAM's lateness and for keys' ends: beside the others they cost little time.
 const WAITING: [&str; 2] = ["acceptance", "node"];
+/// The longest waits for half of its time; how many of its tests run at once.
+const WORLD: &str = "world";
+const AT_ONCE: &str = "3";
 
 /// Builds all tests; the names of the suites.
 async fn build_suites() -> Result<Vec<String>> {
@@ -78,7 +90,10 @@ async fn build_suites() -> Result<Vec<String>> {
     let targets = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let suites = targets.filter(|message| message["target"]["kind"][0] == "test");
     let suites: Vec<String> = suites.filter_map(|message| message["target"]["name"].as_str().map(Into::into)).collect();
-    ensure!(WAITING.iter().all(|suite| suites.iter().any(|found| found == suite)), "the suites are {suites:?}");
+    ensure!(
+        WAITING.iter().chain([&WORLD]).all(|suite| suites.iter().any(|found| found == suite)),
+        "the suites are {suites:?}"
+    );
     Ok(suites)
 }
 

@@ -14,7 +14,7 @@ pub struct ChangeFilter<K> {
     /// What of an object matters.
     digest: fn(&K) -> u64,
     /// Whom it concerns.
-    key: fn(&K) -> Option<Key>,
+    key: Box<dyn Fn(&K) -> Option<Key> + Send>,
     /// By UID.
     seen: Seen,
     /// What a list under way has brought so far.
@@ -27,8 +27,8 @@ type Seen = HashMap<u64, (u64, Option<Key>)>;
 
 impl<K> ChangeFilter<K> {
     /// Objects whose digest has changed, and those that are gone.
-    pub fn new(uid: fn(&K) -> u64, digest: fn(&K) -> u64, key: fn(&K) -> Option<Key>) -> Self {
-        Self { uid, digest, key, seen: Seen::new(), listed: Seen::new(), changed: Vec::new() }
+    pub fn new(uid: fn(&K) -> u64, digest: fn(&K) -> u64, key: impl Fn(&K) -> Option<Key> + Send + 'static) -> Self {
+        Self { uid, digest, key: Box::new(key), seen: Seen::new(), listed: Seen::new(), changed: Vec::new() }
     }
 
     /// Whom the event concerns.

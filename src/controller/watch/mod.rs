@@ -76,7 +76,13 @@ pub async fn secrets(api: Api<PartialObjectMeta<Secret>>, names: Arc<SecretNames
             scope.queue.add(key);
         }
     };
-    queue_changes("Secrets", events, ChangeFilter::new(uid, resource_version, owner_of), wake).await;
+    let owners = scope.clone();
+    // One key for both, where the cache has the user.
+    let owner = move |secret: &PartialObjectMeta<Secret>| {
+        let owner = owner_of(secret)?;
+        Some(owners.newest(&owner).map_or(owner, |user| user.key().clone()))
+    };
+    queue_changes("Secrets", events, ChangeFilter::new(uid, resource_version, owner), wake).await;
 }
 
 async fn queue_changes<K>(

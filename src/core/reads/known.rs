@@ -44,14 +44,8 @@ pub struct Known {
     pub last_written: Option<Box<(u64, S3AccessUserStatus)>>,
     /// The revision of the class that the CR was last held against, to the end.
     pub enforced_revision: Option<u64>,
-    /// The policies by which AWS says that it has found a key of the user in public, as they were read last: ARNs.
-    pub quarantine: Box<[Box<str>]>,
-    /// The record of the last revocation, as it was written or read last.
-    pub revoked: Option<Box<str>>,
-    /// The record of the user's being unused, as it was written or read last.
-    pub unused: Option<Box<str>>,
-    /// When its keys are to be asked for their uses again, as they were used when they were asked last.
-    pub judge_at: Option<Timestamp>,
+    /// What few users have, in a place of its own: there are tens of thousands of these.
+    pub rare: Option<Box<Rare>>,
     /// By a report, its key may be unused for too long, and nobody has asked since.
     pub unused_suspected: bool,
     /// What a report says of its key's last use, until the status tells it.
@@ -60,7 +54,42 @@ pub struct Known {
     pub ends_at: Option<Timestamp>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What [`Known`] is asked for by name, and few users have.
+pub struct Rare {
+    quarantine: Box<[Box<str>]>,
+    revoked: Option<Box<str>>,
+    unused: Option<Box<str>>,
+    judge_at: Option<Timestamp>,
+}
+
 impl Known {
+    /// The policies by which AWS says that it has found a key of the user in public, as they were read last: ARNs.
+    pub fn quarantine(&self) -> &[Box<str>] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.quarantine)
+    }
+
+    /// The record of the last revocation, as it was written or read last.
+    pub fn revoked(&self) -> Option<&str> {
+        self.rare.as_ref()?.revoked.as_deref()
+    }
+
+    /// The record of the user's being unused, as it was written or read last.
+    pub fn unused(&self) -> Option<&str> {
+        self.rare.as_ref()?.unused.as_deref()
+    }
+
+    /// When its keys are to be asked for their uses again, as they were used when they were asked last.
+    fn judge_at(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.judge_at
+    }
+
+    fn change_rare(&mut self, change: impl FnOnce(&mut Rare)) {
+        let mut rare = self.rare.take().unwrap_or_default();
+        change(&mut rare);
+        self.rare = Some(rare).filter(|rare| **rare != Rare::default());
+    }
+
     /// No reconcile of this process has come to its end, and nothing is known but that it failed to.
     pub fn is_new(&self) -> bool {
         self.enforced_revision.is_none() && self.minted.is_none() && !self.drift_suspected
@@ -120,22 +149,22 @@ impl Known {
     /// The user's tags, as they were read or written, tell what was revoked, and whether it is unused; a replica of IAM that lags
     /// takes nothing back.
     pub fn tagged(&mut self, found: &BTreeMap<String, String>) {
-        let later = |tag: &str, known: Option<Box<str>>| -> Option<Box<str>> {
-            newest(tag, known.as_deref(), found.get(tag).map(String::as_str)).map(Into::into)
+        let later = |tag: &str, known: Option<&str>| -> Option<Box<str>> {
+            newest(tag, known, found.get(tag).map(String::as_str)).map(Into::into)
         };
-        self.unused = later(tags::UNUSED, self.unused.take());
-        let record = later(tags::REVOKED, self.revoked.clone());
-        if record != self.revoked {
+        let (unused, revoked) = (later(tags::UNUSED, self.unused()), later(tags::REVOKED, self.revoked()));
+        if revoked.as_deref() != self.revoked() {
             // The policy ends the sessions that were before.
-            (self.revoked, self.details) = (record, None);
+            self.details = None;
         }
+        self.change_rare(|rare| (rare.unused, rare.revoked) = (unused, revoked));
     }
 
     /// A report of that time tells when its key was used, which is `news`, or that it may have to be suspended. Answers whether
     /// there is anything to do.
     pub fn reported(&mut self, news: Option<KeyUse>, suspected_at: Option<Timestamp>) -> bool {
         self.untold = news.map(Box::new);
-        self.unused_suspected |= suspected_at.is_some_and(|at| self.judge_at.is_none_or(|judge_at| judge_at <= at));
+        self.unused_suspected |= suspected_at.is_some_and(|at| self.judge_at().is_none_or(|judge_at| judge_at <= at));
         self.untold.is_some() || self.unused_suspected
     }
 
@@ -146,12 +175,13 @@ impl Known {
 
     /// Whether its keys are used was decided, on what IAM says of each.
     pub fn judged(&mut self, again_at: Option<Timestamp>) {
-        (self.judge_at, self.unused_suspected) = (again_at.or(self.judge_at), false);
+        self.unused_suspected = false;
+        self.change_rare(|rare| rare.judge_at = again_at.or(rare.judge_at));
     }
 
     /// What the CR asks to have revoked and that was not yet, as far as this process knows; after a start, the status says.
     pub fn revokes(&self, user: &S3AccessUser) -> Option<Request> {
-        let request = Request::of(user)?.unless_answered(self.revoked.as_deref())?;
+        let request = Request::of(user)?.unless_answered(self.revoked())?;
         let told = user.status.as_ref().and_then(|status| status.revocation.as_ref());
         let told = self.is_new() && told.is_some_and(|revocation| revocation.request == request.digest);
         (!told).then_some(request)
@@ -160,7 +190,8 @@ impl Known {
     /// Everything that is attached to the user was read.
     pub fn attached(&mut self, attached: &BTreeSet<String>) {
         let alarms = attached.iter().filter(|arn| !quarantine::policies([*arn]).is_empty());
-        self.quarantine = alarms.map(|arn| arn.as_str().into()).collect();
+        let alarms = alarms.map(|arn| arn.as_str().into()).collect();
+        self.change_rare(|rare| rare.quarantine = alarms);
     }
 
     /// What new keys have shown so far is not asked again.
@@ -230,7 +261,7 @@ impl Known {
             return Some((left.keys.clone(), left.read_at));
         }
         let settled = self.settled.as_ref().filter(|settled| settled.alone && session.is_none())?;
-        let same = |found: &&OurSecret| found.resource_version == settled.secret_version;
+        let same = |found: &&OurSecret| *found.resource_version == *settled.secret_version;
         let key = secret.ours().filter(same)?.key.as_ref()?;
         let only = AccessKey { id: key.id.to_string(), active: true, created_at: key.created_at? };
         (self.details == Some(fingerprint.but_rotation)).then(|| (vec![only], settled.read_at))
@@ -268,7 +299,7 @@ pub struct Settled {
     /// [`Fingerprint::all`] then.
     pub fingerprint: u64,
     /// The resource version of the workload's Secret.
-    pub secret_version: String,
+    pub secret_version: Box<str>,
     /// When something is due by itself, such as a rotation.
     pub due_at: Timestamp,
     /// When its access keys were read.
@@ -304,7 +335,7 @@ impl Settled {
             ([only], Some(held)) => only.active && held.id == only.id && held.created_at == Some(only.created_at),
             _ => false,
         };
-        let secret_version = secret.resource_version.clone();
+        let secret_version = secret.resource_version.as_str().into();
         Some(Self { fingerprint: fingerprint.all, secret_version, due_at, read_at, compared_at: None, alone })
     }
 
@@ -315,7 +346,7 @@ impl Settled {
         (due_at, now): (Timestamp, Timestamp),
         alone: bool,
     ) -> Option<Self> {
-        let secret_version = secret.ours()?.resource_version.clone();
+        let secret_version = secret.ours()?.resource_version.as_str().into();
         let (read_at, compared_at) = (now, None);
         Some(Self { fingerprint: fingerprint.all, secret_version, due_at, read_at, compared_at, alone })
     }

@@ -22,9 +22,9 @@ use crate::core::rotation::later;
 use crate::core::schedule::next_resync;
 use known::{Fingerprint, Known};
 
-/// So many consistency windows, by default an hour, may pass before what was read while a key is awaited is read again: thousands
-/// of rotations wait for each other, and a key goes into its Secret only as AWS has just been seen to take it.
-const AWAITED_FOR: i32 = 60;
+/// So long may pass before what was read while a key is awaited is read again: thousands of rotations wait for each other, and a key
+/// goes into its Secret only as AWS has just been seen to take it.
+const AWAITED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// How much a reconcile reads, from least to most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,8 +198,6 @@ pub struct Current<'a> {
     pub retain: bool,
     /// The bulk read compares the account's users within each interval.
     pub swept: bool,
-    /// IAM's consistency window.
-    pub window: SignedDuration,
 }
 
 impl Facts {
@@ -219,7 +217,9 @@ impl Facts {
             made: user.is_finalized(),
             secret: match (delivered, settled) {
                 (None, _) => SecretFact::Unread,
-                (Some(_), Some(settled)) if version == Some(&settled.secret_version) => SecretFact::Same,
+                (Some(_), Some(settled)) if version.map(String::as_str) == Some(&settled.secret_version) => {
+                    SecretFact::Same
+                }
                 (Some(_), _) => SecretFact::Changed,
             },
             intact: current.alone && up_to_date(secret) && up_to_date(&delivered),
@@ -240,7 +240,7 @@ impl Facts {
             failing: known.failures > 0,
             drift_suspected: known.drift_suspected,
             swept: current.swept,
-            awaited_until: awaited.map(|awaited| later(awaited.read_at, current.window * AWAITED_FOR)),
+            awaited_until: awaited.map(|awaited| later(awaited.read_at, AWAITED_FOR)),
         }
     }
 }

@@ -24,9 +24,9 @@ pub fn unread(user: &S3AccessUser, known: &Known) -> Observed {
         announced_settled: status.is_some_and(|status| says_settled(status, user.metadata.generation)),
         retiring_hint: status.and_then(|status| status.retiring_key.as_ref()).map(|key| key.id.clone()),
         minted: known.minted.as_ref().map(|minted| minted.0.clone()),
-        revoked: known.revoked.as_deref().map(ToOwned::to_owned),
-        unused: known.unused.as_deref().map(ToOwned::to_owned),
-        quarantine: known.quarantine.iter().map(ToString::to_string).collect(),
+        revoked: known.revoked().map(ToOwned::to_owned),
+        unused: known.unused().map(ToOwned::to_owned),
+        quarantine: known.quarantine().iter().map(ToString::to_string).collect(),
         probes: known.probes.iter().cloned().collect(),
         ..Observed::nothing()
     }

@@ -336,7 +336,7 @@ fn known() -> Known {
     let fingerprint = Fingerprint::of(&user(json!({})), 7);
     let settled = Settled {
         fingerprint: fingerprint.all,
-        secret_version: "1".to_owned(),
+        secret_version: "1".into(),
         due_at: at(100),
         read_at: NOW,
         compared_at: None,
@@ -369,7 +369,6 @@ fn facts(user: &S3AccessUser, revision: u64, secret: &SecretState) -> Facts {
         resync: (SignedDuration::from_hours(10), NOW),
         retain: false,
         swept: true,
-        window: SignedDuration::from_secs(60),
     };
     Facts::of(&known(), &current)
 }
@@ -406,7 +405,6 @@ fn a_secret_is_intact_alone_and_a_failure_counts() {
             resync: (SignedDuration::from_hours(10), NOW),
             retain: false,
             swept: true,
-            window: SignedDuration::from_secs(60),
         };
         let facts = Facts::of(&Known { failures, ..known() }, &current);
         (facts.intact, facts.failing)
@@ -430,7 +428,6 @@ fn what_a_process_has_seen_itself_counts_more_than_the_status() {
             resync: (SignedDuration::from_hours(10), NOW),
             retain: false,
             swept: true,
-            window: SignedDuration::from_secs(60),
         };
         Facts::of(known, &current).done
     };
@@ -458,7 +455,6 @@ fn where_a_workload_has_sessions_it_is_its_secret_that_is_watched_and_both_that_
             resync: (SignedDuration::from_hours(10), NOW),
             retain: false,
             swept: true,
-            window: SignedDuration::from_secs(60),
         };
         let facts = Facts::of(&known(), &current);
         (facts.secret, facts.intact)

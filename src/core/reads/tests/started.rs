@@ -20,7 +20,6 @@ fn what_was_taken_over_from_the_status_holds_no_longer_than_the_status_says_so()
             resync: (SignedDuration::from_hours(10), NOW),
             retain: false,
             swept: true,
-            window: SignedDuration::from_secs(60),
         };
         Facts::of(&Known { enforced_revision, ..known() }, &current).done
     };
