@@ -14,7 +14,7 @@ pub struct ChangeFilter<K> {
     /// What of an object matters.
     digest: fn(&K) -> u64,
     /// Whom it concerns.
-    key: Box<dyn Fn(&K) -> Option<Key> + Send>,
+    key: KeyOf<K>,
     /// By UID.
     seen: Seen,
     /// What a list under way has brought so far.
@@ -23,6 +23,7 @@ pub struct ChangeFilter<K> {
     changed: Vec<Key>,
 }
 
+type KeyOf<K> = Box<dyn Fn(&K) -> Option<Key> + Send>;
 type Seen = HashMap<u64, (u64, Option<Key>)>;
 
 impl<K> ChangeFilter<K> {
