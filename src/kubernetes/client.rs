@@ -6,16 +6,43 @@ use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::PartialObjectMeta;
+use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::discovery::ApiResource;
 use kube::runtime::events::{Event, Reporter};
 use kube::{Client, Resource, ResourceExt};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::recorders::Recorders;
 use super::{Kubernetes, KubernetesError, Mark, Result, SecretNames, UserRef, knows_no_dry_run};
 use crate::api::{MANAGER, S3AccessUser, S3AccessUserStatus, Workload, WorkloadKind};
 use crate::core::observed::WorkloadState;
+
+/// An S3AccessUser as a write of ours answers: its version. The rest is what was written, or may be what does not parse.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = S3AccessUser)]
+#[serde(from = "Answer")]
+struct Written {
+    metadata: ObjectMeta,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    metadata: Version,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    resource_version: Option<String>,
+}
+
+impl From<Answer> for Written {
+    fn from(answer: Answer) -> Self {
+        let Version { resource_version } = answer.metadata;
+        Self { metadata: ObjectMeta { resource_version, ..ObjectMeta::default() } }
+    }
+}
 
 /// The operator's client, and the names of the Secrets that it watches.
 pub struct KubeClient {
@@ -149,8 +176,7 @@ impl Kubernetes for KubeClient {
 
     async fn apply_status(&self, user: &UserRef, status: &S3AccessUserStatus) -> Result<Option<String>> {
         let resource = ApiResource::erase::<S3AccessUser>(&());
-        // Answers are read as dynamic objects: the spec of this one may be what does not parse.
-        let users: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &user.namespace, &resource);
+        let users: Api<Written> = Api::namespaced(self.client.clone(), &user.namespace);
         let body = json!({
             "apiVersion": resource.api_version,
             "kind": resource.kind,

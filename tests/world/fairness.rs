@@ -196,8 +196,9 @@ async fn rotations_go_on_under_a_stream_of_new_users() {
 
 #[tokio::test]
 async fn invariant_9_where_aws_throttles_the_operator_slows_down_and_all_become_ready() {
-    const USERS: usize = 150;
-    let throttle = Throttle { default: Some(Rate { burst: 10.0, per_second: 10.0 }), ..Throttle::default() };
+    const USERS: usize = 100;
+    // Slower than any machine that has other things to do.
+    let throttle = Throttle { default: Some(Rate { burst: 10.0, per_second: 3.0 }), ..Throttle::default() };
     let mut scene = Scene::on_double_without_operator("throttled", Settings { throttle, ..Settings::default() }).await;
     scene.start(&[("S3ACCESS_REQUESTS_PER_SECOND", "200")]).await;
     scene.double.as_ref().unwrap().with(|world| world.history_mut().clear());
@@ -215,8 +216,8 @@ async fn invariant_9_where_aws_throttles_the_operator_slows_down_and_all_become_
     println!("fairness: {USERS} users in {took:?}, {calls} calls, {wasted} of them throttled");
     assert!(wasted > 0, "the double did throttle");
     assert!(wasted * 20 <= calls, "{wasted} of {calls} calls in vain");
-    // A CreateUser for each at ten a second is the least; nobody waits for a rate that is too low.
-    assert!(took < Duration::from_secs(40), "{took:?}");
+    // A CreateUser for each at three a second is the least; nobody waits for a rate that is too low.
+    assert!(took < Duration::from_secs(80), "{took:?}");
     assert_eq!((told, labelled), (wasted as f64, wasted as f64), "and the metrics say so");
 }
 

@@ -256,7 +256,7 @@ async fn go_through(ground: &mut BenchGround, options: &Options, users: usize) -
             Phase::Rest => run.rest(Some(&mut ground.kubernetes)).await?,
             Phase::Restart => run.start_again().await?,
             Phase::Sweep => run.sweep().await?,
-            Phase::Rotate => run.rotate(users).await?,
+            Phase::Rotate => run.rotate(users.min(SIZES[2])).await?,
             Phase::Dark => {
                 run.listen().await?;
                 run.renew(SESSIONS).await?;

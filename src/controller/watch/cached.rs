@@ -4,12 +4,15 @@
 //! whose it is, so that it can be reported, held against its class, and deleted like any other.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
 
 use jiff::Timestamp;
 use kube::Resource;
 use kube::core::ObjectMeta;
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -27,9 +30,8 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const SHORT: usize = 512;
 
 /// An S3AccessUser as it comes from the API server.
-#[derive(Clone, Debug, Deserialize, Resource)]
+#[derive(Clone, Debug, Resource)]
 #[resource(inherit = S3AccessUser)]
-#[serde(from = "Value")]
 pub struct Arrived {
     /// Its names, UID and resource version; nothing else.
     metadata: ObjectMeta,
@@ -122,14 +124,65 @@ impl kube::runtime::reflector::Lookup for CachedUser {
     }
 }
 
-impl From<Value> for Arrived {
-    /// Packs, without what nobody needs: who wrote which field, and kubectl's copy of the spec.
-    fn from(mut object: Value) -> Self {
-        if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            meta.remove("managedFields");
-            if let Some(annotations) = meta.get_mut("annotations").and_then(Value::as_object_mut) {
-                annotations.remove(LAST_APPLIED);
+impl<'de> Deserialize<'de> for Arrived {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Without(&["metadata", "managedFields"]).deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// Reads a value, but for what lies at that path: who wrote which field is most of an object, and would be read in vain at each
+/// of our own writes.
+struct Without(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for Without {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Without {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut kept = Map::new();
+        while let Some(field) = fields.next_key::<String>()? {
+            match self.0 {
+                [last] if *last == field => drop(fields.next_value::<IgnoredAny>()?),
+                [outer, inner @ ..] if *outer == field => {
+                    drop(kept.insert(field, fields.next_value_seed(Self(inner))?))
+                }
+                _ => drop(kept.insert(field, fields.next_value()?)),
             }
+        }
+        Ok(Value::Object(kept))
+    }
+}
+
+/// How many bytes are written to it.
+struct Length(usize);
+
+impl Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl From<Value> for Arrived {
+    /// Packs, without kubectl's copy of the spec, which nobody needs.
+    fn from(mut object: Value) -> Self {
+        if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+            annotations.remove(LAST_APPLIED);
         }
         let Opened { user, invalid } = read(object);
         let meta = &user.metadata;
@@ -161,7 +214,10 @@ impl From<Value> for Arrived {
 /// Reads an object, whole where it is valid and of a size that a valid one can have.
 fn read(object: Value) -> Opened {
     // Counted in what it takes as text, which is less than what it takes as values; less the status, which is the operator's.
-    let length = |value: &Value| serde_json::to_string(value).map_or(usize::MAX, |text| text.len());
+    let length = |value: &Value| {
+        let mut length = Length(0);
+        serde_json::to_writer(&mut length, value).map_or(usize::MAX, |()| length.0)
+    };
     let size = length(&object).saturating_sub(object.get("status").map_or(0, length));
     if size > limits::OBJECT {
         // Not how many it has: that changes with each resource version, and what is told would be written again.
@@ -171,14 +227,16 @@ fn read(object: Value) -> Opened {
         );
         return Opened { user: Box::new(names_of(&object)), invalid: Some(message) };
     }
-    let names = names_of(&object);
+    if let Ok(user) = Box::<S3AccessUser>::deserialize(&object) {
+        return Opened { user, invalid: None };
+    }
     // What serde says of a value names no field.
-    match serde_path_to_error::deserialize(object) {
+    match serde_path_to_error::deserialize(&object) {
         Ok(user) => Opened { user, invalid: None },
         Err(error) => {
             let error: String = error.to_string().chars().take(SHORT).collect();
             let message = format!("the object does not fit this version's schema: {error}: correct it");
-            Opened { user: Box::new(names), invalid: Some(message) }
+            Opened { user: Box::new(names_of(&object)), invalid: Some(message) }
         }
     }
 }

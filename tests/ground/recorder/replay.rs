@@ -93,6 +93,9 @@ pub async fn replay(exchanges: &[Exchange], partition: &str, path: &str) -> Resu
             // What did not happen there did not happen here.
             playing.put(before.clone());
         }
+        if !refused && said.status >= 300 && exchange.action == "DeletePolicy" {
+            playing.clear_versions(exchange).await?;
+        }
         outcome.differences.extend(differences);
         playing.remember(exchange, before);
     }
@@ -145,6 +148,22 @@ impl Playing {
         let answer = sign::post(&self.connector, &self.service, service, &caller, form.as_bytes()).await?;
         self.learn(exchange, &String::from_utf8_lossy(&answer.body));
         Ok(self.names.said(&exchange.action, &answer))
+    }
+
+    /// What happened there happens here: a policy that was deleted with its versions is gone.
+    async fn clear_versions(&mut self, exchange: &Exchange) -> Result<()> {
+        let arn = exchange.parameters.get("PolicyArn").map(|arn| self.names.show(arn)).unwrap_or_default();
+        let versions: Vec<u32> = self.double.with(|world| {
+            let policy = world.account(ACCOUNT).and_then(|iam| iam.state().policy(&arn).ok().cloned());
+            policy.into_iter().flat_map(|policy| policy.versions.keys().copied().collect::<Vec<_>>()).collect()
+        });
+        for version in versions {
+            let mut clears = Exchange { action: "DeletePolicyVersion".to_owned(), ..exchange.clone() };
+            clears.parameters.insert("VersionId".to_owned(), format!("v{version}"));
+            // The default one stays, and goes with the policy.
+            self.play(&clears).await?;
+        }
+        self.play(exchange).await.map(drop)
     }
 
     /// The double's new key is the one that the server made.

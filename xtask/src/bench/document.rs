@@ -211,7 +211,7 @@ fn calls(page: &mut String, operator: &[Figures], yardstick: &[Figures]) -> Resu
     writeln!(
         page,
         "`rest` touches the labels of all users, breaks every watch by a restart of the API server, and then waits; `sweep` \
-         is one whole resync interval, of which `rest` meets a few users whose turn falls into it; `rotate` ends when the old keys are gone; `dark` is about users of one account while \
+         is one whole resync interval, of which `rest` meets a few users whose turn falls into it; `rotate` is of 10,000 users at most, and ends when the old keys are gone; `dark` is about users of one account while \
          the other does not answer.\n"
     )?;
     Ok(())
