@@ -132,3 +132,25 @@ async fn messages_and_elements_are_compared_and_later_is_not() {
     let kinds: Vec<Kind> = outcome.differences.iter().map(|difference| difference.kind).collect();
     assert_eq!((kinds, outcome.throttled, outcome.unknown), (vec![Kind::Content, Kind::Words], 1, 1));
 }
+
+#[tokio::test]
+async fn a_policy_that_the_server_deletes_with_its_versions_is_one_difference_and_gone_here_too() {
+    const DOCUMENT: &str =
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}"#;
+    let named = ("PolicyName", "many");
+    let found = ("PolicyArn", "arn:aws:iam::123456789012:policy/many");
+    let written = ("PolicyDocument", DOCUMENT);
+    let calls = [
+        (1, "CreatePolicy", [named, written]),
+        (2, "CreatePolicyVersion", [found, written]),
+        (3, "DeletePolicy", [found, found]),
+        (4, "CreatePolicy", [named, written]),
+    ];
+    let calls = calls.map(|(number, action, parameters)| Exchange {
+        parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        ..call(number, number as i64, action, Said { status: 200, ..Said::default() })
+    });
+    let outcome = replay(&calls, "aws", PATH).await.unwrap();
+    let answers = outcome.differences.iter().filter(|difference| difference.kind == Kind::Answer);
+    assert_eq!(answers.map(|difference| difference.number).collect::<Vec<_>>(), [3], "{outcome:?}");
+}
