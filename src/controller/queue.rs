@@ -154,3 +154,20 @@ impl WorkQueue {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_that_somebody_has_made_up_is_nobody_else() {
+        let real = Key::new("payments", "billing", "7d4c2f10");
+        assert_eq!((real.namespace(), real.name(), real.uid()), ("payments", "billing", "7d4c2f10"));
+        // Whoever writes a Secret writes its owner, with whatever text.
+        for (name, uid) in
+            [("billing/7d4c2f10", ""), ("billing/7d4c2f10", "/"), ("billing", "7d4c2f10/x"), ("", "billing/7d4c2f10")]
+        {
+            assert_ne!(Key::new("payments", name, uid), real, "{name} {uid}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::discovery::ApiResource;
 use kube::runtime::events::{Event, Reporter};
 use kube::{Client, Resource, ResourceExt};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
 use super::recorders::Recorders;
@@ -21,27 +21,19 @@ use crate::core::observed::WorkloadState;
 /// An S3AccessUser as a write of ours answers: its version. The rest is what was written, or may be what does not parse.
 #[derive(Clone, Debug, Deserialize, Resource)]
 #[resource(inherit = S3AccessUser)]
-#[serde(from = "Answer")]
 struct Written {
+    #[serde(deserialize_with = "version_alone")]
     metadata: ObjectMeta,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    metadata: Version,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Version {
-    resource_version: Option<String>,
-}
-
-impl From<Answer> for Written {
-    fn from(answer: Answer) -> Self {
-        let Version { resource_version } = answer.metadata;
-        Self { metadata: ObjectMeta { resource_version, ..ObjectMeta::default() } }
+fn version_alone<'de, D: Deserializer<'de>>(metadata: D) -> std::result::Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version {
+        resource_version: Option<String>,
     }
+    let Version { resource_version } = Version::deserialize(metadata)?;
+    Ok(ObjectMeta { resource_version, ..ObjectMeta::default() })
 }
 
 /// The operator's client, and the names of the Secrets that it watches.

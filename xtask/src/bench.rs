@@ -24,6 +24,8 @@ use crate::{build_target, cargo};
 
 /// Without `--users`: these, each with the yardstick.
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
+/// More of them take no more calls each, and hours.
+const ROTATED: usize = 10_000;
 /// Then as many as the smallest quota lets so many accounts hold, without the yardstick, which knows one.
 const SPREAD: (usize, u8) = (50_000, 10);
 /// Users of an emergency, which takes more than a second for each.
@@ -256,7 +258,7 @@ async fn go_through(ground: &mut BenchGround, options: &Options, users: usize) -
             Phase::Rest => run.rest(Some(&mut ground.kubernetes)).await?,
             Phase::Restart => run.start_again().await?,
             Phase::Sweep => run.sweep().await?,
-            Phase::Rotate => run.rotate(users.min(SIZES[2])).await?,
+            Phase::Rotate => run.rotate(users.min(ROTATED)).await?,
             Phase::Dark => {
                 run.listen().await?;
                 run.renew(SESSIONS).await?;

@@ -54,8 +54,8 @@ pub struct Known {
     pub ends_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
 /// What [`Known`] is asked for by name, and few users have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rare {
     quarantine: Box<[Box<str>]>,
     revoked: Option<Box<str>>,
@@ -85,9 +85,9 @@ impl Known {
     }
 
     fn change_rare(&mut self, change: impl FnOnce(&mut Rare)) {
-        let mut rare = self.rare.take().unwrap_or_default();
+        let mut rare = self.rare.take().map_or_else(Rare::default, |rare| *rare);
         change(&mut rare);
-        self.rare = Some(rare).filter(|rare| **rare != Rare::default());
+        self.rare = (rare != Rare::default()).then(|| Box::new(rare));
     }
 
     /// No reconcile of this process has come to its end, and nothing is known but that it failed to.
