@@ -325,8 +325,12 @@ async fn versions(kubernetes: &ground::kubernetes::Access) -> Result<std::collec
         Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
     };
     let client = kubernetes.client().await?;
-    let commit =
-        first_line(Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(repository())).await?;
+    let git =
+        async |arguments: &[&str]| first_line(Command::new("git").args(arguments).current_dir(repository())).await;
+    let commit = git(&["describe", "--always"]).await?;
+    // What the sizes before this one wrote is no change of what is measured.
+    let changed = git(&["status", "--porcelain", "--", ".", ":(exclude)deploy/docs"]).await?;
+    let commit = if changed.is_empty() { commit } else { format!("{commit}-dirty") };
     let rust = first_line(Command::new("rustc").arg("--version")).await?;
     let versions = [
         ("operator", format!("{} ({commit})", env!("CARGO_PKG_VERSION"))),
