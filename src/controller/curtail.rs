@@ -106,7 +106,9 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
 impl Pass<'_> {
     /// What it is held to. `hindered`: the spec is not carried out.
     pub fn bounds(&self, hindered: bool) -> Bounds<'_> {
-        Bounds { class: &self.resolved.class, user: self.user, hindered }
+        let known = self.ctx.state.known(self.uid());
+        let minted_at = known.minted.map(|minted| minted.0.created_at);
+        Bounds { class: &self.resolved.class, user: self.user, hindered, minted_at }
     }
 }
 

@@ -235,9 +235,9 @@ fn missing_policy(pass: Pass<'_>, earlier: &S3AccessUserStatus, action: &Action,
     Failure::of_missing_policy(named, action.part(), &conditions, pass.ctx.waits.consistency_window)
 }
 
-/// Something could not even be read.
+/// Reports a reconcile that ended before there was a plan: something could not be read, or access could not be taken away.
 pub async fn fail(ctx: &Context, user: &S3AccessUser, owner: Option<&Owner>, error: &Error, part: Part) -> Outcome {
-    warn!(namespace = user.namespace(), name = user.name_any(), %error, "reconcile failed: cannot read the current state");
+    warn!(namespace = user.namespace(), name = user.name_any(), %error, "reconcile failed before there was a plan");
     let uid = user.uid().unwrap_or_default();
     let failure = error.failure(part);
     let failures = ctx.state.known(&uid).failures;

@@ -253,13 +253,16 @@ impl Pass<'_> {
         if !stuck || !user.is_finalized() || !self.has_an_end() {
             return outcome;
         }
-        let ends_at = || ctx.state.known(self.uid()).ends_at;
-        if ends_at().is_none_or(|at| at <= ctx.now())
-            && let Err(error) = curtail(self, Extent::Hindered).await
+        let known = ctx.state.known(self.uid());
+        // A hiccup puts no key out of use for its age alone: the class may bound that since a moment ago.
+        let hiccup = matches!(outcome, Outcome::Failed(_)) && known.failures < QUIET_FAILURES;
+        let extent = if hiccup { Extent::Keys } else { Extent::Hindered };
+        if known.ends_at.is_none_or(|at| at <= ctx.now())
+            && let Err(error) = curtail(self, extent).await
         {
             return retry_later(ctx, self.uid(), &error);
         }
-        outcome.by(ends_at())
+        outcome.by(ctx.state.known(self.uid()).ends_at.filter(|at| *at > ctx.now()))
     }
 
     /// Its keys may not work for ever, by the class or by its own spec.

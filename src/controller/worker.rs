@@ -83,27 +83,26 @@ impl Workers {
 
     async fn reconcile(self: Arc<Self>, started: Started<Key>) {
         let Started { key, priority, .. } = &started;
-        if let Some(scope) = self.scope(key) {
-            let ctx = &scope.ctx;
-            let run = Run { key, priority: *priority, waited: self.queue.waited(&started) };
-            let outcome = match scope.newest(key) {
-                Some(cached) => contained(&ctx.metrics, reconcile(ctx, cached.open(), run)).await,
+        let Some(scope) = self.scope(key) else { return self.queue.finish(key, None) };
+        let ctx = &scope.ctx;
+        let run = Run { key, priority: *priority, waited: self.queue.waited(&started) };
+        // Unpacking it is contained, too: its slot comes free whatever happens.
+        let work = async {
+            match scope.newest(key) {
+                Some(cached) => reconcile(ctx, cached.open(), run).await,
                 None => {
                     ctx.state.forget(key.uid());
-                    Some(Outcome::Deleted)
+                    Outcome::Deleted
                 }
-            };
-            let again = match outcome {
-                Some(outcome) => outcome.due_at().map(|due_at| pause_until(due_at, ctx.now())),
-                None => Some(AFTER_PANIC),
-            };
-            ctx.metrics.reconcile_ended(
-                *priority,
-                outcome.map_or("failed", Outcome::label),
-                self.queue.waited(&started),
-            );
-            self.queue.finish(key, again);
-        }
+            }
+        };
+        let outcome = contained(&ctx.metrics, work).await;
+        let again = match outcome {
+            Some(outcome) => outcome.due_at().map(|due_at| pause_until(due_at, ctx.now())),
+            None => Some(AFTER_PANIC),
+        };
+        ctx.metrics.reconcile_ended(*priority, outcome.map_or("failed", Outcome::label), self.queue.waited(&started));
+        self.queue.finish(key, again);
     }
 }
 

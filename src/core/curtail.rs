@@ -22,7 +22,6 @@ use super::names::{self, Ownership};
 use super::observed::ManagedPolicy;
 use super::plan::{Action, WhyDelete, version_to_prune};
 use super::policy::{Document, Terms, cut_off, with_cut};
-use super::rotation::later;
 use crate::api::{AccessKeyMode, OnCompromise, S3AccessUser, tags};
 
 /// What was read of an IAM user, as far as it could be.
@@ -69,6 +68,8 @@ pub struct Bounds<'a> {
     pub user: &'a S3AccessUser,
     /// The spec is not carried out: it is paused or wrong, or something keeps it from that.
     pub hindered: bool,
+    /// When a key was made that is in no Secret yet, whether or not IAM lists it already.
+    pub minted_at: Option<Timestamp>,
 }
 
 impl Bounds<'_> {
@@ -100,13 +101,21 @@ impl Bounds<'_> {
         unused::Terms::of(self.user, self.class).inactive(tags).is_some()
     }
 
+    /// When those keys were made, and the one that is on its way.
+    fn made<'a>(&self, keys: impl Iterator<Item = &'a AccessKey>) -> impl Iterator<Item = Timestamp> {
+        keys.map(|key| key.created_at).chain(self.minted_at)
+    }
+
     /// When the first of the user's keys that are ours, or one that is made now, has to be inactive: by its own age, or since
     /// all access ends; `None` where there is no bound.
     pub fn first_end(&self, tags: &BTreeMap<String, String>, keys: &[AccessKey], now: Timestamp) -> Option<Timestamp> {
         let adoption = Adoption::of(tags);
-        let active = || keys.iter().filter(|key| key.active && adoption.owns(key)).map(|key| key.created_at);
+        let ours = || keys.iter().filter(|key| adoption.owns(key));
+        let active = || ours().filter(|key| key.active);
         let life = self.class.longest_life(&self.user.spec);
-        let outlived = life.and_then(|life| active().chain([now]).min().map(|oldest| later(oldest, life)));
+        let outlived = life.and_then(|life| {
+            active().map(|key| life.of_key(key, self.made(ours()))).chain([life.of_key_made_at(now)]).min()
+        });
         // What has ended ends no more.
         let ends = self.expiry().map(|expiry| expiry.at).filter(|at| *at > now || active().next().is_some());
         outlived.into_iter().chain(ends).min()
@@ -119,9 +128,9 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
         return Vec::new();
     }
     let adoption = Adoption::of(&found.tags);
-    let ours = found.keys.iter().flatten().filter(|key| adoption.owns(key));
+    let ours = || found.keys.iter().flatten().filter(|key| adoption.owns(key));
     if bounds.deleting() {
-        return ours.map(|key| Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Teardown }).collect();
+        return ours().map(|key| Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Teardown }).collect();
     }
     let class = bounds.class;
     let expelled = !class.expulsions(&bounds.user.spec).is_empty();
@@ -133,13 +142,13 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     let shut = expelled || suspended || over || bounds.is_suspended(&found.tags);
     // While the spec is carried out, the plan replaces an old key first.
     let life = class.longest_life(&bounds.user.spec).filter(|_| bounds.hindered);
-    let aged = |key: &AccessKey| life.is_some_and(|life| later(key.created_at, life) <= now);
+    let aged = |key: &AccessKey| life.is_some_and(|life| life.of_key(key, bounds.made(ours())) <= now);
     // Which keys the workloads have, only the plan can tell; no session needs its key to be active.
     let sessions_only = class.requires_sessions() && bounds.hindered;
     // Unless the keys are known, nothing may be recorded as revoked.
     let mut actions = bounds.revocations(found, now);
     actions.extend(record.map(|record| Action::TagUser(BTreeMap::from([record]))));
-    deactivate(ours.filter(|key| key.active && (shut || sessions_only || aged(key))), &mut actions);
+    deactivate(ours().filter(|key| key.active && (shut || sessions_only || aged(key))), &mut actions);
     if class.name().is_none() {
         return actions;
     }

@@ -7,6 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use window::{SWAP, Turn};
 
+use super::iam::AccessKey;
+
 pub mod own_key;
 pub mod window;
 
@@ -17,6 +19,9 @@ pub const INACTIVE_GRACE: SignedDuration = SignedDuration::from_hours(1);
 /// How often a new key must be seen to work before it replaces an old one: IAM's replicas answer in turn, and one
 /// that knows the key says nothing of the next.
 pub const PROBES: u32 = 3;
+/// A swap that is recorded later than this after the key was made is taken to have been then, unless the overlap is longer:
+/// so a record that somebody edits keeps no replaced key alive for ever.
+pub const LONGEST_SWAP: SignedDuration = SignedDuration::from_hours(1);
 
 /// The rotation that the spec asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +32,8 @@ pub struct Rotation {
     pub window: Option<Turn>,
     /// How long the replaced key goes on working.
     pub overlap: SignedDuration,
-    /// How old a key may become that nothing could replace; then it is inactive, until another has replaced it.
-    pub longest_life: Option<SignedDuration>,
+    /// How long a key may work that nothing could replace; then it is inactive, until another has replaced it.
+    pub longest_life: Option<Life>,
     /// The value of the CR's rotate annotation.
     pub requested: Option<String>,
 }
@@ -42,10 +47,37 @@ impl Rotation {
         let in_window = turn.between(later(created_at, window::earliest(self.overlap)), deadline);
         Some(in_window.unwrap_or_else(|| later(deadline, -SWAP).max(created_at)))
     }
+}
 
-    /// Whether a key of that age has to be inactive, for nothing has replaced it.
-    pub fn has_outlived(&self, created_at: Timestamp, now: Timestamp) -> bool {
-        self.longest_life.is_some_and(|life| later(created_at, life) <= now)
+/// How long a key may work, whatever keeps it from being replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The age at which a key is replaced at the latest.
+    longest: SignedDuration,
+    /// The longest that an ordinary rotation takes, until the replaced key is inactive.
+    rotation: SignedDuration,
+}
+
+impl Life {
+    /// With that longest interval; a rotation ends two overlaps after the swap at the latest.
+    pub fn new(longest: SignedDuration, overlap: SignedDuration) -> Self {
+        Self { longest, rotation: overlap.saturating_mul(2).saturating_add(LONGEST_SWAP) }
+    }
+
+    /// When a key has to be inactive that is made at that time.
+    pub fn of_key_made_at(self, created_at: Timestamp) -> Timestamp {
+        later(created_at, self.longest.saturating_add(self.rotation))
+    }
+
+    /// When that key has to be inactive; `made`: when the user's keys were. One that works and was too old before another was
+    /// made, since its class has not always bounded it or nobody was there to replace it, is replaced like any other: without
+    /// a gap, and through its overlap.
+    pub fn of_key(self, key: &AccessKey, made: impl Iterator<Item = Timestamp>) -> Timestamp {
+        let ends_at = self.of_key_made_at(key.created_at);
+        match made.filter(|at| *at > key.created_at).min() {
+            Some(replaced_at) if key.active && replaced_at >= ends_at => later(replaced_at, self.rotation),
+            _ => ends_at,
+        }
     }
 }
 
@@ -109,6 +141,27 @@ mod tests {
         {
             let retirement = Retirement::of(rotated, hour * 24, used.map(|used| later(rotated, used)));
             assert_eq!(retirement.extended, extended, "{used:?}");
+        }
+    }
+
+    #[test]
+    fn invariant_12_a_key_that_was_too_old_before_its_successor_was_made_is_replaced_without_a_gap() {
+        let hours = |hours| later(Timestamp::UNIX_EPOCH, SignedDuration::from_hours(hours));
+        let key = |made: i64, active| AccessKey { id: format!("AKIA{made}"), active, created_at: hours(made) };
+        // It ends after 100 hours, two overlaps of 24, and one.
+        let life = Life::new(SignedDuration::from_hours(100), DEFAULT_OVERLAP);
+        for (active, others, end) in [
+            (true, &[][..], 149),
+            (true, &[148], 149),
+            (true, &[149], 149 + 49),
+            (true, &[1_000], 1_000 + 49),
+            (true, &[2_000, 1_000], 1_000 + 49),
+            (true, &[1_000, 148], 149),
+            (true, &[0, -1_000], 149),
+            (false, &[1_000], 149),
+        ] {
+            let made = others.iter().chain([&0]).copied().map(hours);
+            assert_eq!(life.of_key(&key(0, active), made), hours(end), "{active} {others:?}");
         }
     }
 

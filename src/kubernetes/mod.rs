@@ -80,14 +80,10 @@ pub trait Kubernetes: Send + Sync {
     async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()>;
     /// The names of the Secrets that the user controls, as far as the watch has seen them: a hint for live reads.
     fn secret_names_of(&self, uid: &str) -> Vec<String>;
-    /// Whether the watch has seen that Secret of the user go or change since that version: a hint, for the priority of reconciles.
-    fn secret_has_changed(&self, _uid: &str, _name: &str, _since: &str) -> bool {
-        false
-    }
+    /// Whether the watch has seen that Secret of the user go or change since that version: then a reconcile is needed.
+    fn secret_has_changed(&self, uid: &str, name: &str, since: &str) -> bool;
     /// Whether the watch shows that Secret of the user in that very version.
-    fn secret_is_at(&self, _uid: &str, _name: &str, _version: &str) -> bool {
-        false
-    }
+    fn secret_is_at(&self, uid: &str, name: &str, version: &str) -> bool;
     /// The workload, and which key the annotation says it has; no more of it is read than its metadata.
     async fn get_workload(&self, namespace: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState>;
     /// Sets the annotation of the very resource version that was read, and with `restart` the same one of the pod

@@ -281,7 +281,10 @@ impl Explorer {
         let outcome = match End::of(read.desired.as_ref(), &work.view, left, now) {
             End::Refused => Ok(resync),
             End::Blocked => Err(pause),
-            End::Waiting => Ok(left.wake_at.unwrap_or(pause)),
+            End::Waiting => {
+                world.processes[index].change(uid, Known::waits);
+                Ok(left.wake_at.unwrap_or(pause))
+            }
             End::Settled => {
                 let fingerprint = Fingerprint::of(&read.user, REVISION);
                 let settled = Settled::of(fingerprint, &work.view, due_at(left, now), work.read_at);

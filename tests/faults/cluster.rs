@@ -171,6 +171,15 @@ impl InProcess {
         let effect = async { self.outside.with(act).map_err(|code| kubernetes_error(call, object, Some(code))) };
         self.boundary.through(call, object, effect).await
     }
+
+    /// The version of that Secret of the user, as a watch without delay shows it.
+    fn version_of(&self, uid: &str, name: &str) -> Option<String> {
+        self.outside.with(|state| {
+            let secret = state.cluster.secrets.get(name)?;
+            let ours = secret.owner_references().iter().any(|owner| owner.uid == uid);
+            secret.resource_version().filter(|_| ours)
+        })
+    }
 }
 
 /// Refuses an object that is not the one that was read.
@@ -249,12 +258,13 @@ impl Kubernetes for InProcess {
         self.outside.with(|state| state.cluster.secrets.values().filter(owned).map(ResourceExt::name_any).collect())
     }
 
+    fn secret_has_changed(&self, uid: &str, name: &str, since: &str) -> bool {
+        let since: u64 = since.parse().unwrap_or_default();
+        self.version_of(uid, name).is_none_or(|version| version.parse().is_ok_and(|version: u64| version > since))
+    }
+
     fn secret_is_at(&self, uid: &str, name: &str, version: &str) -> bool {
-        let is_it = |secret: &Secret| {
-            let ours = secret.owner_references().iter().any(|owner| owner.uid == uid);
-            ours && secret.name_any() == name && secret.resource_version().as_deref() == Some(version)
-        };
-        self.outside.with(|state| state.cluster.secrets.values().any(is_it))
+        self.version_of(uid, name).as_deref() == Some(version)
     }
 
     async fn get_workload(&self, _: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState> {

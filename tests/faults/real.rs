@@ -107,6 +107,14 @@ impl Kubernetes for Bounded {
         self.inner.secret_names_of(uid)
     }
 
+    fn secret_has_changed(&self, uid: &str, name: &str, since: &str) -> bool {
+        self.inner.secret_has_changed(uid, name, since)
+    }
+
+    fn secret_is_at(&self, uid: &str, name: &str, version: &str) -> bool {
+        self.inner.secret_is_at(uid, name, version)
+    }
+
     async fn get_workload(
         &self,
         namespace: &str,

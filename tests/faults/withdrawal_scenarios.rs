@@ -34,9 +34,13 @@ fn paused(simulation: &mut Simulation) {
 }
 
 pub fn no_key_works(simulation: &mut Simulation) {
+    all_keys_are(Status::Inactive, simulation);
+}
+
+fn all_keys_are(status: Status, simulation: &mut Simulation) {
     let keys = simulation.by_hand(&Request::ListAccessKeys { user_name: user_name(), page: Page::default() });
     let Response::AccessKeys(keys) = keys else { panic!("no keys: {keys:?}") };
-    assert!(keys.items.iter().all(|key| key.status == Status::Inactive), "{keys:?}");
+    assert!(keys.items.iter().all(|key| key.status == status), "{keys:?}");
 }
 
 /// A user of a class that lets no key become older than three hours.
@@ -145,6 +149,23 @@ pub const ALL: &[Scenario] = &[
             set(simulation, Some(&class(json!({}))));
             simulation.respec(&spec(json!({ "secret": { "name": SECRET } })));
             simulation.run(ROTATION);
+        },
+        end: End::Replaced,
+    },
+    Scenario {
+        name: "too-old-for-a-class-that-bounds-it-only-now",
+        before: |simulation| {
+            settled(simulation);
+            simulation.run(HOUR * 24);
+        },
+        act: |simulation| {
+            set(simulation, Some(&class(json!({ "rotation": { "maxInterval": "3h" } }))));
+            for _ in 0..30 {
+                simulation.run(HOUR / 30);
+                all_keys_are(Status::Active, simulation);
+            }
+            set(simulation, Some(&class(json!({}))));
+            simulation.run(HOUR * 48);
         },
         end: End::Replaced,
     },

@@ -149,7 +149,6 @@ impl Rotator {
                 now.checked_add(BLOCKED).unwrap_or(now)
             }
             step => {
-                self.leadership.check(now)?;
                 self.take(step, &own, &user).await?;
                 return Ok(Duration::ZERO);
             }
@@ -193,15 +192,17 @@ impl Rotator {
         Ok(())
     }
 
-    /// The Secret of the very version that was read: whoever was faster has the word.
-    async fn write(&self, own: &OwnKey, credentials: &Credentials, record: &Record) -> Result<(), KubernetesError> {
-        self.secret.kubernetes.replace_secret(&own.with(credentials, record)).await.map(drop)
+    /// The Secret of the very version that was read: whoever was faster has the word. IAM's calls ask the Lease themselves.
+    async fn write(&self, own: &OwnKey, credentials: &Credentials, record: &Record) -> Result<(), Error> {
+        self.leadership.check((self.clock)())?;
+        self.secret.kubernetes.replace_secret(&own.with(credentials, record)).await?;
+        Ok(())
     }
 
     async fn withdraw(&mut self, own: &OwnKey) -> Result<(), Error> {
         self.memory.mint = None;
         let record = Record { begun_at: None, ..own.held.record.clone() };
-        Ok(self.write(own, &own.credentials, &record).await?)
+        self.write(own, &own.credentials, &record).await
     }
 
     /// Asks once. Where the answer is lost, the key that may be there is found by when it was made.

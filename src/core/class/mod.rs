@@ -23,7 +23,7 @@ use super::ends::inactive::{EndedBy, Expiry};
 use super::policy::requirement::Provable;
 use super::policy::terms::Terms;
 use super::refusal::Refusal;
-use super::rotation::{DEFAULT_OVERLAP, later};
+use super::rotation::{DEFAULT_OVERLAP, Life, later};
 use super::sessions::{self, Sessions};
 use crate::api::{
     AccessKeyMode, Adoption, AllowedNamespaces, Capabilities, ClassProvider, DeletionPolicy, Duration, OnCompromise,
@@ -207,13 +207,12 @@ impl Class {
         self.spec.rotation.as_ref().and_then(|rotation| rotation.max_interval).map(Duration::signed)
     }
 
-    /// How long a key may work, whatever kept it from being replaced: the longest interval, and the longest that an ordinary
-    /// rotation takes from there, which ends two overlaps after the swap at the latest.
-    pub fn longest_life(&self, spec: &S3AccessUserSpec) -> Option<SignedDuration> {
+    /// How long a key may work, whatever keeps it from being replaced.
+    pub fn longest_life(&self, spec: &S3AccessUserSpec) -> Option<Life> {
         let longest = self.max_interval()?;
         let asked = spec.access_key.rotation.as_ref().and_then(|rotation| rotation.overlap);
         let overlap = asked.map_or(DEFAULT_OVERLAP, Duration::signed).min(longest);
-        Some(longest.saturating_add(overlap.saturating_mul(2)).saturating_add(SignedDuration::from_hours(1)))
+        Some(Life::new(longest, overlap))
     }
 
     /// No key is replaced by schedule sooner than that.

@@ -10,6 +10,7 @@ use crate::api::{S3AccessClass, S3AccessUserSpec};
 use crate::core::iam::Account;
 use crate::core::names::Cluster;
 use crate::core::observed::PolicyVersion;
+use crate::core::rotation::later;
 
 const OWN: &str = "arn:aws:iam::123456789012:policy/own";
 const SHARED: &str = "arn:aws:iam::123456789012:policy/shared-x";
@@ -79,12 +80,12 @@ fn holdings(resources: &[&str]) -> Holdings {
 }
 
 fn taken(class: &Class, found: &Holdings) -> Vec<Action> {
-    curtail(Bounds { class, user: &user(), hindered: false }, &owner(), found, now())
+    curtail(Bounds { class, user: &user(), hindered: false, minted_at: None }, &owner(), found, now())
 }
 
 /// The same, where the spec is not carried out.
 fn hindered(class: &Class, found: &Holdings) -> Vec<Action> {
-    curtail(Bounds { class, user: &user(), hindered: true }, &owner(), found, now())
+    curtail(Bounds { class, user: &user(), hindered: true, minted_at: None }, &owner(), found, now())
 }
 
 fn detached(arn: &str) -> Action {
@@ -227,12 +228,21 @@ fn invariant_12_a_key_that_nothing_replaces_stops_working_in_the_end() {
     let (old, young) = ("2026-05-19T22:59:59Z", "2026-05-20T00:00:00Z");
     found.keys = Some(vec![key("OLD", old), key("YOUNG", young)]);
     assert_eq!(hindered(&aging, &found), [deactivated("OLD")]);
+    let replaced_late = Holdings {
+        keys: Some(vec![key("OLD", "2026-05-01T00:00:00Z"), key("YOUNG", "2026-05-31T00:00:00Z")]),
+        ..found.clone()
+    };
+    assert_eq!(hindered(&aging, &replaced_late), [], "it was too old before, and what replaces it is on its way");
     assert_eq!(taken(&aging, &found), [], "a spec that is carried out has it replaced without a gap");
     found.keys.as_mut().unwrap()[0].active = false;
     assert_eq!(hindered(&aging, &found), []);
 
     let user = user();
-    let bounds = Bounds { class: &aging, user: &user, hindered: false };
+    let unlisted = Holdings { keys: Some(vec![key("OLD", "2026-05-01T00:00:00Z")]), ..found.clone() };
+    let minted = Bounds { class: &aging, user: &user, hindered: true, minted_at: Some(now()) };
+    assert_eq!(curtail(minted, &owner(), &unlisted, now()), [], "IAM may not list yet what is on its way");
+    assert_eq!(hindered(&aging, &unlisted), [deactivated("OLD")]);
+    let bounds = Bounds { class: &aging, user: &user, hindered: false, minted_at: None };
     let first_end = |keys: &[AccessKey], tags: &BTreeMap<String, String>| bounds.first_end(tags, keys, now());
     let ends = |created_at: &str| Some(later(created_at.parse().unwrap(), SignedDuration::from_hours(289)));
     let keys = [key("OLD", old), key("YOUNG", young)];
@@ -298,7 +308,7 @@ fn invariant_12_access_ends_in_time_whatever_else_is_wrong() {
         (&Class::none(), with("2026-05-30T00:00:00Z", Some("2026-06-01T00:00:01Z")), false),
     ] {
         for hindered in [true, false] {
-            let bounds = Bounds { class, user: &user, hindered };
+            let bounds = Bounds { class, user: &user, hindered, minted_at: None };
             let wanted = if over { vec![deactivated("AKIA1")] } else { Vec::new() };
             assert_eq!(curtail(bounds, &owner(), &found, now()), wanted, "{user:?}");
             let ends_at = bounds.first_end(&found.tags, found.keys.as_ref().unwrap(), now());
@@ -315,7 +325,7 @@ fn invariant_4_nothing_is_taken_without_proof_of_ownership() {
         found.tags.insert(change.to_owned(), "another".to_owned());
         assert_eq!(taken(&expelling(), &found), [], "{change}");
         let (class, user) = (expelling(), deleted());
-        let deleting = Bounds { class: &class, user: &user, hindered: false };
+        let deleting = Bounds { class: &class, user: &user, hindered: false, minted_at: None };
         assert_eq!(curtail(deleting, &owner(), &found, now()), [], "{change}");
     }
 }
@@ -326,7 +336,7 @@ fn invariant_10_a_deletion_begins_with_the_keys_and_leaves_those_of_strangers() 
     found.keys = Some(vec![key("THEIRS", "2025-01-01T00:00:00Z"), key("OURS", "2026-05-01T00:00:00Z")]);
     found.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned());
     let (bounding, user) = (class(json!({})), deleted());
-    let deleting = Bounds { class: &bounding, user: &user, hindered: false };
+    let deleting = Bounds { class: &bounding, user: &user, hindered: false, minted_at: None };
     let gone = Action::DeleteKey { id: "OURS".to_owned(), why: WhyDelete::Teardown };
     assert_eq!(curtail(deleting, &owner(), &found, now()), [gone]);
     assert_eq!(taken(&expelling(), &found)[0], deactivated("OURS"));
@@ -377,7 +387,7 @@ fn invariant_12_revoked_sessions_are_cut_also_of_who_is_paused() {
     paused.spec.access_key.mode = crate::api::AccessKeyMode::Session;
     paused.metadata.annotations = Some(BTreeMap::from([(annotations::REVOKE.to_owned(), "1".to_owned())]));
     let class = class(json!({}));
-    let bounds = Bounds { class: &class, user: &paused, hindered: true };
+    let bounds = Bounds { class: &class, user: &paused, hindered: true, minted_at: None };
     let mut found = holdings(&[INSIDE]);
     let first = curtail(bounds, &owner(), &found, now());
     assert_eq!(first[0], deactivated("AKIA1"), "the key first");

@@ -11,15 +11,12 @@ use crate::core::adoption::Adoption;
 use crate::core::ends::revocation::Revocation;
 use crate::core::iam::{AccessKey, AccessKeyId, past};
 use crate::core::observed::{HeldKey, Minted, OurSecret, Probes};
-use crate::core::rotation::{PROBES, Retirement, later};
+use crate::core::rotation::{LONGEST_SWAP, PROBES, Retirement, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.
 const KEYS_LIMIT: usize = 2;
 /// A new key that AWS refuses for this many consistency windows is given up.
 const UNUSABLE_AFTER: i32 = 10;
-/// A swap that is recorded later than this after the key was made is taken to have been then, unless the overlap is longer:
-/// so a record that somebody edits keeps no replaced key alive for ever.
-const LONGEST_SWAP: SignedDuration = SignedDuration::from_hours(1);
 
 /// Plans the key and the Secret that holds it.
 pub(super) fn plan_key(view: &View<'_>, plan: &mut Plan) {
@@ -64,7 +61,9 @@ impl View<'_> {
     }
 
     fn has_outlived(&self, key: &AccessKey) -> bool {
-        self.desired.rotation.has_outlived(key.created_at, self.now)
+        let listed = self.user.keys.iter().filter(|key| self.user.is_ours(key)).map(|key| key.created_at);
+        let made = listed.chain(self.observed.minted.iter().map(|minted| minted.created_at));
+        self.desired.rotation.longest_life.is_some_and(|life| life.of_key(key, made) <= self.now)
     }
 
     /// Where a key was taken out of use for its age; whatever comes of the rest of the plan says more.

@@ -10,7 +10,7 @@ use crate::core::drift::as_wanted;
 use crate::core::ends::inactive::Inactive;
 use crate::core::observed::{Minted, Observed, SecretState, UserState, WorkloadState};
 use crate::core::plan::{Effect, Waits, plan};
-use crate::core::rotation::DEFAULT_OVERLAP;
+use crate::core::rotation::{DEFAULT_OVERLAP, Life};
 
 const CURRENT: &str = "AKIACURRENT";
 const OTHER: &str = "AKIAOTHER";
@@ -69,10 +69,10 @@ fn no_key_is_made_or_touched_whose_secret_cannot_be_rendered() {
 #[test]
 fn invariant_12_a_key_that_has_outlived_its_class_is_not_put_to_use_again() {
     let waits = Waits::default();
-    let life = SignedDuration::from_hours(149);
+    let (life, overlap) = (SignedDuration::from_hours(149), SignedDuration::from_hours(24));
     let mut desired = desired();
     desired.rotation.interval = Some(SignedDuration::from_hours(100));
-    desired.rotation.longest_life = Some(life);
+    desired.rotation.longest_life = Some(Life::new(SignedDuration::from_hours(100), overlap));
     // OTHER was replaced by the current key, whose age that is.
     let actions = |age: SignedDuration, older: SignedDuration, active: bool, workload: Option<WorkloadState>| {
         let mut desired = desired.clone();
@@ -97,8 +97,12 @@ fn invariant_12_a_key_that_has_outlived_its_class_is_not_put_to_use_again() {
     assert!(!outlived.actions.contains(&used(CURRENT, true)), "{:?}", outlived.actions);
     // In its overlap, the replaced key works for as long as it may.
     assert!(actions(hours(1), life - hours(2), false, None).actions.contains(&used(OTHER, true)));
+    assert!(!actions(hours(1), life - minute, false, None).actions.contains(&used(OTHER, true)));
+    assert!(actions(hours(1), life - minute, true, None).actions.contains(&used(OTHER, false)));
+    // One that was too old before the class was asked works through its overlap, unless it was taken out of use before.
+    assert_eq!(actions(hours(1), life, true, None).actions, []);
     assert!(!actions(hours(1), life, false, None).actions.contains(&used(OTHER, true)));
-    assert!(actions(hours(1), life, true, None).actions.contains(&used(OTHER, false)));
+    assert_eq!(actions(overlap, life, true, None).actions, [used(OTHER, false)]);
     // A restart that fails and fails holds it up no longer than that.
     let failed = || Some(WorkloadState::Failed("503".to_owned()));
     assert_eq!(actions(hours(30), life - hours(31), true, failed()).actions, []);
@@ -395,7 +399,7 @@ fn a_recorded_key_that_is_younger_than_the_current_one_was_never_replaced_by_it(
 #[test]
 fn a_key_that_was_taken_out_of_use_for_its_age_is_told_while_the_rest_hinders_its_replacement() {
     let mut desired = desired();
-    desired.rotation.longest_life = Some(SignedDuration::from_hours(100));
+    desired.rotation.longest_life = Some(Life::new(SignedDuration::from_hours(51), SignedDuration::from_hours(24)));
     let told = |active, hours| {
         let mut observed = Observed { secret: SecretState::Foreign { other_user: None }, ..alone() };
         let UserState::Present(user) = &mut observed.user else { panic!("there is a user") };
