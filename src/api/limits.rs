@@ -58,6 +58,12 @@ pub const TEMPLATES: usize = 64 * 1024;
 pub const TEMPLATE_TAG: usize = 256;
 /// Characters of an annotation of the Secret.
 pub const SECRET_ANNOTATION: usize = 4_096;
+/// Characters of an object's name, and of a UID, which has 36 where Kubernetes makes it.
+pub const NAME: usize = 253;
+/// See [`NAME`].
+pub const UID: usize = 64;
+/// Characters of a request for a rotation; a longer one goes by its digest, since the Secret records which one was answered.
+pub const REQUEST: usize = 128;
 /// Workloads that are restarted.
 pub const WORKLOADS: usize = 16;
 /// Bytes of a policy document that a server answers with: IAM's own are 6,144 characters, URL-encoded at most.

@@ -18,6 +18,7 @@ use tracing::{Instrument, info_span};
 use super::dispenser::{Dispenser, Event, Ticket};
 use super::error::label_of;
 use super::raw::StatusOf;
+use super::sdk::endless;
 use super::{AwsError, ErrorKind, Result};
 use crate::core::priority::Priority;
 use crate::metrics::Metrics;
@@ -27,6 +28,8 @@ use crate::traces::TARGET;
 const TRIES: u32 = 6;
 /// The pause before the second try, twice as long before the third, and so on; the rate comes on top of it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Pages of a list: more are none, but a server that begins anew again and again.
+pub const PAGES: usize = 1_000;
 
 tokio::task_local! {
     static PRIORITY: Priority;
@@ -109,6 +112,31 @@ impl Lane {
         if ErrorKind::of_code(code, Some(status)) == ErrorKind::Throttled {
             self.throttled(operation, self.started.elapsed().saturating_sub(took));
         }
+    }
+
+    /// All items of a list, each page in its turn. `page` parts an answer into its items, and where the next page begins.
+    pub(super) async fn list<O, E, F, T>(
+        &self,
+        operation: &'static str,
+        object: &str,
+        send: impl Fn(Option<String>) -> F,
+        page: impl Fn(O) -> (Vec<T>, Option<String>),
+    ) -> Result<Vec<T>>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        F: Future<Output = std::result::Result<O, SdkError<E, HttpResponse>>>,
+    {
+        let (mut items, mut marker) = (Vec::new(), None);
+        for _ in 0..PAGES {
+            let (more, next) = page(self.call(operation, object, || send(marker.clone())).await?);
+            items.extend(more);
+            match next {
+                None => return Ok(items),
+                next if next == marker => break,
+                next => marker = next,
+            }
+        }
+        Err(endless(operation, object))
     }
 
     /// Waits for a turn, then sends. What was throttled had no effect, whatever it was, so it is sent again in another

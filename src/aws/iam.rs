@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use aws_sdk_iam::config::retry::RetryConfig;
-use aws_sdk_iam::types::{EntityType, ReportStateType, StatusType};
+use aws_sdk_iam::operation::get_user::GetUserOutput;
+use aws_sdk_iam::types::{AccessKey, EntityType, ReportStateType, StatusType, User};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::api::tags;
 use crate::core::credential_report::CredentialReport;
-use crate::core::iam::{AccessKeyId, KeyRecord};
+use crate::core::iam::{AccessKeyId, KeyRecord, secret_half};
 use crate::core::observed::{Minted, PolicyVersion};
 use crate::core::policy::Document;
 
@@ -54,7 +55,11 @@ fn has(found: &UserRecord, tags: &BTreeMap<String, String>) -> bool {
 impl Iam for SdkIam {
     async fn get_user(&self, user: &str) -> Result<Option<UserRecord>> {
         let answer = found(self.lane.call("GetUser", user, || self.client.get_user().user_name(user).send()).await)?;
-        let mut record = answer.and_then(|answer| answer.user).map(|user| UserRecord {
+        // The SDK has empty texts for what is missing, and an empty user would be a stranger's.
+        let is_whole =
+            |user: &User| !(user.user_name.is_empty() || (user.arn.is_empty() && self.provider.has_all_of_iam()));
+        let read = |answer: GetUserOutput| answer.user.filter(is_whole).ok_or_else(|| unreadable("GetUser", user));
+        let mut record = answer.map(read).transpose()?.map(|user| UserRecord {
             tags: tags_from(user.tags()),
             boundary: user.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn),
             arn: user.arn,
@@ -147,10 +152,16 @@ impl Iam for SdkIam {
     async fn list_access_keys(&self, user: &str) -> Result<Vec<KeyRecord>> {
         const OPERATION: &str = "ListAccessKeys";
         let request = self.client.list_access_keys().user_name(user);
-        let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
-        let listed = self.lane.call(OPERATION, user, all).await?;
+        let send = |marker| request.clone().set_marker(marker).send();
+        let listed = self
+            .lane
+            .list(OPERATION, user, send, |page| (page.access_key_metadata, page.marker.filter(|_| page.is_truncated)));
+        let mut seen = BTreeSet::new();
         listed
+            .await?
             .into_iter()
+            // A server that knows no pages may show the same one again.
+            .filter(|key| seen.insert(key.access_key_id.clone()))
             .map(|key| {
                 let id = key.access_key_id.filter(|id| AccessKeyId::parse(id).is_some());
                 let id = id.ok_or_else(|| unreadable(OPERATION, user))?;
@@ -158,7 +169,8 @@ impl Iam for SdkIam {
                 if created_at.is_none() && self.provider.has_all_of_iam() {
                     return Err(unreadable(OPERATION, user));
                 }
-                Ok(KeyRecord { id, active: key.status == Some(StatusType::Active), created_at })
+                // What does not say that it is inactive may work.
+                Ok(KeyRecord { id, active: key.status != Some(StatusType::Inactive), created_at })
             })
             .collect()
     }
@@ -169,7 +181,11 @@ impl Iam for SdkIam {
         let request = self.client.create_access_key().user_name(user);
         let send = || request.clone().customize().config_override(once.clone()).send();
         let answer = self.lane.call(OPERATION, user, send).await?;
-        let key = answer.access_key.ok_or_else(|| unreadable(OPERATION, user))?;
+        // The SDK has an empty text for a half that is missing.
+        let is_whole = |key: &AccessKey| {
+            AccessKeyId::parse(&key.access_key_id).is_some() && secret_half(&key.secret_access_key).is_some()
+        };
+        let key = answer.access_key.filter(is_whole).ok_or_else(|| unreadable(OPERATION, user))?;
         let created_at = key.create_date.as_ref().and_then(timestamp).unwrap_or_else(Timestamp::now);
         Ok(CreatedKey {
             minted: Minted { id: key.access_key_id, created_at },
@@ -201,14 +217,19 @@ impl Iam for SdkIam {
 
     async fn list_what_else_grants(&self, user: &str) -> Result<BTreeSet<String>> {
         let request = self.client.list_user_policies().user_name(user);
-        let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
-        let policies = self.lane.call("ListUserPolicies", user, all).await?;
+        let send = |marker| request.clone().set_marker(marker).send();
+        let policies = self.lane.list("ListUserPolicies", user, send, |page| {
+            (page.policy_names, page.marker.filter(|_| page.is_truncated))
+        });
+        let policies = policies.await?;
         let mut found: BTreeSet<String> = policies.iter().map(|name| inline_policy(name)).collect();
         if self.provider.has_all_of_iam() {
             let request = self.client.list_groups_for_user().user_name(user);
-            let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
-            let groups = self.lane.call("ListGroupsForUser", user, all).await?;
-            found.extend(groups.iter().map(|group| format!("group {}", group.group_name)));
+            let send = |marker| request.clone().set_marker(marker).send();
+            let groups = self
+                .lane
+                .list("ListGroupsForUser", user, send, |page| (page.groups, page.marker.filter(|_| page.is_truncated)));
+            found.extend(groups.await?.iter().map(|group| format!("group {}", group.group_name)));
         }
         Ok(found)
     }
@@ -218,9 +239,11 @@ impl Iam for SdkIam {
             return Ok(BTreeSet::new());
         }
         let request = self.client.list_attached_user_policies().user_name(user);
-        let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
-        let listed = self.lane.call("ListAttachedUserPolicies", user, all).await?;
-        Ok(listed.into_iter().filter_map(|policy| policy.policy_arn).collect())
+        let send = |marker| request.clone().set_marker(marker).send();
+        let listed = self.lane.list("ListAttachedUserPolicies", user, send, |page| {
+            (page.attached_policies.unwrap_or_default(), page.marker.filter(|_| page.is_truncated))
+        });
+        Ok(listed.await?.into_iter().filter_map(|policy| policy.policy_arn).collect())
     }
 
     async fn attach_user_policy(&self, user: &str, arn: &str) -> Result<()> {
@@ -273,9 +296,12 @@ impl Iam for SdkIam {
 
     async fn list_policy_versions(&self, arn: &str) -> Result<Vec<PolicyVersion>> {
         let request = self.client.list_policy_versions().policy_arn(arn);
-        let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
-        let listed = self.lane.call("ListPolicyVersions", arn, all).await?;
+        let send = |marker| request.clone().set_marker(marker).send();
+        let listed = self.lane.list("ListPolicyVersions", arn, send, |page| {
+            (page.versions.unwrap_or_default(), page.marker.filter(|_| page.is_truncated))
+        });
         Ok(listed
+            .await?
             .into_iter()
             .filter_map(|version| {
                 Some(PolicyVersion {
@@ -346,16 +372,11 @@ impl Iam for SdkIam {
 
     async fn list_users_of_policy(&self, arn: &str) -> Result<Vec<String>> {
         let request = self.client.list_entities_for_policy().policy_arn(arn).entity_filter(EntityType::User);
-        let (mut users, mut marker) = (Vec::new(), None);
-        loop {
-            let request = request.clone().max_items(ITEMS).set_marker(marker);
-            let answer = self.lane.call("ListEntitiesForPolicy", arn, || request.clone().send()).await?;
-            users.extend(answer.policy_users().iter().filter_map(|user| user.user_name()).map(ToOwned::to_owned));
-            marker = answer.marker.filter(|_| answer.is_truncated);
-            if marker.is_none() {
-                return Ok(users);
-            }
-        }
+        let send = |marker| request.clone().max_items(ITEMS).set_marker(marker).send();
+        let users = self.lane.list("ListEntitiesForPolicy", arn, send, |page| {
+            (page.policy_users.unwrap_or_default(), page.marker.filter(|_| page.is_truncated))
+        });
+        Ok(users.await?.into_iter().filter_map(|user| user.user_name).collect())
     }
 
     async fn list_entities_for_policy(&self, arn: &str) -> Result<Vec<String>> {

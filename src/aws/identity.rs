@@ -64,8 +64,11 @@ impl Identity {
             .set_action_names(Some(question.actions.clone()))
             .resource_arns(&question.resource)
             .set_context_entries(Some(context.collect()));
-        let all = || request.clone().into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>();
-        let verdicts = self.lane.call("SimulatePrincipalPolicy", principal, all).await?;
+        let send = |marker| request.clone().set_marker(marker).send();
+        let verdicts = self.lane.list("SimulatePrincipalPolicy", principal, send, |page| {
+            (page.evaluation_results.unwrap_or_default(), page.marker.filter(|_| page.is_truncated))
+        });
+        let verdicts = verdicts.await?;
         let allowed = |action: &String| {
             let same = |name: &str| name.eq_ignore_ascii_case(action);
             verdicts.iter().any(|verdict| {

@@ -17,12 +17,13 @@ mod session;
 mod sts;
 mod transport;
 
-pub use call::at_priority;
+pub use call::{PAGES, at_priority};
 pub use compatible::{S3Endpoint, S3Request, Verdict};
 pub use details::{DetailsPage, DetailsQuery};
 pub use error::{AwsError, ErrorKind};
 pub use identity::{Identity, Question};
 pub use lanes::{LaneId, Lanes};
+pub use sdk::endless;
 pub use session::{Session, SessionOptions, SettingsError};
 pub use transport::TransportError;
 

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::context::Pass;
 use super::error::Error;
-use super::observe::{Held, example_of, unreachable, wanted_of};
+use super::observe::{Held, largest_example_of, unreachable, wanted_of};
 use super::report;
 use crate::api::Workload;
 use crate::aws::{ErrorKind, Session};
@@ -55,7 +55,7 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
         Action::DeleteInlinePolicy { name: policy } => iam.delete_user_policy(name, policy).await?,
         Action::DryRunSecret => {
             let live = held.live.as_ref().filter(|_| observed.our_secret().is_some());
-            ctx.kubernetes.dry_run_secret(&example_of(pass, live)?).await?;
+            ctx.kubernetes.dry_run_secret(&largest_example_of(pass, live)?).await?;
         }
         Action::CreateAccessKey => return create_access_key(pass, held).await,
         Action::SetKeyStatus { id, active } => iam.update_access_key(name, id, *active).await?,

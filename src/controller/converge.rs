@@ -124,11 +124,11 @@ impl Pass<'_> {
     /// After a start, until when nothing is to be done or read, the Secret neither: the watch shows it as the status tells of it.
     fn resumes_unread(self) -> Option<Timestamp> {
         let Self { ctx, user, owner, .. } = self;
-        let (known, uid, name) = (ctx.state.known(self.uid()), self.uid(), &owner.secret_name);
-        if ctx.kubernetes.secret_names_of(uid) != [name.as_str()] {
+        let (known, name) = (ctx.state.known(self.uid()), &owner.secret_name);
+        if !known.is_new() || ctx.kubernetes.secret_names_of(&user.metadata) != [name.as_str()] {
             return None;
         }
-        let is_at = |version: &str| ctx.kubernetes.secret_is_at(uid, name, version);
+        let is_at = |version: &str| ctx.kubernetes.secret_is_at(&user.metadata, name, version);
         let state = secret_by_status(user, is_at, || observe::rendering(self))?;
         let seen = Seen { state, ..Seen::nothing() };
         let facts = self.facts(&known, &seen, &Held::default());

@@ -2,7 +2,7 @@
 
 mod secrets;
 
-pub use secrets::{example_of, example_of_workload, kept_key, rendering, secrets, unreachable, wanted_of};
+pub use secrets::{example_of_workload, kept_key, largest_example_of, rendering, secrets, unreachable, wanted_of};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -138,8 +138,8 @@ fn priority_of(ctx: &Context, user: &S3AccessUser) -> Priority {
     let asks_anew = settled
         .zip(known.enforced_revision)
         .is_some_and(|(settled, revision)| settled.fingerprint != Fingerprint::of(user, revision).all);
-    let secret_changed = settled
-        .is_some_and(|settled| ctx.kubernetes.secret_has_changed(&uid, &user.secret_name(), &settled.secret_version));
+    let has_changed = |version: &str| ctx.kubernetes.secret_has_changed(&user.metadata, &user.secret_name(), version);
+    let secret_changed = settled.is_some_and(|settled| has_changed(&settled.secret_version));
     Situation {
         generation: user.metadata.generation,
         revokes: known.revokes(user).is_some(),
@@ -164,7 +164,7 @@ fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
         return None;
     }
     let (name, version) = (user.secret_name(), &known.settled.as_ref()?.secret_version);
-    let alone = ctx.kubernetes.secret_names_of(&uid) == [name.as_str()];
+    let alone = ctx.kubernetes.secret_names_of(&user.metadata) == [name.as_str()];
     let current = Current {
         user,
         fingerprint: Fingerprint::of(user, ctx.classes.revision(user)?),
@@ -177,7 +177,7 @@ fn undisturbed_until(ctx: &Context, user: &S3AccessUser) -> Option<Timestamp> {
         swept: false,
     };
     let facts = Facts::of(&known, &current);
-    let changed = !alone || ctx.kubernetes.secret_has_changed(&uid, &name, version);
+    let changed = !alone || ctx.kubernetes.secret_has_changed(&user.metadata, &name, version);
     let secret = if changed { SecretFact::Changed } else { facts.secret };
     match needed(&Facts { secret, ..facts }, ctx.now(), None) {
         Reads::Nothing { until } => Some(until),

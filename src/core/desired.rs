@@ -25,8 +25,11 @@ use super::schedule::fnv;
 use super::sessions::{self, Sessions};
 use crate::api::{
     AccessKeyStatus, Adoption, Duration, OnCompromise, PolicyType, Reason, S3AccessUser, S3AccessUserSpec, Workload,
-    annotations, tags,
+    annotations, limits, tags,
 };
+
+/// Hex digits of the digest of a request that is too long to be recorded.
+const REQUEST_DIGEST: usize = 16;
 
 /// Who owns what, and under which names: all that deletion needs. It can always be told, also of a refused spec.
 #[derive(Clone, Debug, PartialEq)]
@@ -330,6 +333,11 @@ impl Desired {
     }
 }
 
+/// What tells one request for a rotation from the next.
+fn request(value: &str) -> String {
+    if value.len() <= limits::REQUEST { value.to_owned() } else { names::digest(&[value], REQUEST_DIGEST) }
+}
+
 /// Whether an annotation of the CR says `"true"`.
 pub fn is_true(user: &S3AccessUser, annotation: &str) -> bool {
     user.annotations().get(annotation).is_some_and(|value| value == "true")
@@ -417,7 +425,7 @@ fn rotation_of(
     let window = window.filter(|_| unmet.is_none());
     let window = window.map(|window| Turn::new(window, fnv(&user.uid().unwrap_or_default())));
     let longest_life = class.longest_life(&user.spec);
-    let requested = user.annotations().get(annotations::ROTATE).cloned();
+    let requested = user.annotations().get(annotations::ROTATE).map(|value| request(value));
     Ok((Rotation { interval, window, overlap, longest_life, requested }, unmet))
 }
 

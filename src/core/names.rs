@@ -117,8 +117,9 @@ pub fn record<'a>(items: impl IntoIterator<Item = &'a str>) -> String {
 
 /// Whether a record tag names the item.
 pub fn recorded(record: Option<&String>, item: &str) -> bool {
+    let Some(record) = record.filter(|record| !record.is_empty()) else { return false };
     let wanted = digest(&[item], RECORD_DIGEST);
-    record.is_some_and(|record| record.as_bytes().chunks(RECORD_DIGEST).any(|chunk| chunk == wanted.as_bytes()))
+    record.as_bytes().chunks(RECORD_DIGEST).any(|chunk| chunk == wanted.as_bytes())
 }
 
 /// The first hexadecimal digits, so many of 64, of a digest of the parts, each of which is told from the next.

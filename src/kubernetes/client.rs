@@ -108,17 +108,20 @@ impl Kubernetes for KubeClient {
         }
     }
 
-    fn secret_names_of(&self, uid: &str) -> Vec<String> {
-        self.secrets.of(uid)
+    fn secret_names_of(&self, user: &ObjectMeta) -> Vec<String> {
+        let (namespace, uid) = identity(user);
+        self.secrets.of(namespace, uid)
     }
 
-    fn secret_has_changed(&self, uid: &str, name: &str, since: &str) -> bool {
+    fn secret_has_changed(&self, user: &ObjectMeta, name: &str, since: &str) -> bool {
+        let (namespace, uid) = identity(user);
         // The watch may be behind our own write.
-        self.secrets.version(uid, name).is_none_or(|version| version > since.parse().unwrap_or_default())
+        self.secrets.version(namespace, uid, name).is_none_or(|version| version > since.parse().unwrap_or_default())
     }
 
-    fn secret_is_at(&self, uid: &str, name: &str, version: &str) -> bool {
-        self.secrets.version(uid, name).is_some_and(|seen| version.parse() == Ok(seen))
+    fn secret_is_at(&self, user: &ObjectMeta, name: &str, version: &str) -> bool {
+        let (namespace, uid) = identity(user);
+        self.secrets.version(namespace, uid, name).is_some_and(|seen| version.parse() == Ok(seen))
     }
 
     async fn get_workload(&self, namespace: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState> {
@@ -193,6 +196,11 @@ impl Kubernetes for KubeClient {
         published
             .map_err(|error| KubernetesError::of("publish Event on S3AccessUser", &user.namespace, &user.name, &error))
     }
+}
+
+/// The user's namespace and UID.
+fn identity(user: &ObjectMeta) -> (&str, &str) {
+    (user.namespace.as_deref().unwrap_or_default(), user.uid.as_deref().unwrap_or_default())
 }
 
 fn as_manager() -> PostParams {

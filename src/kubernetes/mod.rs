@@ -15,6 +15,7 @@ pub use secret_names::SecretNames;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::events::Event;
 
 use crate::api::{S3AccessUser, S3AccessUserStatus, Workload};
@@ -78,12 +79,13 @@ pub trait Kubernetes: Send + Sync {
     async fn dry_run_secret(&self, secret: &Secret) -> Result<()>;
     /// Deletes the Secret of that UID.
     async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()>;
-    /// The names of the Secrets that the user controls, as far as the watch has seen them: a hint for live reads.
-    fn secret_names_of(&self, uid: &str) -> Vec<String>;
+    /// The names of the Secrets that the user controls, as far as the watch has seen them, and of many the first few: a hint for
+    /// live reads.
+    fn secret_names_of(&self, user: &ObjectMeta) -> Vec<String>;
     /// Whether the watch has seen that Secret of the user go or change since that version: then a reconcile is needed.
-    fn secret_has_changed(&self, uid: &str, name: &str, since: &str) -> bool;
+    fn secret_has_changed(&self, user: &ObjectMeta, name: &str, since: &str) -> bool;
     /// Whether the watch shows that Secret of the user in that very version.
-    fn secret_is_at(&self, uid: &str, name: &str, version: &str) -> bool;
+    fn secret_is_at(&self, user: &ObjectMeta, name: &str, version: &str) -> bool;
     /// The workload, and which key the annotation says it has; no more of it is read than its metadata.
     async fn get_workload(&self, namespace: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState>;
     /// Sets the annotation of the very resource version that was read, and with `restart` the same one of the pod

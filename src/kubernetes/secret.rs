@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 use secrecy::SecretString;
 
-use crate::api::{GROUP, MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretSpec, secret_annotations as annotations};
+use crate::api::{
+    GROUP, MANAGED_BY_LABEL, MANAGER, S3AccessUser, SecretSpec, limits, secret_annotations as annotations,
+};
 use crate::core::iam::{AccessKeyId, account_id, past, secret_half, session_token};
 use crate::core::names::key_secret;
 use crate::core::plan::SecretRecord;
@@ -29,18 +31,22 @@ pub enum Controller {
 
 /// Reads the proof.
 pub fn controller_of(secret: &Secret, uid: &str) -> Controller {
-    let references = secret.owner_references();
-    let controller = references.iter().find(|reference| reference.controller == Some(true));
-    match controller {
-        Some(reference) if is_user(reference) && reference.uid == uid => Controller::Ours,
-        Some(reference) if is_user(reference) => Controller::Other(reference.name.clone()),
-        _ => Controller::Foreign,
+    match user_of(&secret.metadata) {
+        Some(reference) if reference.uid == uid => Controller::Ours,
+        Some(reference) => Controller::Other(reference.name.clone()),
+        None => Controller::Foreign,
     }
 }
 
-fn is_user(reference: &OwnerReference) -> bool {
-    reference.kind == S3AccessUser::kind(&())
-        && reference.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)
+/// The S3AccessUser that controls an object, as the object says. Whoever writes that may write a megabyte: what is too long for
+/// a name or a UID is none.
+pub fn user_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    let mut references = meta.owner_references.iter().flatten();
+    let reference = references.find(|reference| reference.controller == Some(true))?;
+    let is_user = reference.kind == S3AccessUser::kind(&())
+        && reference.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP);
+    let is_short = reference.name.len() <= limits::NAME && reference.uid.len() <= limits::UID;
+    (is_user && is_short).then_some(reference)
 }
 
 /// What the Secret's annotations record.
@@ -66,7 +72,7 @@ pub fn recorded(secret: &Secret, now: Timestamp) -> Recorded {
             created_at: time(annotations::ACCESS_KEY_CREATED_AT),
             previous: key(annotations::PREVIOUS_ACCESS_KEY_ID),
             rotated_at: time(annotations::ROTATED_AT),
-            rotate_handled: get(annotations::ROTATE_HANDLED),
+            rotate_handled: get(annotations::ROTATE_HANDLED).filter(|value| value.len() <= limits::REQUEST),
             revoked: key(annotations::REVOKED_ACCESS_KEY_ID),
         },
         account_id: get(annotations::ACCOUNT_ID).filter(|text| account_id(text).is_some()),

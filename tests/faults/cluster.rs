@@ -173,10 +173,10 @@ impl InProcess {
     }
 
     /// The version of that Secret of the user, as a watch without delay shows it.
-    fn version_of(&self, uid: &str, name: &str) -> Option<String> {
+    fn version_of(&self, user: &ObjectMeta, name: &str) -> Option<String> {
         self.outside.with(|state| {
             let secret = state.cluster.secrets.get(name)?;
-            let ours = secret.owner_references().iter().any(|owner| owner.uid == uid);
+            let ours = secret.owner_references().iter().any(|owner| Some(&owner.uid) == user.uid.as_ref());
             secret.resource_version().filter(|_| ours)
         })
     }
@@ -253,18 +253,19 @@ impl Kubernetes for InProcess {
         .await
     }
 
-    fn secret_names_of(&self, uid: &str) -> Vec<String> {
-        let owned = |secret: &&Secret| secret.owner_references().iter().any(|owner| owner.uid == uid);
+    fn secret_names_of(&self, user: &ObjectMeta) -> Vec<String> {
+        let owned =
+            |secret: &&Secret| secret.owner_references().iter().any(|owner| Some(&owner.uid) == user.uid.as_ref());
         self.outside.with(|state| state.cluster.secrets.values().filter(owned).map(ResourceExt::name_any).collect())
     }
 
-    fn secret_has_changed(&self, uid: &str, name: &str, since: &str) -> bool {
+    fn secret_has_changed(&self, user: &ObjectMeta, name: &str, since: &str) -> bool {
         let since: u64 = since.parse().unwrap_or_default();
-        self.version_of(uid, name).is_none_or(|version| version.parse().is_ok_and(|version: u64| version > since))
+        self.version_of(user, name).is_none_or(|version| version.parse().is_ok_and(|version: u64| version > since))
     }
 
-    fn secret_is_at(&self, uid: &str, name: &str, version: &str) -> bool {
-        self.version_of(uid, name).as_deref() == Some(version)
+    fn secret_is_at(&self, user: &ObjectMeta, name: &str, version: &str) -> bool {
+        self.version_of(user, name).as_deref() == Some(version)
     }
 
     async fn get_workload(&self, _: &str, workload: &Workload, annotation: &str) -> Result<WorkloadState> {

@@ -103,16 +103,16 @@ impl Kubernetes for Bounded {
         self.boundary.through("delete Secret", name, self.inner.delete_secret(namespace, name, uid)).await
     }
 
-    fn secret_names_of(&self, uid: &str) -> Vec<String> {
-        self.inner.secret_names_of(uid)
+    fn secret_names_of(&self, user: &ObjectMeta) -> Vec<String> {
+        self.inner.secret_names_of(user)
     }
 
-    fn secret_has_changed(&self, uid: &str, name: &str, since: &str) -> bool {
-        self.inner.secret_has_changed(uid, name, since)
+    fn secret_has_changed(&self, user: &ObjectMeta, name: &str, since: &str) -> bool {
+        self.inner.secret_has_changed(user, name, since)
     }
 
-    fn secret_is_at(&self, uid: &str, name: &str, version: &str) -> bool {
-        self.inner.secret_is_at(uid, name, version)
+    fn secret_is_at(&self, user: &ObjectMeta, name: &str, version: &str) -> bool {
+        self.inner.secret_is_at(user, name, version)
     }
 
     async fn get_workload(

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::api::{S3AccessUser, annotations, tags};
-use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, Session};
+use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, PAGES, Session, endless};
 use crate::controller::class::ClassResolver;
 use crate::controller::context::Scope;
 use crate::controller::error::Error;
@@ -177,7 +177,7 @@ impl Sweeper {
         if roll.members.is_empty() && !self.sees_all {
             return Ok(Swept::default());
         }
-        let mut marker: Option<String> = None;
+        let (mut marker, mut pages) = (None, 0);
         loop {
             let by_policy = &roll.by_policy;
             let query = DetailsQuery {
@@ -188,9 +188,13 @@ impl Sweeper {
             };
             let page = session.iam.account_details(query).await?;
             self.screen(account, &mut roll, &page).await;
+            pages += 1;
             match page.marker {
-                Some(next) => marker = Some(next),
                 None => break,
+                next if next == marker || pages >= PAGES => {
+                    return Err(endless("GetAccountAuthorizationDetails", &account.id).into());
+                }
+                next => marker = next,
             }
             self.leadership.check(Timestamp::now())?;
         }

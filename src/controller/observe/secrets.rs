@@ -31,7 +31,7 @@ pub async fn secrets(pass: Pass<'_>, held: &mut Held) -> Result<Seen, Error> {
     let workloads = workloads(pass).await;
     let (of_workload, live) = read(pass, &Place::Workload(owner.secret_name.clone()), held).await?;
     let mut renamed = BTreeMap::new();
-    for name in ctx.kubernetes.secret_names_of(&owner.identity.uid) {
+    for name in ctx.kubernetes.secret_names_of(&user.metadata) {
         let place = Place::Workload(name);
         if place == Place::Workload(owner.secret_name.clone()) {
             continue;
@@ -180,8 +180,25 @@ pub fn wanted_of(
 ///
 /// # Errors
 /// [`Error::Render`].
-pub fn example_of(pass: Pass<'_>, live: Option<&Secret>) -> Result<Secret, Error> {
+fn example_of(pass: Pass<'_>, live: Option<&Secret>) -> Result<Secret, Error> {
     wanted_of(pass, live, &example(), Record::Key(&SecretRecord::default()))
+}
+
+/// The same with all that may be recorded beside a key: as large as any that will be written.
+///
+/// # Errors
+/// [`Error::Render`].
+pub fn largest_example_of(pass: Pass<'_>, live: Option<&Secret>) -> Result<Secret, Error> {
+    let (now, example) = (pass.ctx.now(), example());
+    let key = Some(example.access_key_id.clone());
+    let record = SecretRecord {
+        created_at: Some(now),
+        previous: key.clone(),
+        rotated_at: Some(now),
+        rotate_handled: pass.desired.and_then(|desired| desired.rotation.requested.clone()),
+        revoked: key,
+    };
+    wanted_of(pass, live, &example, Record::Key(&record))
 }
 
 /// The same of the workload's Secret, which may be to hold a session.

@@ -24,12 +24,11 @@ use super::queue::Key;
 use crate::api::{MANAGED_BY_LABEL, MANAGER};
 use crate::core::schedule::fnv;
 use crate::kubernetes::SecretNames;
+use crate::kubernetes::secret::user_of;
 
-/// Objects a page of the initial lists. An object has at most one and a half megabytes in etcd, so that a page takes no more
-/// than a few times 12 MB of memory, whatever stands in it.
+/// Objects a page of the initial lists. An object has at most one and a half megabytes in etcd, and all of it may be labels and
+/// owner references, so that a page takes no more than a few times 12 MB of memory, whatever stands in it.
 const PAGE: u32 = 8;
-/// The pages of metadata alone, of which an object has a quarter of a megabyte at most.
-const METADATA_PAGE: u32 = 100;
 
 /// Streams the S3AccessUsers into the cache, and queues those that have changed.
 pub async fn users(api: Api<Arrived>, mut cache: Writer<CachedUser>, scope: Scope) {
@@ -69,7 +68,7 @@ fn kept(event: Event<Arrived>) -> Event<CachedUser> {
 /// writes a Secret can name any owner in it: one that the cache does not have is not queued, or what is known of another
 /// object of that UID would be forgotten.
 pub async fn secrets(api: Api<PartialObjectMeta<Secret>>, names: Arc<SecretNames>, scope: Scope) {
-    let owned = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}")).page_size(METADATA_PAGE);
+    let owned = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}")).page_size(PAGE);
     let events = watch(api, owned).default_backoff().inspect_ok(move |event| names.follow(event));
     let wake = |key| {
         if scope.newest(&key).is_some() {
@@ -105,7 +104,7 @@ async fn queue_changes<K>(
 
 /// The S3AccessUser that controls a Secret.
 fn owner_of(secret: &PartialObjectMeta<Secret>) -> Option<Key> {
-    let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    let owner = user_of(&secret.metadata)?;
     Some(Key::new(&secret.namespace().unwrap_or_default(), &owner.name, &owner.uid))
 }
 

@@ -154,30 +154,41 @@ impl View<'_> {
             return;
         }
         if self.user.keys.len() >= KEYS_LIMIT {
-            // A revoked one goes, or the newest of ours: of two, it is the one that no consumer can have got from the Secret.
-            let ours = self.user.keys.iter().filter(|key| self.user.is_ours(key));
-            match ours.max_by_key(|key| (self.is_revoked(&key.id), key.created_at)) {
-                Some(key) if self.is_revoked(&key.id) => {
-                    plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Revoked });
-                }
-                Some(key) if self.may_be_on_its_way(key, plan) => {
-                    plan.parts.key = Progress::Waiting(Reason::Creating, no_secret_yet(key));
-                    return;
-                }
-                Some(key) => plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan }),
-                None => {
-                    self.block_on_foreign_keys(plan);
-                    return;
-                }
+            let Some((key, why)) = self.least_missed() else { return self.block_on_foreign_keys(plan) };
+            if why == WhyDelete::Orphan && self.may_be_on_its_way(key, plan) {
+                plan.parts.key = Progress::Waiting(Reason::Creating, no_secret_yet(key));
+                return;
             }
+            // A consumer may still work with it.
+            plan.actions.push(Action::DryRunSecret);
+            plan.actions.push(Action::DeleteKey { id: key.id.clone(), why });
         }
         plan.parts.key = Progress::Waiting(Reason::Creating, "an access key is being made".to_owned());
         self.make_key(Reason::Creating, plan);
     }
 
+    /// Which of two keys of ours makes room, where no Secret holds either: a revoked one; in an overlap the older one, which was to
+    /// go anyway; else the newest, which no consumer can have got from the Secret.
+    fn least_missed(&self) -> Option<(&AccessKey, WhyDelete)> {
+        let ours = || self.user.keys.iter().filter(|key| self.user.is_ours(key));
+        let newest = ours().map(|key| key.created_at).max();
+        let retiring = |key: &AccessKey| {
+            self.observed.retiring_hint.as_ref() == Some(&key.id) && newest.is_some_and(|newest| key.created_at < newest)
+        };
+        let why = |key: &AccessKey| match (self.is_revoked(&key.id), retiring(key)) {
+            (true, _) => WhyDelete::Revoked,
+            (_, true) => WhyDelete::Retired,
+            _ => WhyDelete::Orphan,
+        };
+        let key = ours().max_by_key(|key| (self.is_revoked(&key.id), retiring(key), key.created_at))?;
+        Some((key, why(key)))
+    }
+
     /// The dry run comes first: where it fails, nothing has changed, and the status has said nothing that it would take back.
     fn make_key(&self, why: Reason, plan: &mut Plan) {
-        plan.actions.push(Action::DryRunSecret);
+        if !plan.actions.contains(&Action::DryRunSecret) {
+            plan.actions.push(Action::DryRunSecret);
+        }
         if self.observed.announced_settled {
             plan.actions.push(Action::Announce(why));
         }

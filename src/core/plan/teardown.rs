@@ -26,9 +26,10 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
         _ if elsewhere(owner, observed).is_some() => {
             plan.block(Part::User, Reason::AccountMismatch, elsewhere(owner, observed).unwrap_or_default());
         }
-        // Created a moment ago, it may be unknown to the replica that answered: then it would be left behind.
-        UserState::Missing | UserState::Unread if !window_passed(owner, now, waits) => {
-            let message = "IAM does not know the user; it is looked for again before the S3AccessUser is let go";
+        // The replica that answered may not know it yet, or show it as it was before it was taken over: then it would be left
+        // behind, with a key that works.
+        state if *state != UserState::Deleted && !window_passed(owner, now, waits) => {
+            let message = "IAM does not show a user of this S3AccessUser's; it is looked for again before the S3AccessUser is let go";
             plan.wait(Part::User, Reason::Deleting, message, soon(now, waits));
         }
         _ if owner.retain => {}

@@ -360,7 +360,7 @@ fn where_two_keys_are_in_the_way_the_newest_of_ours_goes_and_no_strangers() {
     };
     let (hour, moment) = (SignedDuration::from_hours(1), SignedDuration::from_secs(1));
     let gone = |id: &str| Action::DeleteKey { id: id.to_owned(), why: WhyDelete::Orphan };
-    assert_eq!(at(hour, None, true).actions, [gone(OTHER), Action::DryRunSecret, Action::CreateAccessKey]);
+    assert_eq!(at(hour, None, true).actions, [Action::DryRunSecret, gone(OTHER), Action::CreateAccessKey]);
     let young = at(moment, None, true);
     assert!(young.actions.is_empty(), "{young:?}");
     assert!(matches!(&young.parts.key, Progress::Waiting(Reason::Creating, why) if why.contains(OTHER)), "{young:?}");
@@ -369,6 +369,20 @@ fn where_two_keys_are_in_the_way_the_newest_of_ours_goes_and_no_strangers() {
     assert_eq!(foreign.actions, []);
     assert_eq!(at(hour, None, false).actions, [gone(CURRENT), gone(OTHER)], "suspended, none is of use");
     assert_eq!(at(moment, None, false).actions, [gone(CURRENT)]);
+}
+
+/// Whoever has read the Secret before it was lost has the newer one.
+#[test]
+fn where_the_secret_is_lost_in_an_overlap_the_replaced_key_makes_room() {
+    let (younger, hour) = (SignedDuration::from_hours(10), SignedDuration::from_hours(1));
+    let first = |hint: &str| {
+        let retiring_hint = Some(hint.to_owned());
+        let observed = Observed { secret: SecretState::Missing, retiring_hint, ..with_another(younger) };
+        plan(&desired(), &observed, later(made_at(), younger + hour), &Waits::default()).actions
+    };
+    let gone = |id: &str, why| [Action::DryRunSecret, Action::DeleteKey { id: id.to_owned(), why }, Action::CreateAccessKey];
+    assert_eq!(first(CURRENT), gone(CURRENT, WhyDelete::Retired));
+    assert_eq!(first(OTHER), gone(OTHER, WhyDelete::Orphan), "the newer one was never replaced");
 }
 
 #[test]

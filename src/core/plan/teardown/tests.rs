@@ -66,7 +66,10 @@ fn invariant_10_keys_go_first_and_a_policy_once_it_is_attached_nowhere() {
 #[test]
 fn a_user_that_iam_does_not_know_is_looked_for_until_the_replicas_agree() {
     let waits = Waits::default();
-    for user in [UserState::Missing, UserState::Unread] {
+    let mut of_before = well();
+    user_of(&mut of_before).tags.remove(tags::UID);
+    of_before.policies.clear();
+    for user in [UserState::Missing, UserState::Unread, of_before.user] {
         let observed = Observed { user, finalizer: true, ..Observed::nothing() };
         let early = after(&owner(), &observed, waits.before_loss() - SignedDuration::from_secs(1));
         assert!(early.actions.is_empty() && early.wake_at.is_some(), "{early:?}");
@@ -86,12 +89,13 @@ fn a_user_that_iam_does_not_know_is_looked_for_until_the_replicas_agree() {
 fn invariant_4_what_is_not_ours_is_let_be_and_a_policy_of_ours_is_found_without_its_user() {
     let mut foreign = well();
     user_of(&mut foreign).tags.clear();
-    assert_eq!(names(&after(&owner(), &foreign, SignedDuration::ZERO)), ["DeletePolicy"], "its own tags say so");
+    let agreed = Waits::default().before_loss();
+    assert_eq!(names(&after(&owner(), &foreign, agreed)), ["DeletePolicy"], "its own tags say so");
     let retained = Owner { retain: true, ..owner() };
-    assert_eq!(names(&after(&retained, &foreign, SignedDuration::ZERO)), ["RemoveFinalizer"]);
+    assert_eq!(names(&after(&retained, &foreign, agreed)), ["RemoveFinalizer"]);
     for policy in foreign.policies.values_mut() {
         let PolicyState::Present(policy) = policy else { panic!("it is there") };
         policy.tags.clear();
     }
-    assert_eq!(names(&after(&owner(), &foreign, SignedDuration::ZERO)), ["RemoveFinalizer"]);
+    assert_eq!(names(&after(&owner(), &foreign, agreed)), ["RemoveFinalizer"]);
 }
