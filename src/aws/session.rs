@@ -1,6 +1,6 @@
 //! A session: the SDK's clients for one account, with its rate, its retries and its identity.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -120,8 +120,8 @@ pub struct Session {
     way: Arc<Way>,
     endpoint: Option<String>,
     servers: Servers,
-    /// When keys without a date were seen first.
-    seen: Mutex<HashMap<String, Timestamp>>,
+    /// When keys without a date were seen first, by user.
+    seen: Mutex<HashMap<String, BTreeMap<String, Timestamp>>>,
 }
 
 impl Session {
@@ -258,12 +258,21 @@ impl Session {
     /// That of ListAccessKeys.
     pub async fn keys_of(&self, user: &str, recorded: Option<(&str, Timestamp)>) -> super::Result<Vec<AccessKey>> {
         let listed = self.iam.list_access_keys(user).await?;
-        let first_seen = |id: &str| {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            *seen.entry(id.to_owned()).or_insert_with(Timestamp::now)
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = seen.remove(user).unwrap_or_default();
+        // No more than of the keys that are there.
+        let mut undated = BTreeMap::new();
+        let mut first_seen = |id: &str| {
+            let at = before.get(id).copied().unwrap_or_else(Timestamp::now);
+            *undated.entry(id.to_owned()).or_insert(at)
         };
         let of = |id: &str| recorded.filter(|(recorded, _)| *recorded == id).map(|(_, at)| at);
-        Ok(listed.into_iter().map(|key| (of(&key.id), key)).map(|(at, key)| key.dated(at, first_seen)).collect())
+        let keys = listed.into_iter().map(|key| (of(&key.id), key)).map(|(at, key)| key.dated(at, &mut first_seen));
+        let keys = keys.collect();
+        if !undated.is_empty() {
+            seen.insert(user.to_owned(), undated);
+        }
+        Ok(keys)
     }
 
     /// What an S3-compatible system calls itself, as far as it has said so.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, default_async_sleep};
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_http_client::{Builder, Connector, default_connector};
+use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
 /// Certificates that cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -32,22 +35,28 @@ impl Trust {
 
     /// A client for the SDK.
     pub(super) fn client(&self) -> SharedHttpClient {
-        let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-        match self.0.clone() {
-            Some(context) => builder.tls_context(context).build_https(),
-            None => builder.build_https(),
-        }
+        let trust = self.clone();
+        // The SDK makes its own by the same function: by the others, none goes through a proxy.
+        Builder::new().build_with_connector_fn(move |settings, components| {
+            trust.built(settings.cloned(), components.and_then(RuntimeComponents::sleep_impl))
+        })
     }
 
     /// A connector for a request that no client of the SDK sends.
-    pub(super) fn connector(&self, connect_timeout: Duration, timeout: Duration) -> Option<SharedHttpConnector> {
+    pub(super) fn connector(&self, connect_timeout: Duration, timeout: Duration) -> SharedHttpConnector {
         let settings = HttpConnectorSettings::builder().connect_timeout(connect_timeout).read_timeout(timeout).build();
-        let sleep = aws_smithy_async::rt::sleep::default_async_sleep();
-        let Some(context) = self.0.clone() else { return default_connector(&settings, sleep) };
-        let mut connector = Connector::builder().connector_settings(settings);
-        connector.set_sleep_impl(sleep);
-        Some(SharedHttpConnector::new(
-            connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build(),
-        ))
+        SharedHttpConnector::new(self.built(Some(settings), default_async_sleep()))
+    }
+
+    /// With the proxy of the environment, as the SDK's own.
+    fn built(&self, settings: Option<HttpConnectorSettings>, sleep: Option<SharedAsyncSleep>) -> Connector {
+        let mut builder = Connector::builder().proxy_config(ProxyConfig::from_env());
+        builder.set_connector_settings(settings);
+        builder.set_sleep_impl(sleep);
+        let builder = builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        match self.0.clone() {
+            Some(context) => builder.tls_context(context).build(),
+            None => builder.build(),
+        }
     }
 }

@@ -18,6 +18,7 @@ use super::waiting::PER_SECOND;
 use super::{Error, on_one_line, users};
 use crate::api::{ConditionType, S3AccessClass, S3AccessUser, annotations};
 use crate::core::ends::revocation::{KEEP_WORKING, Request};
+use crate::kubernetes::client;
 
 /// Requests to the API server at a time.
 const AT_ONCE: usize = 8;
@@ -61,7 +62,7 @@ type Guarded = DeserializeGuard<S3AccessUser>;
 type Name = (String, String);
 
 pub(super) async fn run(options: &Options) -> Result<(), Error> {
-    let client = Client::try_default().await?;
+    let client = client().await?;
     let value = options.value.clone().unwrap_or_else(|| Timestamp::now().to_string());
     let value = if options.keep_working && !value.starts_with(KEEP_WORKING) {
         format!("{KEEP_WORKING}-{value}")

@@ -4,12 +4,13 @@ use std::io::Write;
 
 use clap::Args;
 use jiff::Timestamp;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
 use serde_json::json;
 
 use super::{Error, users};
 use crate::api::{S3AccessUser, annotations};
+use crate::kubernetes::client;
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
@@ -21,7 +22,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: &Options) -> Result<(), Error> {
-    let users: Api<S3AccessUser> = users(Client::try_default().await?, options.namespace.as_deref());
+    let users: Api<S3AccessUser> = users(client().await?, options.namespace.as_deref());
     let patch = json!({ "metadata": { "annotations": { annotations::ROTATE: Timestamp::now().to_string() } } });
     let user = users.patch(&options.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
     let advice =

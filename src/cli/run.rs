@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, Config, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,7 +24,7 @@ use crate::config::RunOptions;
 use crate::controller::{self, OwnSecret, log_panics};
 use crate::core::names::Cluster;
 use crate::core::plan::Waits;
-use crate::kubernetes::Reviews;
+use crate::kubernetes::{Reviews, config};
 use crate::leadership::{Leadership, LeaseTimings};
 use crate::metrics::Metrics;
 use crate::server::{Certificate, Endpoint, Gate, Health};
@@ -292,7 +292,7 @@ impl Drop for Vital {
 }
 
 async fn client() -> Result<Client, Error> {
-    let mut config = Config::infer().await?;
+    let mut config = config().await?;
     // Reconciliations are tried again as a whole; the client would repeat a POST for minutes.
     config.default_retry = false;
     config.write_timeout = Some(REQUEST_TIMEOUT);

@@ -16,6 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use super::waiting::{Place, places};
 use super::{Error, on_one_line, users};
 use crate::api::{ConditionType, S3AccessClass, S3AccessUser};
+use crate::kubernetes::client;
 
 /// Objects a page, which bounds the memory that the list takes.
 const PAGE: u32 = 500;
@@ -43,7 +44,7 @@ pub(super) struct Options {
 type Guarded = DeserializeGuard<S3AccessUser>;
 
 pub(super) async fn run(options: &Options) -> Result<(), Error> {
-    let client = Client::try_default().await?;
+    let client = client().await?;
     let api: Api<Guarded> = if options.all_namespaces {
         Api::all(client.clone())
     } else {

@@ -86,7 +86,7 @@ fn waits(user: &S3AccessUser, now: Timestamp) -> Option<(Priority, Timestamp)> {
     let asked = asked.zip(key_made).filter(|(asked, made)| asked > made).map(|(asked, _)| asked);
     let situation = Situation {
         generation: user.metadata.generation,
-        revokes: Known::default().revokes(user).is_some(),
+        revokes: Known::default().revokes_urgently(user),
         deleting: user.metadata.deletion_timestamp.is_some(),
         finalized: user.is_finalized(),
         status,

@@ -11,6 +11,7 @@ use super::error::Error;
 use super::observe::{self, Held, Possession, Seen, picture};
 use super::outcome::{Outcome, Stopped, conclude, defer, fail, stop, told};
 use crate::api::{Reason, S3AccessUserStatus};
+use crate::core::curtail::Course;
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Effect, Part, Plan, plan, teardown};
 use crate::core::reads::known::{Known, Settled};
@@ -189,7 +190,7 @@ impl Pass<'_> {
         state.observed(self.uid(), observed);
         if let Some(user) = observed.user().filter(|_| self.desired.is_some()) {
             state.tagged(self.uid(), &user.tags);
-            state.ends(self.uid(), self.bounds(false).first_end(&user.tags, &user.keys, read_at));
+            state.ends(self.uid(), self.bounds(Course::CarriedOut).first_end(&user.tags, &user.keys, read_at));
         }
     }
 

@@ -8,7 +8,7 @@ use super::context::Pass;
 use super::error::Error;
 use super::observe::{self, Held, Possession};
 use crate::aws::ErrorKind;
-use crate::core::curtail::{self, Bounds};
+use crate::core::curtail::{self, Bounds, Course};
 use crate::core::names::Ownership;
 use crate::core::observed::Observed;
 use crate::core::plan::Action;
@@ -20,8 +20,20 @@ pub enum Extent {
     Keys,
     /// All; after it, the spec is carried out.
     All,
-    /// All, and the spec is not carried out.
+    /// All, and something keeps the spec from being carried out.
     Hindered,
+    /// All, and the spec is paused or wrong.
+    Refused,
+}
+
+impl Extent {
+    fn course(self) -> Course {
+        match self {
+            Self::Keys | Self::All => Course::CarriedOut,
+            Self::Hindered => Course::Hindered,
+            Self::Refused => Course::Refused,
+        }
+    }
 }
 
 /// Reads what hangs on the IAM user and takes away what is beyond its bounds: first of the access keys, so that a revocation
@@ -34,7 +46,7 @@ pub async fn curtail(pass: Pass<'_>, extent: Extent) -> Result<Option<Possession
     let Pass { ctx, resolved, user, owner, .. } = pass;
     let (possession, mut first) = observe::possession(pass).await;
     let Some(mut possession) = possession else { return first.map_or(Ok(None), Err) };
-    let bounds = pass.bounds(extent == Extent::Hindered);
+    let bounds = pass.bounds(extent.course());
     let asked = !possession.found.uses.is_empty();
     let unused = bounds.unused(&possession.found, ctx.now());
     let mut failed = take(pass, bounds, &mut possession).await?;
@@ -43,8 +55,8 @@ pub async fn curtail(pass: Pass<'_>, extent: Extent) -> Result<Option<Possession
         failed = take(pass, bounds, &mut possession).await?;
         first = first.or(failed);
     }
-    // Deletion goes on with a plan of its own once the keys are gone.
-    let goes_on = user.metadata.deletion_timestamp.is_none()
+    // Deletion goes on with a plan of its own once the keys are gone, unless those of strangers hold it up.
+    let goes_on = (user.metadata.deletion_timestamp.is_none() || possession.found.has_strangers_keys())
         && owner.identity.ownership(&possession.found.tags) == Ownership::Ours;
     if extent != Extent::Keys && goes_on && resolved.class.name().is_some() {
         failed = observe::grants(pass, &mut possession.found).await;
@@ -71,6 +83,8 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
     let observed = Observed::nothing();
     let (mut first, mut works) = (None, false);
     let revoked = bounds.revocations(&possession.found, ctx.now());
+    let replaced = bounds.replaced(possession.found.keys.as_deref().unwrap_or_default()).map(|(id, _)| id.to_owned());
+    let ends = replaced.map(|id| Action::SetKeyStatus { id, active: false });
     for action in curtail::curtail(bounds, owner, &possession.found, ctx.now()) {
         // A key that still works is not recorded as revoked.
         if works && matches!(action, Action::TagUser(_)) {
@@ -88,7 +102,7 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
         match done {
             Ok(_) => {
                 let is_revocation = revoked.contains(&action) || matches!(action, Action::TagUser(_));
-                possession.taken |= !is_revocation;
+                possession.taken |= !is_revocation && ends.as_ref() != Some(&action);
                 possession.revoked |= is_revocation && matches!(action, Action::SetKeyStatus { .. });
                 info!(namespace = user.namespace(), name = user.name_any(), "taken away: {action}");
                 possession.found.record(&action);
@@ -104,11 +118,11 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
 }
 
 impl Pass<'_> {
-    /// What it is held to. `hindered`: the spec is not carried out.
-    pub fn bounds(&self, hindered: bool) -> Bounds<'_> {
+    /// What it is held to.
+    pub fn bounds(&self, course: Course) -> Bounds<'_> {
         let known = self.ctx.state.known(self.uid());
         let minted_at = known.minted.map(|minted| minted.0.created_at);
-        Bounds { class: &self.resolved.class, user: self.user, hindered, minted_at }
+        Bounds { class: &self.resolved.class, user: self.user, course, minted_at }
     }
 }
 

@@ -19,6 +19,7 @@ use super::report::{announce, hold};
 use super::watch::cached::Opened;
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
+use crate::core::curtail::Course;
 use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::ends::unused;
 use crate::core::iam::Account;
@@ -267,7 +268,7 @@ impl Pass<'_> {
 
     /// Its keys may not work for ever, by the class or by its own spec.
     fn has_an_end(self) -> bool {
-        self.resolved.class.max_interval().is_some() || self.bounds(true).expiry().is_some()
+        self.resolved.class.max_interval().is_some() || self.bounds(Course::Refused).expiry().is_some()
     }
 
     /// The spec is not carried out, and what was made for an earlier one stays; but only within the class, or a spec that
@@ -276,15 +277,17 @@ impl Pass<'_> {
         let Self { ctx, resolved, user, owner, .. } = self;
         let class = &resolved.class;
         let (mut refusal, mut ends_at) = (obstacle, None);
-        if ((class.name().is_some() || self.has_an_end()) && user.is_finalized()) || self.revokes() {
-            let found = match curtail(self, Extent::Hindered).await {
+        let replaced = user.status.as_ref().is_some_and(|status| status.retiring_key.is_some());
+        if ((class.name().is_some() || self.has_an_end() || replaced) && user.is_finalized()) || self.revokes() {
+            let found = match curtail(self, Extent::Refused).await {
                 Ok(found) => found,
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
             };
             ends_at = ctx.state.known(self.uid()).ends_at;
             let taken = found.as_ref().is_some_and(|found| found.taken);
             let unused = || unused::Terms::of(user, class).inactive(&found.as_ref()?.found.tags);
-            let over = self.bounds(true).expiry().and_then(|expiry| expiry.inactive(ctx.now())).or_else(unused);
+            let over =
+                self.bounds(Course::Refused).expiry().and_then(|expiry| expiry.inactive(ctx.now())).or_else(unused);
             let expulsions = class.expulsions(&user.spec);
             let left = ["what was granted before: it is taken back, so correct the spec".to_owned()];
             let beyond = (!expulsions.is_empty()).then(|| class.told(&expulsions)).or(violation);

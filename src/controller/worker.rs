@@ -142,7 +142,7 @@ fn priority_of(ctx: &Context, user: &S3AccessUser) -> Priority {
     let secret_changed = settled.is_some_and(|settled| has_changed(&settled.secret_version));
     Situation {
         generation: user.metadata.generation,
-        revokes: known.revokes(user).is_some(),
+        revokes: known.revokes_urgently(user),
         deleting: user.metadata.deletion_timestamp.is_some(),
         finalized: user.is_finalized(),
         status: user.status.as_ref(),

@@ -44,6 +44,12 @@ pub struct Holdings {
 }
 
 impl Holdings {
+    /// Whether there are keys that are not ours: they hold up a deletion, and use what is granted until somebody deletes them.
+    pub fn has_strangers_keys(&self) -> bool {
+        let adoption = Adoption::of(&self.tags);
+        self.keys.iter().flatten().any(|key| !adoption.owns(key))
+    }
+
     /// Brings it up to date after one of the actions that concern the keys, the tags and the boundary.
     pub fn record(&mut self, action: &Action) {
         match action {
@@ -59,6 +65,17 @@ impl Holdings {
     }
 }
 
+/// How far the spec is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// What the plan replaces in its time need not be taken away.
+    CarriedOut,
+    /// Something keeps it from that.
+    Hindered,
+    /// It is paused or wrong, and there is no plan.
+    Refused,
+}
+
 /// Why something is to go.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds<'a> {
@@ -66,13 +83,26 @@ pub struct Bounds<'a> {
     pub class: &'a Class,
     /// The S3AccessUser as far as it could be read: which namespace and names the class is asked for, and until when.
     pub user: &'a S3AccessUser,
-    /// The spec is not carried out: it is paused or wrong, or something keeps it from that.
-    pub hindered: bool,
+    /// How far the spec is carried out.
+    pub course: Course,
     /// When a key was made that is in no Secret yet, whether or not IAM lists it already.
     pub minted_at: Option<Timestamp>,
 }
 
 impl Bounds<'_> {
+    fn hindered(&self) -> bool {
+        self.course != Course::CarriedOut
+    }
+
+    /// The replaced key, where no plan ends it, and when its overlap is over, as the status tells.
+    pub fn replaced(&self, keys: &[AccessKey]) -> Option<(&str, Timestamp)> {
+        let retiring = self.user.status.as_ref().filter(|_| self.course == Course::Refused)?.retiring_key.as_ref()?;
+        let key = keys.iter().find(|key| key.id == retiring.id && key.active)?;
+        // The status is no proof: one that no other key follows was not replaced.
+        let followed = keys.iter().any(|other| other.created_at > key.created_at);
+        followed.then_some((&*retiring.id, retiring.retire_at.0))
+    }
+
     fn deleting(&self) -> bool {
         self.user.metadata.deletion_timestamp.is_some()
     }
@@ -118,7 +148,8 @@ impl Bounds<'_> {
         });
         // What has ended ends no more.
         let ends = self.expiry().map(|expiry| expiry.at).filter(|at| *at > now || active().next().is_some());
-        outlived.into_iter().chain(ends).min()
+        let replaced = self.replaced(keys).map(|(_, ends_at)| ends_at);
+        outlived.into_iter().chain(ends).chain(replaced).min()
     }
 }
 
@@ -127,29 +158,18 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
     if owner.identity.ownership(&found.tags) != Ownership::Ours {
         return Vec::new();
     }
-    let adoption = Adoption::of(&found.tags);
+    let (class, adoption) = (bounds.class, Adoption::of(&found.tags));
     let ours = || found.keys.iter().flatten().filter(|key| adoption.owns(key));
-    if bounds.deleting() {
-        return ours().map(|key| Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Teardown }).collect();
-    }
-    let class = bounds.class;
     let expelled = !class.expulsions(&bounds.user.spec).is_empty();
     let alarm = quarantine::policies(found.attached.iter().flatten());
     let suspended = class.on_compromise() == OnCompromise::Suspend && !alarm.is_empty();
-    let over = bounds.expiry().is_some_and(|expiry| expiry.at <= now);
-    let record = bounds.unused(found, now).and_then(|found| found.record);
-    // What is recorded only now is acted upon once it is.
-    let shut = expelled || suspended || over || bounds.is_suspended(&found.tags);
-    // While the spec is carried out, the plan replaces an old key first.
-    let life = class.longest_life(&bounds.user.spec).filter(|_| bounds.hindered);
-    let aged = |key: &AccessKey| life.is_some_and(|life| life.of_key(key, bounds.made(ours())) <= now);
-    // Which keys the workloads have, only the plan can tell; no session needs its key to be active.
-    let sessions_only = class.requires_sessions() && bounds.hindered;
-    // Unless the keys are known, nothing may be recorded as revoked.
-    let mut actions = bounds.revocations(found, now);
-    actions.extend(record.map(|record| Action::TagUser(BTreeMap::from([record]))));
-    deactivate(ours().filter(|key| key.active && (shut || sessions_only || aged(key))), &mut actions);
-    if class.name().is_none() {
+    let mut actions = if bounds.deleting() {
+        ours().map(|key| Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Teardown }).collect()
+    } else {
+        ends_of_keys(bounds, found, expelled || suspended, now)
+    };
+    // Nor does a deletion that cannot go on keep what the class takes back.
+    if class.name().is_none() || (bounds.deleting() && !found.has_strangers_keys()) {
         return actions;
     }
     if let Some(forced) = class.forced_boundary().filter(|forced| found.boundary.as_deref() != Some(forced)) {
@@ -179,11 +199,33 @@ pub fn curtail(bounds: Bounds<'_>, owner: &Owner, found: &Holdings, now: Timesta
         granting += 1;
     }
     let taken = |action: &&Action| matches!(action, Action::DetachPolicy(_) | Action::DeleteInlinePolicy { .. });
-    if bounds.hindered && granting > 0 && actions.iter().filter(taken).count() == granting {
+    if bounds.hindered() && granting > 0 && actions.iter().filter(taken).count() == granting {
         // Nothing that was granted is left, and nothing will be for now: what others grant to the user is not for this key.
         let working = found.keys.iter().flatten().filter(|key| key.active && adoption.owns(key));
         deactivate(working, &mut actions);
     }
+    actions
+}
+
+/// The actions that take keys out of use. `shut`: all of them.
+fn ends_of_keys(bounds: Bounds<'_>, found: &Holdings, shut: bool, now: Timestamp) -> Vec<Action> {
+    let (class, adoption) = (bounds.class, Adoption::of(&found.tags));
+    let ours = || found.keys.iter().flatten().filter(|key| adoption.owns(key));
+    let over = bounds.expiry().is_some_and(|expiry| expiry.at <= now);
+    let record = bounds.unused(found, now).and_then(|found| found.record);
+    // What is recorded only now is acted upon once it is.
+    let shut = shut || over || bounds.is_suspended(&found.tags);
+    // While the spec is carried out, the plan replaces an old key first.
+    let life = class.longest_life(&bounds.user.spec).filter(|_| bounds.hindered());
+    let aged = |key: &AccessKey| life.is_some_and(|life| life.of_key(key, bounds.made(ours())) <= now);
+    // Which keys the workloads have, only the plan can tell; no session needs its key to be active.
+    let sessions_only = class.requires_sessions() && bounds.hindered();
+    // Unless the keys are known, nothing may be recorded as revoked.
+    let mut actions = bounds.revocations(found, now);
+    actions.extend(record.map(|record| Action::TagUser(BTreeMap::from([record]))));
+    let replaced = bounds.replaced(found.keys.as_deref().unwrap_or_default()).filter(|(_, ends_at)| *ends_at <= now);
+    let spent = |key: &AccessKey| aged(key) || replaced.is_some_and(|(id, _)| key.id == id);
+    deactivate(ours().filter(|key| key.active && (shut || sessions_only || spent(key))), &mut actions);
     actions
 }
 
@@ -195,7 +237,7 @@ fn cut_of<'a>(bounds: Bounds<'a>, found: &Holdings, (expelled, suspended): (bool
         expelled: expelled || (suspended && sessions),
         sessions,
         // While the spec is carried out, the plan cuts them.
-        revoked: Revocation::of(&found.tags).filter(|_| sessions && bounds.hindered),
+        revoked: Revocation::of(&found.tags).filter(|_| sessions && bounds.hindered()),
         effort: Effort::default(),
     }
 }

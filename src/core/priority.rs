@@ -56,7 +56,7 @@ impl Priority {
 pub struct Situation<'a> {
     /// The spec's generation.
     pub generation: Option<i64>,
-    /// Its keys are to be revoked, and were not yet.
+    /// Keys of it that may work are to be revoked.
     pub revokes: bool,
     /// The deletion was asked for.
     pub deleting: bool,

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::config::InferConfigError;
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::discovery::ApiResource;
 use kube::runtime::events::{Event, Reporter};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, Config, Resource, ResourceExt};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
@@ -24,6 +26,33 @@ use crate::core::observed::WorkloadState;
 struct Written {
     #[serde(deserialize_with = "version_alone")]
     metadata: ObjectMeta,
+}
+
+/// The cluster of kubectl, or that of the pod.
+///
+/// # Errors
+/// Where there is neither.
+pub async fn config() -> std::result::Result<Config, InferConfigError> {
+    let mut proxies = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let proxy = proxies.find(|proxy| !proxy.is_empty());
+    Ok(heeding_no_proxy(Config::infer().await?, proxy.as_deref(), &Matcher::from_env()))
+}
+
+/// A client of [`config`], with kube's own settings.
+///
+/// # Errors
+/// Where there is no cluster, or its certificates cannot be read.
+pub async fn client() -> std::result::Result<Client, kube::Error> {
+    Client::try_from(config().await.map_err(kube::Error::InferConfig)?)
+}
+
+/// kube goes by the environment's proxy, whatever `NO_PROXY` says of the cluster.
+fn heeding_no_proxy(mut config: Config, proxy: Option<&str>, matcher: &Matcher) -> Config {
+    let of_environment = config.proxy_url == proxy.and_then(|proxy| proxy.parse().ok());
+    if of_environment && matcher.intercept(&config.cluster_url).is_none() {
+        config.proxy_url = None;
+    }
+    config
 }
 
 fn version_alone<'de, D: Deserializer<'de>>(metadata: D) -> std::result::Result<ObjectMeta, D::Error> {
@@ -205,4 +234,30 @@ fn identity(user: &ObjectMeta) -> (&str, &str) {
 
 fn as_manager() -> PostParams {
     PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_no_proxy_names_is_reached_without_one() {
+        const PROXY: &str = "http://proxy.example.com:3128";
+        let matcher = Matcher::builder().all(PROXY).no("10.0.0.0/8,.internal").build();
+        let goes_through = |cluster: &str, configured: &str, environment: Option<&str>| {
+            let mut config = Config::new(cluster.parse().unwrap());
+            config.proxy_url = Some(configured.parse().unwrap());
+            heeding_no_proxy(config, environment, &matcher).proxy_url.is_some()
+        };
+        assert!(goes_through("https://eks.example.com", PROXY, Some(PROXY)));
+        assert!(!goes_through("https://10.1.2.3:6443", PROXY, Some(PROXY)));
+        assert!(!goes_through("https://api.internal:6443", PROXY, Some(PROXY)));
+        assert!(
+            goes_through("https://10.1.2.3:6443", "http://of.kubeconfig:3128", Some(PROXY)),
+            "kubectl does so, too"
+        );
+        assert!(goes_through("https://10.1.2.3:6443", PROXY, None));
+    }
 }

@@ -8,7 +8,7 @@ mod reviews;
 pub mod secret;
 mod secret_names;
 
-pub use client::KubeClient;
+pub use client::{KubeClient, client, config};
 pub use error::{KubernetesError, knows_no_dry_run};
 pub use reviews::{Reviews, Verdict};
 pub use secret_names::SecretNames;

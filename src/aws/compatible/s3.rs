@@ -55,7 +55,7 @@ pub struct S3Request<'a> {
 pub struct S3Endpoint {
     url: String,
     region: String,
-    connector: Option<SharedHttpConnector>,
+    connector: SharedHttpConnector,
     own: Option<SharedCredentialsProvider>,
     lane: Arc<Way>,
 }
@@ -65,7 +65,7 @@ impl S3Endpoint {
     pub(in crate::aws) fn new(
         url: &str,
         region: &str,
-        connector: Option<SharedHttpConnector>,
+        connector: SharedHttpConnector,
         own: Option<SharedCredentialsProvider>,
         lane: Arc<Way>,
     ) -> Self {
@@ -112,10 +112,9 @@ impl S3Endpoint {
         let failed = |kind, code: &str, message: &str| failed(operation, object, kind, code, message);
         let unsent = || failed(ErrorKind::Other, "RequestNotSent", "");
         let signed = self.signed(request, credentials).ok_or_else(unsent)?;
-        let connector = self.connector.as_ref().ok_or_else(unsent)?;
         self.lane.turn(operation).await;
         let started = Instant::now();
-        let answer = match connector.call(signed).await {
+        let answer = match self.connector.call(signed).await {
             Ok(answer) => with_body(answer).await,
             Err(error) => Err(chain(&error)),
         };

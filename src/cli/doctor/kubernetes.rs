@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::client::Body;
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 
 use super::{Check, Level, clock, lease};
 use crate::api::GROUP;
 use crate::cli::Error;
 use crate::config::RunOptions;
-use crate::kubernetes::KubernetesError;
+use crate::kubernetes::{KubernetesError, config};
 
 /// An answer that takes longer does not come.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -31,7 +31,7 @@ struct Right<'a> {
 /// The API server, and its version.
 pub(super) async fn connect() -> Result<(Client, String), Check> {
     let client = async {
-        let mut config = Config::infer().await?;
+        let mut config = config().await?;
         (config.read_timeout, config.write_timeout) = (Some(TIMEOUT), Some(TIMEOUT));
         config.default_retry = false;
         Ok::<_, Error>(Client::try_from(config)?)

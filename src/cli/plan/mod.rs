@@ -21,6 +21,7 @@ use crate::aws::Session;
 use crate::config::RunOptions;
 use crate::controller::{Planner, Preview, Standing, Touched, applied};
 use crate::core::plan::Action;
+use crate::kubernetes::client;
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
@@ -62,7 +63,7 @@ pub(super) async fn run(options: &Options) -> Result<(), Error> {
         let problem = "there is no S3AccessUser and no S3AccessClass in it".to_owned();
         return Err(Error::File { path: options.file.clone(), problem });
     }
-    let client = Client::try_default().await?;
+    let client = client().await?;
     let (settings, from) = deployed::complete(&client, &options.run).await;
     writeln!(std::io::stderr(), "{}", on_one_line(&from))?;
     let metrics = Arc::new(Metrics::default());

@@ -80,12 +80,12 @@ fn holdings(resources: &[&str]) -> Holdings {
 }
 
 fn taken(class: &Class, found: &Holdings) -> Vec<Action> {
-    curtail(Bounds { class, user: &user(), hindered: false, minted_at: None }, &owner(), found, now())
+    curtail(Bounds { class, user: &user(), course: Course::CarriedOut, minted_at: None }, &owner(), found, now())
 }
 
 /// The same, where the spec is not carried out.
 fn hindered(class: &Class, found: &Holdings) -> Vec<Action> {
-    curtail(Bounds { class, user: &user(), hindered: true, minted_at: None }, &owner(), found, now())
+    curtail(Bounds { class, user: &user(), course: Course::Hindered, minted_at: None }, &owner(), found, now())
 }
 
 fn detached(arn: &str) -> Action {
@@ -239,10 +239,10 @@ fn invariant_12_a_key_that_nothing_replaces_stops_working_in_the_end() {
 
     let user = user();
     let unlisted = Holdings { keys: Some(vec![key("OLD", "2026-05-01T00:00:00Z")]), ..found.clone() };
-    let minted = Bounds { class: &aging, user: &user, hindered: true, minted_at: Some(now()) };
+    let minted = Bounds { class: &aging, user: &user, course: Course::Hindered, minted_at: Some(now()) };
     assert_eq!(curtail(minted, &owner(), &unlisted, now()), [], "IAM may not list yet what is on its way");
     assert_eq!(hindered(&aging, &unlisted), [deactivated("OLD")]);
-    let bounds = Bounds { class: &aging, user: &user, hindered: false, minted_at: None };
+    let bounds = Bounds { class: &aging, user: &user, course: Course::CarriedOut, minted_at: None };
     let first_end = |keys: &[AccessKey], tags: &BTreeMap<String, String>| bounds.first_end(tags, keys, now());
     let ends = |created_at: &str| Some(later(created_at.parse().unwrap(), SignedDuration::from_hours(289)));
     let keys = [key("OLD", old), key("YOUNG", young)];
@@ -252,6 +252,27 @@ fn invariant_12_a_key_that_nothing_replaces_stops_working_in_the_end() {
     found.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-05-19T23:59:59Z".to_owned());
     assert_eq!(first_end(&keys, &found.tags), ends(young), "a stranger's key is none of ours");
     assert_eq!(class(json!({})).longest_life(&user.spec), None);
+}
+
+/// Whoever writes a spec that is refused keeps no replaced key by that.
+#[test]
+fn invariant_2_a_replaced_key_ends_in_time_though_nothing_is_planned() {
+    let (none, mut user, mut found) = (Class::none(), user(), holdings(&[INSIDE]));
+    found.keys = Some(vec![key("OLD", "2026-05-01T00:00:00Z"), key("NEW", "2026-05-30T00:00:00Z")]);
+    let mut ends = |id: &str, retire_at: &str, course| {
+        let retiring = json!({ "retiringKey": { "id": id, "retireAt": retire_at } });
+        user.status = Some(serde_json::from_value(retiring).unwrap());
+        let bounds = Bounds { class: &none, user: &user, course, minted_at: None };
+        let ends_at = bounds.first_end(&found.tags, found.keys.as_ref().unwrap(), now());
+        (curtail(bounds, &owner(), &found, now()), ends_at.map(|at| at.to_string()))
+    };
+    let (over, later) = ("2026-06-01T00:00:00Z", "2026-06-01T00:00:01Z");
+    assert_eq!(ends("OLD", over, Course::Refused), (vec![deactivated("OLD")], Some(over.to_owned())));
+    assert_eq!(ends("OLD", later, Course::Refused), (vec![], Some(later.to_owned())), "its overlap is not over");
+    assert_eq!(ends("NEW", over, Course::Refused), (vec![], None), "no other key has followed it");
+    for course in [Course::CarriedOut, Course::Hindered] {
+        assert_eq!(ends("OLD", over, course), (vec![], None), "the plan ends it");
+    }
 }
 
 #[test]
@@ -307,8 +328,8 @@ fn invariant_12_access_ends_in_time_whatever_else_is_wrong() {
         (&Class::none(), with("2026-05-30T00:00:00Z", Some("2026-06-01T00:00:00.5Z")), true),
         (&Class::none(), with("2026-05-30T00:00:00Z", Some("2026-06-01T00:00:01Z")), false),
     ] {
-        for hindered in [true, false] {
-            let bounds = Bounds { class, user: &user, hindered, minted_at: None };
+        for course in [Course::CarriedOut, Course::Hindered, Course::Refused] {
+            let bounds = Bounds { class, user: &user, course, minted_at: None };
             let wanted = if over { vec![deactivated("AKIA1")] } else { Vec::new() };
             assert_eq!(curtail(bounds, &owner(), &found, now()), wanted, "{user:?}");
             let ends_at = bounds.first_end(&found.tags, found.keys.as_ref().unwrap(), now());
@@ -325,7 +346,7 @@ fn invariant_4_nothing_is_taken_without_proof_of_ownership() {
         found.tags.insert(change.to_owned(), "another".to_owned());
         assert_eq!(taken(&expelling(), &found), [], "{change}");
         let (class, user) = (expelling(), deleted());
-        let deleting = Bounds { class: &class, user: &user, hindered: false, minted_at: None };
+        let deleting = Bounds { class: &class, user: &user, course: Course::CarriedOut, minted_at: None };
         assert_eq!(curtail(deleting, &owner(), &found, now()), [], "{change}");
     }
 }
@@ -336,9 +357,16 @@ fn invariant_10_a_deletion_begins_with_the_keys_and_leaves_those_of_strangers() 
     found.keys = Some(vec![key("THEIRS", "2025-01-01T00:00:00Z"), key("OURS", "2026-05-01T00:00:00Z")]);
     found.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned());
     let (bounding, user) = (class(json!({})), deleted());
-    let deleting = Bounds { class: &bounding, user: &user, hindered: false, minted_at: None };
+    let deleting = Bounds { class: &bounding, user: &user, course: Course::CarriedOut, minted_at: None };
     let gone = Action::DeleteKey { id: "OURS".to_owned(), why: WhyDelete::Teardown };
-    assert_eq!(curtail(deleting, &owner(), &found, now()), [gone]);
+    assert_eq!(curtail(deleting, &owner(), &found, now()), [gone.clone()]);
+    let shrunk = Bounds { class: &expelling(), ..deleting };
+    let shrunk_actions = curtail(shrunk, &owner(), &found, now());
+    assert_eq!(shrunk_actions, [gone.clone(), detached(OWN), detached(SHARED)], "strangers' keys keep nothing of it");
+    found.tags.remove(tags::ADOPTED_AT);
+    let all_ours = curtail(shrunk, &owner(), &found, now());
+    assert!(all_ours.iter().all(|action| matches!(action, Action::DeleteKey { .. })), "{all_ours:?}");
+    found.tags.insert(tags::ADOPTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned());
     assert_eq!(taken(&expelling(), &found)[0], deactivated("OURS"));
 }
 
@@ -387,7 +415,7 @@ fn invariant_12_revoked_sessions_are_cut_also_of_who_is_paused() {
     paused.spec.access_key.mode = crate::api::AccessKeyMode::Session;
     paused.metadata.annotations = Some(BTreeMap::from([(annotations::REVOKE.to_owned(), "1".to_owned())]));
     let class = class(json!({}));
-    let bounds = Bounds { class: &class, user: &paused, hindered: true, minted_at: None };
+    let bounds = Bounds { class: &class, user: &paused, course: Course::Hindered, minted_at: None };
     let mut found = holdings(&[INSIDE]);
     let first = curtail(bounds, &owner(), &found, now());
     assert_eq!(first[0], deactivated("AKIA1"), "the key first");
@@ -397,7 +425,7 @@ fn invariant_12_revoked_sessions_are_cut_also_of_who_is_paused() {
     assert_eq!(curtail(bounds, &owner(), &found, now()), [wanted]);
     found.managed.insert(OWN.to_owned(), Some(ManagedPolicy { document: cut, ..managed(&[INSIDE]) }));
     assert_eq!(curtail(bounds, &owner(), &found, now()), [], "once is enough");
-    let carried_out = Bounds { hindered: false, ..bounds };
+    let carried_out = Bounds { course: Course::CarriedOut, ..bounds };
     found.managed.insert(OWN.to_owned(), Some(managed(&[INSIDE])));
     assert_eq!(curtail(carried_out, &owner(), &found, now()), [], "elsewhere the plan does");
 }

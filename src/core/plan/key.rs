@@ -1,17 +1,19 @@
 //! The access key: made once, seen to work, replaced without a gap, and never left behind.
 
+mod retiring;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::sessions::is_delivered;
-use super::{Action, Part, Plan, Progress, Retiring, SecretRecord, View, WhyDelete, secret, soon, workloads};
+use super::{Action, Part, Plan, Progress, SecretRecord, View, WhyDelete, secret, soon};
 use crate::api::{Reason, tags};
 use crate::core::adoption::Adoption;
 use crate::core::ends::revocation::Revocation;
 use crate::core::iam::{AccessKey, AccessKeyId, past};
 use crate::core::observed::{HeldKey, Minted, OurSecret, Probes};
-use crate::core::rotation::{LONGEST_SWAP, PROBES, Retirement, later};
+use crate::core::rotation::{LONGEST_SWAP, PROBES, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.
 const KEYS_LIMIT: usize = 2;
@@ -24,8 +26,9 @@ pub(super) fn plan_key(view: &View<'_>, plan: &mut Plan) {
         return;
     }
     view.tell_of_outlived(plan);
-    // No key is made or touched while its Secret could not be written.
+    // No key is made or delivered while its Secret could not be written; those that are to go do.
     if !secret::may_write(view, plan) {
+        view.plan_endings(plan);
         return;
     }
     plan_delivery(view, plan);
@@ -173,7 +176,8 @@ impl View<'_> {
         let ours = || self.user.keys.iter().filter(|key| self.user.is_ours(key));
         let newest = ours().map(|key| key.created_at).max();
         let retiring = |key: &AccessKey| {
-            self.observed.retiring_hint.as_ref() == Some(&key.id) && newest.is_some_and(|newest| key.created_at < newest)
+            self.observed.retiring_hint.as_ref() == Some(&key.id)
+                && newest.is_some_and(|newest| key.created_at < newest)
         };
         let why = |key: &AccessKey| match (self.is_revoked(&key.id), retiring(key)) {
             (true, _) => WhyDelete::Revoked,
@@ -218,8 +222,7 @@ impl View<'_> {
             plan.actions.push(Action::SetKeyStatus { id: current.id.clone(), active });
         }
         if active {
-            let retiring = self.retiring(secret, current);
-            let may_retire = is_delivered(self.observed) && workloads::restart(self, secret, current, retiring, plan);
+            let may_retire = is_delivered(self.observed) && self.restart(secret, current, plan);
             self.plan_retiring(secret, current, may_retire, plan);
         } else {
             self.plan_retiring(secret, current, true, plan);
@@ -309,6 +312,17 @@ impl View<'_> {
             }
             return;
         }
+        let not_before = later(current.created_at, self.waits.consistency_window);
+        if revoked && not_before > self.now {
+            // Whoever revokes each key as it comes gets no more of them than one in this time, at everybody's cost.
+            plan.wait(
+                Part::AccessKey,
+                why,
+                format!("{}; it was revoked in its first moments", replaced(current)),
+                not_before,
+            );
+            return;
+        }
         plan.parts.key = Progress::Waiting(why, replaced(current));
         self.make_key(why, plan);
     }
@@ -361,63 +375,6 @@ impl View<'_> {
     fn is_unusable(&self, probes: &Probes) -> bool {
         let refused = probes.successes == 0 && probes.last > Timestamp::MIN;
         refused && later(probes.since, self.waits.consistency_window * UNUSABLE_AFTER) <= self.now
-    }
-
-    /// The key that the Secret held before: works through the overlap, then inactive, then deleted.
-    ///
-    /// It outlives its overlap where it may not go yet, because a workload that it may be in is still to be restarted.
-    fn plan_retiring(&self, secret: &OurSecret, current: &AccessKey, may_go: bool, plan: &mut Plan) {
-        let Some(key) = self.retiring(secret, current).filter(|key| !self.is_revoked(&key.id)) else {
-            return;
-        };
-        let rotated_at = secret.rotated_at.unwrap_or(current.created_at);
-        let overlap = self.desired.rotation.overlap;
-        let regular = Retirement::of(rotated_at, overlap, None);
-        if regular.deactivate_at > self.now {
-            self.keep_retiring(key, regular, None, plan);
-            return;
-        }
-        if !may_go && !self.has_outlived(key) {
-            let retire_at = regular.deactivate_at;
-            plan.retiring = Some(Retiring { id: key.id.clone(), retire_at, last_used: None, extended: false });
-            return;
-        }
-        let Some((_, last_used)) = self.observed.last_used.as_ref().filter(|(id, _)| *id == key.id) else {
-            plan.actions.push(Action::ReadLastUsed { id: key.id.clone() });
-            return;
-        };
-        let retirement = Retirement::of(rotated_at, overlap, *last_used);
-        if retirement.delete_at <= self.now && !key.active {
-            plan.actions.push(Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Retired });
-        } else {
-            self.keep_retiring(key, retirement, *last_used, plan);
-        }
-    }
-
-    fn keep_retiring(&self, key: &AccessKey, retirement: Retirement, last_used: Option<Timestamp>, plan: &mut Plan) {
-        let active = self.inactive.is_none()
-            && !self.requires_sessions()
-            && retirement.deactivate_at > self.now
-            && !self.has_outlived(key);
-        if key.active != active {
-            plan.actions.push(Action::SetKeyStatus { id: key.id.clone(), active });
-        }
-        plan.wake(if retirement.deactivate_at > self.now { retirement.deactivate_at } else { retirement.delete_at });
-        plan.retiring = Some(Retiring {
-            id: key.id.clone(),
-            retire_at: retirement.deactivate_at,
-            last_used,
-            extended: retirement.extended,
-        });
-    }
-
-    /// By the Secret's own record; by the status only as a hint, and only for a key that is older than the current one.
-    fn retiring(&self, secret: &OurSecret, current: &AccessKey) -> Option<&AccessKey> {
-        let others = self.user.keys.iter().filter(|key| key.id != current.id && self.user.is_ours(key));
-        others.into_iter().find(|key| {
-            secret.previous.as_deref() == Some(key.id.as_str())
-                || (self.observed.retiring_hint.as_ref() == Some(&key.id) && key.created_at < current.created_at)
-        })
     }
 
     /// Keys of ours that no Secret holds are of use to nobody: a crash or a lost response left them. While suspended,

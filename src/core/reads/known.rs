@@ -13,7 +13,7 @@ use crate::api::{S3AccessUser, S3AccessUserStatus, annotations, tags};
 use crate::core::credential_report::KeyUse;
 use crate::core::ends::newest;
 use crate::core::ends::quarantine;
-use crate::core::ends::revocation::Request;
+use crate::core::ends::revocation::{Request, Revocation};
 use crate::core::iam::AccessKey;
 use crate::core::observed::{Minted, Observed, OurSecret, Probes, SecretState};
 use crate::core::rotation::later;
@@ -185,6 +185,19 @@ impl Known {
         let told = user.status.as_ref().and_then(|status| status.revocation.as_ref());
         let told = self.is_new() && told.is_some_and(|revocation| revocation.request == request.digest);
         (!told).then_some(request)
+    }
+
+    /// Whether that takes a key out of use, as far as this process and the status know. Where every key was revoked before, only
+    /// the record is left to be written: whoever asks again and again keeps nobody waiting.
+    pub fn revokes_urgently(&self, user: &S3AccessUser) -> bool {
+        let status = user.status.as_ref();
+        let keys = status.map(|status| (status.access_key_id.as_deref(), status.retiring_key.as_ref()));
+        let recorded = self.revoked().and_then(Revocation::read);
+        let over = match (keys, recorded) {
+            (Some((Some(id), None)), Some(recorded)) => self.minted.is_none() && recorded.ends(id, true),
+            _ => false,
+        };
+        !over && self.revokes(user).is_some()
     }
 
     /// Everything that is attached to the user was read.

@@ -44,6 +44,8 @@ impl BenchGround {
             audited_reads: Some(format!("system:serviceaccounts:{OPERATOR_NAMESPACE}")),
             etcd_bytes: ETCD_BYTES,
             manager_requests_per_second: MANAGER_REQUESTS,
+            // As it is measured everywhere.
+            gogc: 100,
             ..Options::default()
         };
         let kubernetes = Kubernetes::start_with(&programs, folder.path(), &options).await?;

@@ -8,7 +8,7 @@ use crate::api::{Workload, WorkloadKind};
 use crate::core::desired::Desired;
 use crate::core::drift::as_wanted;
 use crate::core::ends::inactive::Inactive;
-use crate::core::observed::{Minted, Observed, SecretState, UserState, WorkloadState};
+use crate::core::observed::{Minted, Observed, Place, SecretState, UserState, WorkloadState};
 use crate::core::plan::{Effect, Waits, plan};
 use crate::core::rotation::{DEFAULT_OVERLAP, Life};
 
@@ -57,11 +57,32 @@ fn no_key_is_made_or_touched_whose_secret_cannot_be_rendered() {
     let waits = Waits::default();
     let unrenderable = |observed| Observed { unrenderable: Some("template.url: why".to_owned()), ..observed };
     let blocked = Progress::Blocked(Reason::InvalidSpec, "template.url: why".to_owned());
-    for observed in [Observed::nothing(), with_another(SignedDuration::from_hours(1_000))] {
+    for observed in [Observed::nothing(), alone(), with_another(SignedDuration::from_hours(1_000))] {
         let keys = observed.user().map(|user| user.keys.clone()).unwrap_or_default();
         let observed = as_wanted(&desired(), unrenderable(observed), keys);
         let next = plan(&desired(), &observed, later(made_at(), SignedDuration::from_hours(2_000)), &waits);
         assert_eq!((next.actions, next.parts.secret), (Vec::new(), blocked.clone()));
+    }
+}
+
+/// Whoever takes the Secret's name for another one, or breaks its template, keeps no replaced key by that.
+#[test]
+fn invariant_2_a_replaced_key_ends_though_its_secret_cannot_be_written() {
+    let (older, hours) = (SignedDuration::from_hours(-10), SignedDuration::from_hours);
+    let mut replaced = with_another(older);
+    let SecretState::Ours(secret) = &mut replaced.secret else { panic!("it is ours") };
+    (secret.previous, secret.rotated_at) = (Some(AccessKeyId::of_iam(OTHER)), Some(made_at()));
+    replaced.last_used = Some((OTHER.to_owned(), None));
+    let of_before = secret.clone();
+    let unrenderable = Observed { unrenderable: Some("why".to_owned()), ..replaced.clone() };
+    let elsewhere = Observed { secret: SecretState::Foreign { other_user: None }, ..replaced };
+    let taken = Observed { renamed: [(Place::Workload("before".to_owned()), of_before)].into(), ..elsewhere };
+    for observed in [unrenderable, taken] {
+        let at = |hours| plan(&desired(), &observed, later(made_at(), hours), &Waits::default());
+        assert_eq!(at(hours(23)).actions, [], "it works through its overlap");
+        let over = at(hours(24));
+        assert_eq!(over.actions, [Action::SetKeyStatus { id: OTHER.to_owned(), active: false }]);
+        assert!(matches!(over.parts.secret, Progress::Blocked(..)), "{over:?}");
     }
 }
 
@@ -380,7 +401,8 @@ fn where_the_secret_is_lost_in_an_overlap_the_replaced_key_makes_room() {
         let observed = Observed { secret: SecretState::Missing, retiring_hint, ..with_another(younger) };
         plan(&desired(), &observed, later(made_at(), younger + hour), &Waits::default()).actions
     };
-    let gone = |id: &str, why| [Action::DryRunSecret, Action::DeleteKey { id: id.to_owned(), why }, Action::CreateAccessKey];
+    let gone =
+        |id: &str, why| [Action::DryRunSecret, Action::DeleteKey { id: id.to_owned(), why }, Action::CreateAccessKey];
     assert_eq!(first(CURRENT), gone(CURRENT, WhyDelete::Retired));
     assert_eq!(first(OTHER), gone(OTHER, WhyDelete::Orphan), "the newer one was never replaced");
 }

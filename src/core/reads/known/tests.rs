@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::*;
 use crate::core::iam::AccessKeyId;
+use crate::core::names;
 use crate::core::observed::{HeldKey, OurSecret, User, UserState};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -153,6 +156,31 @@ fn a_revocation_is_asked_for_until_it_is_answered_and_after_a_start_the_status_s
     assert_eq!(known.revokes(&user), Some(request.clone()), "what this process knows counts for more than the status");
     known.change_rare(|rare| rare.revoked = Some(format!("{}+-+1+now+", request.digest).into()));
     assert_eq!(known.revokes(&user), None);
+}
+
+#[test]
+fn a_revocation_is_urgent_while_a_key_may_work() {
+    let mut user = S3AccessUser::new("reports", crate::api::S3AccessUserSpec::default());
+    user.annotations_mut().insert(annotations::REVOKE.to_owned(), "2".to_owned());
+    user.status = Some(S3AccessUserStatus { access_key_id: Some("AKIA1".to_owned()), ..S3AccessUserStatus::default() });
+    let mut known = Known::default();
+    assert!(known.revokes_urgently(&user), "nothing was revoked yet");
+    let record = |mode: &str, key: &str| format!("{}+-+1+{mode}+{}", Request::by("1").digest, names::record([key]));
+    let mut with = |mode: &str, key: &str| {
+        known.change_rare(|rare| rare.revoked = Some(record(mode, key).into()));
+        assert!(known.revokes(&user).is_some(), "it is answered all the same");
+        known.revokes_urgently(&user)
+    };
+    assert!(!with("now", "AKIA1"));
+    assert!(with("now", "AKIA0"), "another key has come since");
+    assert!(with("swap", "AKIA1"), "it works until its successor is there");
+    known.change_rare(|rare| rare.revoked = Some(record("now", "AKIA1").into()));
+    let retiring = json!({ "id": "AKIA0", "retireAt": "2026-06-01T00:00:00Z" });
+    user.status.as_mut().unwrap().retiring_key = Some(serde_json::from_value(retiring).unwrap());
+    assert!(known.revokes_urgently(&user), "the replaced one may work");
+    user.status.as_mut().unwrap().retiring_key = None;
+    known.minted(&Minted { id: "AKIA2".to_owned(), created_at: NOW }, &"x".into());
+    assert!(known.revokes_urgently(&user), "a key is on its way");
 }
 
 #[test]
