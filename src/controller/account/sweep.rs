@@ -1,7 +1,7 @@
 //! Drift detection in bulk: once an interval each account is read page by page, and whoever differs is reconciled at once.
 //!
 //! A page at most is in memory, and of each S3AccessUser a few words. Nothing is written on what is read here: see
-//! [`crate::core::sweep`].
+//! [`crate::core::drift`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
