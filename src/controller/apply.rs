@@ -36,7 +36,7 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
         Action::Announce(reason) => report::announce(ctx, user, owner, *reason).await?,
         Action::CreateUser { tags, boundary } => {
             let arn = iam.create_user(name, &owner.path, tags, boundary.as_deref()).await?;
-            ctx.state.tagged(pass.uid(), tags);
+            ctx.state.change(pass.uid(), |known| known.tagged(tags));
             return Ok(Effect::UserCreated(arn));
         }
         Action::MoveUser { path } => iam.update_user_path(name, path).await?,
@@ -84,7 +84,7 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
 
 async fn tag_user(pass: Pass<'_>, tags: &BTreeMap<String, String>) -> Result<(), Error> {
     pass.resolved.session.iam.tag_user(&pass.owner.user_name, tags).await?;
-    pass.ctx.state.tagged(pass.uid(), tags);
+    pass.ctx.state.change(pass.uid(), |known| known.tagged(tags));
     Ok(())
 }
 
@@ -92,7 +92,7 @@ async fn create_access_key(pass: Pass<'_>, held: &mut Held) -> Result<Effect, Er
     let created = pass.resolved.session.iam.create_access_key(&pass.owner.user_name).await?;
     pass.ctx.metrics.key_issued();
     let minted = created.minted;
-    pass.ctx.state.minted(pass.uid(), &minted, &created.secret);
+    pass.ctx.state.change(pass.uid(), |known| known.minted(&minted, &created.secret));
     held.halves.insert(minted.id.clone(), created.secret);
     Ok(Effect::KeyCreated(minted))
 }
@@ -100,7 +100,7 @@ async fn create_access_key(pass: Pass<'_>, held: &mut Held) -> Result<Effect, Er
 async fn delete_key(pass: Pass<'_>, id: &str, why: WhyDelete) -> Result<(), Error> {
     pass.resolved.session.iam.delete_access_key(&pass.owner.user_name, id).await?;
     pass.ctx.metrics.key_deleted(why);
-    pass.ctx.state.deleted(pass.uid(), id);
+    pass.ctx.state.change(pass.uid(), |known| known.deleted(id));
     Ok(())
 }
 
@@ -161,7 +161,7 @@ async fn write_secret(
         Ok(written) => written,
         Err(error) => return Err(abandon_minted(pass, (observed, held), key_id, error).await),
     };
-    pass.ctx.state.unminted(pass.uid(), key_id);
+    pass.ctx.state.change(pass.uid(), |known| known.unminted(key_id));
     let effect = Effect::SecretWritten {
         uid: written.uid().unwrap_or_default(),
         resource_version: written.resource_version().unwrap_or_default(),
@@ -249,7 +249,7 @@ async fn abandon_minted(
     let minted = observed.minted.as_ref().is_some_and(|minted| minted.id == key_id);
     if minted && error.is_refusal() && (held.unproven || delete_key(pass, key_id, WhyDelete::Orphan).await.is_err()) {
         // The next reconcile finds it in no Secret.
-        pass.ctx.state.unminted(pass.uid(), key_id);
+        pass.ctx.state.change(pass.uid(), |known| known.unminted(key_id));
     }
     error.into()
 }

@@ -12,6 +12,7 @@ use crate::core::curtail::{self, Bounds};
 use crate::core::names::Ownership;
 use crate::core::observed::Observed;
 use crate::core::plan::Action;
+use crate::core::reads::known::Known;
 
 /// How far it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +55,12 @@ pub async fn curtail(pass: Pass<'_>, extent: Extent) -> Result<Option<Possession
     }
     let found = &possession.found;
     let ends_at = found.keys.as_ref().and_then(|keys| bounds.first_end(&found.tags, keys, ctx.now()));
-    ctx.state.ends(pass.uid(), ends_at);
+    ctx.state.change(pass.uid(), |known| known.ends_at = ends_at);
     if asked && first.is_none() {
-        ctx.state.tagged(pass.uid(), &found.tags);
-        ctx.state.judged(pass.uid(), unused.map(|found| found.again_at));
+        ctx.state.change(pass.uid(), |known| {
+            known.tagged(&found.tags);
+            known.judged(unused.map(|found| found.again_at));
+        });
     }
     first.map_or(Ok(Some(possession)), Err)
 }
@@ -106,8 +109,8 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
 impl Pass<'_> {
     /// What it is held to. `hindered`: the spec is not carried out.
     pub fn bounds(&self, hindered: bool) -> Bounds<'_> {
-        let known = self.ctx.state.known(self.uid());
-        let minted_at = known.minted.map(|minted| minted.0.created_at);
+        let made_at = |known: &Known| known.minted.as_ref().map(|minted| minted.0.created_at);
+        let minted_at = self.ctx.state.with(self.uid(), made_at);
         Bounds { class: &self.resolved.class, user: self.user, hindered, minted_at }
     }
 }

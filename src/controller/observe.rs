@@ -257,7 +257,7 @@ pub async fn possession(pass: Pass<'_>) -> (Option<Possession>, Option<Error>) {
     carry(&mut found.tags, &unread(pass.user, &known));
     let (mut failed, mut by_name) = (None, false);
     if owner.identity.ownership(&found.tags) == Ownership::Ours {
-        ctx.state.tagged(pass.uid(), &found.tags);
+        ctx.state.change(pass.uid(), |known| known.tagged(&found.tags));
         by_name = names_its_keys(pass.user, owner.retain)
             && known.failures == 0
             && Adoption::of(&found.tags) == Adoption::None;

@@ -63,15 +63,16 @@ pub async fn report(
 /// What its status says, as this reconcile has left it so far.
 pub fn last_told(ctx: &Context, user: &S3AccessUser) -> S3AccessUserStatus {
     let seen = user.resource_version().and_then(|version| version.parse::<u64>().ok());
-    let written = ctx.state.known(&user.uid().unwrap_or_default()).last_written;
-    let newer = written.filter(|written| Some(written.0) > seen).map(|written| written.1);
+    let newer = ctx.state.with(&user.uid().unwrap_or_default(), |known| {
+        known.last_written.as_ref().filter(|written| Some(written.0) > seen).map(|written| written.1.clone())
+    });
     newer.or_else(|| user.status.clone()).unwrap_or_default()
 }
 
 /// The CR as this reconcile has left it so far.
 fn written_since(ctx: &Context, user: &UserRef) -> UserRef {
     let seen = user.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
-    let written = ctx.state.known(&user.uid).last_written.map(|written| written.0);
+    let written = ctx.state.with(&user.uid, |known| known.last_written.as_ref().map(|written| written.0));
     UserRef { resource_version: seen.max(written).map(|version| version.to_string()), ..user.clone() }
 }
 
@@ -102,8 +103,9 @@ pub async fn announce(ctx: &Context, user: &S3AccessUser, owner: &Owner, reason:
 /// The status as it is, with the last revocation that this process knows of.
 pub fn with_revocation(ctx: &Context, user: &S3AccessUser) -> S3AccessUserStatus {
     let earlier = user.status.clone().unwrap_or_default();
-    let known = ctx.state.known(&user.uid().unwrap_or_default());
-    let known = known.revoked().and_then(Revocation::read).map(|known| revocation_report(&known, &[]));
+    let uid = user.uid().unwrap_or_default();
+    let known = ctx.state.with(&uid, |known| known.revoked().and_then(Revocation::read));
+    let known = known.map(|known| revocation_report(&known, &[]));
     let is_told =
         |known: &RevocationReport| earlier.revocation.as_ref().is_some_and(|told| told.revoked_at >= known.revoked_at);
     match known.filter(|known| !is_told(known)) {

@@ -138,7 +138,7 @@ impl ClassContext {
             let namespace = user.key().namespace();
             let revision =
                 *revisions.entry(namespace).or_insert_with_key(|namespace| self.classes.revision_for(class, namespace));
-            scope.ctx.state.enforced_revision(user.key().uid()) == Some(revision)
+            scope.ctx.state.with(user.key().uid(), |known| known.enforced_revision) == Some(revision)
         });
         all.then_some(Enforced { namespaces_digest })
     }
