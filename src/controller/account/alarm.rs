@@ -76,7 +76,7 @@ impl Sweeper {
                         "AWS's alarm of a key of this user has changed: it is reconciled"
                     );
                     scope.ctx.state.suspect_drift(&user.uid().unwrap_or_default());
-                    scope.enqueue(&kept);
+                    scope.add(&kept);
                 }
             }
         }

@@ -68,7 +68,7 @@ impl Sweeper {
                 let reported = reported(&user, account, report, rest_is_compared);
                 if reported.is_some_and(|reported| scope.ctx.state.compared(&uid, &reported)) {
                     differing += 1;
-                    scope.enqueue(&kept);
+                    scope.add(&kept);
                 }
                 let Some(used) = key_use(&user, account, report) else { continue };
                 let Ok(resolved) = self.classes.of(&user).await else { continue };
@@ -82,7 +82,7 @@ impl Sweeper {
                 let news = is_news(&user, &resolved, &used).then_some(used);
                 if scope.ctx.state.reported(&uid, news, suspected_at) {
                     called += 1;
-                    scope.enqueue(&kept);
+                    scope.add(&kept);
                 }
             }
         }

@@ -303,7 +303,7 @@ impl Sweeper {
         let Some(scope) = self.scopes.get(member.scope) else { return false };
         let called = scope.ctx.state.suspect_drift(member.user.key().uid());
         if called {
-            scope.enqueue(&member.user);
+            scope.add(&member.user);
         }
         called
     }

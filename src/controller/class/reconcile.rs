@@ -155,7 +155,7 @@ impl ClassContext {
             for user in scope.users.state() {
                 let concerned = user.membership().class_name.is_none_or(|named| *named == name);
                 if concerned {
-                    scope.enqueue(&user);
+                    scope.add(&user);
                 }
             }
         }

@@ -177,7 +177,7 @@ fn call_namespaces(ctx: &ClassContext, changed: &BTreeSet<String>) {
         for user in scope.users.state() {
             let namespace = user.key().namespace();
             if (own && changed.contains(namespace)) || concerned(namespace) {
-                scope.enqueue(&user);
+                scope.add(&user);
             }
         }
     }
