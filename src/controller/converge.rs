@@ -101,14 +101,10 @@ impl Pass<'_> {
             }
             ctx.state.change(uid, |known| known.probed(&observed));
             match driven {
-                Ok(next) if reads == Reads::Keys => {
-                    // The status may have been edited: then it is told anew, and not on what a bulk read has shown.
-                    if self.says_nothing_new(&observed, &next) {
-                        return Some(conclude(self, &observed, next, keys_read_at).await);
-                    }
-                }
+                // The status may have been edited: then it is told anew, and not on what a bulk read has shown.
+                Ok(next) if reads == Reads::Keys && !self.says_nothing_new(&observed, &next) => {}
                 Ok(next) => {
-                    if reads != Reads::Probe {
+                    if reads.begins_anew() {
                         self.keep(&observed, &next, keys_read_at);
                     }
                     return Some(conclude(self, &observed, next, keys_read_at).await);
