@@ -67,7 +67,7 @@ pub fn recorded(secret: &Secret, now: Timestamp) -> Recorded {
             previous: key(annotations::PREVIOUS_ACCESS_KEY_ID),
             rotated_at: time(annotations::ROTATED_AT),
             rotate_handled: get(annotations::ROTATE_HANDLED),
-            revoked: key(annotations::REVOKED_ACCESS_KEY_ID),
+            orphan_to_delete: key(annotations::REVOKED_ACCESS_KEY_ID),
         },
         account_id: get(annotations::ACCOUNT_ID).filter(|text| account_id(text).is_some()),
     }
@@ -237,7 +237,7 @@ fn own_annotations(user: &S3AccessUser, content: Content<'_>, data: &SecretData)
             (annotations::PREVIOUS_ACCESS_KEY_ID, record.previous.as_ref().map(ToString::to_string)),
             (annotations::ROTATED_AT, record.rotated_at.map(|time| time.to_string())),
             (annotations::ROTATE_HANDLED, record.rotate_handled.clone()),
-            (annotations::REVOKED_ACCESS_KEY_ID, record.revoked.as_ref().map(ToString::to_string)),
+            (annotations::REVOKED_ACCESS_KEY_ID, record.orphan_to_delete.as_ref().map(ToString::to_string)),
         ]),
         Record::Session(session) => entries.extend([
             (annotations::ACCESS_KEY_DIGEST, Some(secret_data::session_digest(credentials, session))),

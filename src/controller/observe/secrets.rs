@@ -144,7 +144,7 @@ async fn ours(pass: Pass<'_>, secret: &Secret, place: &Place, held: &mut Held) -
         previous: record.previous,
         rotated_at: record.rotated_at,
         rotate_handled: record.rotate_handled,
-        revoked: record.revoked,
+        orphan_to_delete: record.orphan_to_delete,
         up_to_date: wanted.is_some_and(|wanted| is_up_to_date(secret, &wanted)),
         immutable: secret.immutable == Some(true),
     })

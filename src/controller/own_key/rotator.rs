@@ -166,7 +166,7 @@ impl Rotator {
             Step::Rest(_) | Step::Blocked(_) => {}
             Step::Begin => {
                 let begun_at = (self.clock)();
-                let record = Record { begun_at: Some(begun_at), revoked: None, ..record.clone() };
+                let record = Record { begun_at: Some(begun_at), orphan_to_delete: None, ..record.clone() };
                 self.write(own, &own.credentials, &record).await?;
                 self.memory.mint = Some(Mint { begun_at, key: None });
             }
@@ -179,8 +179,8 @@ impl Rotator {
                 iam.update_access_key(user, &id, false).await?;
                 info!(key = id, "the operator's previous key is inactive");
             }
-            Step::Revoke(id) => {
-                let record = Record { revoked: Some(id), ..record.clone() };
+            Step::NoteOrphan(id) => {
+                let record = Record { orphan_to_delete: Some(id), ..record.clone() };
                 self.write(own, &own.credentials, &record).await?;
             }
             Step::Delete(id, why) => {

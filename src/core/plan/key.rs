@@ -330,7 +330,7 @@ impl View<'_> {
                     previous: Some(AccessKeyId::of_iam(&current.id)),
                     rotated_at: Some(self.now),
                     rotate_handled: self.desired.rotation.requested.clone().or_else(|| secret.rotate_handled.clone()),
-                    revoked: secret.revoked.clone(),
+                    orphan_to_delete: secret.orphan_to_delete.clone(),
                 },
             });
         } else if probes.is_some_and(|probes| self.is_unusable(probes)) {
@@ -433,7 +433,7 @@ impl View<'_> {
             }
             // Into an immutable Secret nobody writes it any more, and an exposed key has none to be noted on.
             let unnoted = secret.immutable || self.observed.is_exposed(&current.id);
-            plan.actions.push(if unnoted || secret.revoked.as_deref() == Some(key.id.as_str()) {
+            plan.actions.push(if unnoted || secret.orphan_to_delete.as_deref() == Some(key.id.as_str()) {
                 Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan }
             } else {
                 secret::rewrite(self.desired, secret, current, Some(AccessKeyId::of_iam(&key.id)))
