@@ -113,7 +113,7 @@ impl S3Endpoint {
         let unsent = || failed(ErrorKind::Other, "RequestNotSent", "");
         let signed = self.signed(request, credentials).ok_or_else(unsent)?;
         let connector = self.connector.as_ref().ok_or_else(unsent)?;
-        self.lane.turn(operation).await;
+        self.lane.acquire(operation).await;
         let started = Instant::now();
         let answer = match connector.call(signed).await {
             Ok(answer) => with_body(answer).await,
