@@ -29,7 +29,7 @@ use crate::core::rotation::later;
 use crate::core::schedule::next_resync;
 use crate::traces::TARGET;
 
-/// How soon somebody is looked at again whom its system keeps from being served: by then, that is tried again.
+/// Requeue delay for a user whose S3-compatible system lacks something it needs: by then the system has been probed again.
 const SYSTEM_AGAIN: SignedDuration = SignedDuration::from_mins(15);
 
 /// Which reconcile it is.

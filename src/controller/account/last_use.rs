@@ -58,7 +58,7 @@ impl Sweeper {
     }
 
     async fn tell_of_uses(&self, account: &Account, report: &CredentialReport) {
-        let (mut found, mut called, mut differing) = (0, 0, 0);
+        let (mut found, mut queued, mut differing) = (0, 0, 0);
         let rest_is_compared = self.details.covers(account, Timestamp::now());
         for scope in &self.scopes {
             for (number, kept) in scope.users.state().into_iter().enumerate() {
@@ -81,12 +81,12 @@ impl Sweeper {
                 let suspected_at = suspected.then_some(report.made_at);
                 let news = is_news(&user, &resolved, &used).then_some(used);
                 if scope.ctx.state.reported(&uid, news, suspected_at) {
-                    called += 1;
+                    queued += 1;
                     scope.add(&kept);
                 }
             }
         }
-        debug!(account = account.id, report = %report.made_at, found, called, differing, "read the credential report");
+        debug!(account = account.id, report = %report.made_at, found, queued, differing, "read the credential report");
     }
 
     fn observe(&self, user: &S3AccessUser, used: &KeyUse) {

@@ -43,8 +43,8 @@ pub struct ClassContext {
     pub api: Api<KnownClass>,
     /// Whether to write.
     pub leadership: Leadership,
-    /// The state of each class whose users have been called.
-    pub called: Mutex<HashMap<String, Signature>>,
+    /// For what of each class its users were enqueued last.
+    pub enqueued: Mutex<HashMap<String, Signature>>,
     /// What the system of each class was found to do by this process: the watch may not show it yet.
     pub tried: Mutex<HashMap<String, Capabilities>>,
 }
@@ -79,7 +79,7 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
     if !ctx.scopes.iter().all(|scope| scope.listed.is_cancelled()) {
         return Action::requeue(UNTIL_LISTED);
     }
-    ctx.call_users(class);
+    ctx.enqueue_users(class);
     let members = ctx.members(class);
     let account = match &class.invalid {
         Some(invalid) => Err(Error::InvalidClass(invalid.clone())),
@@ -144,11 +144,11 @@ impl ClassContext {
     }
 
     /// A class that has changed concerns those who name it, and, as to which is the default, those who name none.
-    fn call_users(&self, class: &S3AccessClass) {
+    fn enqueue_users(&self, class: &S3AccessClass) {
         let signature = Signature::of(class);
         let name = class.name_any();
-        let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
-        if called.insert(name.clone(), signature.clone()) == Some(signature) {
+        let mut enqueued = self.enqueued.lock().unwrap_or_else(PoisonError::into_inner);
+        if enqueued.insert(name.clone(), signature.clone()) == Some(signature) {
             return;
         }
         for scope in &self.scopes {
@@ -242,7 +242,7 @@ impl ClassContext {
             let others: Vec<&String> = class.finalizers().iter().filter(|found| *found != CLASS_FINALIZER).collect();
             self.set_finalizers(class, json!(others)).await.map_err(failed)?;
             self.classes.forget(&name);
-            self.called.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            self.enqueued.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
             self.tried.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
             info!(class = name, "let go: nobody is in it");
             return Ok(());

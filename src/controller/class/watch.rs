@@ -113,7 +113,7 @@ impl Watched {
             scopes,
             api: Api::all(client.clone()),
             leadership,
-            called: Mutex::new(HashMap::new()),
+            enqueued: Mutex::new(HashMap::new()),
             tried: Mutex::default(),
         });
         let store = self.store.clone();

@@ -24,7 +24,7 @@ use crate::leadership::{Leadership, NotLeading};
 use crate::metrics::Metrics;
 
 /// How often the Secret is read: somebody may have asked for a rotation, or put another key in.
-const LOOK: Duration = Duration::from_secs(60);
+const READ_INTERVAL: Duration = Duration::from_secs(60);
 /// The pause after what failed.
 const RETRY: Duration = Duration::from_secs(10);
 /// The pause where somebody has to do something first.
@@ -89,13 +89,13 @@ impl Rotator {
     /// Looks after the key for ever.
     pub async fn run(mut self) {
         loop {
-            let pause = self.turn().await;
+            let pause = self.step().await;
             tokio::time::sleep(pause).await;
         }
     }
 
     /// Does the next thing that is to be done; answers when to come again.
-    pub async fn turn(&mut self) -> Duration {
+    pub async fn step(&mut self) -> Duration {
         let metrics = self.metrics.clone();
         match contained(&metrics, at_priority(Priority::Begun, self.pass())).await {
             Some(Ok(pause)) => pause,
@@ -269,5 +269,5 @@ impl Memory {
 }
 
 fn pause(now: Timestamp, until: Timestamp) -> Duration {
-    Duration::try_from(until.duration_since(now)).unwrap_or_default().min(LOOK)
+    Duration::try_from(until.duration_since(now)).unwrap_or_default().min(READ_INTERVAL)
 }

@@ -1,4 +1,4 @@
-//! Which accounts the bulk sweep answers for, so that a user's own turn need not read its details again.
+//! Which accounts the bulk sweep answers for, so that a user's resync need not read its details again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

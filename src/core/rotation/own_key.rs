@@ -25,7 +25,7 @@ const LONGEST_MINT: SignedDuration = SignedDuration::from_mins(15);
 /// A new key that AWS refuses for this many consistency windows is given up.
 const UNUSABLE_AFTER: i32 = 10;
 /// The state of IAM is read again after so long, whatever it was.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+const RESYNC_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
 /// What stands in the Secret beside the key, written with it in one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -328,7 +328,7 @@ impl View<'_> {
     }
 
     fn rest(&self, until: Timestamp) -> Step {
-        Step::Rest(until.min(later(self.now, LOOK_AGAIN)))
+        Step::Rest(until.min(later(self.now, RESYNC_INTERVAL)))
     }
 }
 

@@ -99,7 +99,7 @@ impl World {
         };
         match step {
             Step::Rest(until) => self.now = until.max(later(self.now, SignedDuration::from_millis(1))),
-            Step::Blocked(_) => self.now = later(self.now, LOOK_AGAIN),
+            Step::Blocked(_) => self.now = later(self.now, RESYNC_INTERVAL),
             Step::Begin => {
                 let record = Record { begun_at: Some(at), orphan_to_delete: None, ..held.record.clone() };
                 if put(held.key_id.clone(), record) && answered {
@@ -372,7 +372,7 @@ fn only_a_key_of_the_time_of_a_begin_is_of_it() {
 fn a_key_is_replaced_at_its_age_or_when_somebody_asks() {
     let mut world = World::new();
     world.keys[0].created_at = START;
-    assert_eq!(world.view(&Process::default()).next(), Step::Rest(after(1)), "it looks again every hour");
+    assert_eq!(world.view(&Process::default()).next(), Step::Rest(after(1)), "it resyncs every hour");
     world.now = after(24);
     assert_eq!(world.view(&Process::default()).next(), Step::Begin);
     world.now = START;
@@ -396,7 +396,7 @@ fn a_replaced_key_works_through_the_overlap_and_longer_where_it_is_used() {
     assert_eq!(next(after(5), true, None), Step::Rest(after(6)));
     assert_eq!(next(after(6), true, None), Step::ReadLastUsed("K0".to_owned()));
     assert_eq!(next(after(6), true, Some(None)), Step::Deactivate("K0".to_owned()));
-    assert_eq!(next(after(6), true, Some(Some(after(5)))), Step::Rest(after(7)), "it looks again every hour");
+    assert_eq!(next(after(6), true, Some(Some(after(5)))), Step::Rest(after(7)), "it resyncs every hour");
     assert_eq!(next(after(11), true, Some(Some(after(5)))), Step::Deactivate("K0".to_owned()));
     assert_eq!(next(after(12), true, Some(Some(after(12)))), Step::Deactivate("K0".to_owned()));
     assert_eq!(next(after(6), false, Some(None)), Step::Rest(after(7)));
