@@ -8,7 +8,7 @@ use tracing::{debug, info};
 use super::apply::apply;
 use super::context::Pass;
 use super::error::Error;
-use super::observe::{self, Held, Possession, Seen, picture};
+use super::observe::{self, Held, Possession, Seen, read_level};
 use super::outcome::{Outcome, Stopped, conclude, defer, fail, stop, told};
 use crate::api::{Reason, S3AccessUserStatus};
 use crate::core::observed::Observed;
@@ -76,7 +76,7 @@ impl Pass<'_> {
                 ctx.state.change(uid, |known| known.reading(reads));
             }
             let keys_read_at = self.keys_read_at(reads, seen, &known, read_at);
-            let mut observed = match picture(self, reads, seen, &known).await {
+            let mut observed = match read_level(self, reads, seen, &known).await {
                 Ok(Some(observed)) => observed,
                 Ok(None) => {
                     beyond = Some(reads);

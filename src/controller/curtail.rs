@@ -83,7 +83,7 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
         let mut held = Held::default();
         let mut done = apply(pass, &observed, &mut held, &action).await;
         if let (Err(error), Some(instead)) = (&done, instead_of(&action))
-            && is_refusal(error)
+            && is_permanent(error)
         {
             warn!(namespace = user.namespace(), name = user.name_any(), %error, "could not {action}; instead: {instead}");
             done = apply(pass, &observed, &mut held, &instead).await;
@@ -125,6 +125,6 @@ fn instead_of(action: &Action) -> Option<Action> {
 }
 
 /// Another try would lead to the same.
-fn is_refusal(error: &Error) -> bool {
+fn is_permanent(error: &Error) -> bool {
     matches!(error, Error::Aws(error) if !error.is_transient() && error.kind != ErrorKind::NoCredentials)
 }

@@ -114,8 +114,8 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan, keys_read
     }
     let now = ctx.now();
     let earlier = report::last_told(ctx, user);
-    let report_it = told(pass, observed, &plan, &earlier);
-    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+    let status = told(pass, observed, &plan, &earlier);
+    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &status).await {
         return retry_later(ctx, uid, &error);
     }
     ctx.state.change(uid, Known::told);
@@ -135,8 +135,8 @@ pub async fn defer(pass: Pass<'_>, until: Timestamp) -> Outcome {
     let Pass { ctx, user, desired, .. } = pass;
     let earlier = user.status.clone().unwrap_or_default();
     if let Some(desired) = desired.filter(|_| ctx.state.with(pass.uid(), |known| known.untold.is_some())) {
-        let report_it = with_last_use(pass, desired, earlier.clone(), &earlier);
-        if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+        let status = with_last_use(pass, desired, earlier.clone(), &earlier);
+        if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &status).await {
             return retry_later(ctx, pass.uid(), &error);
         }
         ctx.state.change(pass.uid(), Known::told);
@@ -223,8 +223,8 @@ pub async fn stop(pass: Pass<'_>, observed: &Observed, stopped: Stopped) -> Outc
     }
     let failure = missing_policy(pass, &earlier, &action, &error).unwrap_or_else(|| error.failure(action.part()));
     failure.mark(&mut plan.parts);
-    let report_it = told(pass, observed, &plan, &earlier);
-    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+    let status = told(pass, observed, &plan, &earlier);
+    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &status).await {
         return retry_later(ctx, &owner.identity.uid, &error);
     }
     Outcome::Failed(pause(ctx, &owner.identity.uid))
@@ -281,8 +281,8 @@ pub async fn interrupt(
 ) -> Outcome {
     let earlier = user.status.clone().unwrap_or_default();
     let known = with_revocation(ctx, user);
-    let report_it = interrupted(owner, parts, &known, user.metadata.generation, ctx.now());
-    match report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+    let status = interrupted(owner, parts, &known, user.metadata.generation, ctx.now());
+    match report(ctx, &UserRef::of(&user.metadata), &earlier, &status).await {
         Ok(()) => outcome,
         Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error),
     }

@@ -15,7 +15,7 @@ use super::observe::made_elsewhere;
 use super::outcome::{Outcome, QUIET_FAILURES, abandon, fail, failures, panicked, refuse, release, retry_later};
 use super::panics::contained;
 use super::queue::Key;
-use super::report::{announce, hold};
+use super::report::{announce, restore_finalizer};
 use super::watch::cached::Opened;
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
@@ -99,7 +99,7 @@ async fn begin(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> O
         }
         resolved => resolved,
     };
-    let (mut user, unheld) = hold(ctx, user).await;
+    let (mut user, unrestored) = restore_finalizer(ctx, user).await;
     let mut resolved = match resolved {
         Ok(resolved) => resolved,
         Err(error) => return without_account(ctx, &user, &error).await,
@@ -127,7 +127,7 @@ async fn begin(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> O
     let pass = Pass { ctx, resolved: &resolved, user: &user, owner: &owner, desired: None };
     let outcome = match desired {
         _ if deleting => pass.remove().await,
-        _ if let Some(error) = unheld => pass.unheld(&error).await,
+        _ if let Some(error) = unrestored => pass.without_finalizer(&error).await,
         desired if is_true(&user, annotations::PAUSED) => {
             pass.hindered(paused(), desired.ok().and_then(|desired| desired.violation)).await
         }
@@ -196,8 +196,8 @@ impl Pass<'_> {
         }
     }
 
-    /// The CR could not be written: nothing is made for it, and what its class takes away is taken all the same.
-    async fn unheld(self, error: &Error) -> Outcome {
+    /// The CR's finalizer could not be put back: nothing is made for it, and what its class takes away is taken all the same.
+    async fn without_finalizer(self, error: &Error) -> Outcome {
         let taken = curtail(self, Extent::Hindered).await;
         retry_later(self.ctx, self.uid(), taken.as_ref().err().unwrap_or(error))
     }

@@ -168,23 +168,23 @@ pub async fn add_finalizer(ctx: &Context, user: &S3AccessUser) -> Result<Option<
 
 /// Puts the finalizer back where something was made for the CR: whoever took it off would have it forgotten in IAM. With
 /// the error where the API server does not take it.
-pub async fn hold(ctx: &Context, user: &S3AccessUser) -> (S3AccessUser, Option<Error>) {
-    let mut held = user.clone();
+pub async fn restore_finalizer(ctx: &Context, user: &S3AccessUser) -> (S3AccessUser, Option<Error>) {
+    let mut restored = user.clone();
     let deleting = user.metadata.deletion_timestamp.is_some();
     if user.is_finalized() || deleting || !user.was_acted_upon() {
-        return (held, None);
+        return (restored, None);
     }
-    held.finalizers_mut().push(FINALIZER.to_owned());
+    restored.finalizers_mut().push(FINALIZER.to_owned());
     let (namespace, name) = (user.namespace(), user.name_any());
     match add_finalizer(ctx, user).await {
         Ok(version) => {
             warn!(namespace, name, "the finalizer {FINALIZER} was taken off; it is put back");
-            held.metadata.resource_version = version.or(held.metadata.resource_version);
-            (held, None)
+            restored.metadata.resource_version = version.or(restored.metadata.resource_version);
+            (restored, None)
         }
         Err(error) => {
             warn!(namespace, name, %error, "the finalizer {FINALIZER} was taken off, and could not be put back");
-            (held, Some(error))
+            (restored, Some(error))
         }
     }
 }

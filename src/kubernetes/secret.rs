@@ -18,7 +18,7 @@ use crate::core::sessions::HeldSession;
 
 /// Whose a Secret is, by its controller reference: the only proof, since labels and annotations can be copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Controller {
+pub enum SecretOwner {
     /// This user's, by UID.
     Ours,
     /// Another S3AccessUser's.
@@ -28,13 +28,13 @@ pub enum Controller {
 }
 
 /// Reads the proof.
-pub fn controller_of(secret: &Secret, uid: &str) -> Controller {
+pub fn owner_of(secret: &Secret, uid: &str) -> SecretOwner {
     let references = secret.owner_references();
     let controller = references.iter().find(|reference| reference.controller == Some(true));
     match controller {
-        Some(reference) if is_user(reference) && reference.uid == uid => Controller::Ours,
-        Some(reference) if is_user(reference) => Controller::Other(reference.name.clone()),
-        _ => Controller::Foreign,
+        Some(reference) if is_user(reference) && reference.uid == uid => SecretOwner::Ours,
+        Some(reference) if is_user(reference) => SecretOwner::Other(reference.name.clone()),
+        _ => SecretOwner::Foreign,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::core::observed::{HeldKey, OurSecret, SecretState};
 use crate::core::plan::{Plan, Progress, Waits, plan, policies_to_read};
 use crate::core::reads::Reads;
 use crate::core::reads::known::Known;
-use crate::core::reads::picture::picture;
+use crate::core::reads::picture::assumed;
 
 const KEY: &str = "AKIAEXAMPLE";
 const OTHERS: &str = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
@@ -221,7 +221,7 @@ fn planned(desired: &Desired, found: &InIam) -> Plan {
 
 /// The plan of a reconcile that reads the access keys alone, where it may be left at that.
 fn by_keys(desired: &Desired, keys: Vec<AccessKey>) -> Option<Plan> {
-    let observed = picture(Reads::Keys, desired, without_iam(desired), Some(keys), &Known::default())?;
+    let observed = assumed(Reads::Keys, desired, without_iam(desired), Some(keys), &Known::default())?;
     let plan = plan(desired, &observed, now(), &Waits::default());
     Reads::Keys.suffices(&plan).then_some(plan)
 }
