@@ -23,9 +23,6 @@ use crate::kubernetes::{KubernetesError, Mark};
 /// Carries out one action.
 pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action: &Action) -> Result<Effect, Error> {
     let Pass { ctx, user, owner, .. } = pass;
-    let session = &pass.resolved.session;
-    let iam = &session.iam;
-    let name = &owner.user_name;
     match action {
         Action::AddFinalizer => {
             report::add_finalizer(ctx, user).await?;
@@ -34,6 +31,40 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
             ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await?;
         }
         Action::Announce(reason) => report::announce(ctx, user, owner, *reason).await?,
+        Action::DryRunSecret => {
+            let live = held.live.as_ref().filter(|_| observed.our_secret().is_some());
+            ctx.kubernetes.dry_run_secret(&example_of(pass, live)?).await?;
+        }
+        Action::CreateAccessKey => return create_access_key(pass, held).await,
+        Action::ProbeKey { id } => {
+            let usable = pass.resolved.session.sts.accepts(id, half_of(held, id)?).await?;
+            return Ok(Effect::Probed(usable));
+        }
+        Action::WriteSecret { key_id, record } => {
+            return write_secret(pass, observed, held, (key_id, record)).await;
+        }
+        Action::MarkWorkload { workload, key_id, restart } => {
+            return mark_workload(pass, observed, workload, (key_id, *restart)).await;
+        }
+        Action::RenewSession { key_id } => return renew_session(pass, observed, held, key_id).await,
+        Action::DeleteSecret { place, uid } => {
+            let (namespace, name) = pass.secret_at(place);
+            ctx.kubernetes.delete_secret(namespace, &name, uid).await?;
+        }
+        Action::DeleteUser => return delete_user(pass, observed).await,
+        of_iam => return apply_iam(pass, of_iam).await,
+    }
+    Ok(Effect::Done)
+}
+
+/// Carries out one action that takes nothing but IAM: neither a picture of the world nor a Secret.
+///
+/// # Errors
+/// [`Error::Defect`] where it takes more than that: nothing is done then.
+pub async fn apply_iam(pass: Pass<'_>, action: &Action) -> Result<Effect, Error> {
+    let Pass { ctx, resolved, owner, .. } = pass;
+    let (iam, name) = (&resolved.session.iam, &owner.user_name);
+    match action {
         Action::CreateUser { tags, boundary } => {
             let arn = iam.create_user(name, &owner.path, tags, boundary.as_deref()).await?;
             ctx.state.change(pass.uid(), |known| known.tagged(tags));
@@ -48,36 +79,27 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
         Action::TagPolicy { arn, tags } => iam.tag_policy(arn, tags).await?,
         Action::DeletePolicyVersion { arn, version } => iam.delete_policy_version(arn, version).await?,
         Action::CreatePolicyVersion { arn, document } => iam.create_policy_version(arn, document).await?,
-        Action::DeletePolicy { arn } => delete_policy(session, arn).await?,
+        Action::DeletePolicy { arn } => delete_policy(&resolved.session, arn).await?,
         Action::AttachPolicy(arn) => iam.attach_user_policy(name, arn).await?,
         Action::DetachPolicy(arn) => iam.detach_user_policy(name, arn).await?,
         Action::PutInlinePolicy { name: policy, document } => iam.put_user_policy(name, policy, document).await?,
         Action::DeleteInlinePolicy { name: policy } => iam.delete_user_policy(name, policy).await?,
-        Action::DryRunSecret => {
-            let live = held.live.as_ref().filter(|_| observed.our_secret().is_some());
-            ctx.kubernetes.dry_run_secret(&example_of(pass, live)?).await?;
-        }
-        Action::CreateAccessKey => return create_access_key(pass, held).await,
         Action::SetKeyStatus { id, active } => iam.update_access_key(name, id, *active).await?,
         Action::DeleteKey { id, why } => delete_key(pass, id, *why).await?,
-        Action::ProbeKey { id } => {
-            let usable = session.sts.accepts(id, half_of(held, id)?).await?;
-            return Ok(Effect::Probed(usable));
-        }
         Action::ReadLastUsed { id } => return Ok(Effect::LastUsed(iam.get_access_key_last_used(id).await?)),
-        Action::WriteSecret { key_id, record } => {
-            return write_secret(pass, observed, held, (key_id, record)).await;
-        }
-        Action::MarkWorkload { workload, key_id, restart } => {
-            return mark_workload(pass, observed, workload, (key_id, *restart)).await;
-        }
-        Action::RenewSession { key_id } => return renew_session(pass, observed, held, key_id).await,
-        Action::DeleteSecret { place, uid } => {
-            let (namespace, name) = pass.secret_at(place);
-            ctx.kubernetes.delete_secret(namespace, &name, uid).await?;
-        }
-        Action::DeleteUser => return delete_user(pass, observed).await,
         Action::ClearLeftovers => iam.clear_leftovers(name).await?,
+        // Each by its name, so that it is decided of every new one where it belongs.
+        Action::AddFinalizer
+        | Action::RemoveFinalizer
+        | Action::Announce(_)
+        | Action::DryRunSecret
+        | Action::CreateAccessKey
+        | Action::ProbeKey { .. }
+        | Action::WriteSecret { .. }
+        | Action::MarkWorkload { .. }
+        | Action::RenewSession { .. }
+        | Action::DeleteSecret { .. }
+        | Action::DeleteUser => return Err(Error::Defect),
     }
     Ok(Effect::Done)
 }

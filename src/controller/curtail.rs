@@ -3,14 +3,13 @@
 use kube::ResourceExt;
 use tracing::{info, warn};
 
-use super::apply::apply;
+use super::apply::apply_iam;
 use super::context::Pass;
 use super::error::Error;
-use super::observe::{self, Held, Possession};
+use super::observe::{self, Possession};
 use crate::aws::ErrorKind;
 use crate::core::curtail::{self, Bounds};
 use crate::core::names::Ownership;
-use crate::core::observed::Observed;
 use crate::core::plan::Action;
 use crate::core::reads::known::Known;
 
@@ -71,7 +70,6 @@ pub async fn curtail(pass: Pass<'_>, extent: Extent) -> Result<Option<Possession
 /// This process may not write any more.
 async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -> Result<Option<Error>, Error> {
     let Pass { ctx, user, owner, .. } = pass;
-    let observed = Observed::nothing();
     let (mut first, mut works) = (None, false);
     let revoked = bounds.revocations(&possession.found, ctx.now());
     for action in curtail::curtail(bounds, owner, &possession.found, ctx.now()) {
@@ -80,13 +78,12 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
             continue;
         }
         ctx.may_write()?;
-        let mut held = Held::default();
-        let mut done = apply(pass, &observed, &mut held, &action).await;
+        let mut done = apply_iam(pass, &action).await;
         if let (Err(error), Some(instead)) = (&done, instead_of(&action))
             && is_permanent(error)
         {
             warn!(namespace = user.namespace(), name = user.name_any(), %error, "could not {action}; instead: {instead}");
-            done = apply(pass, &observed, &mut held, &instead).await;
+            done = apply_iam(pass, &instead).await;
         }
         match done {
             Ok(_) => {

@@ -108,7 +108,7 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
 
 /// A reconcile that ended in a panic: told on the class.
 pub async fn panicked(ctx: &ClassContext, class: &KnownClass) -> Action {
-    let seen = Seen { account: Err(Error::Panicked), enforced: None, system: class.capabilities().cloned() };
+    let seen = Seen { account: Err(Error::Defect), enforced: None, system: class.capabilities().cloned() };
     if let Err(error) = ctx.write(class, ctx.members(class).len(), seen).await {
         warn!(class = class.name_any(), %error, "could not report");
     }
