@@ -7,20 +7,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use super::beat::{Beat, Unread};
 use crate::api::{S3AccessUser, annotations, tags};
-use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, Session};
+use crate::aws::{DetailsPage, DetailsQuery, Session};
 use crate::controller::class::ClassResolver;
 use crate::controller::context::Scope;
 use crate::controller::error::Error;
 use crate::controller::panics::{contained, contained_now};
 use crate::controller::watch::cached::{CachedUser, Opened};
 use crate::core::desired::{Desired, DesiredPolicy, is_true};
-use crate::core::drift::Coverage;
 use crate::core::drift::{Verdict, screen_policy, screen_user};
 use crate::core::iam::Account;
 use crate::core::names::Cluster;
@@ -34,30 +34,6 @@ const TICK: Duration = Duration::from_secs(1);
 const ORPHANS_ASKED: usize = 20;
 /// So many are named in one message.
 const ORPHANS_NAMED: usize = 10;
-
-/// How often each account is read in one way, and what that has come to.
-pub struct Beat {
-    /// What it has come to.
-    pub coverage: Arc<Coverage>,
-    /// How often; zero: never.
-    pub interval: SignedDuration,
-}
-
-impl Beat {
-    /// That often.
-    pub fn each(interval: SignedDuration) -> Self {
-        Self { coverage: Arc::default(), interval }
-    }
-
-    /// Whether each account is seen as often as that.
-    pub fn covers(&self, account: &Account, now: Timestamp) -> bool {
-        self.coverage.covers(account, now, self.interval)
-    }
-
-    fn take_due(&self, accounts: &[Account], now: Timestamp) -> Vec<Account> {
-        if self.interval.is_zero() { Vec::new() } else { self.coverage.take_due(accounts, now, self.interval) }
-    }
-}
 
 /// What is read of an account at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -144,12 +120,9 @@ impl Sweeper {
     }
 
     async fn sweep(&self, account: &Account, session: &Session) {
-        let swept = self.read(account, session).await;
-        let now = Timestamp::now();
         let id = &account.id;
-        match swept {
+        match self.details.ended(account, self.read(account, session).await) {
             Ok(Swept { users, differing }) => {
-                self.details.coverage.done(account, now);
                 self.metrics.swept("done");
                 if differing > 0 {
                     info!(account = id, users, differing, "swept: those that differ are reconciled");
@@ -157,16 +130,14 @@ impl Sweeper {
                     debug!(account = id, users, "swept");
                 }
             }
-            Err(Error::Aws(error)) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::Unsupported) => {
-                self.metrics.swept("denied");
-                if self.details.coverage.denied(account) == 1 {
-                    warn!(account = id, %error, "the account cannot be read in bulk, so each user is read in its turn");
-                }
-            }
-            Err(error) => {
-                self.metrics.swept("failed");
-                if self.details.coverage.failed(account, now) == 1 {
-                    warn!(account = id, %error, "a sweep came to no end; it is tried again");
+            Err(unread) => {
+                self.metrics.swept(if unread.denied { "denied" } else { "failed" });
+                match unread {
+                    Unread { again: true, .. } => {}
+                    Unread { error, denied: true, .. } => {
+                        warn!(account = id, %error, "the account cannot be read in bulk, so each user is read in its turn");
+                    }
+                    Unread { error, .. } => warn!(account = id, %error, "a sweep came to no end; it is tried again"),
                 }
             }
         }
