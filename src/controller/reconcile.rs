@@ -53,6 +53,7 @@ pub async fn reconcile(ctx: &Context, found: Opened, run: Run<'_>) -> Outcome {
     );
     let user = found.user.clone();
     let pass = Box::pin(at_priority(priority, as_it_is(ctx, found)).instrument(span.clone()));
+    // Here, since the object is at hand to tell of it; the worker contains whatever is around this.
     let outcome = match contained(&ctx.metrics, pass).await {
         Some(outcome) => outcome,
         None => panicked(ctx, &user).await,

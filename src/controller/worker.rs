@@ -87,7 +87,8 @@ impl Workers {
         let Some(scope) = self.scope(key) else { return self.queue.finish(key, None) };
         let ctx = &scope.ctx;
         let run = Run { key, priority: *priority, waited: self.queue.waited(&started) };
-        // Unpacking it is contained, too: its slot comes free whatever happens.
+        // The reconcile contains a panic of its own, to tell of it on the object. What is around it, unpacking the object and that
+        // very telling, is contained here: the slot comes free whatever happens.
         let work = async {
             match scope.newest(key) {
                 Some(cached) => reconcile(ctx, cached.open(), run).await,

@@ -11,12 +11,10 @@ use crate::core::adoption::Adoption;
 use crate::core::ends::revocation::Revocation;
 use crate::core::iam::{AccessKey, AccessKeyId, past};
 use crate::core::observed::{HeldKey, Minted, OurSecret, Probes};
-use crate::core::rotation::{LONGEST_SWAP, PROBES, Retirement, later};
+use crate::core::rotation::{LONGEST_SWAP, PROBES, Retirement, UNUSABLE_AFTER, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.
 const KEYS_LIMIT: usize = 2;
-/// A new key that AWS refuses for this many consistency windows is given up.
-const UNUSABLE_AFTER: i32 = 10;
 
 /// Plans the key and the Secret that holds it.
 pub(super) fn plan_key(view: &View<'_>, plan: &mut Plan) {

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
-use super::{DEFAULT_OVERLAP, PROBES, Retirement, later};
+use super::{DEFAULT_OVERLAP, PROBES, Retirement, UNUSABLE_AFTER, later};
 use crate::core::iam::{AccessKey, AccessKeyId, past};
 use crate::core::observed::{Minted, Probes};
 use crate::core::plan::{Waits, WhyDelete};
@@ -22,8 +22,6 @@ const LONGEST_LIFE: SignedDuration = SignedDuration::from_mins(5);
 /// A key that IAM has made later than this after it was begun is another one: a request lasts half a minute, and two clocks
 /// differ by no more where AWS takes a signature.
 const LONGEST_MINT: SignedDuration = SignedDuration::from_mins(15);
-/// A new key that AWS refuses for this many consistency windows is given up.
-const UNUSABLE_AFTER: i32 = 10;
 /// The state of IAM is read again after so long, whatever it was.
 const RESYNC_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
