@@ -58,20 +58,19 @@ impl Outcome {
 
     /// Reconciles again by then.
     #[must_use]
-    pub fn by(self, latest: Option<Timestamp>) -> Self {
-        let earlier = |at: Timestamp| latest.map_or(at, |latest| latest.min(at));
-        match self {
-            Self::Settled(at) => Self::Settled(earlier(at)),
-            Self::Deferred(at) => Self::Deferred(earlier(at)),
-            Self::Waiting(at) => Self::Waiting(earlier(at)),
-            Self::Failed(at) => Self::Failed(earlier(at)),
-            Self::Refused(at) => Self::Refused(earlier(at)),
-            Self::Deleted => Self::Deleted,
+    pub fn by(mut self, latest: Option<Timestamp>) -> Self {
+        if let (Some(at), Some(latest)) = (self.at(), latest) {
+            *at = latest.min(*at);
         }
+        self
     }
 
     /// When to reconcile again.
-    pub fn due_at(self) -> Option<Timestamp> {
+    pub fn due_at(mut self) -> Option<Timestamp> {
+        self.at().copied()
+    }
+
+    fn at(&mut self) -> Option<&mut Timestamp> {
         match self {
             Self::Settled(at) | Self::Deferred(at) | Self::Waiting(at) | Self::Failed(at) | Self::Refused(at) => {
                 Some(at)
