@@ -76,7 +76,7 @@ impl Coverage {
         sweeps.failures
     }
 
-    /// The account does not let itself be read in bulk: each user's details are read in its own turn. It is asked again
+    /// The account does not let itself be read in bulk: each user's details are read at its own resync. It is asked again
     /// in its next turn. Answers how often it has said so in a row.
     pub fn denied(&self, account: &Account) -> u32 {
         let mut all = self.all();
