@@ -1,6 +1,6 @@
 //! S3 access operator: gives workloads their own AWS IAM user, S3 policy and access key.
 //!
-//! # The way of the data
+//! # Data flow
 //! **watch → queue → read → decide → apply → report.** For each S3AccessUser, [`controller`] watches the object and queues
 //! it; [`core::reads`] decides how little has to be read; what is read becomes one [`core::observed::Observed`];
 //! [`core::plan`] decides, as a pure function of what is desired, what is observed and the time; the controller applies one
@@ -45,7 +45,7 @@
 //! 12. What a class or a deletion takes away is gone within one reconcile of its being known, whatever else about the object
 //!     is wrong, paused, unreadable or refused: [`core::curtail`] comes before [`core::plan`] and waits for nothing.
 //!
-//! # What goes through all of it
+//! # Cross-cutting rules
 //! - **Time**: one clock in [`controller`]; the core is handed `now`. What is recorded in a Secret or a tag is held against IAM's
 //!   own dates before it is believed.
 //! - **Errors**: an error of AWS or Kubernetes says operation, object, code and what to do ([`aws::AwsError`],

@@ -187,7 +187,7 @@ impl Metrics {
         );
         registry.register(
             "access_key_age_seconds",
-            "Age of the Secrets' access keys, when looked at",
+            "Age of the Secrets' access keys, at each reconcile that ends settled",
             self.key_age.clone(),
         );
         registry.register(

@@ -1,4 +1,4 @@
-//! One way for every call: in its turn, within the account's rate, and with errors that name operation and object.
+//! One way for every call: when the account's rate limiter lets it go, and with errors that name operation and object.
 
 use std::error::Error;
 use std::future::Future;
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument, info_span};
 
-use super::dispenser::{Dispenser, Event, Ticket};
 use super::error::label_of;
+use super::rate_limiter::{Event, RateLimiter, WaitingCall};
 use super::raw::StatusOf;
 use super::sdk::endless;
 use super::{AwsError, ErrorKind, Result};
@@ -88,19 +88,19 @@ impl Lane {
         let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         self.events.get_or_init(|| {
             let (events, noted) = mpsc::unbounded_channel();
-            let dispenser = Dispenser::new(lowest(&limits), Duration::ZERO);
+            let limiter = RateLimiter::new(lowest(&limits), Duration::ZERO);
             // It ends with the lane.
-            tokio::spawn(dispense(dispenser, noted, self.started));
+            tokio::spawn(release(limiter, noted, self.started));
             events
         })
     }
 
-    /// Waits for a turn.
-    pub(super) async fn turn(&self, operation: &'static str) {
+    /// Waits until the rate limiter lets the call go.
+    pub(super) async fn acquire(&self, operation: &'static str) {
         let (go, gone) = oneshot::channel();
         let priority = PRIORITY.try_with(|priority| *priority).unwrap_or(Priority::Background);
-        let ticket = Ticket { operation, priority, go };
-        if self.events().send(Event::Waits(ticket)).is_ok() {
+        let call = WaitingCall { operation, priority, go };
+        if self.events().send(Event::Waits(call)).is_ok() {
             // Without an answer the process ends, and nobody need be kept waiting.
             let _ = gone.await;
         }
@@ -139,8 +139,8 @@ impl Lane {
         Err(endless(operation, object))
     }
 
-    /// Waits for a turn, then sends. What was throttled had no effect, whatever it was, so it is sent again in another
-    /// turn, when the rate has gone down.
+    /// Waits for the rate limiter, then sends. What was throttled had no effect, whatever it was, so it waits there again, by
+    /// which the rate has gone down, and is sent again.
     pub(super) async fn call<O, E, F>(&self, operation: &'static str, object: &str, send: impl Fn() -> F) -> Result<O>
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -149,7 +149,7 @@ impl Lane {
         let mut pause = FIRST_PAUSE;
         let mut tried = 0;
         loop {
-            self.turn(operation).await;
+            self.acquire(operation).await;
             let sent_at = self.started.elapsed();
             let span = info_span!(
                 target: TARGET, "aws", otel.name = operation, otel.kind = "client", object,
@@ -184,12 +184,12 @@ fn lowest(limits: &[NonZeroU32]) -> f64 {
 }
 
 /// Lets calls go until nobody is left who could make one.
-async fn dispense(mut dispenser: Dispenser, mut events: mpsc::UnboundedReceiver<Event>, started: Instant) {
+async fn release(mut limiter: RateLimiter, mut events: mpsc::UnboundedReceiver<Event>, started: Instant) {
     loop {
         while let Ok(event) = events.try_recv() {
-            dispenser.note(event, started.elapsed());
+            limiter.note(event, started.elapsed());
         }
-        let wait = dispenser.dispense(started.elapsed());
+        let wait = limiter.release(started.elapsed());
         let event = match wait {
             Some(wait) => tokio::select! {
                 biased;
@@ -199,7 +199,7 @@ async fn dispense(mut dispenser: Dispenser, mut events: mpsc::UnboundedReceiver<
             None => events.recv().await,
         };
         match event {
-            Some(event) => dispenser.note(event, started.elapsed()),
+            Some(event) => limiter.note(event, started.elapsed()),
             None => return,
         }
     }

@@ -3,7 +3,6 @@
 mod call;
 mod compatible;
 mod details;
-mod dispenser;
 mod error;
 mod iam;
 mod identity;
@@ -11,6 +10,7 @@ mod lanes;
 mod leftovers;
 mod metrics;
 mod permission;
+mod rate_limiter;
 mod raw;
 mod sdk;
 mod session;

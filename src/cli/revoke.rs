@@ -25,7 +25,7 @@ const AT_ONCE: usize = 8;
 /// Calls to AWS that end the keys of one user: two reads, the key, the record.
 const CALLS: usize = 4;
 /// Between two reads of one user, and of all of a class.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+const READ_INTERVALS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// So long without an answer, and the operator may not be running.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// So many are named in one message.
@@ -95,7 +95,8 @@ enum Scope {
 }
 
 impl Scope {
-    async fn look(&self) -> Result<Vec<Guarded>, Error> {
+    /// Whoever is in it now.
+    async fn list(&self) -> Result<Vec<Guarded>, Error> {
         Ok(match self {
             Self::One(api, name) => vec![api.get(name).await?],
             Self::Class(api, _) => list_all(api).await?,
@@ -104,7 +105,7 @@ impl Scope {
 
     /// Who is meant, in the order in which they are asked for.
     async fn found(&self, client: &Client) -> Result<Vec<Name>, Error> {
-        let mut found = self.look().await?;
+        let mut found = self.list().await?;
         if let Self::Class(_, class) = self {
             let classes = list_all(&Api::<S3AccessClass>::all(client.clone())).await?;
             if !classes.iter().any(|found| found.name_any() == *class) {
@@ -238,11 +239,11 @@ impl fmt::Display for Progress {
 /// Tells how far it is until all have a new key, or are known to get none.
 async fn watch(scope: &Scope, asked: &BTreeSet<Name>, request: &Request) -> Result<(), Error> {
     let (began, mut out) = (Instant::now(), std::io::stdout());
-    let pause = if matches!(scope, Scope::One(..)) { LOOKS.0 } else { LOOKS.1 };
+    let pause = if matches!(scope, Scope::One(..)) { READ_INTERVALS.0 } else { READ_INTERVALS.1 };
     let (mut before, mut warned) = (None, false);
     loop {
         let found: Vec<Guarded> =
-            scope.look().await?.into_iter().filter(|user| asked.contains(&name_of(user))).collect();
+            scope.list().await?.into_iter().filter(|user| asked.contains(&name_of(user))).collect();
         let stages: Vec<Stage> = found.iter().map(|user| Stage::of(user, request)).collect();
         let progress = Progress::of(&stages);
         let took = began.elapsed();

@@ -23,9 +23,6 @@ use crate::kubernetes::{KubernetesError, Mark};
 /// Carries out one action.
 pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action: &Action) -> Result<Effect, Error> {
     let Pass { ctx, user, owner, .. } = pass;
-    let session = &pass.resolved.session;
-    let iam = &session.iam;
-    let name = &owner.user_name;
     match action {
         Action::AddFinalizer => {
             report::add_finalizer(ctx, user).await?;
@@ -34,37 +31,15 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
             ctx.kubernetes.set_finalizers(user, &user.other_finalizers()).await?;
         }
         Action::Announce(reason) => report::announce(ctx, user, owner, *reason).await?,
-        Action::CreateUser { tags, boundary } => {
-            let arn = iam.create_user(name, &owner.path, tags, boundary.as_deref()).await?;
-            ctx.state.tagged(pass.uid(), tags);
-            return Ok(Effect::UserCreated(arn));
-        }
-        Action::MoveUser { path } => iam.update_user_path(name, path).await?,
-        Action::TagUser(tags) => tag_user(pass, tags).await?,
-        Action::UntagUser(keys) => iam.untag_user(name, keys).await?,
-        Action::PutBoundary(arn) => iam.put_user_permissions_boundary(name, arn).await?,
-        Action::DeleteBoundary => iam.delete_user_permissions_boundary(name).await?,
-        Action::CreatePolicy { arn, document } => iam.create_policy(arn, document, &owner.identity.tags()).await?,
-        Action::TagPolicy { arn, tags } => iam.tag_policy(arn, tags).await?,
-        Action::DeletePolicyVersion { arn, version } => iam.delete_policy_version(arn, version).await?,
-        Action::CreatePolicyVersion { arn, document } => iam.create_policy_version(arn, document).await?,
-        Action::DeletePolicy { arn } => delete_policy(session, arn).await?,
-        Action::AttachPolicy(arn) => iam.attach_user_policy(name, arn).await?,
-        Action::DetachPolicy(arn) => iam.detach_user_policy(name, arn).await?,
-        Action::PutInlinePolicy { name: policy, document } => iam.put_user_policy(name, policy, document).await?,
-        Action::DeleteInlinePolicy { name: policy } => iam.delete_user_policy(name, policy).await?,
         Action::DryRunSecret => {
             let live = held.live.as_ref().filter(|_| observed.our_secret().is_some());
             ctx.kubernetes.dry_run_secret(&largest_example_of(pass, live)?).await?;
         }
         Action::CreateAccessKey => return create_access_key(pass, held).await,
-        Action::SetKeyStatus { id, active } => iam.update_access_key(name, id, *active).await?,
-        Action::DeleteKey { id, why } => delete_key(pass, id, *why).await?,
         Action::ProbeKey { id } => {
-            let usable = session.sts.accepts(id, half_of(held, id)?).await?;
+            let usable = pass.resolved.session.sts.accepts(id, half_of(held, id)?).await?;
             return Ok(Effect::Probed(usable));
         }
-        Action::ReadLastUsed { id } => return Ok(Effect::LastUsed(iam.get_access_key_last_used(id).await?)),
         Action::WriteSecret { key_id, record } => {
             return write_secret(pass, observed, held, (key_id, record)).await;
         }
@@ -77,14 +52,61 @@ pub async fn apply(pass: Pass<'_>, observed: &Observed, held: &mut Held, action:
             ctx.kubernetes.delete_secret(namespace, &name, uid).await?;
         }
         Action::DeleteUser => return delete_user(pass, observed).await,
+        of_iam => return apply_iam(pass, of_iam).await,
+    }
+    Ok(Effect::Done)
+}
+
+/// Carries out one action that takes nothing but IAM: neither a picture of the world nor a Secret.
+///
+/// # Errors
+/// [`Error::Defect`] where it takes more than that: nothing is done then.
+pub async fn apply_iam(pass: Pass<'_>, action: &Action) -> Result<Effect, Error> {
+    let Pass { ctx, resolved, owner, .. } = pass;
+    let (iam, name) = (&resolved.session.iam, &owner.user_name);
+    match action {
+        Action::CreateUser { tags, boundary } => {
+            let arn = iam.create_user(name, &owner.path, tags, boundary.as_deref()).await?;
+            ctx.state.change(pass.uid(), |known| known.tagged(tags));
+            return Ok(Effect::UserCreated(arn));
+        }
+        Action::MoveUser { path } => iam.update_user_path(name, path).await?,
+        Action::TagUser(tags) => tag_user(pass, tags).await?,
+        Action::UntagUser(keys) => iam.untag_user(name, keys).await?,
+        Action::PutBoundary(arn) => iam.put_user_permissions_boundary(name, arn).await?,
+        Action::DeleteBoundary => iam.delete_user_permissions_boundary(name).await?,
+        Action::CreatePolicy { arn, document } => iam.create_policy(arn, document, &owner.identity.tags()).await?,
+        Action::TagPolicy { arn, tags } => iam.tag_policy(arn, tags).await?,
+        Action::DeletePolicyVersion { arn, version } => iam.delete_policy_version(arn, version).await?,
+        Action::CreatePolicyVersion { arn, document } => iam.create_policy_version(arn, document).await?,
+        Action::DeletePolicy { arn } => delete_policy(&resolved.session, arn).await?,
+        Action::AttachPolicy(arn) => iam.attach_user_policy(name, arn).await?,
+        Action::DetachPolicy(arn) => iam.detach_user_policy(name, arn).await?,
+        Action::PutInlinePolicy { name: policy, document } => iam.put_user_policy(name, policy, document).await?,
+        Action::DeleteInlinePolicy { name: policy } => iam.delete_user_policy(name, policy).await?,
+        Action::SetKeyStatus { id, active } => iam.update_access_key(name, id, *active).await?,
+        Action::DeleteKey { id, why } => delete_key(pass, id, *why).await?,
+        Action::ReadLastUsed { id } => return Ok(Effect::LastUsed(iam.get_access_key_last_used(id).await?)),
         Action::ClearLeftovers => iam.clear_leftovers(name).await?,
+        // Each by its name, so that it is decided of every new one where it belongs.
+        Action::AddFinalizer
+        | Action::RemoveFinalizer
+        | Action::Announce(_)
+        | Action::DryRunSecret
+        | Action::CreateAccessKey
+        | Action::ProbeKey { .. }
+        | Action::WriteSecret { .. }
+        | Action::MarkWorkload { .. }
+        | Action::RenewSession { .. }
+        | Action::DeleteSecret { .. }
+        | Action::DeleteUser => return Err(Error::Defect),
     }
     Ok(Effect::Done)
 }
 
 async fn tag_user(pass: Pass<'_>, tags: &BTreeMap<String, String>) -> Result<(), Error> {
     pass.resolved.session.iam.tag_user(&pass.owner.user_name, tags).await?;
-    pass.ctx.state.tagged(pass.uid(), tags);
+    pass.ctx.state.change(pass.uid(), |known| known.tagged(tags));
     Ok(())
 }
 
@@ -92,7 +114,7 @@ async fn create_access_key(pass: Pass<'_>, held: &mut Held) -> Result<Effect, Er
     let created = pass.resolved.session.iam.create_access_key(&pass.owner.user_name).await?;
     pass.ctx.metrics.key_issued();
     let minted = created.minted;
-    pass.ctx.state.minted(pass.uid(), &minted, &created.secret);
+    pass.ctx.state.change(pass.uid(), |known| known.minted(&minted, &created.secret));
     held.halves.insert(minted.id.clone(), created.secret);
     Ok(Effect::KeyCreated(minted))
 }
@@ -100,7 +122,7 @@ async fn create_access_key(pass: Pass<'_>, held: &mut Held) -> Result<Effect, Er
 async fn delete_key(pass: Pass<'_>, id: &str, why: WhyDelete) -> Result<(), Error> {
     pass.resolved.session.iam.delete_access_key(&pass.owner.user_name, id).await?;
     pass.ctx.metrics.key_deleted(why);
-    pass.ctx.state.deleted(pass.uid(), id);
+    pass.ctx.state.change(pass.uid(), |known| known.deleted(id));
     Ok(())
 }
 
@@ -161,7 +183,7 @@ async fn write_secret(
         Ok(written) => written,
         Err(error) => return Err(abandon_minted(pass, (observed, held), key_id, error).await),
     };
-    pass.ctx.state.unminted(pass.uid(), key_id);
+    pass.ctx.state.change(pass.uid(), |known| known.unminted(key_id));
     let effect = Effect::SecretWritten {
         uid: written.uid().unwrap_or_default(),
         resource_version: written.resource_version().unwrap_or_default(),
@@ -249,7 +271,7 @@ async fn abandon_minted(
     let minted = observed.minted.as_ref().is_some_and(|minted| minted.id == key_id);
     if minted && error.is_refusal() && (held.unproven || delete_key(pass, key_id, WhyDelete::Orphan).await.is_err()) {
         // The next reconcile finds it in no Secret.
-        pass.ctx.state.unminted(pass.uid(), key_id);
+        pass.ctx.state.change(pass.uid(), |known| known.unminted(key_id));
     }
     error.into()
 }

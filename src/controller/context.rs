@@ -141,8 +141,8 @@ impl Scope {
         self.users.get(&ObjectRef::new(key.name()).within(key.namespace())).filter(|found| found.key() == key)
     }
 
-    /// Something has happened that concerns the user.
-    pub fn enqueue(&self, user: &CachedUser) {
+    /// Something has happened that concerns the user: the queue finds out whether there is anything to do.
+    pub fn add(&self, user: &CachedUser) {
         self.queue.add(user.key().clone());
     }
 }

@@ -8,7 +8,7 @@ use tracing::{debug, info};
 use super::apply::apply;
 use super::context::Pass;
 use super::error::Error;
-use super::observe::{self, Held, Possession, Seen, picture};
+use super::observe::{self, Held, Possession, Seen, read_level};
 use super::outcome::{Outcome, Stopped, conclude, defer, fail, stop, told};
 use crate::api::{Reason, S3AccessUserStatus};
 use crate::core::curtail::Course;
@@ -34,9 +34,8 @@ impl Pass<'_> {
             return defer(self, until).await;
         }
         loop {
-            let known = ctx.state.known(self.uid());
-            if let Some((minted, half)) = known.minted.as_deref() {
-                held.halves.insert(minted.id.clone(), half.clone());
+            if let Some((minted, half)) = ctx.state.with(self.uid(), |known| known.minted.as_deref().cloned()) {
+                held.halves.insert(minted.id, half);
             }
             let mut seen = match desired {
                 // A deletion needs no Secret of the workload: nothing that stands in it holds it up.
@@ -75,10 +74,10 @@ impl Pass<'_> {
             }
             let read_at = ctx.now();
             if reads.begins_anew() {
-                ctx.state.reading(uid, reads);
+                ctx.state.change(uid, |known| known.reading(reads));
             }
             let keys_read_at = self.keys_read_at(reads, seen, &known, read_at);
-            let mut observed = match picture(self, reads, seen, &known).await {
+            let mut observed = match read_level(self, reads, seen, &known).await {
                 Ok(Some(observed)) => observed,
                 Ok(None) => {
                     beyond = Some(reads);
@@ -91,31 +90,30 @@ impl Pass<'_> {
                 self.note(&observed, read_at);
             }
             if let Some(found) = observed.user().filter(|_| reads == Reads::Everything) {
-                ctx.state.attached(uid, &found.attached);
+                ctx.state.change(uid, |known| known.attached(&found.attached));
             }
-            match self.drive(reads, &mut observed, held).await {
-                Ok(next) if reads == Reads::Keys => {
-                    // The status may have been edited: then it is told anew, and not on what a bulk read has shown.
-                    if self.says_nothing_new(&observed, &next) {
-                        return Some(conclude(self, &observed, next, keys_read_at).await);
-                    }
-                }
+            let driven = self.drive(reads, &mut observed, held).await;
+            if let Err(Break::Stopped(stopped)) = &driven
+                && !retried
+                && stopped.is_by_a_stale_view(reads)
+            {
+                debug!(error = %stopped.error, "the world is not as it was read; reading everything");
+                return None;
+            }
+            ctx.state.change(uid, |known| known.probed(&observed));
+            match driven {
+                // The status may have been edited: then it is told anew, and not on what a bulk read has shown.
+                Ok(next) if reads == Reads::Keys && !self.says_nothing_new(&observed, &next) => {}
                 Ok(next) => {
-                    if reads != Reads::Probe {
+                    if reads.begins_anew() {
                         self.keep(&observed, &next, keys_read_at);
                     }
                     return Some(conclude(self, &observed, next, keys_read_at).await);
                 }
-                Err(Break::TooLittle) => ctx.state.probed(uid, &observed),
-                Err(Break::Stopped(stopped)) if stopped.wants_more(reads) => ctx.state.probed(uid, &observed),
-                Err(Break::Stopped(stopped)) if stopped.error.is_stale_view() && !retried => {
-                    debug!(error = %stopped.error, "the world is not as it was read; reading everything");
-                    return None;
-                }
-                Err(Break::Stopped(stopped)) => {
-                    ctx.state.probed(uid, &observed);
+                Err(Break::Stopped(stopped)) if !stopped.wants_more(reads) => {
                     return Some(stop(self, &observed, *stopped).await);
                 }
+                Err(_) => {}
             }
             seen.follow(&observed);
             beyond = Some(reads);
@@ -180,17 +178,18 @@ impl Pass<'_> {
                 Settled::by_status(fingerprint, seen.delivered(), times, is_alone_by_status(self.user))
             }
         {
-            self.ctx.state.resumed(self.uid(), settled, fingerprint);
+            self.ctx.state.change(self.uid(), |known| known.resumed(settled, fingerprint));
         }
     }
 
     /// What was read says of the keys.
     fn note(self, observed: &Observed, read_at: Timestamp) {
         let state = &self.ctx.state;
-        state.observed(self.uid(), observed);
+        state.change(self.uid(), |known| known.observed(observed));
         if let Some(user) = observed.user().filter(|_| self.desired.is_some()) {
-            state.tagged(self.uid(), &user.tags);
-            state.ends(self.uid(), self.bounds(Course::CarriedOut).first_end(&user.tags, &user.keys, read_at));
+            state.change(self.uid(), |known| known.tagged(&user.tags));
+            let ends_at = self.bounds(Course::CarriedOut).first_end(&user.tags, &user.keys, read_at);
+            state.change(self.uid(), |known| known.ends_at = ends_at);
         }
     }
 
@@ -200,7 +199,8 @@ impl Pass<'_> {
         let Some(desired) = desired else { return };
         let fingerprint = self.fingerprint();
         let basis = Basis { desired, fingerprint, read_at, now: ctx.now(), waits: &ctx.waits };
-        ctx.state.carried_out(self.uid(), basis.kept(observed, next));
+        let kept = basis.kept(observed, next);
+        ctx.state.change(self.uid(), |known| known.carried_out(kept));
     }
 
     fn says_nothing_new(self, observed: &Observed, next: &Plan) -> bool {

@@ -3,15 +3,15 @@
 use kube::ResourceExt;
 use tracing::{info, warn};
 
-use super::apply::apply;
+use super::apply::apply_iam;
 use super::context::Pass;
 use super::error::Error;
-use super::observe::{self, Held, Possession};
+use super::observe::{self, Possession};
 use crate::aws::ErrorKind;
 use crate::core::curtail::{self, Bounds, Course};
 use crate::core::names::Ownership;
-use crate::core::observed::Observed;
 use crate::core::plan::Action;
+use crate::core::reads::known::Known;
 
 /// How far it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +66,12 @@ pub async fn curtail(pass: Pass<'_>, extent: Extent) -> Result<Option<Possession
     }
     let found = &possession.found;
     let ends_at = found.keys.as_ref().and_then(|keys| bounds.first_end(&found.tags, keys, ctx.now()));
-    ctx.state.ends(pass.uid(), ends_at);
+    ctx.state.change(pass.uid(), |known| known.ends_at = ends_at);
     if asked && first.is_none() {
-        ctx.state.tagged(pass.uid(), &found.tags);
-        ctx.state.judged(pass.uid(), unused.map(|found| found.again_at));
+        ctx.state.change(pass.uid(), |known| {
+            known.tagged(&found.tags);
+            known.judged(unused.map(|found| found.again_at));
+        });
     }
     first.map_or(Ok(Some(possession)), Err)
 }
@@ -80,7 +82,6 @@ pub async fn curtail(pass: Pass<'_>, extent: Extent) -> Result<Option<Possession
 /// This process may not write any more.
 async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -> Result<Option<Error>, Error> {
     let Pass { ctx, user, owner, .. } = pass;
-    let observed = Observed::nothing();
     let (mut first, mut works) = (None, false);
     let revoked = bounds.revocations(&possession.found, ctx.now());
     let replaced = bounds.replaced(possession.found.keys.as_deref().unwrap_or_default()).map(|(id, _)| id.to_owned());
@@ -91,13 +92,12 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
             continue;
         }
         ctx.may_write()?;
-        let mut held = Held::default();
-        let mut done = apply(pass, &observed, &mut held, &action).await;
+        let mut done = apply_iam(pass, &action).await;
         if let (Err(error), Some(instead)) = (&done, instead_of(&action))
-            && is_refusal(error)
+            && is_permanent(error)
         {
             warn!(namespace = user.namespace(), name = user.name_any(), %error, "could not {action}; instead: {instead}");
-            done = apply(pass, &observed, &mut held, &instead).await;
+            done = apply_iam(pass, &instead).await;
         }
         match done {
             Ok(_) => {
@@ -120,8 +120,8 @@ async fn take(pass: Pass<'_>, bounds: Bounds<'_>, possession: &mut Possession) -
 impl Pass<'_> {
     /// What it is held to.
     pub fn bounds(&self, course: Course) -> Bounds<'_> {
-        let known = self.ctx.state.known(self.uid());
-        let minted_at = known.minted.map(|minted| minted.0.created_at);
+        let made_at = |known: &Known| known.minted.as_ref().map(|minted| minted.0.created_at);
+        let minted_at = self.ctx.state.with(self.uid(), made_at);
         Bounds { class: &self.resolved.class, user: self.user, course, minted_at }
     }
 }
@@ -136,6 +136,6 @@ fn instead_of(action: &Action) -> Option<Action> {
 }
 
 /// Another try would lead to the same.
-fn is_refusal(error: &Error) -> bool {
+fn is_permanent(error: &Error) -> bool {
     matches!(error, Error::Aws(error) if !error.is_transient() && error.kind != ErrorKind::NoCredentials)
 }

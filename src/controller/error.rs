@@ -45,7 +45,7 @@ pub enum Error {
     #[error(
         "the operator failed on this object by a defect of its own (see its log, and please report it); it is tried again"
     )]
-    Panicked,
+    Defect,
     /// The Lease is not provably held any more.
     #[error(transparent)]
     NotLeading(#[from] NotLeading),
@@ -86,7 +86,7 @@ impl Error {
             Self::OtherAccount(_) => (Reason::AccountMismatch, false),
             Self::BadCredentials(_) => (Reason::InvalidCredentials, false),
             Self::InvalidClass(_) => (Reason::InvalidSpec, false),
-            Self::Panicked => (Reason::ReconcilePanicked, false),
+            Self::Defect => (Reason::ReconcilePanicked, false),
             Self::KeyUnknown(_) | Self::NotLeading(_) => (Reason::Creating, true),
         };
         Failure { part, reason, message: self.to_string(), transient }

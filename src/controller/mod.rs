@@ -1,4 +1,22 @@
 //! The controller: watches objects, queues them, and reconciles each one.
+//!
+//! The path of one reconcile, type by type:
+//!
+//! ```text
+//! Opened ─► Pass ─► Known + Seen ─► Facts ─► Reads ─► Observed ─► Plan ─► Effect ─► Known
+//! ```
+//!
+//! | type | what it is on that path |
+//! |---|---|
+//! | [`Opened`] | the S3AccessUser, unpacked from the watch's cache |
+//! | `Pass` (context.rs) | that, with its class and account, who owns what, and what should be |
+//! | [`Known`](crate::core::reads::known::Known), `Seen` (observe.rs) | what this process remembers of it; what its Secrets hold, read live |
+//! | [`Facts`](crate::core::reads::Facts) | what of the two the next decision rests upon |
+//! | [`Reads`](crate::core::reads::Reads) | how much of IAM is read, and so what may be written |
+//! | [`Observed`](crate::core::observed::Observed) | the picture that comes of it |
+//! | [`Plan`](crate::core::plan::Plan) | the next actions, and how each part stands |
+//! | [`Effect`](crate::core::plan::Effect) | what an action led to: the picture takes it in, and the next plan follows, until none has an action |
+//! | [`Known`](crate::core::reads::known::Known) | what the next reconcile may go by; the status tells the rest |
 
 mod account;
 mod apply;

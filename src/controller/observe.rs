@@ -27,7 +27,7 @@ use crate::core::policy::Document;
 use crate::core::reads::Reads;
 use crate::core::reads::known::Known;
 use crate::core::reads::names_its_keys;
-use crate::core::reads::picture::{Itself, named_keys, picture as of_level, recorded as of_record, unread};
+use crate::core::reads::picture::{Itself, assumed, by_record, named_keys, unread};
 
 /// The Secrets as read, and the secret halves of the keys found: what the pure core must not see.
 #[derive(Default)]
@@ -132,13 +132,18 @@ pub fn before_iam(user: &S3AccessUser, seen: &Seen, known: &Known) -> Observed {
 ///
 /// # Errors
 /// Something could not be read.
-pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Known) -> Result<Option<Observed>, Error> {
+pub async fn read_level(
+    pass: Pass<'_>,
+    reads: Reads,
+    seen: &mut Seen,
+    known: &Known,
+) -> Result<Option<Observed>, Error> {
     let mut observed = before_iam(pass.user, seen, known);
     if reads == Reads::Recorded {
-        return recorded(pass, observed, seen).await;
+        return read_recorded(pass, observed, seen).await;
     }
     let Some(desired) = pass.desired.filter(|_| reads != Reads::Everything) else {
-        return everything(pass, observed, seen).await.map(Some);
+        return read_everything(pass, observed, seen).await.map(Some);
     };
     let name = &pass.owner.user_name;
     let iam = &pass.resolved.session.iam;
@@ -176,13 +181,13 @@ pub async fn picture(pass: Pass<'_>, reads: Reads, seen: &mut Seen, known: &Know
     observed.revoked = live(tags::REVOKED).or(observed.revoked);
     observed.unused = live(tags::UNUSED).or(observed.unused);
     let observed = Observed { account_elsewhere: elsewhere, ..observed };
-    Ok(of_level(reads, desired, observed, keys, known))
+    Ok(assumed(reads, desired, observed, keys, known))
 }
 
 /// The picture of a deletion by what the user's tags record, and the tags of its managed policies, which say whose they are.
-async fn recorded(pass: Pass<'_>, mut observed: Observed, seen: &Seen) -> Result<Option<Observed>, Error> {
+async fn read_recorded(pass: Pass<'_>, mut observed: Observed, seen: &Seen) -> Result<Option<Observed>, Error> {
     let Some(Some(found)) = &seen.user else { return Ok(None) };
-    let Some(mut user) = of_record(pass.owner, pass.user, itself(found)) else { return Ok(None) };
+    let Some(mut user) = by_record(pass.owner, pass.user, itself(found)) else { return Ok(None) };
     user.keys = seen.keys.clone().unwrap_or_default();
     for arn in policy_records(&user.tags).filter_map(|record| pass.owner.recorded_policy_arn(record)) {
         let state = match pass.resolved.session.iam.get_policy(&arn).await? {
@@ -200,7 +205,7 @@ async fn recorded(pass: Pass<'_>, mut observed: Observed, seen: &Seen) -> Result
     Ok(Some(observed))
 }
 
-async fn everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen) -> Result<Observed, Error> {
+async fn read_everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen) -> Result<Observed, Error> {
     let Pass { user, owner, desired, .. } = pass;
     let session = &pass.resolved.session;
     observed.account_elsewhere = made_elsewhere(user, owner);
@@ -257,7 +262,7 @@ pub async fn possession(pass: Pass<'_>) -> (Option<Possession>, Option<Error>) {
     carry(&mut found.tags, &unread(pass.user, &known));
     let (mut failed, mut by_name) = (None, false);
     if owner.identity.ownership(&found.tags) == Ownership::Ours {
-        ctx.state.tagged(pass.uid(), &found.tags);
+        ctx.state.change(pass.uid(), |known| known.tagged(&found.tags));
         by_name = names_its_keys(pass.user, owner.retain)
             && known.failures == 0
             && Adoption::of(&found.tags) == Adoption::None;

@@ -14,7 +14,7 @@ use crate::core::conditions::{Conditions, Failure, interrupted, says_settled, st
 use crate::core::desired::{Desired, Owner};
 use crate::core::observed::Observed;
 use crate::core::plan::{Action, Part, Parts, Plan, Progress, named_policy};
-use crate::core::reads::known::Settled;
+use crate::core::reads::known::{Known, Settled};
 use crate::core::reads::next::{End, due_at};
 use crate::core::reads::{Reads, is_made_of, named_version};
 use crate::core::refusal::Refusal;
@@ -58,20 +58,19 @@ impl Outcome {
 
     /// Reconciles again by then.
     #[must_use]
-    pub fn by(self, latest: Option<Timestamp>) -> Self {
-        let earlier = |at: Timestamp| latest.map_or(at, |latest| latest.min(at));
-        match self {
-            Self::Settled(at) => Self::Settled(earlier(at)),
-            Self::Deferred(at) => Self::Deferred(earlier(at)),
-            Self::Waiting(at) => Self::Waiting(earlier(at)),
-            Self::Failed(at) => Self::Failed(earlier(at)),
-            Self::Refused(at) => Self::Refused(earlier(at)),
-            Self::Deleted => Self::Deleted,
+    pub fn by(mut self, latest: Option<Timestamp>) -> Self {
+        if let (Some(at), Some(latest)) = (self.at(), latest) {
+            *at = latest.min(*at);
         }
+        self
     }
 
     /// When to reconcile again.
-    pub fn due_at(self) -> Option<Timestamp> {
+    pub fn due_at(mut self) -> Option<Timestamp> {
+        self.at().copied()
+    }
+
+    fn at(&mut self) -> Option<&mut Timestamp> {
         match self {
             Self::Settled(at) | Self::Deferred(at) | Self::Waiting(at) | Self::Failed(at) | Self::Refused(at) => {
                 Some(at)
@@ -96,6 +95,11 @@ impl Stopped {
     pub fn wants_more(&self, reads: Reads) -> bool {
         reads.retries(&self.action) || (reads == Reads::User && self.error.belies_the_keys())
     }
+
+    /// The world is not as it was read at that level: all of it is to be read anew, the Secret, too.
+    pub fn is_by_a_stale_view(&self, reads: Reads) -> bool {
+        self.error.is_stale_view() && !self.wants_more(reads)
+    }
 }
 
 /// The plan is carried out, as far as it goes now.
@@ -104,22 +108,21 @@ impl Stopped {
 pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan, keys_read_at: Timestamp) -> Outcome {
     let Pass { ctx, user, desired, .. } = pass;
     let uid = pass.uid();
-    ctx.state.probed(uid, observed);
     if plan.actions.contains(&Action::RemoveFinalizer) {
         return Outcome::Deleted;
     }
     let now = ctx.now();
     let earlier = report::last_told(ctx, user);
-    let report_it = told(pass, observed, &plan, &earlier);
-    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+    let status = told(pass, observed, &plan, &earlier);
+    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &status).await {
         return retry_later(ctx, uid, &error);
     }
-    ctx.state.told(uid);
+    ctx.state.change(uid, Known::told);
     match End::of(desired, observed, &plan, now) {
         End::Refused => Outcome::Refused(next_resync(uid, now, ctx.resync_interval)),
         End::Blocked => Outcome::Failed(pause_blocked(ctx, uid)),
         End::Waiting => {
-            ctx.state.waits(uid);
+            ctx.state.change(uid, Known::waits);
             Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid)))
         }
         End::Settled => settle(pass, observed, &plan, keys_read_at),
@@ -130,12 +133,12 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan, keys_read
 pub async fn defer(pass: Pass<'_>, until: Timestamp) -> Outcome {
     let Pass { ctx, user, desired, .. } = pass;
     let earlier = user.status.clone().unwrap_or_default();
-    if let Some(desired) = desired.filter(|_| ctx.state.known(pass.uid()).untold.is_some()) {
-        let report_it = with_last_use(pass, desired, earlier.clone(), &earlier);
-        if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+    if let Some(desired) = desired.filter(|_| ctx.state.with(pass.uid(), |known| known.untold.is_some())) {
+        let status = with_last_use(pass, desired, earlier.clone(), &earlier);
+        if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &status).await {
             return retry_later(ctx, pass.uid(), &error);
         }
-        ctx.state.told(pass.uid());
+        ctx.state.change(pass.uid(), Known::told);
     }
     Outcome::Deferred(until)
 }
@@ -148,9 +151,9 @@ fn with_last_use(
     earlier: &S3AccessUserStatus,
 ) -> S3AccessUserStatus {
     let Pass { ctx, user, .. } = pass;
-    let known = ctx.state.known(pass.uid());
+    let untold = ctx.state.with(pass.uid(), |known| known.untold.clone());
     let conditions = Conditions { earlier: &earlier.conditions, generation: user.metadata.generation, now: ctx.now() };
-    conditions.with_last_use(status, earlier, known.untold.as_deref(), desired.unused.told_after())
+    conditions.with_last_use(status, earlier, untold.as_deref(), desired.unused.told_after())
 }
 
 /// What the status says after that plan.
@@ -188,7 +191,7 @@ fn settle(pass: Pass<'_>, observed: &Observed, plan: &Plan, keys_read_at: Timest
     let settled = Settled::of(pass.fingerprint(), observed, due_at, keys_read_at);
     let resync_at =
         settled.as_ref().map_or_else(|| next_resync(uid, now, interval), |settled| settled.resync_at(uid, interval));
-    ctx.state.settled(uid, settled);
+    ctx.state.change(uid, |known| known.settled(settled));
     if let (Some(secret), Some(found)) = (observed.our_secret(), observed.user()) {
         let key = secret.key.as_ref().and_then(|held| found.keys.iter().find(|key| held.id == key.id));
         if let Some(age) = key.and_then(|key| now.duration_since(key.created_at).try_into().ok()) {
@@ -214,13 +217,13 @@ pub async fn stop(pass: Pass<'_>, observed: &Observed, stopped: Stopped) -> Outc
     let earlier = report::last_told(ctx, user);
     // The session that could not be renewed works for half its life still.
     let works = matches!(action, Action::RenewSession { .. }) && plan.parts.secret == Progress::Synced;
-    if works && error.failure(action.part()).transient && ctx.state.known(pass.uid()).failures < QUIET_FAILURES {
+    if works && error.failure(action.part()).transient && failures(ctx, pass.uid()) < QUIET_FAILURES {
         return retry_later(ctx, pass.uid(), &error);
     }
     let failure = missing_policy(pass, &earlier, &action, &error).unwrap_or_else(|| error.failure(action.part()));
     failure.mark(&mut plan.parts);
-    let report_it = told(pass, observed, &plan, &earlier);
-    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+    let status = told(pass, observed, &plan, &earlier);
+    if let Err(error) = report(ctx, &UserRef::of(&user.metadata), &earlier, &status).await {
         return retry_later(ctx, &owner.identity.uid, &error);
     }
     Outcome::Failed(pause(ctx, &owner.identity.uid))
@@ -240,9 +243,8 @@ pub async fn fail(ctx: &Context, user: &S3AccessUser, owner: Option<&Owner>, err
     warn!(namespace = user.namespace(), name = user.name_any(), %error, "reconcile failed before there was a plan");
     let uid = user.uid().unwrap_or_default();
     let failure = error.failure(part);
-    let failures = ctx.state.known(&uid).failures;
     let settled = user.status.as_ref().is_some_and(|status| says_settled(status, user.metadata.generation));
-    if failure.transient && settled && failures < QUIET_FAILURES {
+    if failure.transient && settled && failures(ctx, &uid) < QUIET_FAILURES {
         return Outcome::Failed(pause(ctx, &uid));
     }
     let mut parts = Parts::pending();
@@ -278,8 +280,8 @@ pub async fn interrupt(
 ) -> Outcome {
     let earlier = user.status.clone().unwrap_or_default();
     let known = with_revocation(ctx, user);
-    let report_it = interrupted(owner, parts, &known, user.metadata.generation, ctx.now());
-    match report(ctx, &UserRef::of(&user.metadata), &earlier, &report_it).await {
+    let status = interrupted(owner, parts, &known, user.metadata.generation, ctx.now());
+    match report(ctx, &UserRef::of(&user.metadata), &earlier, &status).await {
         Ok(()) => outcome,
         Err(error) => retry_later(ctx, &user.uid().unwrap_or_default(), &error),
     }
@@ -314,13 +316,17 @@ pub fn retry_later(ctx: &Context, uid: &str, error: &Error) -> Outcome {
 
 /// When to reconcile again where only somebody's action helps: it is not announced where it is taken in IAM.
 pub fn pause_blocked(ctx: &Context, uid: &str) -> Timestamp {
-    let failures = ctx.state.known(uid).failures;
-    let longest = longest_pause(ctx.state.blocked(uid, true));
-    later(ctx.now(), backoff_within(uid, failures.saturating_add(1), longest))
+    ctx.state.block(uid);
+    let longest = longest_pause(ctx.state.blocked_count());
+    later(ctx.now(), backoff_within(uid, failures(ctx, uid).saturating_add(1), longest))
 }
 
 /// When to reconcile again after one more failure.
 pub fn pause(ctx: &Context, uid: &str) -> Timestamp {
-    let failures = ctx.state.known(uid).failures;
-    later(ctx.now(), backoff(uid, failures.saturating_add(1)))
+    later(ctx.now(), backoff(uid, failures(ctx, uid).saturating_add(1)))
+}
+
+/// How many reconciles of the user in a row have ended short of done, before this one.
+pub fn failures(ctx: &Context, uid: &str) -> u32 {
+    ctx.state.with(uid, |known| known.failures)
 }

@@ -90,19 +90,19 @@ impl WorkQueue {
     }
 
     /// There is work to do: it waits for a slot of that lane.
-    pub fn enqueue(&self, key: Key, lane: LaneId, priority: Priority) {
-        match self.queue().enqueue(key, lane, priority, self.now()) {
+    pub fn admit(&self, key: Key, lane: LaneId, priority: Priority) {
+        match self.queue().admit(key, lane, priority, self.now()) {
             Admitted::Queued => self.metrics.reconcile_queued(priority),
-            Admitted::Promoted(before) => self.metrics.reconcile_promoted(before, priority.min(before)),
+            Admitted::Promoted { from, to } => self.metrics.reconcile_promoted(from, to),
             Admitted::Late => {}
         }
         self.changed.notify_one();
     }
 
     /// There is no work to do for so long; `None`: until something happens to it.
-    pub fn put_off(&self, key: &Key, pause: Option<Duration>) {
+    pub fn defer(&self, key: &Key, pause: Option<Duration>) {
         let until = pause.map(|pause| self.now() + pause);
-        self.queue().put_off(key, until);
+        self.queue().defer(key, until);
         self.changed.notify_one();
     }
 
@@ -118,11 +118,11 @@ impl WorkQueue {
         self.now().saturating_sub(started.since)
     }
 
-    /// Hands out what is due and what has a slot, until told to stop.
-    pub async fn run(&self, stop: &CancellationToken, admit: impl Fn(Key), start: impl Fn(Started<Key>)) {
+    /// Hands out what is due to `wake`, and what has a slot to `start`, until told to stop.
+    pub async fn run(&self, stop: &CancellationToken, wake: impl Fn(Key), start: impl Fn(Started<Key>)) {
         loop {
             let due: Vec<Key> = (0..BATCH).map_while(|_| self.queue().due(self.now())).collect();
-            due.into_iter().for_each(&admit);
+            due.into_iter().for_each(&wake);
             while let Some(started) = self.next() {
                 start(started);
             }

@@ -12,10 +12,10 @@ use super::context::{Context, Pass};
 use super::curtail::{Extent, curtail};
 use super::error::Error;
 use super::observe::made_elsewhere;
-use super::outcome::{Outcome, QUIET_FAILURES, abandon, fail, panicked, refuse, release, retry_later};
+use super::outcome::{Outcome, QUIET_FAILURES, abandon, fail, failures, panicked, refuse, release, retry_later};
 use super::panics::contained;
 use super::queue::Key;
-use super::report::{announce, hold};
+use super::report::{announce, restore_finalizer};
 use super::watch::cached::Opened;
 use crate::api::{FINALIZER, Reason, S3AccessUser, annotations};
 use crate::aws::{Session, at_priority};
@@ -30,7 +30,7 @@ use crate::core::rotation::later;
 use crate::core::schedule::next_resync;
 use crate::traces::TARGET;
 
-/// How soon somebody is looked at again whom its system keeps from being served: by then, that is tried again.
+/// Requeue delay for a user whose S3-compatible system lacks something it needs: by then the system has been probed again.
 const SYSTEM_AGAIN: SignedDuration = SignedDuration::from_mins(15);
 
 /// Which reconcile it is.
@@ -54,6 +54,7 @@ pub async fn reconcile(ctx: &Context, found: Opened, run: Run<'_>) -> Outcome {
     );
     let user = found.user.clone();
     let pass = Box::pin(at_priority(priority, as_it_is(ctx, found)).instrument(span.clone()));
+    // Here, since the object is at hand to tell of it; the worker contains whatever is around this.
     let outcome = match contained(&ctx.metrics, pass).await {
         Some(outcome) => outcome,
         None => panicked(ctx, &user).await,
@@ -75,7 +76,7 @@ async fn as_it_is(ctx: &Context, found: Opened) -> Outcome {
 /// Read your writes: the CR with what this process has written to it since the watch's copy was made.
 fn last_written(ctx: &Context, user: &S3AccessUser) -> Option<S3AccessUser> {
     let seen: u64 = user.resource_version()?.parse().ok()?;
-    let (written, status) = *ctx.state.known(&user.uid()?).last_written?;
+    let (written, status) = *ctx.state.with(&user.uid()?, |known| known.last_written.clone())?;
     (written > seen).then(|| {
         let mut newer = user.clone();
         newer.metadata.resource_version = Some(written.to_string());
@@ -100,7 +101,7 @@ async fn begin(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> O
         }
         resolved => resolved,
     };
-    let (mut user, unheld) = hold(ctx, user).await;
+    let (mut user, unrestored) = restore_finalizer(ctx, user).await;
     let mut resolved = match resolved {
         Ok(resolved) => resolved,
         Err(error) => return without_account(ctx, &user, &error).await,
@@ -128,7 +129,7 @@ async fn begin(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> O
     let pass = Pass { ctx, resolved: &resolved, user: &user, owner: &owner, desired: None };
     let outcome = match desired {
         _ if deleting => pass.remove().await,
-        _ if let Some(error) = unheld => pass.unheld(&error).await,
+        _ if let Some(error) = unrestored => pass.without_finalizer(&error).await,
         desired if is_true(&user, annotations::PAUSED) => {
             pass.hindered(paused(), desired.ok().and_then(|desired| desired.violation)).await
         }
@@ -140,7 +141,7 @@ async fn begin(ctx: &Context, user: &S3AccessUser, invalid: Option<String>) -> O
     };
     debug!(name = user.name_any(), namespace = user.namespace(), ?outcome, "reconciled");
     if !matches!(outcome, Outcome::Failed(_)) {
-        ctx.state.enforced(pass.uid(), resolved.revision);
+        ctx.state.change(pass.uid(), |known| known.enforced(resolved.revision));
     }
     outcome
 }
@@ -173,8 +174,8 @@ async fn without_account(ctx: &Context, user: &S3AccessUser, error: &Error) -> O
 
 /// Whoever keeps the key of an abandoned user keeps its access for ever, so nobody may have that for the asking.
 fn may_abandon(ctx: &Context, user: &S3AccessUser) -> bool {
-    let failures = ctx.state.known(&user.uid().unwrap_or_default()).failures;
-    user.metadata.deletion_timestamp.is_some() && is_true(user, annotations::ABANDON) && failures >= QUIET_FAILURES
+    let asked = user.metadata.deletion_timestamp.is_some() && is_true(user, annotations::ABANDON);
+    asked && failures(ctx, &user.uid().unwrap_or_default()) >= QUIET_FAILURES
 }
 
 fn paused() -> Refusal {
@@ -197,8 +198,8 @@ impl Pass<'_> {
         }
     }
 
-    /// The CR could not be written: nothing is made for it, and what its class takes away is taken all the same.
-    async fn unheld(self, error: &Error) -> Outcome {
+    /// The CR's finalizer could not be put back: nothing is made for it, and what its class takes away is taken all the same.
+    async fn without_finalizer(self, error: &Error) -> Outcome {
         let taken = curtail(self, Extent::Hindered).await;
         retry_later(self.ctx, self.uid(), taken.as_ref().err().unwrap_or(error))
     }
@@ -207,7 +208,7 @@ impl Pass<'_> {
     async fn carry_out(self) -> Outcome {
         let Self { ctx, resolved, user, owner, .. } = self;
         let (may_exceed, revokes) = (self.may_exceed(), self.revokes());
-        let unused = user.is_finalized() && ctx.state.known(self.uid()).unused_suspected;
+        let unused = user.is_finalized() && ctx.state.with(self.uid(), |known| known.unused_suspected);
         if may_exceed || revokes || unused {
             let extent = if may_exceed { Extent::All } else { Extent::Keys };
             let (taken, revoked) = match curtail(self, extent).await {
@@ -228,7 +229,7 @@ impl Pass<'_> {
         // From here on nothing is beyond the class, whatever becomes of the rest: one whose making fails for ever must not
         // keep the class from being in force.
         if may_exceed || !user.is_finalized() {
-            ctx.state.enforced(self.uid(), resolved.revision);
+            ctx.state.change(self.uid(), |known| known.enforced(resolved.revision));
         }
         let outcome = self.converge(None).await;
         self.end_in_time(outcome).await
@@ -236,15 +237,16 @@ impl Pass<'_> {
 
     /// Its keys are to be revoked, and something was made for it.
     fn revokes(self) -> bool {
-        self.user.is_finalized() && self.ctx.state.known(self.uid()).revokes(self.user).is_some()
+        self.user.is_finalized() && self.ctx.state.with(self.uid(), |known| known.revokes(self.user).is_some())
     }
 
     /// Something was made for it, and nobody has held that against the class as it is now.
     fn may_exceed(self) -> bool {
         let Self { ctx, resolved, user, .. } = self;
-        let known = ctx.state.known(self.uid());
-        let held = known.enforced_revision == Some(resolved.revision) || (known.is_new() && resolved.enforced);
-        resolved.class.name().is_some() && user.is_finalized() && !held
+        let is_enforced = ctx.state.with(self.uid(), |known| {
+            known.enforced_revision == Some(resolved.revision) || (known.is_new() && resolved.enforced)
+        });
+        resolved.class.name().is_some() && user.is_finalized() && !is_enforced
     }
 
     /// Whatever keeps the plan from replacing a key, or from putting it out of use: it ends in time.
@@ -254,16 +256,16 @@ impl Pass<'_> {
         if !stuck || !user.is_finalized() || !self.has_an_end() {
             return outcome;
         }
-        let known = ctx.state.known(self.uid());
+        let (failures, ends_at) = ctx.state.with(self.uid(), |known| (known.failures, known.ends_at));
         // A hiccup puts no key out of use for its age alone: the class may bound that since a moment ago.
-        let hiccup = matches!(outcome, Outcome::Failed(_)) && known.failures < QUIET_FAILURES;
+        let hiccup = matches!(outcome, Outcome::Failed(_)) && failures < QUIET_FAILURES;
         let extent = if hiccup { Extent::Keys } else { Extent::Hindered };
-        if known.ends_at.is_none_or(|at| at <= ctx.now())
+        if ends_at.is_none_or(|at| at <= ctx.now())
             && let Err(error) = curtail(self, extent).await
         {
             return retry_later(ctx, self.uid(), &error);
         }
-        outcome.by(ctx.state.known(self.uid()).ends_at.filter(|at| *at > ctx.now()))
+        outcome.by(ctx.state.with(self.uid(), |known| known.ends_at).filter(|at| *at > ctx.now()))
     }
 
     /// Its keys may not work for ever, by the class or by its own spec.
@@ -283,7 +285,7 @@ impl Pass<'_> {
                 Ok(found) => found,
                 Err(error) => return fail(ctx, user, Some(owner), &error, Part::User).await,
             };
-            ends_at = ctx.state.known(self.uid()).ends_at;
+            ends_at = ctx.state.with(self.uid(), |known| known.ends_at);
             let taken = found.as_ref().is_some_and(|found| found.taken);
             let unused = || unused::Terms::of(user, class).inactive(&found.as_ref()?.found.tags);
             let over =

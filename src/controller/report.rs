@@ -63,15 +63,16 @@ pub async fn report(
 /// What its status says, as this reconcile has left it so far.
 pub fn last_told(ctx: &Context, user: &S3AccessUser) -> S3AccessUserStatus {
     let seen = user.resource_version().and_then(|version| version.parse::<u64>().ok());
-    let written = ctx.state.known(&user.uid().unwrap_or_default()).last_written;
-    let newer = written.filter(|written| Some(written.0) > seen).map(|written| written.1);
+    let newer = ctx.state.with(&user.uid().unwrap_or_default(), |known| {
+        known.last_written.as_ref().filter(|written| Some(written.0) > seen).map(|written| written.1.clone())
+    });
     newer.or_else(|| user.status.clone()).unwrap_or_default()
 }
 
 /// The CR as this reconcile has left it so far.
 fn written_since(ctx: &Context, user: &UserRef) -> UserRef {
     let seen = user.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
-    let written = ctx.state.known(&user.uid).last_written.map(|written| written.0);
+    let written = ctx.state.with(&user.uid, |known| known.last_written.as_ref().map(|written| written.0));
     UserRef { resource_version: seen.max(written).map(|version| version.to_string()), ..user.clone() }
 }
 
@@ -102,8 +103,9 @@ pub async fn announce(ctx: &Context, user: &S3AccessUser, owner: &Owner, reason:
 /// The status as it is, with the last revocation that this process knows of.
 pub fn with_revocation(ctx: &Context, user: &S3AccessUser) -> S3AccessUserStatus {
     let earlier = user.status.clone().unwrap_or_default();
-    let known = ctx.state.known(&user.uid().unwrap_or_default());
-    let known = known.revoked().and_then(Revocation::read).map(|known| revocation_report(&known, &[]));
+    let uid = user.uid().unwrap_or_default();
+    let known = ctx.state.with(&uid, |known| known.revoked().and_then(Revocation::read));
+    let known = known.map(|known| revocation_report(&known, &[]));
     let is_told =
         |known: &RevocationReport| earlier.revocation.as_ref().is_some_and(|told| told.revoked_at >= known.revoked_at);
     match known.filter(|known| !is_told(known)) {
@@ -166,23 +168,23 @@ pub async fn add_finalizer(ctx: &Context, user: &S3AccessUser) -> Result<Option<
 
 /// Puts the finalizer back where something was made for the CR: whoever took it off would have it forgotten in IAM. With
 /// the error where the API server does not take it.
-pub async fn hold(ctx: &Context, user: &S3AccessUser) -> (S3AccessUser, Option<Error>) {
-    let mut held = user.clone();
+pub async fn restore_finalizer(ctx: &Context, user: &S3AccessUser) -> (S3AccessUser, Option<Error>) {
+    let mut restored = user.clone();
     let deleting = user.metadata.deletion_timestamp.is_some();
     if user.is_finalized() || deleting || !user.was_acted_upon() {
-        return (held, None);
+        return (restored, None);
     }
-    held.finalizers_mut().push(FINALIZER.to_owned());
+    restored.finalizers_mut().push(FINALIZER.to_owned());
     let (namespace, name) = (user.namespace(), user.name_any());
     match add_finalizer(ctx, user).await {
         Ok(version) => {
             warn!(namespace, name, "the finalizer {FINALIZER} was taken off; it is put back");
-            held.metadata.resource_version = version.or(held.metadata.resource_version);
-            (held, None)
+            restored.metadata.resource_version = version.or(restored.metadata.resource_version);
+            (restored, None)
         }
         Err(error) => {
             warn!(namespace, name, %error, "the finalizer {FINALIZER} was taken off, and could not be put back");
-            (held, Some(error))
+            (restored, Some(error))
         }
     }
 }

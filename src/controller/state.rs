@@ -1,18 +1,15 @@
 //! The one state that a process keeps of its S3AccessUsers between two reconciles: behind a lock, by UID. How it changes is
 //! said in [`crate::core::reads::known`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
 use crate::api::S3AccessUserStatus;
 use crate::core::credential_report::KeyUse;
-use crate::core::observed::{Minted, Observed};
-use crate::core::reads::Reads;
-use crate::core::reads::known::{Fingerprint, Kept, Known, Reported, Settled};
+use crate::core::reads::known::{Known, Reported};
 
 /// By UID, of which a digest is as good, and smaller. A table of boxes, since a third of a table is empty on average.
 type ByUid = HashMap<UidDigest, Box<Known>>;
@@ -48,7 +45,7 @@ impl State {
     pub fn ended(&self, uid: &str, failed: bool) {
         self.change(uid, |known| known.ended(failed));
         if !failed {
-            self.blocked(uid, false);
+            self.all_blocked().remove(uid);
         }
         let watched = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.drop_written(uid, watched.unwrap_or_default());
@@ -70,41 +67,6 @@ impl State {
         self.change(uid, |known| known.written(version, status));
     }
 
-    /// IAM has made a key, which is in no Secret yet.
-    pub fn minted(&self, uid: &str, minted: &Minted, half: &SecretString) {
-        self.change(uid, |known| known.minted(minted, half));
-    }
-
-    /// The key is in the Secret, or deleted.
-    pub fn unminted(&self, uid: &str, id: &str) {
-        self.change(uid, |known| known.unminted(id));
-    }
-
-    /// The key is deleted.
-    pub fn deleted(&self, uid: &str, id: &str) {
-        self.change(uid, |known| known.deleted(id));
-    }
-
-    /// IAM and the Secret are about to be read, at that level.
-    pub fn reading(&self, uid: &str, reads: Reads) {
-        self.change(uid, |known| known.reading(reads));
-    }
-
-    /// What was read shows whether the new key is delivered.
-    pub fn observed(&self, uid: &str, observed: &Observed) {
-        self.change(uid, |known| known.observed(observed));
-    }
-
-    /// Everything that is attached to the user was read.
-    pub fn attached(&self, uid: &str, attached: &BTreeSet<String>) {
-        self.change(uid, |known| known.attached(attached));
-    }
-
-    /// The user's tags were read or written.
-    pub fn tagged(&self, uid: &str, tags: &BTreeMap<String, String>) {
-        self.change(uid, |known| known.tagged(tags));
-    }
-
     /// A report tells of its key's use, or that it may have to be suspended. Answers whether there is anything to do.
     pub fn reported(&self, uid: &str, news: Option<KeyUse>, suspected_at: Option<Timestamp>) -> bool {
         let mut users = self.users();
@@ -115,59 +77,9 @@ impl State {
         users.entry(uid).or_default().reported(news, suspected_at)
     }
 
-    /// The status tells what a report has said.
-    pub fn told(&self, uid: &str) {
-        self.change(uid, Known::told);
-    }
-
-    /// Whether its keys are used was decided, on what IAM says of each.
-    pub fn judged(&self, uid: &str, again_at: Option<Timestamp>) {
-        self.change(uid, |known| known.judged(again_at));
-    }
-
-    /// The first of the keys has to be inactive at that time; `None` where it is not known.
-    pub fn ends(&self, uid: &str, at: Option<Timestamp>) {
-        self.change(uid, |known| known.ends_at = at);
-    }
-
-    /// What new keys have shown so far is not asked again.
-    pub fn probed(&self, uid: &str, observed: &Observed) {
-        self.change(uid, |known| known.probed(observed));
-    }
-
-    /// The plan is carried out as far as it goes.
-    pub fn carried_out(&self, uid: &str, kept: Kept) {
-        self.change(uid, |known| known.carried_out(kept));
-    }
-
-    /// All is done.
-    pub fn settled(&self, uid: &str, settled: Option<Settled>) {
-        self.change(uid, |known| known.settled(settled));
-    }
-
-    /// Something is left to come.
-    pub fn waits(&self, uid: &str) {
-        self.change(uid, Known::waits);
-    }
-
-    /// After a start, status and Secret say that all is done.
-    pub fn resumed(&self, uid: &str, settled: Settled, details: Fingerprint) {
-        self.change(uid, |known| known.resumed(settled, details));
-    }
-
     /// What a report says of its keys. Answers whether they are to be read.
     pub fn compared(&self, uid: &str, reported: &Reported) -> bool {
         self.users().get_mut(&UidDigest::of(uid)).is_some_and(|known| known.compared(reported))
-    }
-
-    /// The CR was held against that revision of its class, to the end.
-    pub fn enforced(&self, uid: &str, revision: u64) {
-        self.change(uid, |known| known.enforced(revision));
-    }
-
-    /// The revision of the class that the CR was last held against, to the end.
-    pub fn enforced_revision(&self, uid: &str) -> Option<u64> {
-        self.users().get(&UidDigest::of(uid))?.enforced_revision
     }
 
     /// The bulk read shows a difference: the next reconcile reads everything. Answers whether none would come before the
@@ -180,29 +92,38 @@ impl State {
         known.suspect_drift() || !is_known
     }
 
-    /// Whether only somebody's action helps the user. Answers how many there are of those.
-    pub fn blocked(&self, uid: &str, is_blocked: bool) -> usize {
-        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_blocked {
-            blocked.insert(uid.into());
-        } else {
-            blocked.remove(uid);
-        }
-        blocked.len()
+    /// Only somebody's action helps the user.
+    pub fn block(&self, uid: &str) {
+        self.all_blocked().insert(uid.into());
+    }
+
+    /// How many there are whom only somebody's action helps.
+    pub fn blocked_count(&self) -> usize {
+        self.all_blocked().len()
     }
 
     /// The CR is gone.
     pub fn forget(&self, uid: &str) {
-        self.blocked(uid, false);
+        self.all_blocked().remove(uid);
         self.users().remove(&UidDigest::of(uid));
     }
 
-    /// What is known of the user; nothing at first sight.
+    /// A copy of all that is known of the user; nothing at first sight.
     pub fn known(&self, uid: &str) -> Known {
-        self.users().get(&UidDigest::of(uid)).map(|known| Known::clone(known)).unwrap_or_default()
+        self.with(uid, Known::clone)
     }
 
-    fn change(&self, uid: &str, change: impl FnOnce(&mut Known)) {
+    /// Reads something of what is known of the user. The state is locked meanwhile, so that `read` must not ask it again.
+    pub fn with<T>(&self, uid: &str, read: impl FnOnce(&Known) -> T) -> T {
+        match self.users().get(&UidDigest::of(uid)) {
+            Some(known) => read(known),
+            None => read(&Known::default()),
+        }
+    }
+
+    /// Changes what is known of the user, by one of the names that [`Known`] has for that. The state is locked meanwhile, so
+    /// that `change` must not ask it again.
+    pub fn change(&self, uid: &str, change: impl FnOnce(&mut Known)) {
         change(self.users().entry(UidDigest::of(uid)).or_default());
     }
 
@@ -212,6 +133,10 @@ impl State {
         }
     }
 
+    fn all_blocked(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn users(&self) -> MutexGuard<'_, ByUid> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -219,8 +144,12 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::SecretString;
+
     use super::*;
     use crate::core::iam::AccessKeyId;
+    use crate::core::observed::Minted;
+    use crate::core::reads::Reads;
     use crate::core::secret_data::Credentials;
 
     #[test]
@@ -251,10 +180,10 @@ mod tests {
         let state = State::default();
         assert!(state.suspect_drift("uid"), "nobody would reconcile it before its resync");
         for reads in [Reads::Secret, Reads::Probe, Reads::Keys, Reads::UserAndKeys] {
-            state.reading("uid", reads);
+            state.change("uid", |known| known.reading(reads));
             assert!(state.known("uid").drift_suspected, "{reads:?}");
         }
-        state.reading("uid", Reads::Everything);
+        state.change("uid", |known| known.reading(Reads::Everything));
         assert!(!state.known("uid").drift_suspected);
     }
 
@@ -264,7 +193,7 @@ mod tests {
         let state = State::default();
         let minted = Minted { id: "AKIA".to_owned(), created_at: Timestamp::UNIX_EPOCH };
         let secret_access_key = SecretString::from(SENTINEL);
-        state.minted("uid", &minted, &secret_access_key);
+        state.change("uid", |known| known.minted(&minted, &secret_access_key));
         let credentials = Credentials {
             access_key_id: AccessKeyId::of_iam(&minted.id),
             secret_access_key: secret_access_key.clone(),

@@ -37,8 +37,8 @@ impl Workers {
     pub async fn run(self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         let workers = Arc::new(self);
-        let admit = |key| {
-            let mut admission = Box::pin(workers.clone().admit(key));
+        let wake = |key| {
+            let mut admission = Box::pin(workers.clone().wake(key));
             // Mostly there is nothing to wait for.
             if (&mut admission).now_or_never().is_none() {
                 let stop = stop.clone();
@@ -46,7 +46,7 @@ impl Workers {
             }
         };
         let start = |started| drop(tasks.spawn(workers.clone().reconcile(started)));
-        workers.queue.run(&stop, admit, start).await;
+        workers.queue.run(&stop, wake, start).await;
         tasks.close();
         tasks.wait().await;
     }
@@ -55,10 +55,11 @@ impl Workers {
         self.scopes.iter().find(|scope| scope.watches(key.namespace()))
     }
 
-    async fn admit(self: Arc<Self>, key: Key) {
-        let Some(scope) = self.scope(&key) else { return self.queue.put_off(&key, None) };
+    /// Admits the key, or defers it.
+    async fn wake(self: Arc<Self>, key: Key) {
+        let Some(scope) = self.scope(&key) else { return self.queue.defer(&key, None) };
         if contained(&scope.ctx.metrics, self.find_work(scope, &key)).await.is_none() {
-            self.queue.put_off(&key, Some(AFTER_PANIC));
+            self.queue.defer(&key, Some(AFTER_PANIC));
         }
     }
 
@@ -67,18 +68,18 @@ impl Workers {
         let ctx = &scope.ctx;
         let Some(cached) = scope.newest(key) else {
             ctx.state.forget(key.uid());
-            return self.queue.put_off(key, None);
+            return self.queue.defer(key, None);
         };
         // Thousands may wait for a session here, so that none of them is held open.
         let work = Work::of(ctx, &cached.open().user);
         let priority = match work {
-            Work::NoneUntil(until) => return self.queue.put_off(key, Some(pause_until(until, ctx.now()))),
+            Work::NoneUntil(until) => return self.queue.defer(key, Some(pause_until(until, ctx.now()))),
             Work::Of(priority) => priority,
         };
         let session = at_priority(priority, ctx.classes.session(cached.membership())).await;
         // Without an account there is nothing to ask of one, and still somebody to tell.
         let lane = session.map_or(LaneId::NONE, |session| session.lane());
-        self.queue.enqueue(key.clone(), lane, priority);
+        self.queue.admit(key.clone(), lane, priority);
     }
 
     async fn reconcile(self: Arc<Self>, started: Started<Key>) {
@@ -86,7 +87,8 @@ impl Workers {
         let Some(scope) = self.scope(key) else { return self.queue.finish(key, None) };
         let ctx = &scope.ctx;
         let run = Run { key, priority: *priority, waited: self.queue.waited(&started) };
-        // Unpacking it is contained, too: its slot comes free whatever happens.
+        // The reconcile contains a panic of its own, to tell of it on the object. What is around it, unpacking the object and that
+        // very telling, is contained here: the slot comes free whatever happens.
         let work = async {
             match scope.newest(key) {
                 Some(cached) => reconcile(ctx, cached.open(), run).await,

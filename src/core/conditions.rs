@@ -266,7 +266,7 @@ fn workloads(desired: &Desired, observed: &Observed) -> Option<(bool, Reason, St
             }
             Some(WorkloadState::Failed(why)) => {
                 verdict = if verdict.0 { (false, Reason::Failed) } else { verdict };
-                messages.push(format!("{workload} is still to be looked at or restarted: {why}"));
+                messages.push(format!("{workload} could not be read or restarted yet: {why}"));
             }
             Some(WorkloadState::Missing) => {
                 messages.push(format!("{workload} is not there: it is restarted for the keys that come after it"));

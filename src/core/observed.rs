@@ -114,8 +114,8 @@ pub struct OurSecret {
     pub rotated_at: Option<Timestamp>,
     /// The rotate annotation that the key answers to.
     pub rotate_handled: Option<String>,
-    /// The key without a Secret that was deleted last.
-    pub revoked: Option<AccessKeyId>,
+    /// The orphan key that is about to be deleted: noted first, so that another leader's write of that key conflicts.
+    pub orphan_to_delete: Option<AccessKeyId>,
     /// Data, labels and annotations are what the spec and the key make of them.
     pub up_to_date: bool,
     /// Kubernetes lets nobody write it any more.
@@ -244,7 +244,7 @@ impl OurSecret {
             previous: None,
             rotated_at: None,
             rotate_handled: None,
-            revoked: None,
+            orphan_to_delete: None,
             up_to_date: true,
             immutable: false,
         }

@@ -19,6 +19,8 @@ pub const INACTIVE_GRACE: SignedDuration = SignedDuration::from_hours(1);
 /// How often a new key must be seen to work before it replaces an old one: IAM's replicas answer in turn, and one
 /// that knows the key says nothing of the next.
 pub const PROBES: u32 = 3;
+/// A new key that AWS refuses for this many consistency windows is given up.
+pub const UNUSABLE_AFTER: i32 = 10;
 /// A swap that is recorded later than this after the key was made is taken to have been then, unless the overlap is longer:
 /// so a record that somebody edits keeps no replaced key alive for ever.
 pub const LONGEST_SWAP: SignedDuration = SignedDuration::from_hours(1);

@@ -103,7 +103,7 @@ impl OwnKey {
             (secret_annotations::PREVIOUS_ACCESS_KEY_ID, id(&record.previous)),
             (secret_annotations::ROTATED_AT, time(record.rotated_at)),
             (secret_annotations::KEY_BEGUN_AT, time(record.begun_at)),
-            (secret_annotations::REVOKED_ACCESS_KEY_ID, id(&record.revoked)),
+            (secret_annotations::REVOKED_ACCESS_KEY_ID, id(&record.orphan_to_delete)),
             (secret_annotations::ROTATE_HANDLED, record.rotate_handled.clone()),
             (secret_annotations::SEAL, Some(record.seal(credentials))),
         ] {
@@ -125,7 +125,7 @@ fn recorded(secret: &Secret, credentials: &Credentials) -> Record {
         previous: id(secret_annotations::PREVIOUS_ACCESS_KEY_ID),
         rotated_at: time(secret_annotations::ROTATED_AT),
         begun_at: time(secret_annotations::KEY_BEGUN_AT),
-        revoked: id(secret_annotations::REVOKED_ACCESS_KEY_ID),
+        orphan_to_delete: id(secret_annotations::REVOKED_ACCESS_KEY_ID),
         rotate_handled: get(secret_annotations::ROTATE_HANDLED).cloned(),
     };
     let sealed = get(secret_annotations::SEAL).is_some_and(|seal| *seal == record.seal(credentials));
@@ -182,7 +182,7 @@ mod tests {
             previous: Some(own.held.key_id.clone()),
             rotated_at: Some(Timestamp::constant(1_800_000_000, 123_456_789)),
             begun_at: None,
-            revoked: Some(AccessKeyId::of_iam("AKIATHREE")),
+            orphan_to_delete: Some(AccessKeyId::of_iam("AKIATHREE")),
             rotate_handled: Some("now".to_owned()),
         };
         let written = own.with(&two, &record);

@@ -20,7 +20,7 @@ use crate::core::sessions::HeldSession;
 
 /// Whose a Secret is, by its controller reference: the only proof, since labels and annotations can be copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Controller {
+pub enum SecretOwner {
     /// This user's, by UID.
     Ours,
     /// Another S3AccessUser's.
@@ -30,11 +30,11 @@ pub enum Controller {
 }
 
 /// Reads the proof.
-pub fn controller_of(secret: &Secret, uid: &str) -> Controller {
+pub fn owner_of(secret: &Secret, uid: &str) -> SecretOwner {
     match user_of(&secret.metadata) {
-        Some(reference) if reference.uid == uid => Controller::Ours,
-        Some(reference) => Controller::Other(reference.name.clone()),
-        None => Controller::Foreign,
+        Some(reference) if reference.uid == uid => SecretOwner::Ours,
+        Some(reference) => SecretOwner::Other(reference.name.clone()),
+        None => SecretOwner::Foreign,
     }
 }
 
@@ -73,7 +73,7 @@ pub fn recorded(secret: &Secret, now: Timestamp) -> Recorded {
             previous: key(annotations::PREVIOUS_ACCESS_KEY_ID),
             rotated_at: time(annotations::ROTATED_AT),
             rotate_handled: get(annotations::ROTATE_HANDLED).filter(|value| value.len() <= limits::REQUEST),
-            revoked: key(annotations::REVOKED_ACCESS_KEY_ID),
+            orphan_to_delete: key(annotations::REVOKED_ACCESS_KEY_ID),
         },
         account_id: get(annotations::ACCOUNT_ID).filter(|text| account_id(text).is_some()),
     }
@@ -243,7 +243,7 @@ fn own_annotations(user: &S3AccessUser, content: Content<'_>, data: &SecretData)
             (annotations::PREVIOUS_ACCESS_KEY_ID, record.previous.as_ref().map(ToString::to_string)),
             (annotations::ROTATED_AT, record.rotated_at.map(|time| time.to_string())),
             (annotations::ROTATE_HANDLED, record.rotate_handled.clone()),
-            (annotations::REVOKED_ACCESS_KEY_ID, record.revoked.as_ref().map(ToString::to_string)),
+            (annotations::REVOKED_ACCESS_KEY_ID, record.orphan_to_delete.as_ref().map(ToString::to_string)),
         ]),
         Record::Session(session) => entries.extend([
             (annotations::ACCESS_KEY_DIGEST, Some(secret_data::session_digest(credentials, session))),

@@ -142,7 +142,7 @@ fn try_secret(secret: &Value) -> Result<(), String> {
             let ids = [
                 found,
                 record.record.previous.map(|id| id.to_string()),
-                record.record.revoked.map(|id| id.to_string()),
+                record.record.orphan_to_delete.map(|id| id.to_string()),
             ];
             if let Some(id) = ids.into_iter().flatten().find(|id| !is_plausible(id)) {
                 return Err(format!("AWS: it would be asked for key {id:?}"));

@@ -68,7 +68,7 @@ pub fn holding(key: Option<HeldKey>) -> OurSecret {
         previous: None,
         rotated_at: None,
         rotate_handled: None,
-        revoked: None,
+        orphan_to_delete: None,
         up_to_date: true,
         immutable: false,
     }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use s3_access_operator::api::{S3AccessClass, S3AccessUser};
 use s3_access_operator::core::class::Class;
-use s3_access_operator::core::curtail::{Bounds, Holdings, curtail};
+use s3_access_operator::core::curtail::{Bounds, Course, Holdings, curtail};
 use s3_access_operator::core::desired::{Desired, DesiredPolicy, Owner};
 use s3_access_operator::core::drift::as_wanted;
 use s3_access_operator::core::iam::{AccessKey, AccessKeyId, Account};
@@ -224,7 +224,7 @@ fn invariant_12_where_sessions_are_required_a_hindered_spec_keeps_no_key_at_work
             attached: Some(Default::default()),
             ..Holdings::default()
         };
-        let bounds = Bounds { class: &class, user: &user, hindered: true };
+        let bounds = Bounds { class: &class, user: &user, course: Course::Hindered, minted_at: None };
         let stopped: Vec<_> = curtail(bounds, &owner, &found, now())
             .into_iter()
             .filter(|action| matches!(action, Action::SetKeyStatus { active: false, .. }))

@@ -9,7 +9,7 @@ use ground::double::{Context, Document};
 use jiff::{SignedDuration, Timestamp};
 use s3_access_operator::api::{S3AccessClass, S3AccessUser, S3AccessUserSpec, tags};
 use s3_access_operator::core::class::Class;
-use s3_access_operator::core::curtail::{Bounds, Holdings, curtail};
+use s3_access_operator::core::curtail::{Bounds, Course, Holdings, curtail};
 use s3_access_operator::core::desired::{Desired, DesiredPolicy, Owner};
 use s3_access_operator::core::iam::{AccessKey, Account};
 use s3_access_operator::core::names::{self, Cluster};
@@ -155,9 +155,12 @@ fn in_force(user: &S3AccessUser, class: &Class) -> Option<String> {
             inline: BTreeMap::from([("own".to_owned(), Some(document.clone()))]),
             managed: BTreeMap::new(),
         };
-        for (hindered, at) in [(true, time(END)), (false, time(END)), (true, time(END) - SignedDuration::from_hours(1))]
-        {
-            let actions = curtail(Bounds { class, user, hindered }, &owner, &found, at);
+        for (course, at) in [
+            (Course::Hindered, time(END)),
+            (Course::CarriedOut, time(END)),
+            (Course::Refused, time(END) - SignedDuration::from_hours(1)),
+        ] {
+            let actions = curtail(Bounds { class, user, course, minted_at: None }, &owner, &found, at);
             let gone = |arn: &str| actions.contains(&Action::DetachPolicy(arn.to_owned()));
             let left = actions.iter().find_map(|action| match action {
                 Action::PutInlinePolicy { document, .. } => Some(Some(document)),

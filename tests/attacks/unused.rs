@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use s3_access_operator::api::{S3AccessClass, S3AccessUser};
 use s3_access_operator::core::class::Class;
-use s3_access_operator::core::curtail::{Bounds, Holdings, curtail};
+use s3_access_operator::core::curtail::{Bounds, Course, Holdings, curtail};
 use s3_access_operator::core::desired::{Desired, Owner};
 use s3_access_operator::core::drift::as_wanted;
 use s3_access_operator::core::iam::{AccessKey, AccessKeyId, Account};
@@ -177,18 +177,18 @@ fn invariant_12_a_spec_that_is_not_carried_out_keeps_no_unused_key() {
             uses: BTreeMap::from([(KEY.to_owned(), None)]),
             ..Holdings::default()
         };
-        for hindered in [false, true] {
-            let bounds = Bounds { class: &class(), user: &user, hindered };
+        for course in [Course::CarriedOut, Course::Hindered, Course::Refused] {
+            let bounds = Bounds { class: &class(), user: &user, course, minted_at: None };
             let mut left = found.clone();
             for _ in 0..2 {
                 curtail(bounds, &owner, &left, now()).iter().for_each(|action| left.record(action));
             }
-            assert!(left.keys.iter().flatten().all(|key| !key.active), "{}, hindered: {hindered}", writing.0);
+            assert!(left.keys.iter().flatten().all(|key| !key.active), "{}, {course:?}", writing.0);
             tried += 1;
         }
         // What AWS tells of no key proves nothing.
         found.uses.clear();
-        let bounds = Bounds { class: &class(), user: &user, hindered: false };
+        let bounds = Bounds { class: &class(), user: &user, course: Course::CarriedOut, minted_at: None };
         let asked = curtail(bounds, &owner, &found, now());
         let revokes = writing.0.contains("revocation");
         assert!(revokes || asked.iter().all(|action| !matches!(action, Action::SetKeyStatus { .. })), "{}", writing.0);

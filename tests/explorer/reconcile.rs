@@ -13,7 +13,7 @@ use s3_access_operator::core::observed::{Observed, PolicyState, Probes, User, Us
 use s3_access_operator::core::plan::{Action, Effect, Plan, WhyDelete, plan, teardown};
 use s3_access_operator::core::reads::known::{Fingerprint, Known, Reported, Settled};
 use s3_access_operator::core::reads::next::{Basis, End, due_at};
-use s3_access_operator::core::reads::picture::{Itself, named_keys, picture, recorded, unread};
+use s3_access_operator::core::reads::picture::{Itself, assumed, by_record, named_keys, unread};
 use s3_access_operator::core::reads::{
     Current, Done, Facts, Reads, SecretFact, done_by_status, is_alone_by_status, needed,
 };
@@ -152,7 +152,7 @@ impl Explorer {
         let truth = &world.truth;
         if reads == Reads::Recorded {
             let user = truth.user()?;
-            let user = recorded(&read.owner, &read.user, itself(user))?;
+            let user = by_record(&read.owner, &read.user, itself(user))?;
             // Those go first, before the rest is looked at.
             let user = UserState::Present(Box::new(User { keys: named_keys(&read.user), ..user }));
             return Some(Observed { user, policies: truth.policies.clone(), ..base });
@@ -175,7 +175,7 @@ impl Explorer {
             let held = secret.key.as_ref().map(|held| held.id.to_string());
             keys.retain(|key| held.as_ref() == Some(&key.id));
         }
-        picture(reads, desired, base, keys, known)
+        assumed(reads, desired, base, keys, known)
     }
 
     /// The plan, which is the same for the same picture.

@@ -96,7 +96,7 @@ struct Process {
 
 fn turn(mut rotator: Box<Rotator>) -> Turn {
     Box::pin(async move {
-        let pause = rotator.turn().await;
+        let pause = rotator.step().await;
         (rotator, pause)
     })
 }

@@ -139,8 +139,8 @@ impl Process {
         outside.with(|state| {
             let Some(class) = &mut state.cluster.class else { return };
             let uids = state.cluster.users.values().filter_map(ResourceExt::uid);
-            class.enforced |=
-                uids.into_iter().all(|uid| self.context.state.enforced_revision(&uid) == Some(class.revision));
+            let revision = |uid: String| self.context.state.with(&uid, |known| known.enforced_revision);
+            class.enforced |= uids.into_iter().all(|uid| revision(uid) == Some(class.revision));
         });
     }
 

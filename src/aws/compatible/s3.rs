@@ -112,7 +112,7 @@ impl S3Endpoint {
         let failed = |kind, code: &str, message: &str| failed(operation, object, kind, code, message);
         let unsent = || failed(ErrorKind::Other, "RequestNotSent", "");
         let signed = self.signed(request, credentials).ok_or_else(unsent)?;
-        self.lane.turn(operation).await;
+        self.lane.acquire(operation).await;
         let started = Instant::now();
         let answer = match self.connector.call(signed).await {
             Ok(answer) => with_body(answer).await,

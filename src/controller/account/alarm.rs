@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use tracing::{debug, warn};
 
 use super::Sweeper;
+use super::beat::Unread;
 use crate::api::S3AccessUser;
 use crate::aws::{ErrorKind, Session};
 use crate::controller::error::Error;
@@ -17,22 +18,15 @@ use crate::core::iam::Account;
 impl Sweeper {
     /// Asks whom AWS has put under quarantine, and has those reconciled of whom that is news.
     pub(super) async fn listen(&self, account: &Account, session: &Session) {
-        let (heard, now) = (self.quarantined(account, session).await, Timestamp::now());
         let id = &account.id;
-        match heard {
-            Ok(found) => {
-                self.alarm.coverage.done(account, now);
-                self.tell_of_quarantined(account, found);
+        match self.alarm.ended(account, self.quarantined(account, session).await) {
+            Ok(found) => self.tell_of_quarantined(account, found),
+            Err(Unread { again: true, .. }) => {}
+            Err(Unread { error, denied: true, .. }) => {
+                warn!(account = id, %error, "AWS cannot be asked for compromised keys: they are found only by the sweep; grant iam:ListEntitiesForPolicy as deploy/iam has it");
             }
-            Err(Error::Aws(error)) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::Unsupported) => {
-                if self.alarm.coverage.denied(account) == 1 {
-                    warn!(account = id, %error, "AWS cannot be asked for compromised keys: they are found only by the sweep; grant iam:ListEntitiesForPolicy as deploy/iam has it");
-                }
-            }
-            Err(error) => {
-                if self.alarm.coverage.failed(account, now) == 1 {
-                    warn!(account = id, %error, "AWS was not asked for compromised keys to the end; it is tried again");
-                }
+            Err(Unread { error, .. }) => {
+                warn!(account = id, %error, "AWS was not asked for compromised keys to the end; it is tried again");
             }
         }
     }
@@ -76,7 +70,7 @@ impl Sweeper {
                         "AWS's alarm of a key of this user has changed: it is reconciled"
                     );
                     scope.ctx.state.suspect_drift(&user.uid().unwrap_or_default());
-                    scope.enqueue(&kept);
+                    scope.add(&kept);
                 }
             }
         }

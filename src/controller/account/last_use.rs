@@ -8,8 +8,9 @@ use kube::ResourceExt;
 use tracing::{debug, warn};
 
 use super::Sweeper;
+use super::beat::Unread;
 use crate::api::S3AccessUser;
-use crate::aws::{ErrorKind, Session};
+use crate::aws::Session;
 use crate::controller::class::ResolvedClass;
 use crate::controller::error::Error;
 use crate::controller::watch::cached::Opened;
@@ -26,24 +27,20 @@ impl Sweeper {
     /// Reads when the keys of an account were used last; has those reconciled of whom that is news, or who may be suspended for
     /// it.
     pub(super) async fn survey(&self, account: &Account, session: &Session) {
-        let (read, now) = (self.last_uses(session).await, Timestamp::now());
-        let (id, coverage) = (&account.id, &self.last_uses.coverage);
-        match read {
-            Ok(Some(report)) => {
-                coverage.done(account, now);
-                self.tell_of_uses(account, &report).await;
-            }
+        let id = &account.id;
+        let Some(read) = self.last_uses(session).await.transpose() else {
             // It is on its way.
-            Ok(None) => drop(coverage.failed(account, now)),
-            Err(Error::Aws(error)) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::Unsupported) => {
-                if coverage.denied(account) == 1 {
-                    warn!(account = id, %error, "the account's credential report cannot be read: no status tells when a key was used last, and no key is suspended for not being used; grant iam:GenerateCredentialReport and iam:GetCredentialReport as deploy/iam has it");
-                }
+            self.last_uses.coverage.failed(account, Timestamp::now());
+            return;
+        };
+        match self.last_uses.ended(account, read) {
+            Ok(report) => self.tell_of_uses(account, &report).await,
+            Err(Unread { again: true, .. }) => {}
+            Err(Unread { error, denied: true, .. }) => {
+                warn!(account = id, %error, "the account's credential report cannot be read: no status tells when a key was used last, and no key is suspended for not being used; grant iam:GenerateCredentialReport and iam:GetCredentialReport as deploy/iam has it");
             }
-            Err(error) => {
-                if coverage.failed(account, now) == 1 {
-                    warn!(account = id, %error, "the account's credential report was not read; it is tried again");
-                }
+            Err(Unread { error, .. }) => {
+                warn!(account = id, %error, "the account's credential report was not read; it is tried again");
             }
         }
     }
@@ -58,7 +55,7 @@ impl Sweeper {
     }
 
     async fn tell_of_uses(&self, account: &Account, report: &CredentialReport) {
-        let (mut found, mut called, mut differing) = (0, 0, 0);
+        let (mut found, mut queued, mut differing) = (0, 0, 0);
         let rest_is_compared = self.details.covers(account, Timestamp::now());
         for scope in &self.scopes {
             for (number, kept) in scope.users.state().into_iter().enumerate() {
@@ -68,7 +65,7 @@ impl Sweeper {
                 let reported = reported(&user, account, report, rest_is_compared);
                 if reported.is_some_and(|reported| scope.ctx.state.compared(&uid, &reported)) {
                     differing += 1;
-                    scope.enqueue(&kept);
+                    scope.add(&kept);
                 }
                 let Some(used) = key_use(&user, account, report) else { continue };
                 let Ok(resolved) = self.classes.of(&user).await else { continue };
@@ -81,12 +78,12 @@ impl Sweeper {
                 let suspected_at = suspected.then_some(report.made_at);
                 let news = is_news(&user, &resolved, &used).then_some(used);
                 if scope.ctx.state.reported(&uid, news, suspected_at) {
-                    called += 1;
-                    scope.enqueue(&kept);
+                    queued += 1;
+                    scope.add(&kept);
                 }
             }
         }
-        debug!(account = account.id, report = %report.made_at, found, called, differing, "read the credential report");
+        debug!(account = account.id, report = %report.made_at, found, queued, differing, "read the credential report");
     }
 
     fn observe(&self, user: &S3AccessUser, used: &KeyUse) {

@@ -4,7 +4,9 @@
 //! Nothing is written on what is read here; whom it concerns is reconciled, and reads live.
 
 mod alarm;
+mod beat;
 mod last_use;
 mod sweep;
 
-pub use sweep::{Beat, Sweeper};
+pub use beat::Beat;
+pub use sweep::Sweeper;

@@ -1,26 +1,26 @@
 //! Drift detection in bulk: once an interval each account is read page by page, and whoever differs is reconciled at once.
 //!
 //! A page at most is in memory, and of each S3AccessUser a few words. Nothing is written on what is read here: see
-//! [`crate::core::sweep`].
+//! [`crate::core::drift`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use super::beat::{Beat, Unread};
 use crate::api::{S3AccessUser, annotations, tags};
-use crate::aws::{DetailsPage, DetailsQuery, ErrorKind, PAGES, Session, endless};
+use crate::aws::{DetailsPage, DetailsQuery, PAGES, Session, endless};
 use crate::controller::class::ClassResolver;
 use crate::controller::context::Scope;
 use crate::controller::error::Error;
 use crate::controller::panics::{contained, contained_now};
 use crate::controller::watch::cached::{CachedUser, Opened};
 use crate::core::desired::{Desired, DesiredPolicy, is_true};
-use crate::core::drift::Coverage;
 use crate::core::drift::{Verdict, screen_policy, screen_user};
 use crate::core::iam::Account;
 use crate::core::names::Cluster;
@@ -34,30 +34,6 @@ const TICK: Duration = Duration::from_secs(1);
 const ORPHANS_ASKED: usize = 20;
 /// So many are named in one message.
 const ORPHANS_NAMED: usize = 10;
-
-/// How often each account is read in one way, and what that has come to.
-pub struct Beat {
-    /// What it has come to.
-    pub coverage: Arc<Coverage>,
-    /// How often; zero: never.
-    pub interval: SignedDuration,
-}
-
-impl Beat {
-    /// That often.
-    pub fn each(interval: SignedDuration) -> Self {
-        Self { coverage: Arc::default(), interval }
-    }
-
-    /// Whether each account is seen as often as that.
-    pub fn covers(&self, account: &Account, now: Timestamp) -> bool {
-        self.coverage.covers(account, now, self.interval)
-    }
-
-    fn take_due(&self, accounts: &[Account], now: Timestamp) -> Vec<Account> {
-        if self.interval.is_zero() { Vec::new() } else { self.coverage.take_due(accounts, now, self.interval) }
-    }
-}
 
 /// What is read of an account at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -144,12 +120,9 @@ impl Sweeper {
     }
 
     async fn sweep(&self, account: &Account, session: &Session) {
-        let swept = self.read(account, session).await;
-        let now = Timestamp::now();
         let id = &account.id;
-        match swept {
+        match self.details.ended(account, self.read(account, session).await) {
             Ok(Swept { users, differing }) => {
-                self.details.coverage.done(account, now);
                 self.metrics.swept("done");
                 if differing > 0 {
                     info!(account = id, users, differing, "swept: those that differ are reconciled");
@@ -157,29 +130,27 @@ impl Sweeper {
                     debug!(account = id, users, "swept");
                 }
             }
-            Err(Error::Aws(error)) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::Unsupported) => {
-                self.metrics.swept("denied");
-                if self.details.coverage.denied(account) == 1 {
-                    warn!(account = id, %error, "the account cannot be read in bulk, so each user is read in its turn");
-                }
-            }
-            Err(error) => {
-                self.metrics.swept("failed");
-                if self.details.coverage.failed(account, now) == 1 {
-                    warn!(account = id, %error, "a sweep came to no end; it is tried again");
+            Err(unread) => {
+                self.metrics.swept(if unread.denied { "denied" } else { "failed" });
+                match unread {
+                    Unread { again: true, .. } => {}
+                    Unread { error, denied: true, .. } => {
+                        warn!(account = id, %error, "the account cannot be read in bulk, so each user is read in its turn");
+                    }
+                    Unread { error, .. } => warn!(account = id, %error, "a sweep came to no end; it is tried again"),
                 }
             }
         }
     }
 
     async fn read(&self, account: &Account, session: &Session) -> Result<Swept, Error> {
-        let mut roll = self.roll(account).await;
-        if roll.members.is_empty() && !self.sees_all {
+        let mut inventory = self.inventory(account).await;
+        if inventory.members.is_empty() && !self.sees_all {
             return Ok(Swept::default());
         }
         let (mut marker, mut pages) = (None, 0);
         loop {
-            let by_policy = &roll.by_policy;
+            let by_policy = &inventory.by_policy;
             let query = DetailsQuery {
                 marker: marker.as_deref(),
                 cluster_id: &self.cluster.id,
@@ -187,7 +158,7 @@ impl Sweeper {
                 keep: &|arn| by_policy.contains_key(&*policy_key(arn)),
             };
             let page = session.iam.account_details(query).await?;
-            self.screen(account, &mut roll, &page).await;
+            self.screen(account, &mut inventory, &page).await;
             pages += 1;
             match page.marker {
                 None => break,
@@ -198,17 +169,17 @@ impl Sweeper {
             }
             self.leadership.check(Timestamp::now())?;
         }
-        self.tell_of_orphans(account, session, &roll).await;
-        let mut swept = Swept { users: roll.members.len(), differing: 0 };
-        for member in roll.members.values().filter(|member| !member.is_well()) {
-            swept.differing += usize::from(self.call(member));
+        self.tell_of_orphans(account, session, &inventory).await;
+        let mut swept = Swept { users: inventory.members.len(), differing: 0 };
+        for member in inventory.members.values().filter(|member| !member.is_well()) {
+            swept.differing += usize::from(self.suspect(member));
         }
         Ok(swept)
     }
 
     /// Who is to be found in the account: those for whom something was made, and whose spec is carried out.
-    async fn roll(&self, account: &Account) -> Roll {
-        let mut roll = Roll::default();
+    async fn inventory(&self, account: &Account) -> Inventory {
+        let mut inventory = Inventory::default();
         for (number, scope) in self.scopes.iter().enumerate() {
             for kept in scope.users.state() {
                 let Opened { user, invalid: None } = kept.open() else { continue };
@@ -219,14 +190,18 @@ impl Sweeper {
                 let uid = user.uid().unwrap_or_default();
                 let Some(desired) = self.desired(account, &user).await else { continue };
                 if matches!(desired.policy, Some(DesiredPolicy::Managed { .. })) {
-                    roll.by_policy.entry(policy_key(&desired.owner.policy_name)).or_default().push(uid.as_str().into());
+                    inventory
+                        .by_policy
+                        .entry(policy_key(&desired.owner.policy_name))
+                        .or_default()
+                        .push(uid.as_str().into());
                 }
                 let member = Member { user: kept.clone(), scope: number, well: None, policy: None };
-                roll.members.insert(uid.into(), member);
-                breathe(roll.members.len()).await;
+                inventory.members.insert(uid.into(), member);
+                breathe(inventory.members.len()).await;
             }
         }
-        roll
+        inventory
     }
 
     /// What should be; `None` where that is not of this account, or nobody's to say now.
@@ -239,13 +214,13 @@ impl Sweeper {
         contained_now(&self.metrics, || resolved.desired(user, account, &self.cluster).ok())?
     }
 
-    async fn screen(&self, account: &Account, roll: &mut Roll, page: &DetailsPage) {
+    async fn screen(&self, account: &Account, inventory: &mut Inventory, page: &DetailsPage) {
         for (number, found) in page.users.iter().enumerate() {
             let uid = found.tags.get(tags::UID).map(String::as_str).unwrap_or_default();
-            let member = roll.members.get_mut(uid);
+            let member = inventory.members.get_mut(uid);
             let Some(member) = member else {
                 if self.sees_all && found.tags.get(tags::CLUSTER) == Some(&self.cluster.id) && !uid.is_empty() {
-                    roll.strays.insert(found.name.as_str().into(), uid.into());
+                    inventory.strays.insert(found.name.as_str().into(), uid.into());
                 }
                 continue;
             };
@@ -257,8 +232,8 @@ impl Sweeper {
             breathe(number).await;
         }
         for (number, found) in page.policies.iter().enumerate() {
-            for uid in roll.by_policy.get(&*policy_key(&found.arn)).into_iter().flatten() {
-                let Some(member) = roll.members.get_mut(uid) else { continue };
+            for uid in inventory.by_policy.get(&*policy_key(&found.arn)).into_iter().flatten() {
+                let Some(member) = inventory.members.get_mut(uid) else { continue };
                 if let Some(desired) = self.desired_of(account, member).await
                     && screen_policy(&desired, found)
                 {
@@ -275,14 +250,14 @@ impl Sweeper {
 
     /// Tells of IAM users whose S3AccessUser is no more: their keys work, and nobody rotates or removes them. Nothing is done
     /// about them, since a cluster that was restored knows less than it has made.
-    async fn tell_of_orphans(&self, account: &Account, session: &Session, roll: &Roll) {
+    async fn tell_of_orphans(&self, account: &Account, session: &Session, inventory: &Inventory) {
         if !self.sees_all {
             return;
         }
         let there: HashSet<String> =
             self.scopes.iter().flat_map(|scope| scope.users.state()).map(|user| user.key().uid().to_owned()).collect();
         let mut orphans = Vec::new();
-        for (name, _) in roll.strays.iter().filter(|(_, uid)| !there.contains(&***uid)) {
+        for (name, _) in inventory.strays.iter().filter(|(_, uid)| !there.contains(&***uid)) {
             // The page may be older than a deletion that went as it should.
             if orphans.len() >= ORPHANS_ASKED || matches!(session.iam.get_user(name).await, Ok(Some(_))) {
                 orphans.push(&**name);
@@ -302,14 +277,15 @@ impl Sweeper {
         self.classes.tell(account, &message).await;
     }
 
-    /// Enqueues the user unless it is queued already.
-    fn call(&self, member: &Member) -> bool {
+    /// Marks drift as suspected, and queues the user unless an unfinished reconcile is to come anyway. Returns whether it was
+    /// queued.
+    fn suspect(&self, member: &Member) -> bool {
         let Some(scope) = self.scopes.get(member.scope) else { return false };
-        let called = scope.ctx.state.suspect_drift(member.user.key().uid());
-        if called {
-            scope.enqueue(&member.user);
+        let queued = scope.ctx.state.suspect_drift(member.user.key().uid());
+        if queued {
+            scope.add(&member.user);
         }
-        called
+        queued
     }
 }
 
@@ -322,7 +298,7 @@ struct Swept {
 
 /// Those to be found in an account, by their UIDs.
 #[derive(Default)]
-struct Roll {
+struct Inventory {
     members: HashMap<Box<str>, Member>,
     /// Whose policy that is, by [`policy_key`].
     by_policy: HashMap<Box<str>, Vec<Box<str>>>,

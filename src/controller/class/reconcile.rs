@@ -43,8 +43,8 @@ pub struct ClassContext {
     pub api: Api<KnownClass>,
     /// Whether to write.
     pub leadership: Leadership,
-    /// The state of each class whose users have been called.
-    pub called: Mutex<HashMap<String, Signature>>,
+    /// For what of each class its users were enqueued last.
+    pub enqueued: Mutex<HashMap<String, Signature>>,
     /// What the system of each class was found to do by this process: the watch may not show it yet.
     pub tried: Mutex<HashMap<String, Capabilities>>,
 }
@@ -79,7 +79,7 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
     if !ctx.scopes.iter().all(|scope| scope.listed.is_cancelled()) {
         return Action::requeue(UNTIL_LISTED);
     }
-    ctx.call_users(class);
+    ctx.enqueue_users(class);
     let members = ctx.members(class);
     let account = match &class.invalid {
         Some(invalid) => Err(Error::InvalidClass(invalid.clone())),
@@ -108,7 +108,7 @@ pub async fn reconcile(ctx: &ClassContext, class: &KnownClass) -> Action {
 
 /// A reconcile that ended in a panic: told on the class.
 pub async fn panicked(ctx: &ClassContext, class: &KnownClass) -> Action {
-    let seen = Seen { account: Err(Error::Panicked), enforced: None, system: class.capabilities().cloned() };
+    let seen = Seen { account: Err(Error::Defect), enforced: None, system: class.capabilities().cloned() };
     if let Err(error) = ctx.write(class, ctx.members(class).len(), seen).await {
         warn!(class = class.name_any(), %error, "could not report");
     }
@@ -138,24 +138,24 @@ impl ClassContext {
             let namespace = user.key().namespace();
             let revision =
                 *revisions.entry(namespace).or_insert_with_key(|namespace| self.classes.revision_for(class, namespace));
-            scope.ctx.state.enforced_revision(user.key().uid()) == Some(revision)
+            scope.ctx.state.with(user.key().uid(), |known| known.enforced_revision) == Some(revision)
         });
         all.then_some(Enforced { namespaces_digest })
     }
 
     /// A class that has changed concerns those who name it, and, as to which is the default, those who name none.
-    fn call_users(&self, class: &S3AccessClass) {
+    fn enqueue_users(&self, class: &S3AccessClass) {
         let signature = Signature::of(class);
         let name = class.name_any();
-        let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
-        if called.insert(name.clone(), signature.clone()) == Some(signature) {
+        let mut enqueued = self.enqueued.lock().unwrap_or_else(PoisonError::into_inner);
+        if enqueued.insert(name.clone(), signature.clone()) == Some(signature) {
             return;
         }
         for scope in &self.scopes {
             for user in scope.users.state() {
                 let concerned = user.membership().class_name.is_none_or(|named| *named == name);
                 if concerned {
-                    scope.enqueue(&user);
+                    scope.add(&user);
                 }
             }
         }
@@ -242,7 +242,7 @@ impl ClassContext {
             let others: Vec<&String> = class.finalizers().iter().filter(|found| *found != CLASS_FINALIZER).collect();
             self.set_finalizers(class, json!(others)).await.map_err(failed)?;
             self.classes.forget(&name);
-            self.called.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            self.enqueued.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
             self.tried.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
             info!(class = name, "let go: nobody is in it");
             return Ok(());

@@ -118,9 +118,9 @@ pub struct Classes {
     /// Whether other operators have classes of their own.
     pub sharded: bool,
     /// For what a class does not say of its account.
-    pub defaults: SessionOptions,
+    pub session_options: SessionOptions,
     /// For what a class does not say of its users.
-    pub limits: Defaults,
+    pub defaults: Defaults,
     /// Whether its sessions may write.
     pub leadership: Leadership,
     /// The metrics.
@@ -140,7 +140,7 @@ impl ClassResolver for Classes {
         check_account(&class, session.account().await?)?;
         let namespace = user.namespace().unwrap_or_default();
         Ok(ResolvedClass {
-            class: self.stores.namespaces.class_in(&class, &namespace).with(self.limits.clone()),
+            class: self.stores.namespaces.class_in(&class, &namespace).with(self.defaults.clone()),
             session,
             revision: self.revision_for(&class, &namespace),
             enforced: class.is_enforced() && self.namespaces_digest(&class) == digest_of(&class),
@@ -285,11 +285,11 @@ impl Classes {
             requests_per_second: spec
                 .requests_per_second
                 .and_then(NonZeroU32::new)
-                .unwrap_or(self.defaults.requests_per_second),
+                .unwrap_or(self.session_options.requests_per_second),
             provider: provider_of(spec),
             account_id: spec.account_id.clone(),
-            lanes: self.defaults.lanes.clone(),
-            own_credentials: self.defaults.own_credentials.clone(),
+            lanes: self.session_options.lanes.clone(),
+            own_credentials: self.session_options.own_credentials.clone(),
         };
         let session =
             Session::of_class(spec, credentials, &options, self.leadership.clone(), self.metrics.clone()).await;
@@ -456,7 +456,7 @@ mod tests {
             "apiVersion": "s3access.dev/v1alpha1", "kind": "S3AccessClass", "metadata": { "name": "prod", "uid": "1" }, "spec": spec,
         });
         let class: S3AccessClass = serde_json::from_value(class).unwrap();
-        let defaults = SessionOptions {
+        let session_options = SessionOptions {
             requests_per_second: NonZeroU32::MIN,
             provider: Provider::Aws,
             account_id: None,
@@ -465,7 +465,7 @@ mod tests {
         };
         let (client, served) = api_server().await;
         let metrics = Arc::new(Metrics::default());
-        let own = Session::from_environment(&defaults, Leadership::nobody(), metrics.clone()).await.unwrap();
+        let own = Session::from_environment(&session_options, Leadership::nobody(), metrics.clone()).await.unwrap();
         let classes = Classes {
             stores: Stores {
                 classes: store_of(vec![KnownClass::from(class.clone())]),
@@ -477,8 +477,8 @@ mod tests {
             own: OwnAccount::new(Arc::new(own), Defaults::default(), None),
             require_class: false,
             sharded: false,
-            defaults,
-            limits: Defaults::default(),
+            session_options,
+            defaults: Defaults::default(),
             leadership: Leadership::nobody(),
             metrics,
             sessions: Mutex::default(),

@@ -91,8 +91,8 @@ impl Watched {
             own: options.own_account(),
             require_class: options.require_class,
             sharded: options.class_selector.is_some(),
-            defaults: options.session_options.clone(),
-            limits: options.defaults.clone(),
+            session_options: options.session_options.clone(),
+            defaults: options.defaults.clone(),
             leadership: options.leadership.clone(),
             metrics: options.metrics.clone(),
             sessions: Mutex::default(),
@@ -113,7 +113,7 @@ impl Watched {
             scopes,
             api: Api::all(client.clone()),
             leadership,
-            called: Mutex::new(HashMap::new()),
+            enqueued: Mutex::new(HashMap::new()),
             tried: Mutex::default(),
         });
         let store = self.store.clone();
@@ -177,7 +177,7 @@ fn call_namespaces(ctx: &ClassContext, changed: &BTreeSet<String>) {
         for user in scope.users.state() {
             let namespace = user.key().namespace();
             if (own && changed.contains(namespace)) || concerned(namespace) {
-                scope.enqueue(&user);
+                scope.add(&user);
             }
         }
     }

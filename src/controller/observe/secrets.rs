@@ -18,7 +18,7 @@ use crate::core::secret_data::{Credentials, SessionToken, Target};
 use crate::core::sessions::{HeldSession, may_be_in_use};
 use crate::kubernetes::KubernetesError;
 use crate::kubernetes::secret::{
-    Content, Controller, Record, Recorded, controller_of, find_key, find_session, is_key_of, is_up_to_date, recorded,
+    Content, Record, Recorded, SecretOwner, find_key, find_session, is_key_of, is_up_to_date, owner_of, recorded,
     wanted, wanted_key,
 };
 
@@ -79,15 +79,15 @@ async fn read(pass: Pass<'_>, place: &Place, held: &mut Held) -> Result<(SecretS
     let Some(secret) = pass.ctx.kubernetes.get_secret(namespace, &name).await? else {
         return Ok((SecretState::Missing, None));
     };
-    let controller = match place {
-        Place::Keys if is_key_of(&secret, uid) => Controller::Ours,
-        Place::Keys => Controller::Foreign,
-        Place::Workload(_) => controller_of(&secret, uid),
+    let owner = match place {
+        Place::Keys if is_key_of(&secret, uid) => SecretOwner::Ours,
+        Place::Keys => SecretOwner::Foreign,
+        Place::Workload(_) => owner_of(&secret, uid),
     };
-    let state = match controller {
-        Controller::Ours => SecretState::Ours(ours(pass, &secret, place, held).await?),
-        Controller::Other(other) => SecretState::Foreign { other_user: Some(other) },
-        Controller::Foreign => SecretState::Foreign { other_user: None },
+    let state = match owner {
+        SecretOwner::Ours => SecretState::Ours(ours(pass, &secret, place, held).await?),
+        SecretOwner::Other(other) => SecretState::Foreign { other_user: Some(other) },
+        SecretOwner::Foreign => SecretState::Foreign { other_user: None },
     };
     Ok((state, Some(secret)))
 }
@@ -144,7 +144,7 @@ async fn ours(pass: Pass<'_>, secret: &Secret, place: &Place, held: &mut Held) -
         previous: record.previous,
         rotated_at: record.rotated_at,
         rotate_handled: record.rotate_handled,
-        revoked: record.revoked,
+        orphan_to_delete: record.orphan_to_delete,
         up_to_date: wanted.is_some_and(|wanted| is_up_to_date(secret, &wanted)),
         immutable: secret.immutable == Some(true),
     })
@@ -196,7 +196,7 @@ pub fn largest_example_of(pass: Pass<'_>, live: Option<&Secret>) -> Result<Secre
         previous: key.clone(),
         rotated_at: Some(now),
         rotate_handled: pass.desired.and_then(|desired| desired.rotation.requested.clone()),
-        revoked: key,
+        orphan_to_delete: key,
     };
     wanted_of(pass, live, &example, Record::Key(&record))
 }

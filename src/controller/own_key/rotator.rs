@@ -24,7 +24,7 @@ use crate::leadership::{Leadership, NotLeading};
 use crate::metrics::Metrics;
 
 /// How often the Secret is read: somebody may have asked for a rotation, or put another key in.
-const LOOK: Duration = Duration::from_secs(60);
+const READ_INTERVAL: Duration = Duration::from_secs(60);
 /// The pause after what failed.
 const RETRY: Duration = Duration::from_secs(10);
 /// The pause where somebody has to do something first.
@@ -89,13 +89,13 @@ impl Rotator {
     /// Looks after the key for ever.
     pub async fn run(mut self) {
         loop {
-            let pause = self.turn().await;
+            let pause = self.step().await;
             tokio::time::sleep(pause).await;
         }
     }
 
     /// Does the next thing that is to be done; answers when to come again.
-    pub async fn turn(&mut self) -> Duration {
+    pub async fn step(&mut self) -> Duration {
         let metrics = self.metrics.clone();
         match contained(&metrics, at_priority(Priority::Begun, self.pass())).await {
             Some(Ok(pause)) => pause,
@@ -166,7 +166,7 @@ impl Rotator {
             Step::Rest(_) | Step::Blocked(_) => {}
             Step::Begin => {
                 let begun_at = (self.clock)();
-                let record = Record { begun_at: Some(begun_at), revoked: None, ..record.clone() };
+                let record = Record { begun_at: Some(begun_at), orphan_to_delete: None, ..record.clone() };
                 self.write(own, &own.credentials, &record).await?;
                 self.memory.mint = Some(Mint { begun_at, key: None });
             }
@@ -179,8 +179,8 @@ impl Rotator {
                 iam.update_access_key(user, &id, false).await?;
                 info!(key = id, "the operator's previous key is inactive");
             }
-            Step::Revoke(id) => {
-                let record = Record { revoked: Some(id), ..record.clone() };
+            Step::NoteOrphan(id) => {
+                let record = Record { orphan_to_delete: Some(id), ..record.clone() };
                 self.write(own, &own.credentials, &record).await?;
             }
             Step::Delete(id, why) => {
@@ -269,5 +269,5 @@ impl Memory {
 }
 
 fn pause(now: Timestamp, until: Timestamp) -> Duration {
-    Duration::try_from(until.duration_since(now)).unwrap_or_default().min(LOOK)
+    Duration::try_from(until.duration_since(now)).unwrap_or_default().min(READ_INTERVAL)
 }

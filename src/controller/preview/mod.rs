@@ -25,7 +25,7 @@ use super::class::{
 };
 use super::context::{Context, Pass};
 use super::error::Error;
-use super::observe::{self, Held, example_of_workload, picture};
+use super::observe::{self, Held, example_of_workload, read_level};
 use super::state::State;
 use crate::api::{Capabilities, MANAGED_BY_LABEL, MANAGER, Reason, S3AccessClass, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
@@ -135,7 +135,7 @@ impl Planner {
         }
         let mut held = Held::default();
         let mut seen = observe::secrets(pass, &mut held).await?;
-        let observed = picture(pass, Reads::Everything, &mut seen, &Known::default()).await?;
+        let observed = read_level(pass, Reads::Everything, &mut seen, &Known::default()).await?;
         let observed = observed.unwrap_or_else(Observed::nothing);
         let imagination = Imagination { session: &resolved.session, owner: &owner, held: &held, made: 0, wrote: false };
         let (steps, last) = imagination.follow(&ctx, desired.as_ref(), observed).await?;
@@ -225,8 +225,8 @@ impl Planner {
             own: self.own_account(self.session.clone()),
             require_class: self.require_class,
             sharded: self.class_selector.is_some(),
-            defaults: self.session_options.clone(),
-            limits: self.defaults.clone(),
+            session_options: self.session_options.clone(),
+            defaults: self.defaults.clone(),
             leadership: Leadership::nobody(),
             metrics: Arc::new(Metrics::default()),
             sessions: Mutex::default(),

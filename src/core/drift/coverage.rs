@@ -1,4 +1,4 @@
-//! Which accounts the bulk sweep answers for, so that a user's own turn need not read its details again.
+//! Which accounts the bulk sweep answers for, so that a user's resync need not read its details again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -76,7 +76,7 @@ impl Coverage {
         sweeps.failures
     }
 
-    /// The account does not let itself be read in bulk: each user's details are read in its own turn. It is asked again
+    /// The account does not let itself be read in bulk: each user's details are read at its own resync. It is asked again
     /// in its next turn. Answers how often it has said so in a row.
     pub fn denied(&self, account: &Account) -> u32 {
         let mut all = self.all();

@@ -10,14 +10,12 @@ mod coverage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use crate::api::tags;
 use crate::core::desired::{Desired, DesiredPolicy};
 use crate::core::ends::quarantine;
 use crate::core::iam::AccessKey;
 use crate::core::observed::{ManagedPolicy, Observed, PolicyState, User, UserState};
-use crate::core::plan::{Plan, Waits, leaves_alone, plan};
+use crate::core::plan::leaves_alone;
 use crate::core::policy::Document;
 
 pub use coverage::Coverage;
@@ -88,23 +86,8 @@ pub fn screen_policy(desired: &Desired, found: &PolicyDetail) -> bool {
     matches!(&desired.policy, Some(DesiredPolicy::Managed { document, .. }) if document.means_the_same(&found.document))
 }
 
-/// The plan for a user whose details are known to be well, once its keys and its Secret have been read live; `None` where
-/// it is not to do nothing, so that the rest has to be read live, too.
-///
-/// `observed` is all but the user and its policies. A user that was adopted with keys of its own is never let off.
-pub fn rest(
-    desired: &Desired,
-    observed: Observed,
-    keys: Vec<AccessKey>,
-    now: Timestamp,
-    waits: &Waits,
-) -> Option<(Observed, Plan)> {
-    let observed = as_wanted(desired, observed, keys);
-    let plan = plan(desired, &observed, now, waits);
-    plan.rests().then_some((observed, plan))
-}
-
-/// The picture in which user and policies are as the spec wants them, and the access keys are those.
+/// The picture in which user and policies are as the spec wants them, and the access keys are those. Keys that a user had
+/// before it was adopted would be taken for ours in it: the plan then wants what no level of reads that goes by it permits.
 pub fn as_wanted(desired: &Desired, observed: Observed, keys: Vec<AccessKey>) -> Observed {
     let mut tags = desired.user_tags(None);
     let records = [(tags::REVOKED, &observed.revoked), (tags::UNUSED, &observed.unused)];

@@ -65,8 +65,8 @@ pub struct SecretRecord {
     pub rotated_at: Option<Timestamp>,
     /// The rotate annotation that it answers to.
     pub rotate_handled: Option<String>,
-    /// The key without a Secret that was deleted last, noted before.
-    pub revoked: Option<AccessKeyId>,
+    /// The orphan key that is about to be deleted: noted first, so that another leader's write of that key conflicts.
+    pub orphan_to_delete: Option<AccessKeyId>,
 }
 
 /// One effect on the world, or one question to AWS that a decision needs.

@@ -138,7 +138,7 @@ fn written(key: Option<HeldKey>, record: &SecretRecord, uid: &str, resource_vers
         previous: record.previous.clone(),
         rotated_at: record.rotated_at,
         rotate_handled: record.rotate_handled.clone(),
-        revoked: record.revoked.clone(),
+        orphan_to_delete: record.orphan_to_delete.clone(),
         up_to_date: true,
         immutable: false,
     }

@@ -13,12 +13,10 @@ use crate::core::adoption::Adoption;
 use crate::core::ends::revocation::Revocation;
 use crate::core::iam::{AccessKey, AccessKeyId, past};
 use crate::core::observed::{HeldKey, Minted, OurSecret, Probes};
-use crate::core::rotation::{LONGEST_SWAP, PROBES, later};
+use crate::core::rotation::{LONGEST_SWAP, PROBES, UNUSABLE_AFTER, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.
 const KEYS_LIMIT: usize = 2;
-/// A new key that AWS refuses for this many consistency windows is given up.
-const UNUSABLE_AFTER: i32 = 10;
 
 /// Plans the key and the Secret that holds it.
 pub(super) fn plan_key(view: &View<'_>, plan: &mut Plan) {
@@ -355,7 +353,7 @@ impl View<'_> {
                     previous: Some(AccessKeyId::of_iam(&current.id)),
                     rotated_at: Some(self.now),
                     rotate_handled: self.desired.rotation.requested.clone().or_else(|| secret.rotate_handled.clone()),
-                    revoked: secret.revoked.clone(),
+                    orphan_to_delete: secret.orphan_to_delete.clone(),
                 },
             });
         } else if probes.is_some_and(|probes| self.is_unusable(probes)) {
@@ -401,7 +399,7 @@ impl View<'_> {
             }
             // Into an immutable Secret nobody writes it any more, and an exposed key has none to be noted on.
             let unnoted = secret.immutable || self.observed.is_exposed(&current.id);
-            plan.actions.push(if unnoted || secret.revoked.as_deref() == Some(key.id.as_str()) {
+            plan.actions.push(if unnoted || secret.orphan_to_delete.as_deref() == Some(key.id.as_str()) {
                 Action::DeleteKey { id: key.id.clone(), why: WhyDelete::Orphan }
             } else {
                 secret::rewrite(self.desired, secret, current, Some(AccessKeyId::of_iam(&key.id)))

@@ -90,7 +90,7 @@ pub(super) fn refresh(
     }
     let in_place = observed.our_secret().is_some_and(|found| found.key.is_some() && found.up_to_date);
     if !in_place {
-        plan.actions.push(rewrite(desired, secret, current, secret.revoked.clone()));
+        plan.actions.push(rewrite(desired, secret, current, secret.orphan_to_delete.clone()));
         return;
     }
     if super::sessions::is_delivered(observed) {
@@ -111,7 +111,7 @@ pub(super) fn rewrite(
     desired: &Desired,
     secret: &OurSecret,
     current: &AccessKey,
-    revoked: Option<AccessKeyId>,
+    orphan_to_delete: Option<AccessKeyId>,
 ) -> Action {
     Action::WriteSecret {
         key_id: current.id.clone(),
@@ -125,7 +125,7 @@ pub(super) fn rewrite(
             } else {
                 desired.rotation.requested.clone()
             },
-            revoked,
+            orphan_to_delete,
         },
     }
 }

@@ -83,8 +83,13 @@ pub struct Started<K> {
 pub enum Admitted {
     /// It waits for a slot.
     Queued,
-    /// It waited already, at that priority; now at the one that it was admitted with, if that is more urgent.
-    Promoted(Priority),
+    /// It waited already; now at the more urgent of the priority that it had and the one that it was admitted with.
+    Promoted {
+        /// The one that it had.
+        from: Priority,
+        /// The one that it has.
+        to: Priority,
+    },
     /// It is running.
     Late,
 }
@@ -109,7 +114,7 @@ impl<K: Clone + Ord, L: Clone + Ord> WorkQueue<K, L> {
     }
 
     /// The next key that is to be woken by now: whoever takes it finds out whether there is work, and then calls
-    /// [`Self::enqueue`] or [`Self::put_off`].
+    /// [`Self::admit`] or [`Self::defer`].
     pub fn due(&mut self, now: Duration) -> Option<K> {
         self.wakes.first().filter(|(at, _)| *at <= now)?;
         let (_, key) = self.wakes.pop_first()?;
@@ -128,7 +133,7 @@ impl<K: Clone + Ord, L: Clone + Ord> WorkQueue<K, L> {
 
     /// There is work: the key waits in that lane for a slot. Where it waits already it keeps its age, and becomes as urgent
     /// as that if it was less.
-    pub fn enqueue(&mut self, key: K, lane: L, priority: Priority, now: Duration) -> Admitted {
+    pub fn admit(&mut self, key: K, lane: L, priority: Priority, now: Duration) -> Admitted {
         // An admission that took long may find that another one has ended; better once too often than never.
         let item = self.items.entry(key.clone()).or_default();
         let (before, since) = match &item.stage {
@@ -152,7 +157,7 @@ impl<K: Clone + Ord, L: Clone + Ord> WorkQueue<K, L> {
             }
             self.leave(left);
         }
-        before.map_or(Admitted::Queued, Admitted::Promoted)
+        before.map_or(Admitted::Queued, |from| Admitted::Promoted { from, to: priority })
     }
 
     /// Gives the next key a slot, if one is free for it.
@@ -171,7 +176,7 @@ impl<K: Clone + Ord, L: Clone + Ord> WorkQueue<K, L> {
     }
 
     /// There is no work: to be woken again at that time, or before if it was asked for meanwhile. What is queued stays so.
-    pub fn put_off(&mut self, key: &K, until: Option<Duration>) {
+    pub fn defer(&mut self, key: &K, until: Option<Duration>) {
         if self.items.get(key).is_some_and(|item| item.stage == Stage::Admitting) {
             self.delay(key, until);
         }

@@ -16,7 +16,7 @@ fn queue(slots: usize) -> WorkQueue<u32, &'static str> {
 fn wait(queue: &mut WorkQueue<u32, &'static str>, key: u32, lane: &'static str, priority: Priority) {
     queue.add(key, NOW);
     assert_eq!(queue.due(NOW), Some(key));
-    queue.enqueue(key, lane, priority, NOW);
+    queue.admit(key, lane, priority, NOW);
 }
 
 fn keys(queue: &mut WorkQueue<u32, &'static str>) -> Vec<u32> {
@@ -53,7 +53,7 @@ fn what_comes_during_an_admission_leads_to_another() {
     assert_eq!(queue.due(NOW), Some(1));
     queue.add(1, NOW);
     assert_eq!(queue.due(NOW), None);
-    queue.enqueue(1, "a", Priority::Background, NOW);
+    queue.admit(1, "a", Priority::Background, NOW);
     assert_eq!(queue.due(NOW), Some(1), "it may be more urgent by now");
 }
 
@@ -92,8 +92,10 @@ fn who_waits_and_is_edited_moves_up() {
     assert_eq!(keys(&mut queue), [1]);
     queue.add(3, NOW);
     assert_eq!(queue.due(NOW), Some(3));
-    assert_eq!(queue.enqueue(3, "a", Priority::Edited, NOW), Admitted::Promoted(Priority::Background));
-    assert_eq!(queue.enqueue(3, "a", Priority::Background, NOW), Admitted::Promoted(Priority::Edited));
+    let to = Priority::Edited;
+    for (priority, from) in [(to, Priority::Background), (Priority::Background, to)] {
+        assert_eq!(queue.admit(3, "a", priority, NOW), Admitted::Promoted { from, to });
+    }
     queue.finish(&1, None);
     assert_eq!(queue.start().map(|started| (started.key, started.priority)), Some((3, Priority::Edited)));
     queue.finish(&3, None);
@@ -107,7 +109,8 @@ fn invariant_9_a_lane_whose_slots_are_taken_keeps_no_other_waiting() {
     assert_eq!(keys(&mut queue), [1, 2]);
     wait(&mut queue, 6, "well", Priority::Background);
     assert_eq!(keys(&mut queue), [6]);
-    assert_eq!(queue.enqueue(5, "well", Priority::New, NOW), Admitted::Promoted(Priority::New));
+    let same = Admitted::Promoted { from: Priority::New, to: Priority::New };
+    assert_eq!(queue.admit(5, "well", Priority::New, NOW), same);
     assert_eq!(keys(&mut queue), [5], "who is in another account by now waits there");
     queue.finish(&1, None);
     queue.finish(&2, None);
@@ -134,13 +137,13 @@ fn an_admission_that_comes_late_does_no_harm() {
     let mut queue = queue(1);
     wait(&mut queue, 1, "a", Priority::New);
     assert_eq!(keys(&mut queue), [1]);
-    assert_eq!(queue.enqueue(1, "b", Priority::New, NOW), Admitted::Late);
-    queue.put_off(&1, None);
+    assert_eq!(queue.admit(1, "b", Priority::New, NOW), Admitted::Late);
+    queue.defer(&1, None);
     assert_eq!(keys(&mut queue), [0; 0], "it is running still, and once");
     queue.finish(&1, None);
     queue.finish(&1, None);
     assert!(queue.items.is_empty());
-    assert_eq!(queue.enqueue(1, "a", Priority::New, NOW), Admitted::Queued, "better once too often than never");
+    assert_eq!(queue.admit(1, "a", Priority::New, NOW), Admitted::Queued, "better once too often than never");
 }
 
 proptest! {
@@ -193,9 +196,9 @@ enum Step {
     Add(u8),
     Due,
     /// The admission of that number ends: it found work.
-    Enqueue(usize, u8, Priority),
+    Admit(usize, u8, Priority),
     /// The admission of that number ends: there is no work, or only in a second.
-    PutOff(usize, bool),
+    Defer(usize, bool),
     Start,
     /// The run of that number ends, and is to come again in a second, or not.
     Finish(usize, bool),
@@ -229,16 +232,16 @@ impl Users {
                     self.admissions.push((key, asked));
                 }
             }
-            Step::Enqueue(number, lane, priority) => {
+            Step::Admit(number, lane, priority) => {
                 let (key, asked) = self.admissions.remove(number);
-                if self.queue.enqueue(key, lane, priority, self.now) != Admitted::Late {
+                if self.queue.admit(key, lane, priority, self.now) != Admitted::Late {
                     self.ask(key, asked);
                 }
             }
-            Step::PutOff(number, later) => {
+            Step::Defer(number, later) => {
                 let (until, before) = (soon(later), self.queue.clone());
                 let (key, _) = self.admissions.remove(number);
-                self.queue.put_off(&key, until);
+                self.queue.defer(&key, until);
                 // It changes nothing of what is queued or running meanwhile.
                 self.ask(key, until.filter(|_| self.queue != before));
             }
@@ -273,7 +276,7 @@ impl Users {
         users.ticks = u8::MAX;
         for _ in 0..8 {
             while !users.admissions.is_empty() {
-                users.take(Step::Enqueue(0, 0, Priority::Background));
+                users.take(Step::Admit(0, 0, Priority::Background));
             }
             while !users.running.is_empty() {
                 users.take(Step::Finish(0, false));
@@ -300,9 +303,9 @@ impl Model for Users {
         }
         for number in 0..users.admissions.len() {
             for priority in [Priority::New, Priority::Background] {
-                steps.extend([0, 1].map(|lane| Step::Enqueue(number, lane, priority)));
+                steps.extend([0, 1].map(|lane| Step::Admit(number, lane, priority)));
             }
-            steps.extend([false, true].map(|later| Step::PutOff(number, later)));
+            steps.extend([false, true].map(|later| Step::Defer(number, later)));
         }
         for number in 0..users.running.len() {
             steps.extend([false, true].map(|later| Step::Finish(number, later)));

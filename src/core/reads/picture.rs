@@ -59,7 +59,7 @@ impl Itself<'_> {
 
 /// The picture at a level short of everything, with the Secrets in `observed`, and the access keys where that level reads
 /// them and found a user that they are of. `None`: the level says too little.
-pub fn picture(
+pub fn assumed(
     reads: Reads,
     desired: &Desired,
     observed: Observed,
@@ -85,7 +85,7 @@ pub fn named_keys(user: &S3AccessUser) -> Vec<AccessKey> {
 
 /// What hangs on a user that is being deleted, as far as its tags record it and the spec names it; `None` where they do not tell,
 /// or the user was there before: then some of it is not ours.
-pub fn recorded(owner: &Owner, user: &S3AccessUser, itself: Itself<'_>) -> Option<User> {
+pub fn by_record(owner: &Owner, user: &S3AccessUser, itself: Itself<'_>) -> Option<User> {
     let ours = owner.identity.ownership(itself.tags) == Ownership::Ours && Adoption::of(itself.tags) == Adoption::None;
     let records: Vec<&str> = policy_records(itself.tags).collect();
     if !ours || records.is_empty() {

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
-use super::{DEFAULT_OVERLAP, PROBES, Retirement, later};
+use super::{DEFAULT_OVERLAP, PROBES, Retirement, UNUSABLE_AFTER, later};
 use crate::core::iam::{AccessKey, AccessKeyId, past};
 use crate::core::observed::{Minted, Probes};
 use crate::core::plan::{Waits, WhyDelete};
@@ -22,10 +22,8 @@ const LONGEST_LIFE: SignedDuration = SignedDuration::from_mins(5);
 /// A key that IAM has made later than this after it was begun is another one: a request lasts half a minute, and two clocks
 /// differ by no more where AWS takes a signature.
 const LONGEST_MINT: SignedDuration = SignedDuration::from_mins(15);
-/// A new key that AWS refuses for this many consistency windows is given up.
-const UNUSABLE_AFTER: i32 = 10;
 /// The state of IAM is read again after so long, whatever it was.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+const RESYNC_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
 /// What stands in the Secret beside the key, written with it in one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,8 +34,9 @@ pub struct Record {
     pub rotated_at: Option<Timestamp>,
     /// When a new key was begun: from a moment before CreateAccessKey until the key is in the Secret.
     pub begun_at: Option<Timestamp>,
-    /// The key that came of it and is never to be put into the Secret, because it is about to be deleted.
-    pub revoked: Option<AccessKeyId>,
+    /// The orphan key that came of it and is about to be deleted: noted first, so that another leader's write of that key
+    /// conflicts.
+    pub orphan_to_delete: Option<AccessKeyId>,
     /// The value of the Secret's rotate annotation that the key answers to.
     pub rotate_handled: Option<String>,
 }
@@ -55,7 +54,7 @@ impl Record {
             &id(&self.previous),
             &time(self.rotated_at),
             &time(self.begun_at),
-            &id(&self.revoked),
+            &id(&self.orphan_to_delete),
             self.rotate_handled.as_deref().unwrap_or_default(),
         ] {
             hasher.update(part);
@@ -127,8 +126,8 @@ pub enum Step {
     ReadLastUsed(String),
     /// Take the previous key out of use.
     Deactivate(String),
-    /// Record in the Secret that this key is never to be put there.
-    Revoke(AccessKeyId),
+    /// Record in the Secret that this key is an orphan about to be deleted, and never to be put there.
+    NoteOrphan(AccessKeyId),
     /// Delete a key.
     Delete(String, WhyDelete),
 }
@@ -217,7 +216,7 @@ impl View<'_> {
     }
 
     fn owner(&self, key: &AccessKey, current: &AccessKey) -> Owner {
-        let Record { previous, begun_at, revoked, .. } = &self.held.record;
+        let Record { previous, begun_at, orphan_to_delete, .. } = &self.held.record;
         if previous.as_deref() == Some(&key.id) && key.created_at <= current.created_at {
             return Owner::Previous;
         }
@@ -231,7 +230,7 @@ impl View<'_> {
             (earliest..=later(begun_at, LONGEST_MINT)).contains(&key.created_at)
         });
         // One key comes of one begin.
-        let of_this_begin = begun && revoked.as_deref().is_none_or(|revoked| *revoked == *key.id);
+        let of_this_begin = begun && orphan_to_delete.as_deref().is_none_or(|orphan| *orphan == *key.id);
         if made_here || of_this_begin { Owner::Stranded } else { Owner::Stranger }
     }
 
@@ -242,9 +241,9 @@ impl View<'_> {
 
     /// The new key of this process, as long as the Secret says that it is the one that was begun last, and will not be deleted.
     fn on_its_way(&self) -> Option<&(Minted, Probes)> {
-        let Record { begun_at, revoked, .. } = &self.held.record;
+        let Record { begun_at, orphan_to_delete, .. } = &self.held.record;
         let mint = self.mint.filter(|mint| Some(mint.begun_at) == *begun_at)?;
-        mint.key.as_ref().filter(|(minted, _)| revoked.as_deref() != Some(&minted.id))
+        mint.key.as_ref().filter(|(minted, _)| orphan_to_delete.as_deref() != Some(&minted.id))
     }
 
     /// The previous key: works through the overlap, then is inactive, then deleted.
@@ -273,16 +272,16 @@ impl View<'_> {
         let old_at = later(key.created_at, self.waits.takeover);
         if old_at > self.now {
             self.rest(old_at)
-        } else if self.held.record.revoked.as_deref() == Some(&key.id) {
+        } else if self.held.record.orphan_to_delete.as_deref() == Some(&key.id) {
             Step::Delete(key.id.clone(), WhyDelete::Orphan)
         } else {
-            Step::Revoke(AccessKeyId::of_iam(&key.id))
+            Step::NoteOrphan(AccessKeyId::of_iam(&key.id))
         }
     }
 
     /// The new key: tried until it works, then kept until all replicas of IAM know it, then put into the Secret.
     fn deliver(&self, minted: &Minted, probes: &Probes, listed: Option<&AccessKey>) -> Step {
-        let give_up = || Step::Revoke(AccessKeyId::of_iam(&minted.id));
+        let give_up = || Step::NoteOrphan(AccessKeyId::of_iam(&minted.id));
         let window = self.waits.consistency_window;
         let made_at = past(minted.created_at, self.now).into_iter().chain([probes.since]).max().unwrap_or(probes.since);
         let spread_at = later(made_at, window);
@@ -314,8 +313,8 @@ impl View<'_> {
         if !self.is_due(current) {
             return self.rest(self.due_at(current));
         }
-        let Record { begun_at, revoked, .. } = &self.held.record;
-        let Some(begun_at) = begun_at.and_then(|at| past(at, self.now)).filter(|_| revoked.is_none()) else {
+        let Record { begun_at, orphan_to_delete, .. } = &self.held.record;
+        let Some(begun_at) = begun_at.and_then(|at| past(at, self.now)).filter(|_| orphan_to_delete.is_none()) else {
             return Step::Begin;
         };
         if self.is_begun() {
@@ -327,7 +326,7 @@ impl View<'_> {
     }
 
     fn rest(&self, until: Timestamp) -> Step {
-        Step::Rest(until.min(later(self.now, LOOK_AGAIN)))
+        Step::Rest(until.min(later(self.now, RESYNC_INTERVAL)))
     }
 }
 

@@ -142,13 +142,13 @@ fn secret() -> impl Strategy<Value = SecretState> {
         key.prop_map(|(id, created_at, account)| HeldKey { id, created_at, account_id: account.map(str::to_owned) });
     let record = (maybe(written_id()), maybe(time()), maybe(super::mutation::text()), maybe(written_id()));
     (maybe(key), any::<(bool, bool, bool)>(), record).prop_map(
-        |(key, (annotated, up_to_date, immutable), (previous, rotated_at, rotate_handled, revoked))| {
+        |(key, (annotated, up_to_date, immutable), (previous, rotated_at, rotate_handled, orphan_to_delete))| {
             SecretState::Ours(OurSecret {
                 annotated,
                 previous,
                 rotated_at,
                 rotate_handled,
-                revoked,
+                orphan_to_delete,
                 up_to_date,
                 immutable,
                 ..holding(key)

@@ -350,16 +350,16 @@ fn a_rotation_that_is_asked_for_begins_at_once_and_each_request_counts_once() {
 fn a_key_in_no_secret_is_noted_and_deleted_once_nobody_can_be_about_to_deliver_it() {
     let takeover = Waits::default().takeover;
     let made = SignedDuration::from_hours(10);
-    let at = |age, revoked: Option<&str>| {
+    let at = |age, noted: Option<&str>| {
         let mut observed = with_another(made);
         let SecretState::Ours(secret) = &mut observed.secret else { panic!("it is ours") };
-        secret.revoked = revoked.map(AccessKeyId::of_iam);
+        secret.orphan_to_delete = noted.map(AccessKeyId::of_iam);
         plan(&desired(), &observed, later(made_at(), made + age), &Waits::default())
     };
     let young = at(takeover - SignedDuration::from_secs(1), None);
     assert_eq!((young.actions, young.wake_at), (Vec::new(), Some(later(made_at(), made + takeover))));
     let noted = at(takeover, None);
-    let is_noted = |record: &SecretRecord| record.revoked == Some(AccessKeyId::of_iam(OTHER));
+    let is_noted = |record: &SecretRecord| record.orphan_to_delete == Some(AccessKeyId::of_iam(OTHER));
     assert!(matches!(noted.actions.as_slice(), [Action::WriteSecret { record, .. }] if is_noted(record)), "{noted:?}");
     assert_eq!(noted.wake_at, None, "there is nothing to wait for");
     let gone = Action::DeleteKey { id: OTHER.to_owned(), why: WhyDelete::Orphan };
@@ -428,7 +428,7 @@ fn a_recorded_key_that_is_younger_than_the_current_one_was_never_replaced_by_it(
     secret.previous = Some(AccessKeyId::of_iam(OTHER));
     let next = plan(&desired(), &observed, later(made_at(), SignedDuration::from_hours(11)), &Waits::default());
     assert_eq!(next.retiring, None, "it is kept through no overlap");
-    let is_noted = |record: &SecretRecord| record.revoked == Some(AccessKeyId::of_iam(OTHER));
+    let is_noted = |record: &SecretRecord| record.orphan_to_delete == Some(AccessKeyId::of_iam(OTHER));
     assert!(matches!(next.actions.as_slice(), [Action::WriteSecret { record, .. }] if is_noted(record)), "{next:?}");
 }
 

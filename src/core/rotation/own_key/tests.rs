@@ -99,9 +99,9 @@ impl World {
         };
         match step {
             Step::Rest(until) => self.now = until.max(later(self.now, SignedDuration::from_millis(1))),
-            Step::Blocked(_) => self.now = later(self.now, LOOK_AGAIN),
+            Step::Blocked(_) => self.now = later(self.now, RESYNC_INTERVAL),
             Step::Begin => {
-                let record = Record { begun_at: Some(at), revoked: None, ..held.record.clone() };
+                let record = Record { begun_at: Some(at), orphan_to_delete: None, ..held.record.clone() };
                 if put(held.key_id.clone(), record) && answered {
                     process.mint = Some(Mint { begun_at: at, key: None });
                 }
@@ -142,8 +142,8 @@ impl World {
             Step::Deactivate(id) if leads => {
                 self.keys.iter_mut().filter(|key| key.id == id).for_each(|key| key.active = false);
             }
-            Step::Revoke(id) => {
-                put(held.key_id.clone(), Record { revoked: Some(id), ..held.record.clone() });
+            Step::NoteOrphan(id) => {
+                put(held.key_id.clone(), Record { orphan_to_delete: Some(id), ..held.record.clone() });
             }
             Step::Delete(id, _) if leads => self.keys.retain(|key| key.id != id),
             Step::Make | Step::Deactivate(_) | Step::Delete(..) => {}
@@ -290,9 +290,14 @@ fn records() -> impl Iterator<Item = (Record, Option<Mint>)> {
             let previous = previous.clone();
             times().into_iter().flat_map(move |begun_at| {
                 let previous = previous.clone();
-                ids().into_iter().flat_map(move |revoked| {
-                    let record =
-                        Record { previous: previous.clone(), rotated_at, begun_at, revoked, ..Record::default() };
+                ids().into_iter().flat_map(move |orphan_to_delete| {
+                    let record = Record {
+                        previous: previous.clone(),
+                        rotated_at,
+                        begun_at,
+                        orphan_to_delete,
+                        ..Record::default()
+                    };
                     mints().map(|mint| (record.clone(), mint))
                 })
             })
@@ -332,7 +337,7 @@ fn the_key_of_the_secret_is_never_taken_away_and_no_newer_one_is_its_previous() 
         let process = Process { mint, last_used: Some(None) };
         let taken = match world.view(&process).next() {
             Step::Deactivate(id) | Step::Delete(id, _) => id,
-            Step::Revoke(id) => id.to_string(),
+            Step::NoteOrphan(id) => id.to_string(),
             _ => continue,
         };
         // By a begin that could have led to it, and by nothing else.
@@ -343,14 +348,14 @@ fn the_key_of_the_secret_is_never_taken_away_and_no_newer_one_is_its_previous() 
 
 #[test]
 fn only_a_key_of_the_time_of_a_begin_is_of_it() {
-    let owner = |begun_at: Timestamp, created_at, revoked| {
+    let owner = |begun_at: Timestamp, created_at, orphan_to_delete| {
         let mut world = World::new();
-        world.held.record = Record { begun_at: Some(begun_at), revoked, ..Record::default() };
+        world.held.record = Record { begun_at: Some(begun_at), orphan_to_delete, ..Record::default() };
         world.keys.push(key("N1", created_at));
         world.view(&Process::default()).owner(&world.keys[1], &world.keys[0])
     };
     let seconds = |seconds| later(START, SignedDuration::from_secs(seconds));
-    for (created_at, revoked, expected) in [
+    for (created_at, noted, expected) in [
         (seconds(0), None, Owner::Stranded),
         (seconds(-60), None, Owner::Stranded),
         (seconds(-61), None, Owner::Stranger),
@@ -359,7 +364,7 @@ fn only_a_key_of_the_time_of_a_begin_is_of_it() {
         (seconds(0), Some(id("N1")), Owner::Stranded),
         (seconds(0), Some(id("another")), Owner::Stranger),
     ] {
-        assert_eq!(owner(START, created_at, revoked.clone()), expected, "{created_at} {revoked:?}");
+        assert_eq!(owner(START, created_at, noted.clone()), expected, "{created_at} {noted:?}");
     }
 }
 
@@ -367,7 +372,7 @@ fn only_a_key_of_the_time_of_a_begin_is_of_it() {
 fn a_key_is_replaced_at_its_age_or_when_somebody_asks() {
     let mut world = World::new();
     world.keys[0].created_at = START;
-    assert_eq!(world.view(&Process::default()).next(), Step::Rest(after(1)), "it looks again every hour");
+    assert_eq!(world.view(&Process::default()).next(), Step::Rest(after(1)), "it resyncs every hour");
     world.now = after(24);
     assert_eq!(world.view(&Process::default()).next(), Step::Begin);
     world.now = START;
@@ -391,7 +396,7 @@ fn a_replaced_key_works_through_the_overlap_and_longer_where_it_is_used() {
     assert_eq!(next(after(5), true, None), Step::Rest(after(6)));
     assert_eq!(next(after(6), true, None), Step::ReadLastUsed("K0".to_owned()));
     assert_eq!(next(after(6), true, Some(None)), Step::Deactivate("K0".to_owned()));
-    assert_eq!(next(after(6), true, Some(Some(after(5)))), Step::Rest(after(7)), "it looks again every hour");
+    assert_eq!(next(after(6), true, Some(Some(after(5)))), Step::Rest(after(7)), "it resyncs every hour");
     assert_eq!(next(after(11), true, Some(Some(after(5)))), Step::Deactivate("K0".to_owned()));
     assert_eq!(next(after(12), true, Some(Some(after(12)))), Step::Deactivate("K0".to_owned()));
     assert_eq!(next(after(6), false, Some(None)), Step::Rest(after(7)));
@@ -413,7 +418,7 @@ fn the_seal_is_of_the_key_and_of_each_word_of_the_record() {
         previous: Some(id("K0")),
         rotated_at: Some(START),
         begun_at: Some(after(1)),
-        revoked: Some(id("K2")),
+        orphan_to_delete: Some(id("K2")),
         rotate_handled: Some("now".to_owned()),
     };
     let seal = record.seal(&credentials("K1", "secret"));
@@ -423,7 +428,7 @@ fn the_seal_is_of_the_key_and_of_each_word_of_the_record() {
         Record { previous: None, ..record.clone() },
         Record { rotated_at: Some(after(1)), ..record.clone() },
         Record { begun_at: None, ..record.clone() },
-        Record { revoked: Some(id("K0")), ..record.clone() },
+        Record { orphan_to_delete: Some(id("K0")), ..record.clone() },
         Record { rotate_handled: None, ..record.clone() },
     ];
     for other in others {
