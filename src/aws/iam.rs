@@ -395,3 +395,6 @@ fn path_and_name(arn: &str) -> Option<(&str, &str)> {
     let name_at = resource.rfind('/')? + 1;
     Some(resource.split_at(name_at))
 }
+
+#[cfg(test)]
+mod tests;
