@@ -47,7 +47,7 @@ pub struct RunOptions {
     /// The pause between two tries of a new access key
     #[arg(long, env = "S3ACCESS_PROBE_INTERVAL", default_value = "2s", value_parser = duration)]
     pub probe_interval: SignedDuration,
-    /// How many users are reconciled side by side
+    /// How many users of one account are reconciled side by side
     #[arg(long, env = "S3ACCESS_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
     /// What serves IAM: AWS, or an S3-compatible system with inline policies and access keys

@@ -125,6 +125,22 @@ pub(super) fn duration_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A rule instead of a pattern, whose refusal would quote nothing but itself. Whether there is such a time zone, and such a
+/// window in every interval, the core says.
+pub(super) fn window_schema(_: &mut SchemaGenerator) -> Schema {
+    let day = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)";
+    let (days, time) = (format!("{day}(-{day})?"), "([01][0-9]|2[0-3]):[0-5][0-9]");
+    let zone = "[A-Za-z][A-Za-z0-9_+/-]*";
+    json_schema!({
+        "type": "string",
+        "maxLength": super::limits::ROTATION_WINDOW,
+        "x-kubernetes-validations": [{
+            "rule": format!("self.matches('^{days}(,{days})* {time}-({time}|24:00) {zone}$')"),
+            "message": "a window is days, hours and a time zone, such as \"Mon-Fri 09:00-16:00 Europe/Berlin\" or \"Mon,Wed 22:00-04:00 UTC\"",
+        }],
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -11,11 +11,15 @@ mod s3_access_class;
 mod s3_access_user;
 mod secret_spec;
 
+use schemars::Schema;
+use schemars::transform::transform_subschemas;
+use serde_json::Value;
+
 pub use access_conditions::AccessConditions;
 pub use capabilities::{Capabilities, Capability, Trial};
 pub use conditions::{ConditionType, Reason};
-use duration::duration_schema;
 pub use duration::{Duration, DurationError};
+use duration::{duration_schema, window_schema};
 pub use s3_access_class::{
     AllowedNamespaces, BucketsFrom, CLASS_FINALIZER, ClassEndpoints, ClassProvider, ClassRotation,
     CredentialsSecretRef, DEFAULT_CLASS_ANNOTATION, OnCompromise, Ownership, S3AccessClass, S3AccessClassSpec,
@@ -128,4 +132,16 @@ pub mod tags {
     pub const REVOKED: &str = "s3access.dev/revoked";
     /// Since when no use of its keys is known, or that it was suspended for that: see [`crate::core::ends::unused`].
     pub const UNUSED: &str = "s3access.dev/unused";
+}
+
+/// A field says what it is there: of an optional enum, kube's own transform puts the description of the type in the place of
+/// the field's.
+fn described_by_fields(schema: &mut Schema) {
+    if schema.get("description").is_some() {
+        let kinds = schema.get_mut("anyOf").and_then(Value::as_array_mut);
+        for kind in kinds.into_iter().flatten().filter_map(Value::as_object_mut) {
+            kind.remove("description");
+        }
+    }
+    transform_subschemas(&mut described_by_fields, schema);
 }

@@ -43,6 +43,7 @@ pub const CLASS_FINALIZER: &str = "s3access.dev/in-use";
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = super::described_by_fields)]
 #[x_kube(
     validation = Rule::new("(has(self.allowedBuckets) && size(self.allowedBuckets) > 0) || has(self.allowedBucketsFrom)").message("no bucket is allowed: set allowedBuckets or allowedBucketsFrom"),
     validation = Rule::new("!has(self.externalId) || has(self.roleArn)").message("externalId belongs to a roleArn"),
@@ -138,7 +139,9 @@ pub struct S3AccessClassSpec {
     #[schemars(schema_with = "super::duration_schema")]
     pub max_lifetime: Option<Duration>,
 
-    /// What becomes of an access key that AWS has found in public.
+    /// What becomes of an access key that AWS has found in public. `Report`: it is told, by the condition `Compromised`, an
+    /// Event and a metric. `Revoke`: the keys are revoked, once for each time that AWS attaches a policy, and another one is
+    /// made. `Suspend`: no key of the user works for as long as that policy is attached.
     #[serde(default)]
     pub on_compromise: OnCompromise,
 
@@ -160,7 +163,8 @@ pub struct S3AccessClassSpec {
     #[schemars(schema_with = "class_tags_schema")]
     pub tags: BTreeMap<String, String>,
 
-    /// For the S3AccessUsers that do not say. Default: Delete.
+    /// For S3AccessUsers that have none: what their deletion does to IAM user and policy. `Delete`: they are deleted. `Retain`:
+    /// they stay, without an access key. Default: `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
@@ -192,7 +196,7 @@ pub struct S3AccessClassSpec {
     #[schemars(default)]
     pub allow_statements: bool,
 
-    /// Actions that statements may allow beside those of S3 (and of KMS, for the keys above): patterns such as
+    /// Actions that statements may allow beside those of S3 (and of KMS, for `allowedKmsKeyArns`): patterns such as
     /// `sns:Publish`. What they may be allowed on is not limited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{AccessConditions, Duration, FINALIZER, SecretSpec, limits};
+use super::{AccessConditions, Duration, FINALIZER, SecretSpec};
 
 /// An IAM user with an S3 policy and one access key, delivered in a Secret of the same namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
@@ -39,6 +39,7 @@ use super::{AccessConditions, Duration, FINALIZER, SecretSpec, limits};
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = super::described_by_fields)]
 #[x_kube(
     validation = Rule::new("(has(self.access) && size(self.access) > 0) || (has(self.policy) && (has(self.policy.preset) || (has(self.policy.statements) && size(self.policy.statements) > 0))) || (has(self.managedPolicyArns) && size(self.managedPolicyArns) > 0)").message("nothing is granted: set access, policy.preset, policy.statements or managedPolicyArns"),
     // Rules, since the refusal of a pattern quotes no more than the pattern.
@@ -54,8 +55,9 @@ use super::{AccessConditions, Duration, FINALIZER, SecretSpec, limits};
 )]
 pub struct S3AccessUserSpec {
     /// The S3AccessClass that says in which account, and within which limits, the user is made.
-    /// Omitted: the class marked default. Where none is, and for who was made before the first class: the operator's own AWS
-    /// account, without a class's limits.
+    /// Omitted: the class marked default. Where none is: with `--require-class`, which the chart sets, it is refused
+    /// (`ClassNotFound`). Without, who was made before the first class is in the operator's own AWS account, without a
+    /// class's limits, and so is everybody while there is no class; others are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub class_name: Option<String>,
@@ -115,13 +117,16 @@ pub struct S3AccessUserSpec {
     #[schemars(default)]
     pub secret: SecretSpec,
 
-    /// What to do where an IAM user of that name exists already.
+    /// What to do where an IAM user of that name exists already. `Never`: refuse it, unless this very S3AccessUser made
+    /// it. `IfOwnedByTag`: also take over one whose tags name this cluster, namespace and name, which an earlier
+    /// S3AccessUser left behind. `Force`: also any that no other S3AccessUser's tags claim; only where the class allows it.
     #[serde(default)]
     #[schemars(default)]
     pub adoption: Adoption,
 
-    /// What deleting the S3AccessUser does to the IAM user and policy. Access keys are deleted either way, since
-    /// their only copy goes with the Secret. Default: the class's, else Delete.
+    /// What deleting the S3AccessUser does to the IAM user and policy. `Delete`: they are deleted. `Retain`: they stay, and
+    /// the class has to allow that. Access keys are deleted either way, since their only copy goes with the Secret. Default:
+    /// the class's, else `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
@@ -186,7 +191,9 @@ pub struct AccessGrant {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub prefixes: Vec<String>,
-    /// What may be done with them.
+    /// What may be done with them. `ReadOnly`: list and get. `WriteOnly`: put, neither get nor list. `ReadWrite`: list, get,
+    /// put and delete. `Admin`: also versions, tags, retention and, without `prefixes`, the bucket's settings; never a change
+    /// of its policy or of an ACL, nor its deletion.
     pub level: AccessLevel,
     /// The KMS keys that the bucket's objects are encrypted with, by their ARNs: the user may use them through S3, as the
     /// level needs. Omitted: none, as for SSE-S3.
@@ -213,7 +220,9 @@ pub enum AccessLevel {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicySpec {
-    /// A ready-made set of statements.
+    /// A ready-made set of statements. `ReadWriteNoDelete`: `s3:PutObject`, `s3:GetObject`, `s3:CreateBucket`,
+    /// `s3:ListAllMyBuckets` and `s3:ListBucket` on every bucket of the account, as in the console walk-through; so a class
+    /// has to allow every bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<PolicyPreset>,
     /// IAM statements as in a policy document; `${partition}` and `${account}` are filled in.
@@ -265,7 +274,7 @@ pub struct AccessKeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::duration_schema")]
     pub duration: Option<Duration>,
-    /// Scheduled rotation. Absent: only on demand.
+    /// Scheduled rotation. Absent: by the class's `rotation`; where it has none, only on demand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationSpec>,
     /// `Inactive` suspends the key without deleting it.
@@ -304,24 +313,8 @@ pub struct RotationSpec {
     /// schedule in the last of these windows before it is as old as `interval`, so that somebody is there. Default: at that
     /// age, at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "window_schema")]
+    #[schemars(schema_with = "super::window_schema")]
     pub window: Option<String>,
-}
-
-/// A rule instead of a pattern, whose refusal would quote nothing but itself. Whether there is such a time zone, and such a
-/// window in every interval, the core says.
-fn window_schema(_: &mut SchemaGenerator) -> Schema {
-    let day = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)";
-    let (days, time) = (format!("{day}(-{day})?"), "([01][0-9]|2[0-3]):[0-5][0-9]");
-    let zone = "[A-Za-z][A-Za-z0-9_+/-]*";
-    json_schema!({
-        "type": "string",
-        "maxLength": limits::ROTATION_WINDOW,
-        "x-kubernetes-validations": [{
-            "rule": format!("self.matches('^{days}(,{days})* {time}-({time}|24:00) {zone}$')"),
-            "message": "a window is days, hours and a time zone, such as \"Mon-Fri 09:00-16:00 Europe/Berlin\" or \"Mon,Wed 22:00-04:00 UTC\"",
-        }],
-    })
 }
 
 /// IAM's status of an access key.
@@ -365,7 +358,8 @@ pub struct S3AccessUserStatus {
     /// The generation of the spec that the rest of the status answers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled; UserSynced, PolicySynced, AccessKeySynced, SecretSynced.
+    /// Ready, Reconciling, Stalled; UserSynced, PolicySynced, AccessKeySynced, SecretSynced; where they apply,
+    /// PolicyEffective, WorkloadsRestarted, Compromised, Unused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -106,6 +106,21 @@ fn samples_use_every_field() {
     }
 }
 
+/// Kube's own transform would give an optional enum the words of its type, which are the same everywhere.
+#[test]
+fn a_field_is_described_by_itself_and_not_by_its_type() {
+    let of = |kind: &str, pointer: &str| {
+        let schema = spec_schema(kind);
+        schema.pointer(&format!("{pointer}/description")).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let class = of("S3AccessClass", "/properties/deletionPolicy");
+    assert!(class.starts_with("For S3AccessUsers that have none"), "{class}");
+    let user = of("S3AccessUser", "/properties/deletionPolicy");
+    assert!(user.contains("Access keys are deleted either way"), "{user}");
+    let preset = of("S3AccessUser", "/properties/policy/properties/preset");
+    assert!(preset.contains("s3:PutObject"), "{preset}");
+}
+
 #[test]
 fn the_walk_through_sample_is_the_walk_through() {
     let users = sample_users();

@@ -53,6 +53,7 @@ func run(ctx context.Context, args []string) error {
 	// What is told to cosign, and is so here in any case.
 	flags.Bool("yes", false, "ask nothing")
 	flags.Bool("tlog-upload", false, "no transparency log")
+	flags.Bool("use-signing-config", false, "no addresses of Sigstore's services")
 	flags.Bool("insecure-ignore-tlog", false, "no transparency log")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err

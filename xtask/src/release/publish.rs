@@ -29,7 +29,7 @@ pub(crate) struct SignOptions {
     /// The folder whose release was published
     #[arg(long)]
     from: PathBuf,
-    /// A private key of cosign, with its password in COSIGN_PASSWORD, and no entry in a log that all can read; without one,
+    /// A private key of cosign (2.6 or later), with its password in COSIGN_PASSWORD, and no entry in a log that all can read; without one,
     /// keyless, as the identity that the environment has
     #[arg(long)]
     key: Option<PathBuf>,
@@ -84,7 +84,8 @@ pub(crate) async fn sign(options: &SignOptions) -> Result<()> {
     let published = fs::read_to_string(&file).with_context(|| format!("{}: publish first", file.display()))?;
     let key = options.key.as_ref().map(|key| key.display().to_string());
     let how: Vec<&str> = match &key {
-        Some(key) => vec!["--yes", "--key", key, "--tlog-upload=false"],
+        // With a signing config, which cosign 3 takes by default, it refuses to leave the log out.
+        Some(key) => vec!["--yes", "--key", key, "--use-signing-config=false", "--tlog-upload=false"],
         None => vec!["--yes"],
     };
     let plain = options.plain_http.then_some("--allow-http-registry");
