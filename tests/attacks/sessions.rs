@@ -224,7 +224,7 @@ fn invariant_12_where_sessions_are_required_a_hindered_spec_keeps_no_key_at_work
             attached: Some(Default::default()),
             ..Holdings::default()
         };
-        let bounds = Bounds { class: &class, user: &user, hindered: true };
+        let bounds = Bounds { class: &class, user: &user, hindered: true, minted_at: None };
         let stopped: Vec<_> = curtail(bounds, &owner, &found, now())
             .into_iter()
             .filter(|action| matches!(action, Action::SetKeyStatus { active: false, .. }))

@@ -157,7 +157,7 @@ fn in_force(user: &S3AccessUser, class: &Class) -> Option<String> {
         };
         for (hindered, at) in [(true, time(END)), (false, time(END)), (true, time(END) - SignedDuration::from_hours(1))]
         {
-            let actions = curtail(Bounds { class, user, hindered }, &owner, &found, at);
+            let actions = curtail(Bounds { class, user, hindered, minted_at: None }, &owner, &found, at);
             let gone = |arn: &str| actions.contains(&Action::DetachPolicy(arn.to_owned()));
             let left = actions.iter().find_map(|action| match action {
                 Action::PutInlinePolicy { document, .. } => Some(Some(document)),

@@ -178,7 +178,7 @@ fn invariant_12_a_spec_that_is_not_carried_out_keeps_no_unused_key() {
             ..Holdings::default()
         };
         for hindered in [false, true] {
-            let bounds = Bounds { class: &class(), user: &user, hindered };
+            let bounds = Bounds { class: &class(), user: &user, hindered, minted_at: None };
             let mut left = found.clone();
             for _ in 0..2 {
                 curtail(bounds, &owner, &left, now()).iter().for_each(|action| left.record(action));
@@ -188,7 +188,7 @@ fn invariant_12_a_spec_that_is_not_carried_out_keeps_no_unused_key() {
         }
         // What AWS tells of no key proves nothing.
         found.uses.clear();
-        let bounds = Bounds { class: &class(), user: &user, hindered: false };
+        let bounds = Bounds { class: &class(), user: &user, hindered: false, minted_at: None };
         let asked = curtail(bounds, &owner, &found, now());
         let revokes = writing.0.contains("revocation");
         assert!(revokes || asked.iter().all(|action| !matches!(action, Action::SetKeyStatus { .. })), "{}", writing.0);
