@@ -152,7 +152,7 @@ fn statement() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 2_000, max_shrink_time: 60_000, ..ProptestConfig::default() })]
 
     #[test]
     fn invariant_7_no_generated_statements_reach_outside_the_class(statements in prop::collection::vec(statement(), 1..4)) {

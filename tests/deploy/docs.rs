@@ -180,10 +180,7 @@ fn yaml_of(file: &str, text: &str) -> Vec<Value> {
 /// Each block of code is run, or it is said why not; and a test that is named is there.
 #[test]
 fn every_snippet_says_what_the_tests_make_of_it() {
-    let mut tests = BTreeSet::new();
-    for folder in ["src", "tests", "xtask"] {
-        functions(&root().join(folder), &mut tests);
-    }
+    let tests = all_tests();
     let all = snippets::all().unwrap_or_else(|error| panic!("{error:#}"));
     for snippet in all.iter().filter(|snippet| snippet.how == How::Test) {
         assert!(
@@ -228,26 +225,51 @@ fn the_picture_of_the_dashboard_shows_every_panel_as_it_asks_today() {
     assert_eq!(picture.matches("<g>").count(), panels.len(), "a panel is gone: run `cargo xtask pictures`");
 }
 
-/// The names of all functions in the Rust files of a folder.
-fn functions(folder: &Path, found: &mut BTreeSet<String>) {
+/// The names of all tests in the Rust files of a folder: of functions that are marked as one, and those in a list of trials.
+fn tests_in(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            functions(&path, found);
+            tests_in(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let names = text.lines().filter_map(|line| line.trim().split("fn ").nth(1)?.split('(').next());
-            found.extend(names.map(ToOwned::to_owned));
+            found.extend(tests_of(&fs::read_to_string(&path).unwrap()));
         }
     }
 }
 
+fn tests_of(text: &str) -> Vec<String> {
+    let (mut marked, mut listed, mut found) = (false, false, Vec::new());
+    for line in text.lines().map(str::trim) {
+        let name = line.split_once("fn ").filter(|(before, _)| ["", "pub ", "async ", "pub async "].contains(before));
+        if line == "#[test]" || line.starts_with("#[tokio::test") {
+            marked = true;
+        } else if let Some((_, name)) = name {
+            found.extend(name.split('(').next().filter(|_| marked).map(ToOwned::to_owned));
+            marked = false;
+        } else if line.ends_with("trials![") || line == "];" {
+            listed = line != "];";
+        } else if let Some((_, name)) = line.split_once("::").filter(|_| listed) {
+            found.push(name.trim_end_matches(',').to_owned());
+        }
+    }
+    found
+}
+
+fn all_tests() -> BTreeSet<String> {
+    let mut tests = BTreeSet::new();
+    ["src", "tests", "xtask"].iter().for_each(|folder| tests_in(&root().join(folder), &mut tests));
+    tests
+}
+
+#[test]
+fn a_test_is_told_from_a_function_beside_it() {
+    let text = "#[tokio::test(flavor = \"multi_thread\")]\nasync fn one() {}\nfn helper() {}\nproptest! {\n    #[test]\n    \
+        fn two(x in any::<u8>()) {}\n}\nlet trials = trials![\n    module::three,\n];\nmodule::four,\n";
+    assert_eq!(tests_of(text), ["one", "two", "three"]);
+}
+
 #[test]
 fn each_of_the_fields_failures_has_a_test_of_that_name() {
-    let mut tests = BTreeSet::new();
-    for folder in ["src", "tests", "xtask"] {
-        functions(&root().join(folder), &mut tests);
-    }
     let text = read("deploy/docs/proofs.md");
     let rows: Vec<&str> = text
         .lines()
@@ -259,10 +281,19 @@ fn each_of_the_fields_failures_has_a_test_of_that_name() {
         let cell = row.rsplit('|').nth(1).unwrap();
         assert!(cell.contains(&format!("rival_{number}_")), "no test carries the number of: {row}");
     }
-    let words = text.split('`').skip(1).step_by(2);
-    for name in words.filter(|word| ["rival_", "invariant_"].iter().any(|prefix| word.starts_with(prefix))) {
-        assert!(tests.contains(name), "there is no test {name}");
-    }
+}
+
+#[test]
+fn each_test_that_the_proofs_name_is_one() {
+    let (tests, text) = (all_tests(), read("deploy/docs/proofs.md"));
+    let is_name = |word: &&str| {
+        let snake = word.chars().all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit());
+        word.len() >= 15 && word.contains('_') && snake
+    };
+    let named: Vec<&str> = text.split('`').skip(1).step_by(2).filter(is_name).collect();
+    assert!(named.len() > 100, "{} names", named.len());
+    let missing: Vec<_> = named.into_iter().filter(|name| !tests.contains(*name)).collect();
+    assert!(missing.is_empty(), "there is no test of that name: {missing:#?}");
 }
 
 /// A page in Chinese, and its original.

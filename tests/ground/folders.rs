@@ -10,6 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 /// The file in a folder that its owner holds locked for as long as it lives.
 const LOCK: &str = "owner.lock";
 
+/// The file in the root that is held locked over each step at which a folder is there and has no owner.
+const STEP: &str = "folders.lock";
+
 /// Where all folders of this user's grounds lie: private, since they hold credentials.
 ///
 /// # Errors
@@ -44,11 +47,12 @@ impl Folder {
     /// # Errors
     /// Where the folder cannot be created.
     pub fn create(kind: &str) -> Result<Self> {
+        let _step = step()?;
         sweep()?;
         for n in 0..1000 {
             let path = root()?.join(format!("{kind}-{}-{n}", std::process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Self::own(path),
+                Ok(()) => return Self::lock(path),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error).with_context(|| format!("creating {}", path.display())),
             }
@@ -61,6 +65,11 @@ impl Folder {
     /// # Errors
     /// Where it has an owner.
     pub fn own(path: PathBuf) -> Result<Self> {
+        let _step = step()?;
+        Self::lock(path)
+    }
+
+    fn lock(path: PathBuf) -> Result<Self> {
         let lock = File::options().create(true).append(true).open(path.join(LOCK))?;
         lock.try_lock().with_context(|| format!("{} has another owner", path.display()))?;
         Ok(Self { path, _lock: lock })
@@ -75,6 +84,8 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        // Its lock goes before the rest of it; whoever sweeps meanwhile would stand in the way.
+        let _step = step();
         if let Err(error) = std::fs::remove_dir_all(&self.path) {
             eprintln!("could not remove {}: {error}", self.path.display());
         }
@@ -86,6 +97,12 @@ impl Drop for Folder {
 /// # Errors
 /// Where the lock cannot be tried.
 pub fn is_owned(path: &Path) -> Result<bool> {
+    let _step = step()?;
+    is_locked(path)
+}
+
+/// Trying a lock takes it for a moment, in which its owner could not: only within a step.
+fn is_locked(path: &Path) -> Result<bool> {
     let lock = match File::options().append(true).open(path.join(LOCK)) {
         Ok(lock) => lock,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -115,16 +132,67 @@ pub fn list(kind: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Nobody else makes, looks at or removes a folder until this is dropped. Within one, a second would wait for ever.
+fn step() -> Result<File> {
+    let path = root()?.join(STEP);
+    let lock = File::options().create(true).append(true).open(&path);
+    let lock = lock.with_context(|| format!("opening {}", path.display()))?;
+    lock.lock().with_context(|| format!("locking {}", path.display()))?;
+    Ok(lock)
+}
+
+/// Removes the folders whose owners were killed; only within a step.
 fn sweep() -> Result<()> {
     let minute_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
     for entry in std::fs::read_dir(root()?)? {
         let path = entry?.path();
-        // A folder without a lock may be one that is being created this instant.
+        // A ground of an earlier version makes its folders without the step, and this one may have no lock yet.
         let young = path.metadata().and_then(|m| m.modified()).is_ok_and(|at| at > minute_ago);
-        if path.is_dir() && !path.ends_with("ports") && !is_owned(&path)? && (!young || path.join(LOCK).exists()) {
-            // Another ground may be sweeping too.
+        if path.is_dir() && !path.ends_with("ports") && !is_locked(&path)? && (!young || path.join(LOCK).exists()) {
+            // Such a ground may be sweeping too.
             let _ = std::fs::remove_dir_all(&path);
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Folder, is_owned, step, sweep};
+
+    /// Each thread opens the locks anew, so that they keep each other out as processes do.
+    #[test]
+    fn a_folder_that_is_just_being_made_is_neither_locked_nor_removed_by_who_sweeps() {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let mut kept = Vec::new();
+                    for round in 0..25 {
+                        let folder = Folder::create("race").unwrap();
+                        if round % 2 == 0 {
+                            kept.push(folder);
+                        }
+                        let step = step().unwrap();
+                        sweep().unwrap();
+                        drop(step);
+                    }
+                    for folder in &kept {
+                        assert!(is_owned(folder.path()).unwrap(), "{} lost its owner", folder.path().display());
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_folder_whose_owner_was_killed_is_removed_by_the_next_to_make_one() {
+        let folder = Folder::create("killed").unwrap();
+        let path = folder.path().to_owned();
+        // As the kernel does it: the lock goes, and nothing else.
+        let abandoned = std::mem::ManuallyDrop::new(folder);
+        let lock = &abandoned._lock;
+        lock.unlock().unwrap();
+        drop(Folder::create("next").unwrap());
+        assert!(!path.exists(), "{} is still there", path.display());
+    }
 }

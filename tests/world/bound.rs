@@ -2,9 +2,10 @@
 
 use anyhow::ensure;
 use aws_sdk_iam::types::StatusType;
-use ground::double::{Config, DoubleServer, Settings, Status};
+use ground::double::{Access, Config, DoubleServer, Settings, Status};
 use ground::stand::probe_s3;
 use jiff::{SignedDuration, Timestamp};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::compatible::Gateway;
@@ -37,6 +38,12 @@ impl Scene {
         .await;
     }
 
+    /// What S3 says to whoever has the Secret's key, in the last second before that time and at it.
+    async fn around(&self, ends_at: Timestamp, secret: &str) -> [Access; 2] {
+        let held = self.secret(secret).await;
+        [ends_at - SignedDuration::from_secs(1), ends_at].map(|at| self.may_read_at(at, &held, BUCKET))
+    }
+
     async fn bound_bucket(&self) -> String {
         let endpoint = self.stand.aws.endpoint.clone();
         create_bucket(&self.stand, &self.stand.aws, &endpoint, BUCKET).await;
@@ -54,8 +61,14 @@ fn required(ips: &[&str]) -> Value {
     json!({ "spec": { "requiredConditions": { "sourceIps": ips } } })
 }
 
-fn in_seconds(seconds: i64) -> String {
-    (Timestamp::now() + SignedDuration::from_secs(seconds)).to_string()
+/// A whole second, as policies have it.
+fn in_seconds(seconds: i64) -> Timestamp {
+    let at = Timestamp::now() + SignedDuration::from_secs(seconds);
+    Timestamp::from_second(at.as_second()).unwrap()
+}
+
+fn ends(at: Timestamp) -> Value {
+    json!({ "spec": { "expiresAt": at.to_string() } })
 }
 
 #[tokio::test]
@@ -104,44 +117,59 @@ async fn invariant_12_a_class_that_comes_to_require_places_binds_the_keys_that_t
 async fn invariant_12_a_key_ends_in_iam_itself_while_the_operator_is_down_and_comes_back_when_extended() {
     let mut scene = Scene::on_double("ends", Settings::default()).await;
     let endpoint = scene.bound_bucket().await;
-    scene.create("reports", grant(json!({ "expiresAt": in_seconds(10) }))).await;
+    let ends_at = in_seconds(3_600);
+    scene.create("reports", grant(json!({ "expiresAt": ends_at.to_string() }))).await;
     let user = user_name(&scene.ready("reports").await);
     let key = scene.only_key(&user, "reports-s3").await;
     scene.listing_answers("reports-s3", (&endpoint, BUCKET), "").await;
     scene.kill9().await;
-    scene.listing_answers("reports-s3", (&endpoint, BUCKET), "AccessDenied").await;
+    assert_eq!(scene.around(ends_at, "reports-s3").await, [Access::Allowed, Access::Denied]);
     assert_eq!(scene.keys(&user).await[0].status(), Some(&StatusType::Active), "nobody has deactivated it");
 
+    scene.patch("reports", ends(in_seconds(-3_600))).await;
     scene.start(&[]).await;
     let (ended, message) = scene.refused("reports", "Expired").await;
     assert!(message.contains(&key) && message.contains("spec.expiresAt"), "{message}");
     assert!(ended.status.unwrap().expires_at.is_some());
     assert_eq!(scene.keys(&user).await[0].status(), Some(&StatusType::Inactive));
 
-    scene.patch("reports", json!({ "spec": { "expiresAt": in_seconds(86_400) } })).await;
+    scene.patch("reports", ends(in_seconds(86_400))).await;
     scene.ready("reports").await;
     assert_eq!(scene.only_key(&user, "reports-s3").await, key, "the very key works again");
     scene.listing_answers("reports-s3", (&endpoint, BUCKET), "").await;
 }
 
 #[tokio::test]
-async fn a_key_is_put_out_of_use_in_the_very_second_that_its_time_is_over() {
+async fn a_key_is_put_out_of_use_once_its_time_is_over_and_none_is_made_after_it() {
     let scene = Scene::on_double("bound-over", Settings::default()).await;
-    let class = scene.class("c", json!({ "allowedBuckets": ["*"], "maxLifetime": "8s" })).await;
-    scene.create("brief", grant(json!({ "className": class }))).await;
-    scene.create("long", grant(json!({ "className": class, "expiresAt": in_seconds(86_400) }))).await;
+    let class = scene.class("c", json!({ "allowedBuckets": ["*"], "maxLifetime": "1h" })).await;
+    let spec = grant(json!({ "className": class }));
+    scene.create("brief", spec.clone()).await;
+    scene.create("long", grant(json!({ "className": class, "expiresAt": in_seconds(86_400).to_string() }))).await;
     let (_, message) = scene.refused("long", "NotPermittedByClass").await;
     assert!(message.contains("spec.expiresAt") && message.contains("maxLifetime ends at"), "{message}");
-    let made = scene.ready("brief").await;
-    let ends_at = made.status.clone().unwrap().expires_at.unwrap().0;
-    assert_eq!(ends_at, made.metadata.creation_timestamp.clone().unwrap().0 + SignedDuration::from_secs(8));
-    let (_, message) = scene.refused("brief", "Expired").await;
-    assert!(Timestamp::now() >= ends_at && message.contains("the class's maxLifetime"), "{message}");
-    assert_eq!(scene.keys(&user_name(&made)).await[0].status(), Some(&StatusType::Inactive));
+    let brief = scene.ready("brief").await;
+    let ends_at = brief.status.clone().unwrap().expires_at.unwrap().0;
+    assert_eq!(ends_at, brief.metadata.creation_timestamp.clone().unwrap().0 + SignedDuration::from_hours(1));
+    assert_eq!(scene.around(ends_at, "brief-s3").await, [Access::Allowed, Access::Denied]);
+
+    // By itself: nobody touches it any more.
+    scene.create("soon", spec).await;
+    let soon = user_name(&scene.ready("soon").await);
+    let ends_at = in_seconds(2);
+    scene.patch("soon", ends(ends_at)).await;
+    let (_, message) = scene.refused("soon", "Expired").await;
+    assert!(Timestamp::now() >= ends_at && message.contains("spec.expiresAt"), "{message}");
+    assert_eq!(scene.keys(&soon).await[0].status(), Some(&StatusType::Inactive));
 
     scene.create("late", grant(json!({ "expiresAt": "2020-01-01T00:00:00Z", "className": class }))).await;
     scene.refused("late", "Expired").await;
     assert!(scene.secrets().get_opt("late-s3").await.unwrap().is_none(), "no key was made at all");
+
+    scene.patch_class(&class, json!({ "spec": { "maxLifetime": "1s" } })).await;
+    let (_, message) = scene.refused("brief", "Expired").await;
+    assert!(message.contains("the class's maxLifetime"), "{message}");
+    assert_eq!(scene.keys(&user_name(&brief)).await[0].status(), Some(&StatusType::Inactive));
 }
 
 #[tokio::test]
@@ -209,7 +237,7 @@ async fn a_system_that_ignores_conditions_is_found_out_by_use_and_refused() {
 
         let brief = format!("{name}-brief");
         let mut ending = spec;
-        ending["expiresAt"] = json!(in_seconds(86_400));
+        ending["expiresAt"] = json!(in_seconds(86_400).to_string());
         scene.create(&brief, ending).await;
         if conditions_ignored {
             let told = async || {
@@ -245,11 +273,20 @@ async fn keys_on_versitygw_are_bound_to_place_and_time() {
     gateway.scene.ready("reports").await;
     gateway.scene.listing_answers("reports-s3", at, "").await;
 
-    gateway.scene.patch("reports", json!({ "spec": { "expiresAt": in_seconds(10) } })).await;
-    gateway.scene.ready("reports").await;
+    // The server has no clock to be set: the end that the operator wrote is moved into the past while it is away.
+    let (ends_at, past) = (in_seconds(3_600), in_seconds(-3_600));
+    gateway.scene.patch("reports", ends(ends_at)).await;
+    let user = user_name(&gateway.scene.ready("reports").await);
     gateway.scene.listing_answers("reports-s3", at, "").await;
     gateway.scene.kill9().await;
+    let iam = &gateway.scene.iam;
+    let written = iam.get_user_policy().user_name(&user).policy_name(&user).send().await.unwrap();
+    let text = percent_decode_str(written.policy_document()).decode_utf8().unwrap();
+    assert!(text.contains(&ends_at.to_string()), "{text}");
+    let over = text.replace(&ends_at.to_string(), &past.to_string());
+    iam.put_user_policy().user_name(&user).policy_name(&user).policy_document(over).send().await.unwrap();
     gateway.scene.listing_answers("reports-s3", at, "AccessDenied").await;
+    gateway.scene.patch("reports", ends(past)).await;
     gateway.scene.start(&[]).await;
     gateway.scene.refused("reports", "Expired").await;
 }

@@ -4,6 +4,7 @@ use anyhow::ensure;
 use ground::repository;
 use ground::stand::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -54,14 +55,17 @@ impl Scene {
 
     /// As deploy/optional/rollout-restart.yaml gives it, in this namespace only.
     async fn allow_restarts(&self) {
-        let rules = repository().join("deploy/optional/rollout-restart.yaml").display().to_string();
-        let kubernetes = &self.stand.kubernetes;
-        kubernetes.kubectl(&["apply", "-f", &rules]).await.unwrap();
-        let name = "s3-access-operator-rollout-restart";
-        kubernetes.kubectl(&["delete", "clusterrolebinding", name, "--ignore-not-found"]).await.unwrap();
+        let rules = std::fs::read_to_string(repository().join("deploy/optional/rollout-restart.yaml")).unwrap();
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&rules).unwrap();
+        // Its ClusterRoleBinding would give the right to the operators of other tests, too, and be it for a moment.
+        let role = objects.iter().find(|object| object["kind"] == "ClusterRole").unwrap();
+        let name = role["metadata"]["name"].as_str().unwrap();
+        let roles: Api<ClusterRole> = Api::all(self.client.clone());
+        roles.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(role)).await.unwrap();
         let account = format!("--serviceaccount={OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}");
         let role = format!("--clusterrole={name}");
-        kubernetes
+        self.stand
+            .kubernetes
             .kubectl(&["create", "rolebinding", "restarts", "-n", &self.namespace, &role, &account])
             .await
             .unwrap();

@@ -12,6 +12,9 @@ use ground::proxy::Fault;
 use ground::stand::Stand;
 use ground::versitygw::VersityGw;
 use ground::wait::throughout;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use s3_access_operator::api::secret_annotations;
 use serde_json::{Value, json};
 
 use crate::consumer::{Consumer, create_bucket};
@@ -22,12 +25,19 @@ fn rotate(value: &str) -> Value {
     json!({ "metadata": { "annotations": { "s3access.dev/rotate": value } } })
 }
 
-/// A workload's spec, with an overlap that a test can sit out.
+/// The same, with an overlap that outlasts whatever a test does in it: see [`Scene::overlap_ends`].
+fn rotate_for_an_hour(value: &str) -> Value {
+    let mut patch = rotate(value);
+    patch["spec"] = json!({ "accessKey": { "rotation": { "overlap": "1h" } } });
+    patch
+}
+
+/// A workload's spec.
 fn workload(bucket: &str, policy: &str) -> Value {
     json!({
         "access": [{ "bucket": bucket, "level": "ReadWrite" }],
         "policy": { "type": policy },
-        "accessKey": { "rotation": { "interval": "2160h", "overlap": "4s" } },
+        "accessKey": { "rotation": { "interval": "2160h", "overlap": "1h" } },
     })
 }
 
@@ -81,6 +91,20 @@ impl Scene {
         self.keys(user).await.into_iter().filter_map(|key| key.status).collect()
     }
 
+    /// Cuts the overlap down to the time since the swap: the old key has had it, and is inactive for as long again.
+    pub async fn overlap_ends(&self, user: &str, old: &str) {
+        let secret = self.secrets().get("reports-s3").await.unwrap();
+        let swapped_at: Timestamp = secret.annotations()[secret_annotations::ROTATED_AT].parse().unwrap();
+        let overlap = format!("{}s", Timestamp::now().duration_since(swapped_at).as_secs() + 1);
+        self.patch("reports", json!({ "spec": { "accessKey": { "rotation": { "overlap": overlap } } } })).await;
+        self.see("the old key to be inactive, and kept", async || {
+            let status = self.status_of(user, old).await;
+            ensure!(status == Some(StatusType::Inactive), "{status:?}");
+            Ok(())
+        })
+        .await;
+    }
+
     /// The end of a rotation: one key, the Secret's, and nothing more to do.
     pub async fn rotated(&self, user: &str, old: &str) -> String {
         self.see("the rotation to have ended", async || {
@@ -108,18 +132,13 @@ impl Scene {
         consumer.uses(&key, 50).await;
         let mut all = vec![key.clone()];
         for value in ["1", "2"] {
-            self.patch("reports", rotate(value)).await;
+            self.patch("reports", rotate_for_an_hour(value)).await;
             let new = self.secret_holds_another_key("reports-s3", &key).await;
             let old = std::mem::replace(&mut key, new);
             assert_eq!(self.status_of(&user, &old).await, Some(StatusType::Active), "the overlap has begun");
             consumer.uses(&key, 50).await;
             all.push(key.clone());
-            self.see("the old key to be inactive, and kept", async || {
-                let status = self.status_of(&user, &old).await;
-                ensure!(status == Some(StatusType::Inactive), "{status:?}");
-                Ok(())
-            })
-            .await;
+            self.overlap_ends(&user, &old).await;
             assert_eq!(self.only_key(&user, "reports-s3").await, key, "the old key is gone");
             consumer.uses(&key, 50).await;
         }
@@ -218,32 +237,54 @@ async fn an_s3_compatible_system_is_asked_for_nothing_that_it_cannot_keep() {
     assert_eq!(users.users().len(), 1, "{users:?}");
 }
 
+impl Scene {
+    /// Another process, to which IAM says that the key was made so many hours ago; when that was.
+    async fn restarts_with_key_of(&mut self, key: &str, hours: i64) -> Timestamp {
+        self.kill9().await;
+        let made_at = Timestamp::now() - SignedDuration::from_hours(hours);
+        let made_at = Timestamp::from_second(made_at.as_second()).unwrap();
+        self.iam(|iam| iam.set_created(key, made_at));
+        self.start(&[]).await;
+        // Where nothing has changed, it takes the status for true and reads nothing.
+        self.patch("reports", json!({ "spec": { "tags": { "age": hours.to_string() } } })).await;
+        made_at
+    }
+
+    /// The status tells when the key was made, and that it is due at that age.
+    async fn is_due(&self, made_at: Timestamp, hours: i64) {
+        self.see(&format!("a key of {made_at} to be due when it is {hours} h old"), async || {
+            let status = self.users().get("reports").await?.status.context("no status")?;
+            let made = status.access_key_created_at.context("no key")?.0;
+            let due = status.next_rotation_at.context("never due")?.0;
+            let wanted = (made_at, made_at + SignedDuration::from_hours(hours));
+            ensure!((made, due) == wanted, "made at {made}, due at {due}");
+            Ok(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn rival_13_the_schedule_is_computed_from_create_date_through_edits_and_failover() {
     let mut scene = Scene::on_double("schedule", Settings::default()).await;
     scene.create("reports", rotating("2160h", "2s")).await;
     let user = user_name(&scene.ready("reports").await);
     let first = scene.only_key(&user, "reports-s3").await;
-    scene.aged(&user, &first, 12).await;
+    let made_at = scene.restarts_with_key_of(&first, 12).await;
+    scene.is_due(made_at, 2160).await;
 
-    // Due since two seconds by the edited interval, which is counted from the key and not from the edit.
-    let edited = SystemTime::now();
-    scene.patch("reports", json!({ "spec": rotating("10s", "2s") })).await;
+    // Due since two hours by the edited interval, which is counted from the key and not from the edit.
+    scene.patch("reports", json!({ "spec": rotating("10h", "2s") })).await;
     let second = scene.secret_holds_another_key("reports-s3", &first).await;
-    let made = scene.created_at(&user, &second).await.unwrap();
-    assert!(made < edited + Duration::from_secs(8), "the interval was counted from the edit");
 
-    // Nothing is lost with the process that made the key.
-    scene.kill9().await;
-    scene.aged(&user, &second, 6).await;
-    scene.start(&[]).await;
-    let third = scene.secret_holds_another_key("reports-s3", &second).await;
-    let interval = scene.created_at(&user, &third).await.unwrap().duration_since(made).unwrap();
-    assert!(interval >= Duration::from_secs(9), "too early: {interval:?}");
-    assert!(interval < Duration::from_secs(15), "the interval was counted from the restart: {interval:?}");
+    // Nothing is lost with the process that made the key, and another one does not count from its own start.
+    let made_at = scene.restarts_with_key_of(&second, 6).await;
+    scene.is_due(made_at, 10).await;
+    assert_eq!(scene.secret("reports-s3").await["AWS_ACCESS_KEY_ID"], second, "too early");
+    scene.restarts_with_key_of(&second, 11).await;
+    scene.secret_holds_another_key("reports-s3", &second).await;
 
-    let longer = json!({ "spec": rotating("2160h", "2s") });
-    scene.patch("reports", longer).await;
+    scene.patch("reports", json!({ "spec": rotating("2160h", "2s") })).await;
     let last = scene.rotated(&user, &second).await;
     let created = scene.created_at(&user, &last).await.unwrap();
     let status = scene.ready("reports").await.status.unwrap();

@@ -49,14 +49,20 @@ impl Scene {
 
     /// What S3 says to whoever has what the Secret holds.
     fn may_read(&self, held: &BTreeMap<String, String>, bucket: &str) -> Access {
-        let double = self.double.as_ref().unwrap();
+        self.may_read_at(self.double.as_ref().unwrap().now(), held, bucket)
+    }
+
+    /// What S3 says so at that time, with all else as it is now.
+    pub fn may_read_at(&self, at: Timestamp, held: &BTreeMap<String, String>, bucket: &str) -> Access {
         let credentials = Credentials {
             access_key_id: held["AWS_ACCESS_KEY_ID"].clone(),
             secret_access_key: held["AWS_SECRET_ACCESS_KEY"].clone(),
             session_token: held.get("AWS_SESSION_TOKEN").cloned(),
         };
-        let (now, object) = (double.now(), format!("arn:aws:s3:::{bucket}/x"));
-        double.with(|world| world.authorize(now, &credentials, "s3:GetObject", &object, &Conditions::new()))
+        let object = format!("arn:aws:s3:::{bucket}/x");
+        // A copy is asked: nobody has used the key at that time.
+        let double = self.double.as_ref().unwrap();
+        double.with(|world| world.clone().authorize(at, &credentials, "s3:GetObject", &object, &Conditions::new()))
     }
 
     fn calls(&self, operation: Operation) -> u64 {

@@ -271,19 +271,27 @@ async fn nobodys_keys_are_listed_where_reports_show_them_and_those_of_a_report_t
     let sweeps = scene.swept("done").await;
     scene.metric_reaches(SWEEPS, "done", sweeps + 2.0).await;
     let asked = scene.calls_of(Operation::ListAccessKeys) - listed;
+    let swept = scene.swept("done").await - sweeps;
     assert!(
-        asked <= 1,
-        "reports say that it is well, and its keys were listed {asked} times: once is every thirtieth time"
+        asked as f64 <= 1.0 + swept / 30.0,
+        "reports say that it is well, and its keys were listed {asked} times in {swept} turns: once is every thirtieth time"
     );
 
     let before = scene.picture(&user).await;
+    // What else there was meanwhile is counted for no shorter a time than its lists.
+    let counted = async || scene.reports_read() as f64 + scene.swept("done").await;
+    let counts = counted().await;
     let listed = scene.calls_of(Operation::ListAccessKeys);
     let lie = |text: &str| text.replace(",true,", ",false,").into_bytes();
     scene.iam(|iam| iam.settings_mut().credential_report.distortion = Distortion::new(lie));
     let read = scene.reports_read();
     scene.sees("reports that say that no key works", || scene.reports_read() >= read + 4).await;
     let asked = scene.calls_of(Operation::ListAccessKeys) - listed;
-    assert!((1..=8).contains(&asked), "its keys are listed {asked} times for 4 reports and 2 turns");
+    let counts = counted().await - counts;
+    assert!(
+        asked >= 1 && asked as f64 <= counts + 2.0,
+        "its keys are listed {asked} times in {counts} reports and turns"
+    );
     scene.iam(|iam| {
         let cut = |text: &str| text.as_bytes()[..text.len() - 30].to_vec();
         iam.settings_mut().credential_report.distortion = Distortion::new(cut);

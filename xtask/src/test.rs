@@ -65,12 +65,9 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
         };
         lane.args(["--test", suite]);
     }
-    let (main, waiting, world) = tokio::try_join!(
-        said(&mut main, Shown::AtOnce),
-        said(&mut waiting, Shown::AtTheEnd),
-        said(&mut world, Shown::AtTheEnd)
-    )?;
-    let docs = said(&mut docs, Shown::AtOnce).await?;
+    let (main, waiting, world) =
+        tokio::try_join!(said(&mut main, ""), said(&mut waiting, "waiting| "), said(&mut world, "world| "))?;
+    let docs = said(&mut docs, "").await?;
     told(&[main, waiting, world, docs])
 }
 
@@ -110,34 +107,23 @@ async fn start_rgw() -> Result<Option<(Rgw, Folder)>> {
     Ok(Some((Rgw::start(&installed, folder.path(), Sts::Off).await?, folder)))
 }
 
-/// When what tests say is shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shown {
-    AtOnce,
-    /// As a whole: it would stand between the lines of others.
-    AtTheEnd,
-}
-
 /// Runs tests, shows what they say, and counts them.
 async fn count(command: &mut Command) -> Result<()> {
-    told(&[said(command, Shown::AtOnce).await?])
+    told(&[said(command, "").await?])
 }
 
-/// Runs tests and shows what they say; how many there were, and how cargo ended.
-async fn said(command: &mut Command, shown: Shown) -> Result<(Count, ExitStatus)> {
+/// Runs tests and shows each line that they say at once, so that the last ones before a hang are seen; how many there were,
+/// and how cargo ended. `lane` tells its lines from those that others say meanwhile.
+async fn said(command: &mut Command, lane: &str) -> Result<(Count, ExitStatus)> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
-    let (mut count, mut kept) = (Count::default(), String::new());
+    let mut count = Count::default();
     if let Some(stdout) = child.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await? {
             count.add(&line);
-            match shown {
-                Shown::AtOnce => println!("{line}"),
-                Shown::AtTheEnd => kept.extend([line.as_str(), "\n"]),
-            }
+            println!("{lane}{line}");
         }
     }
-    print!("{kept}");
     Ok((count, child.wait().await?))
 }
 
@@ -177,7 +163,9 @@ impl Count {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use super::Count;
+    use tokio::process::Command;
+
+    use super::{Count, said};
 
     /// The crates of a package's build, each with the features it is built with.
     fn built(package: &str) -> BTreeMap<String, BTreeSet<String>> {
@@ -205,6 +193,15 @@ mod tests {
             .map(|name| format!("{name}: {:?} for xtask, {:?} for the operator", xtask[name], operator[name]))
             .collect();
         assert!(twice.is_empty(), "ask for the same features of:\n{}", twice.join("\n"));
+    }
+
+    #[tokio::test]
+    async fn a_lane_is_counted_as_if_it_were_alone() {
+        let lines =
+            "printf 'running 2 tests\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured\n'; exit 3";
+        let (count, status) = said(Command::new("sh").args(["-c", lines]), "world| ").await.unwrap();
+        assert_eq!((count.passed, count.failed, count.skipped), (1, 1, 0));
+        assert_eq!(status.code(), Some(3));
     }
 
     #[test]
