@@ -18,7 +18,6 @@ use tracing::{Instrument, info_span};
 use super::error::label_of;
 use super::rate_limiter::{Event, RateLimiter, WaitingCall};
 use super::raw::StatusOf;
-use super::sdk::endless;
 use super::{AwsError, ErrorKind, Result};
 use crate::core::priority::Priority;
 use crate::metrics::Metrics;
@@ -136,7 +135,7 @@ impl Lane {
                 next => marker = next,
             }
         }
-        Err(endless(operation, object))
+        Err(AwsError::endless(operation, object))
     }
 
     /// Waits for the rate limiter, then sends. What was throttled had no effect, whatever it was, so it waits there again, by

@@ -189,6 +189,12 @@ impl fmt::Display for AwsError {
 impl Error for AwsError {}
 
 impl AwsError {
+    /// A list that comes to no end: the server begins it anew, or makes it up as it goes.
+    pub fn endless(operation: &'static str, object: &str) -> Self {
+        let message = "the list comes to no end: page follows page, or it begins anew".to_owned();
+        Self { operation, object: object.to_owned(), kind: ErrorKind::Other, code: "EndlessList".to_owned(), message }
+    }
+
     /// Reads the SDK's error.
     pub(super) fn of<E, R>(operation: &'static str, object: &str, error: &SdkError<E, R>) -> Self
     where

@@ -23,7 +23,6 @@ pub use details::{DetailsPage, DetailsQuery};
 pub use error::{AwsError, ErrorKind};
 pub use identity::{Identity, Question};
 pub use lanes::{LaneId, Lanes};
-pub use sdk::endless;
 pub use session::{Session, SessionOptions, SettingsError};
 pub use transport::TransportError;
 

@@ -8,7 +8,6 @@ use aws_sdk_iam::types::Tag;
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
-use super::call::PAGES;
 use super::lanes::Way;
 use super::{AwsError, ErrorKind, Result};
 use crate::core::policy::Document;
@@ -62,14 +61,5 @@ pub(super) fn unreadable(operation: &'static str, object: &str) -> AwsError {
         kind: ErrorKind::Other,
         code: "UnreadableAnswer".to_owned(),
         message: "the request or its answer lacks a required field".to_owned(),
-    }
-}
-
-/// A list that comes to no end: the server begins it anew, or makes it up as it goes.
-pub fn endless(operation: &'static str, object: &str) -> AwsError {
-    AwsError {
-        code: "EndlessList".to_owned(),
-        message: format!("the list goes on after {PAGES} pages, or begins anew"),
-        ..unreadable(operation, object)
     }
 }

@@ -144,7 +144,10 @@ impl Bounds<'_> {
         let active = || ours().filter(|key| key.active);
         let life = self.class.longest_life(&self.user.spec);
         let outlived = life.and_then(|life| {
-            active().map(|key| life.of_key(key, self.made(ours()))).chain([life.of_key_made_at(now)]).min()
+            active()
+                .map(|key| life.of_key(key.created_at, true, self.made(ours())))
+                .chain([life.of_key_made_at(now)])
+                .min()
         });
         // What has ended ends no more.
         let ends = self.expiry().map(|expiry| expiry.at).filter(|at| *at > now || active().next().is_some());
@@ -217,7 +220,8 @@ fn ends_of_keys(bounds: Bounds<'_>, found: &Holdings, shut: bool, now: Timestamp
     let shut = shut || over || bounds.is_suspended(&found.tags);
     // While the spec is carried out, the plan replaces an old key first.
     let life = class.longest_life(&bounds.user.spec).filter(|_| bounds.hindered());
-    let aged = |key: &AccessKey| life.is_some_and(|life| life.of_key(key, bounds.made(ours())) <= now);
+    let aged =
+        |key: &AccessKey| life.is_some_and(|life| life.of_key(key.created_at, key.active, bounds.made(ours())) <= now);
     // Which keys the workloads have, only the plan can tell; no session needs its key to be active.
     let sessions_only = class.requires_sessions() && bounds.hindered();
     // Unless the keys are known, nothing may be recorded as revoked.

@@ -7,8 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use window::{SWAP, Turn};
 
-use super::iam::AccessKey;
-
 pub mod own_key;
 pub mod window;
 
@@ -71,13 +69,13 @@ impl Life {
         later(created_at, self.longest.saturating_add(self.rotation))
     }
 
-    /// When that key has to be inactive; `made`: when the user's keys were. One that works and was too old before another was
-    /// made, since its class has not always bounded it or nobody was there to replace it, is replaced like any other: without
+    /// When a key has to be inactive, which works or does not; `made`: when the user's keys were. One that works and was too old
+    /// before another was made, since its class has not always bounded it or nobody was there to replace it, is replaced like any other: without
     /// a gap, and through its overlap.
-    pub fn of_key(self, key: &AccessKey, made: impl Iterator<Item = Timestamp>) -> Timestamp {
-        let ends_at = self.of_key_made_at(key.created_at);
-        match made.filter(|at| *at > key.created_at).min() {
-            Some(replaced_at) if key.active && replaced_at >= ends_at => later(replaced_at, self.rotation),
+    pub fn of_key(self, created_at: Timestamp, active: bool, made: impl Iterator<Item = Timestamp>) -> Timestamp {
+        let ends_at = self.of_key_made_at(created_at);
+        match made.filter(|at| *at > created_at).min() {
+            Some(replaced_at) if active && replaced_at >= ends_at => later(replaced_at, self.rotation),
             _ => ends_at,
         }
     }
@@ -149,7 +147,6 @@ mod tests {
     #[test]
     fn invariant_12_a_key_that_was_too_old_before_its_successor_was_made_is_replaced_without_a_gap() {
         let hours = |hours| later(Timestamp::UNIX_EPOCH, SignedDuration::from_hours(hours));
-        let key = |made: i64, active| AccessKey { id: format!("AKIA{made}"), active, created_at: hours(made) };
         // It ends after 100 hours, two overlaps of 24, and one.
         let life = Life::new(SignedDuration::from_hours(100), DEFAULT_OVERLAP);
         for (active, others, end) in [
@@ -163,7 +160,7 @@ mod tests {
             (false, &[1_000], 149),
         ] {
             let made = others.iter().chain([&0]).copied().map(hours);
-            assert_eq!(life.of_key(&key(0, active), made), hours(end), "{active} {others:?}");
+            assert_eq!(life.of_key(hours(0), active, made), hours(end), "{active} {others:?}");
         }
     }
 

@@ -18,6 +18,7 @@ use ground::bench::subject::Kind;
 use ground::bench::usage::Usage;
 use ground::bench::{BenchGround, Pace, Setup};
 use ground::repository;
+use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use crate::{build_target, cargo};
@@ -68,6 +69,10 @@ pub(crate) struct Options {
     /// Also: a thousand Secrets of others, a megabyte each. Takes 4 GiB of memory.
     #[arg(long)]
     secrets: bool,
+    /// Leave out what this machine has measured before with the very same binaries: for machines that are not to be had for as long
+    /// as all takes.
+    #[arg(long, conflicts_with_all = ["users", "json", "emergency", "document"])]
+    resume: bool,
     /// Measure nothing; write the documentation's table and charts anew, from the figures beside it.
     #[arg(long, conflicts_with_all = ["users", "json", "emergency"])]
     document: bool,
@@ -130,6 +135,15 @@ impl Job {
         }
     }
 
+    /// Whether its figures are of that binary, on this machine.
+    fn is_done(self, binary: &Path) -> Result<bool> {
+        let Ok(text) = fs::read_to_string(document::figures().join(self.figures())) else { return Ok(false) };
+        let figures: Figures = serde_json::from_str(&text)?;
+        let here = machine()?;
+        let same_machine = figures.machine.processor == here.processor && figures.machine.cores == here.cores;
+        Ok(same_machine && figures.binary == digest(binary)?)
+    }
+
     /// The arguments of the process that measures it.
     fn arguments(self, options: &Options) -> Result<Vec<OsString>> {
         let policy = options.policy.to_possible_value().context("a policy without a name")?;
@@ -179,6 +193,10 @@ async fn run_optimized(options: &Options) -> Result<()> {
     // A measuring process in a debug build would take the CPU time that it measures.
     let measuring = build("xtask", "xtask").await?;
     for job in Job::all(options) {
+        if options.resume && job.is_done(if job.peer.is_none() { &operator } else { &yardstick })? {
+            eprintln!("{} is of these binaries and this machine: it stays as it is", job.figures());
+            continue;
+        }
         let mut command = Command::new(&measuring);
         command.args(job.arguments(options)?);
         command.arg("--operator").arg(&operator).arg("--yardstick").arg(&yardstick);
@@ -223,6 +241,11 @@ async fn measure(options: &Options, operator: &Path, yardstick: &Path) -> Result
     ground.run.measure_double().await?;
     let figures = ground.run.figures_mut();
     figures.machine = machine;
+    figures.binary = digest(match options.peer {
+        None => operator,
+        Some(Peer::Yardstick) => yardstick,
+        Some(Peer::Ack) => options.binary.as_deref().context("no binary")?,
+    })?;
     figures.versions = versions(ground.kubernetes.access()).await?;
     if let Some(version) = options.crds.as_deref().and_then(release_of) {
         figures.versions.insert("iam-controller".to_owned(), version);
@@ -290,6 +313,11 @@ fn write(path: &Path, figures: &Figures) -> Result<()> {
     }
     fs::write(path, serde_json::to_string_pretty(figures)? + "\n")
         .with_context(|| format!("writing {}", path.display()))
+}
+
+fn digest(binary: &Path) -> Result<String> {
+    let bytes = fs::read(binary).with_context(|| format!("reading {}", binary.display()))?;
+    Ok(hex::encode(Sha256::digest(bytes)))
 }
 
 fn pace(users: usize) -> Pace {
@@ -368,6 +396,13 @@ mod tests {
         assert_eq!(files("--users 300 --accounts 10"), ["accounts-10-300.json"]);
         assert_eq!(files("--users 100 --peer ack --binary a --crds b"), ["ack-100.json"]);
         assert_eq!(files("--emergency --users 60"), ["emergency-60.json"]);
+    }
+
+    #[test]
+    fn what_was_measured_with_another_binary_is_measured_again() {
+        let [job, ..] = Job::all(&options("").unwrap())[..] else { panic!("there is a first one") };
+        assert!(!job.is_done(Path::new("/proc/self/exe")).unwrap());
+        assert!(options("--resume --users 3").is_err() && options("--resume --document").is_err());
     }
 
     #[test]

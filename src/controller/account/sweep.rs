@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::beat::{Beat, Unread};
 use crate::api::{S3AccessUser, annotations, tags};
-use crate::aws::{DetailsPage, DetailsQuery, PAGES, Session, endless};
+use crate::aws::{AwsError, DetailsPage, DetailsQuery, PAGES, Session};
 use crate::controller::class::ClassResolver;
 use crate::controller::context::Scope;
 use crate::controller::error::Error;
@@ -163,7 +163,7 @@ impl Sweeper {
             match page.marker {
                 None => break,
                 next if next == marker || pages >= PAGES => {
-                    return Err(endless("GetAccountAuthorizationDetails", &account.id).into());
+                    return Err(AwsError::endless("GetAccountAuthorizationDetails", &account.id).into());
                 }
                 next => marker = next,
             }

@@ -359,7 +359,7 @@ fn invariant_10_a_deletion_begins_with_the_keys_and_leaves_those_of_strangers() 
     let (bounding, user) = (class(json!({})), deleted());
     let deleting = Bounds { class: &bounding, user: &user, course: Course::CarriedOut, minted_at: None };
     let gone = Action::DeleteKey { id: "OURS".to_owned(), why: WhyDelete::Teardown };
-    assert_eq!(curtail(deleting, &owner(), &found, now()), [gone.clone()]);
+    assert_eq!(curtail(deleting, &owner(), &found, now()), std::slice::from_ref(&gone));
     let shrunk = Bounds { class: &expelling(), ..deleting };
     let shrunk_actions = curtail(shrunk, &owner(), &found, now());
     assert_eq!(shrunk_actions, [gone.clone(), detached(OWN), detached(SHARED)], "strangers' keys keep nothing of it");

@@ -64,7 +64,7 @@ impl View<'_> {
     fn has_outlived(&self, key: &AccessKey) -> bool {
         let listed = self.user.keys.iter().filter(|key| self.user.is_ours(key)).map(|key| key.created_at);
         let made = listed.chain(self.observed.minted.iter().map(|minted| minted.created_at));
-        self.desired.rotation.longest_life.is_some_and(|life| life.of_key(key, made) <= self.now)
+        self.desired.rotation.longest_life.is_some_and(|life| life.of_key(key.created_at, key.active, made) <= self.now)
     }
 
     /// Where a key was taken out of use for its age; whatever comes of the rest of the plan says more.

@@ -291,6 +291,9 @@ pub struct Figures {
     pub emergency: Option<Emergency>,
     /// What was run.
     pub versions: BTreeMap<String, String>,
+    /// The SHA-256 of the binary that was measured.
+    #[serde(default)]
+    pub binary: String,
     /// Where.
     pub machine: Machine,
 }
@@ -325,6 +328,7 @@ impl Figures {
             renewals: None,
             emergency: None,
             versions: BTreeMap::new(),
+            binary: String::new(),
             machine: Machine::default(),
         }
     }
