@@ -27,8 +27,8 @@ use crate::traces::TARGET;
 const TRIES: u32 = 6;
 /// The pause before the second try, twice as long before the third, and so on; the rate comes on top of it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Pages of a list: more are none, but a server that begins anew again and again.
-pub const PAGES: usize = 1_000;
+/// Pages of a list of what one user or policy has: IAM's quotas allow for a few. A server can fill the memory with more.
+pub(super) const PAGES: usize = 100;
 
 tokio::task_local! {
     static PRIORITY: Priority;
@@ -37,6 +37,39 @@ tokio::task_local! {
 /// Makes all calls of the future as urgent as that. Without, they are background.
 pub async fn at_priority<F: Future>(priority: Priority, future: F) -> F::Output {
     PRIORITY.scope(priority, future).await
+}
+
+/// The pages of a list, read one after the other. They come to an end, whatever the server says.
+pub struct Pages<'a> {
+    operation: &'static str,
+    object: &'a str,
+    left: usize,
+    marker: Option<String>,
+}
+
+impl<'a> Pages<'a> {
+    /// The pages of what that operation lists of the object, and at most so many.
+    pub fn of(operation: &'static str, object: &'a str, at_most: usize) -> Self {
+        Self { operation, object, left: at_most, marker: None }
+    }
+
+    /// Where the next page begins; `None` for the first.
+    pub fn marker(&self) -> Option<&str> {
+        self.marker.as_deref()
+    }
+
+    /// Takes from a page where the next one begins. Returns whether there is one.
+    ///
+    /// # Errors
+    /// It would be the same page again, or one too many.
+    pub fn go_on(&mut self, next: Option<String>) -> Result<bool> {
+        self.left = self.left.saturating_sub(1);
+        if next.is_some() && (self.left == 0 || next == self.marker) {
+            return Err(AwsError::endless(self.operation, self.object));
+        }
+        self.marker = next;
+        Ok(self.marker.is_some())
+    }
 }
 
 /// The calls of an account. Nobody is kept waiting before the first of them.
@@ -125,17 +158,14 @@ impl Lane {
         E: ProvideErrorMetadata + Error + 'static,
         F: Future<Output = std::result::Result<O, SdkError<E, HttpResponse>>>,
     {
-        let (mut items, mut marker) = (Vec::new(), None);
-        for _ in 0..PAGES {
-            let (more, next) = page(self.call(operation, object, || send(marker.clone())).await?);
+        let (mut items, mut pages) = (Vec::new(), Pages::of(operation, object, PAGES));
+        loop {
+            let (more, next) = page(self.call(operation, object, || send(pages.marker.clone())).await?);
             items.extend(more);
-            match next {
-                None => return Ok(items),
-                next if next == marker => break,
-                next => marker = next,
+            if !pages.go_on(next)? {
+                return Ok(items);
             }
         }
-        Err(AwsError::endless(operation, object))
     }
 
     /// Waits for the rate limiter, then sends. What was throttled had no effect, whatever it was, so it waits there again, by

@@ -190,7 +190,7 @@ impl Error for AwsError {}
 
 impl AwsError {
     /// A list that comes to no end: the server begins it anew, or makes it up as it goes.
-    pub fn endless(operation: &'static str, object: &str) -> Self {
+    pub(super) fn endless(operation: &'static str, object: &str) -> Self {
         let message = "the list comes to no end: page follows page, or it begins anew".to_owned();
         Self { operation, object: object.to_owned(), kind: ErrorKind::Other, code: "EndlessList".to_owned(), message }
     }

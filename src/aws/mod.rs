@@ -17,7 +17,7 @@ mod session;
 mod sts;
 mod transport;
 
-pub use call::{PAGES, at_priority};
+pub use call::{Pages, at_priority};
 pub use compatible::{S3Endpoint, S3Request, Verdict};
 pub use details::{DetailsPage, DetailsQuery};
 pub use error::{AwsError, ErrorKind};

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::beat::{Beat, Unread};
 use crate::api::{S3AccessUser, annotations, tags};
-use crate::aws::{AwsError, DetailsPage, DetailsQuery, PAGES, Session};
+use crate::aws::{DetailsPage, DetailsQuery, Pages, Session};
 use crate::controller::class::ClassResolver;
 use crate::controller::context::Scope;
 use crate::controller::error::Error;
@@ -29,6 +29,9 @@ use crate::metrics::Metrics;
 
 /// How often it is seen which accounts there are, and whether one is due. None is swept more often than that.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Pages of an account: more than the ten thousand users that IAM's quotas allow for, ten to a page.
+const PAGES: usize = 1_000;
 
 /// So many users without an S3AccessUser are asked for once more; beyond that the page is believed.
 const ORPHANS_ASKED: usize = 20;
@@ -148,24 +151,19 @@ impl Sweeper {
         if inventory.members.is_empty() && !self.sees_all {
             return Ok(Swept::default());
         }
-        let (mut marker, mut pages) = (None, 0);
+        let mut pages = Pages::of("GetAccountAuthorizationDetails", &account.id, PAGES);
         loop {
             let by_policy = &inventory.by_policy;
             let query = DetailsQuery {
-                marker: marker.as_deref(),
+                marker: pages.marker(),
                 cluster_id: &self.cluster.id,
                 policies: !by_policy.is_empty(),
                 keep: &|arn| by_policy.contains_key(&*policy_key(arn)),
             };
             let page = session.iam.account_details(query).await?;
             self.screen(account, &mut inventory, &page).await;
-            pages += 1;
-            match page.marker {
-                None => break,
-                next if next == marker || pages >= PAGES => {
-                    return Err(AwsError::endless("GetAccountAuthorizationDetails", &account.id).into());
-                }
-                next => marker = next,
+            if !pages.go_on(page.marker)? {
+                break;
             }
             self.leadership.check(Timestamp::now())?;
         }

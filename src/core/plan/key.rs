@@ -154,18 +154,17 @@ impl View<'_> {
             plan.parts.secret = Progress::Pending;
             return;
         }
+        let mut room = None;
         if self.user.keys.len() >= KEYS_LIMIT {
             let Some((key, why)) = self.least_missed() else { return self.block_on_foreign_keys(plan) };
             if why == WhyDelete::Orphan && self.may_be_on_its_way(key, plan) {
                 plan.parts.key = Progress::Waiting(Reason::Creating, no_secret_yet(key));
                 return;
             }
-            // A consumer may still work with it.
-            plan.actions.push(Action::DryRunSecret);
-            plan.actions.push(Action::DeleteKey { id: key.id.clone(), why });
+            room = Some(Action::DeleteKey { id: key.id.clone(), why });
         }
         plan.parts.key = Progress::Waiting(Reason::Creating, "an access key is being made".to_owned());
-        self.make_key(Reason::Creating, plan);
+        self.make_key(Reason::Creating, room, plan);
     }
 
     /// Which of two keys of ours makes room, where no Secret holds either: a revoked one; in an overlap the older one, which was to
@@ -186,11 +185,11 @@ impl View<'_> {
         Some((key, why(key)))
     }
 
-    /// The dry run comes first: where it fails, nothing has changed, and the status has said nothing that it would take back.
-    fn make_key(&self, why: Reason, plan: &mut Plan) {
-        if !plan.actions.contains(&Action::DryRunSecret) {
-            plan.actions.push(Action::DryRunSecret);
-        }
+    /// The dry run comes first: where it fails, a consumer goes on with the key that is to make room, and the status has said
+    /// nothing that it would take back.
+    fn make_key(&self, why: Reason, room: Option<Action>, plan: &mut Plan) {
+        plan.actions.push(Action::DryRunSecret);
+        plan.actions.extend(room);
         if self.observed.announced_settled {
             plan.actions.push(Action::Announce(why));
         }
@@ -322,7 +321,7 @@ impl View<'_> {
             return;
         }
         plan.parts.key = Progress::Waiting(why, replaced(current));
-        self.make_key(why, plan);
+        self.make_key(why, None, plan);
     }
 
     /// Whether the key works while another one is made in its place.
