@@ -1,6 +1,6 @@
 //! The Namespaces as the classes go by them: labels, annotations, and which names hold which.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use serde_json::json;
 
 use crate::api::{S3AccessClass, S3AccessClassSpec};
-use crate::core::class::{Class, Overlap, admits_namespace, kept, named_by};
+use crate::core::class::{Class, Overlap, kept, named_by};
 use crate::core::names;
 
 /// Hexadecimal digits of what tells one state of the Namespaces from another.
@@ -100,8 +100,8 @@ impl Namespaces {
         Some(digest)
     }
 
-    /// The namespaces whose buckets the class's patterns would reach from this one: admitted by the class, with names that
-    /// hold this one's.
+    /// The namespaces whose buckets the class's patterns would reach from this one: with names that hold this one's, whichever
+    /// class may serve them, or none for now.
     fn neighbours(&self, class: &S3AccessClassSpec, namespace: &str) -> Vec<String> {
         let overlap = Overlap::of(class);
         if overlap == Overlap::None {
@@ -112,12 +112,7 @@ impl Namespaces {
             Overlap::Within => Box::new(names.iter().filter(|name| name.contains(namespace))),
             _ => Box::new(names.range(namespace.to_owned()..).take_while(|name| name.starts_with(namespace))),
         };
-        let unread = BTreeMap::new();
-        let admitted = |name: &&String| match selects(class) {
-            true => admits_namespace(class, name, self.metadata_of(name).labels()),
-            false => admits_namespace(class, name, &unread),
-        };
-        near.filter(|name| *name != namespace).filter(admitted).cloned().collect()
+        near.filter(|name| *name != namespace).cloned().collect()
     }
 
     /// All names, sorted: put in order once after each change, however many ask.
@@ -220,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_those_that_there_are_and_that_the_class_admits() {
+    fn neighbours_are_those_that_there_are_whichever_class_serves_them() {
         let mut cluster = Cluster::of(["team", "team-a", "team-a-b", "team-ab", "x-team-a"].map(plain).to_vec());
         let near = |cluster: &Cluster, class: &S3AccessClass| cluster.namespaces.neighbours(&class.spec, "team-a");
         let beginning = class(json!({ "allowedBuckets": ["{namespace}-*"] }));
@@ -228,18 +223,15 @@ mod tests {
         assert_eq!(near(&cluster, &beginning), ["team-a-b", "team-ab"]);
         assert_eq!(near(&cluster, &within), ["team-a-b", "team-ab", "x-team-a"]);
         assert!(near(&cluster, &class(json!({ "allowedBuckets": ["{namespace}.*"] }))).is_empty());
-        let named = json!({ "names": ["team-a", "team-ab"] });
-        assert_eq!(
-            near(&cluster, &class(json!({ "allowedBuckets": ["{namespace}-*"], "allowedNamespaces": named }))),
-            ["team-ab"]
-        );
+        let named = json!({ "names": ["team-a"] });
+        let of_some = class(json!({ "allowedBuckets": ["{namespace}-*"], "allowedNamespaces": named }));
+        assert_eq!(near(&cluster, &of_some), ["team-a-b", "team-ab"]);
         let gold = json!({ "selector": { "matchLabels": { "tier": "gold" } } });
         let selecting = class(json!({ "allowedBuckets": ["{namespace}-*"], "allowedNamespaces": gold }));
-        assert!(near(&cluster, &selecting).is_empty());
+        assert_eq!(near(&cluster, &selecting), ["team-a-b", "team-ab"]);
 
         let before = (cluster.revision(&beginning, "team-a"), cluster.revision(&beginning, "team"));
         cluster.sees(&Event::Apply(namespace("team-a-c", &json!({ "tier": "gold" }), &json!({}))));
-        assert_eq!(near(&cluster, &selecting), ["team-a-c"]);
         assert_eq!(near(&cluster, &beginning), ["team-a-b", "team-a-c", "team-ab"]);
         assert!(before.0 != cluster.revision(&beginning, "team-a") && before.1 != cluster.revision(&beginning, "team"));
         cluster.sees(&Event::Delete(plain("team-a-c")));

@@ -154,8 +154,7 @@ impl Class {
         Self { listed, ..self }
     }
 
-    /// The same, beside other namespaces of the cluster, of which those count that the class admits and whose names hold
-    /// this one's: see [`Overlap`].
+    /// The same, beside the other namespaces of the cluster whose names hold this one's: see [`Overlap`].
     #[must_use]
     pub fn beside(self, names: Vec<String>) -> Self {
         let own: Vec<&String> = self.spec.allowed_buckets.iter().filter(|text| text.contains(NAMESPACE)).collect();
@@ -252,7 +251,7 @@ impl Class {
 }
 
 /// Whether the class admits a namespace of that name, with these labels.
-pub fn admits_namespace(spec: &S3AccessClassSpec, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+pub(super) fn admits_namespace(spec: &S3AccessClassSpec, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
     spec.allowed_namespaces.as_ref().is_none_or(|allowed| admits(allowed, namespace, labels))
 }
 

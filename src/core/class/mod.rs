@@ -15,7 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
 
-pub use buckets::{Overlap, admits_namespace, kept, named_by};
+use buckets::admits_namespace;
+pub use buckets::{Overlap, kept, named_by};
 pub use pattern::{Effort, Pattern};
 
 use self::buckets::{Listed, Neighbours};
