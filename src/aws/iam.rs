@@ -113,8 +113,9 @@ impl Iam for SdkIam {
         self.set_path(user, &path_tags::encode(path, &found)).await
     }
 
-    async fn delete_user(&self, user: &str) -> Result<()> {
-        gone(self.lane.call("DeleteUser", user, || self.client.delete_user().user_name(user).send()).await)
+    async fn delete_user(&self, user: &str) -> Result<bool> {
+        let answer = self.lane.call("DeleteUser", user, || self.client.delete_user().user_name(user).send()).await;
+        Ok(found(answer)?.is_some())
     }
 
     async fn tag_user(&self, user: &str, tags: &BTreeMap<String, String>) -> Result<()> {

@@ -94,8 +94,8 @@ pub trait Iam: Send + Sync {
     ) -> Result<String>;
     /// UpdateUser, of the path.
     async fn update_user_path(&self, user: &str, path: &str) -> Result<()>;
-    /// DeleteUser; a user that is gone already is no error.
-    async fn delete_user(&self, user: &str) -> Result<()>;
+    /// DeleteUser; whether it was there, as the replica of IAM that answered knows it.
+    async fn delete_user(&self, user: &str) -> Result<bool>;
     /// TagUser.
     async fn tag_user(&self, user: &str, tags: &BTreeMap<String, String>) -> Result<()>;
     /// UntagUser.

@@ -130,7 +130,7 @@ async fn delete_user(pass: Pass<'_>, observed: &Observed) -> Result<Effect, Erro
     match pass.resolved.session.iam.delete_user(&pass.owner.user_name).await {
         // Once what stood in the way is said to be gone, a further conflict is worth telling.
         Err(error) if error.kind == ErrorKind::DeleteConflict && !observed.cleared => Ok(Effect::DeleteConflict),
-        outcome => Ok(outcome.map(|()| Effect::Done)?),
+        outcome => Ok(if outcome? { Effect::Done } else { Effect::NoSuchUser }),
     }
 }
 

@@ -231,7 +231,11 @@ impl World {
                 let in_the_way = |user: &s3_access_operator::core::observed::User| {
                     !user.keys.is_empty() || !user.attached.is_empty() || !user.inline.is_empty()
                 };
-                if self.truth.user().is_some_and(in_the_way) { Effect::DeleteConflict } else { Effect::Done }
+                match self.truth.user() {
+                    None => Effect::NoSuchUser,
+                    Some(user) if in_the_way(user) => Effect::DeleteConflict,
+                    Some(_) => Effect::Done,
+                }
             }
             _ => Effect::Done,
         };

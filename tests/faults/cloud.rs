@@ -164,8 +164,8 @@ impl Iam for Cloud {
         self.done(Request::UpdateUser { user_name: named(user), new_user_name: None, new_path }).await
     }
 
-    async fn delete_user(&self, user: &str) -> Result<()> {
-        self.gone(Request::DeleteUser { user_name: named(user) }).await
+    async fn delete_user(&self, user: &str) -> Result<bool> {
+        Ok(found(self.call(Request::DeleteUser { user_name: named(user) }).await)?.is_some())
     }
 
     async fn tag_user(&self, user: &str, tags: &BTreeMap<String, String>) -> Result<()> {

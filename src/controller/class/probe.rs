@@ -329,7 +329,7 @@ impl Probe<'_> {
         match self.session.iam.delete_user(&self.user).await {
             Err(error) if error.kind == ErrorKind::DeleteConflict => Ok(()),
             Err(error) => Err(Failed::of(error)),
-            Ok(()) => lacks("DeleteUser deletes a user that has access keys; the operator deletes the keys before"),
+            Ok(_) => lacks("DeleteUser deletes a user that has access keys; the operator deletes the keys before"),
         }
     }
 
@@ -374,7 +374,7 @@ impl Probe<'_> {
             iam.delete_access_key(&self.user, id).await?;
         }
         iam.delete_user_policy(&self.user, &self.user).await?;
-        Ok(iam.delete_user(&self.user).await?)
+        Ok(iam.delete_user(&self.user).await.map(drop)?)
     }
 }
 

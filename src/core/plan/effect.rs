@@ -50,6 +50,8 @@ pub enum Effect {
     Workload(WorkloadState),
     /// DeleteUser said DeleteConflict.
     DeleteConflict,
+    /// DeleteUser said NoSuchEntity, as a replica does that has not heard of the user yet.
+    NoSuchUser,
 }
 
 impl Observed {
@@ -72,6 +74,7 @@ impl Observed {
                 }));
             }
             (Action::DeleteUser, Effect::DeleteConflict) => self.leftovers = true,
+            (Action::DeleteUser, Effect::NoSuchUser) => self.user = UserState::Missing,
             (Action::DeleteUser, _) => self.user = UserState::Deleted,
             (Action::ClearLeftovers, _) => (self.leftovers, self.cleared) = (false, true),
             (Action::WriteSecret { key_id, record }, Effect::SecretWritten { uid, resource_version }) => {

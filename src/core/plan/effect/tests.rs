@@ -71,6 +71,8 @@ fn what_is_recorded_of_a_user_is_what_a_read_would_show() {
     assert_eq!(user(vec![put()]).inline["own"], document("s3:GetObject"));
     assert!(user(vec![put(), Action::DeleteInlinePolicy { name: "own".to_owned() }]).inline.is_empty());
     assert_eq!(done([Action::DeleteUser]).user, UserState::Deleted);
+    let unknown = after(&[(Action::DeleteUser, Effect::NoSuchUser)]);
+    assert_eq!(unknown.user, UserState::Missing, "a replica that knows nothing of the user proves nothing");
 }
 
 #[test]
