@@ -1,14 +1,15 @@
 //! What serves IAM: AWS, or a server that speaks a part of it.
 
-use std::time::Duration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::desired::{Desired, DesiredPolicy};
 use super::policy::PROVABLE;
 use super::refusal::Refusal;
+use super::rotation::later;
 use crate::api::{Adoption, Capabilities, Capability, Reason, S3AccessUserSpec};
 
 /// No sooner than that a system is tried again.
-const AGAIN: Duration = Duration::from_mins(15);
+pub const AGAIN: SignedDuration = SignedDuration::from_mins(15);
 
 /// What serves IAM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,12 +42,6 @@ impl Provider {
     /// # Errors
     /// [`Refusal`], which says what to write instead.
     pub fn check(self, spec: &S3AccessUserSpec, desired: Desired) -> Result<Desired, Refusal> {
-        if let Some(why) = desired.class.unproven(&desired.terms.keys()).filter(|_| !self.has_all_of_iam()) {
-            let message = format!(
-                "spec.conditions, spec.expiresAt, and what the class requires: {why}: leave them out, or use a system that does"
-            );
-            return Err(Refusal { reason: Reason::InvalidPolicy, message });
-        }
         let lacks = match self {
             Self::Aws => None,
             Self::S3Compatible { .. } if spec.access.iter().any(|grant| !grant.kms_key_arns.is_empty()) => Some(
@@ -134,11 +129,19 @@ impl Capabilities {
         Self { condition_keys, ..Self::default() }
     }
 
-    /// Whether the system is to be tried again, so long after it was: it calls itself otherwise now, or it was found unfit. Not
-    /// at once: behind one address there may be servers of two names, and each trial makes a user and keys.
-    pub fn is_to_be_tried(&self, server: Option<&str>, since: Duration) -> bool {
+    /// Whether the system is to be tried again: it calls itself otherwise now, or it was found unfit, or not to heed one of these
+    /// condition keys. Not at once: behind one address there may be servers of two names, and each trial makes a user and keys.
+    pub fn is_to_be_tried(&self, server: Option<&str>, needed: &[&str], now: Timestamp) -> bool {
         let renamed = server.is_some() && server != self.server.as_deref();
-        since >= AGAIN && (renamed || self.lacks(true).is_some())
+        let heeds = |needed: &&str| self.condition_keys.iter().any(|key| key == needed);
+        let again = self.tried_at.as_ref().map_or(Timestamp::MIN, |tried_at| later(tried_at.0, AGAIN));
+        again <= now && (renamed || self.lacks(true).is_some() || !needed.iter().all(heeds))
+    }
+
+    /// Whether the trial came to the condition keys: it ends before where no key would be safe anyway, and proves nothing of them.
+    pub fn has_tried_conditions(&self) -> bool {
+        let before = [Capability::Ownership, Capability::PolicyKept, Capability::UnknownKeyRefused];
+        self.trials.iter().all(|trial| trial.works || !before.contains(&trial.name))
     }
 
     /// The first thing that is needed and that the system lacks.
@@ -154,6 +157,7 @@ mod tests {
 
     use std::collections::BTreeMap;
 
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::{Value, json};
 
     use super::*;
@@ -209,16 +213,23 @@ mod tests {
     }
 
     #[test]
-    fn a_system_is_tried_again_when_it_calls_itself_otherwise_or_was_unfit_and_not_too_often() {
+    fn a_system_is_tried_again_when_it_calls_itself_otherwise_or_was_not_fit_for_what_it_is_needed_for_and_not_too_often()
+     {
         let unfit = Trial { name: Capability::Prefixes, works: false, message: "it ignores them".to_owned() };
+        let now = Timestamp::UNIX_EPOCH;
+        let instants = [(SignedDuration::ZERO, false), (AGAIN - SignedDuration::from_secs(1), false), (AGAIN, true)];
         for (known, lacks) in [(None, false), (Some("rgw 20"), false), (None, true), (Some("rgw 20"), true)] {
             let trials = lacks.then(|| unfit.clone()).into_iter().collect();
             let found = Capabilities { server: known.map(str::to_owned), trials, ..Capabilities::presumed() };
-            for told in [None, Some("rgw 20"), Some("rgw 21")] {
+            for (told, (since, long)) in
+                [None, Some("rgw 20"), Some("rgw 21")].into_iter().flat_map(|told| instants.map(|at| (told, at)))
+            {
                 let renamed = told.is_some() && told != known;
-                for (since, long) in [(Duration::ZERO, false), (AGAIN - Duration::from_secs(1), false), (AGAIN, true)] {
-                    let wanted = long && (renamed || lacks);
-                    assert_eq!(found.is_to_be_tried(told, since), wanted, "{known:?} {told:?} {lacks} {since:?}");
+                let found = Capabilities { tried_at: Some(Time(now - since)), ..found.clone() };
+                for (needed, heeded) in [("aws:SourceIp", true), ("aws:SourceVpc", false)] {
+                    let wanted = long && (renamed || lacks || !heeded);
+                    let due = found.is_to_be_tried(told, &[needed], now);
+                    assert_eq!(due, wanted, "{known:?} {told:?} {lacks} {since:?} {needed}");
                 }
             }
         }
@@ -299,20 +310,24 @@ mod tests {
             (json!({ "expiresAt": "2027-01-01T00:00:00Z" }), "aws:CurrentTime"),
         ] {
             assert!(made(&class(json!({}), Some(all)), extra.clone()).1.is_ok(), "{extra}");
-            for (seen, how) in [(None, "is being tried"), (Some(&[] as &[&str]), "was tried, and does not look at")] {
-                let (expelled, told) = made(&class(json!({}), seen), extra.clone());
-                let told = told.unwrap_err();
-                assert!(expelled == 0 && told.contains(says) && told.contains(how), "{told}");
-            }
+            let (expelled, told) = made(&class(json!({}), Some(&[])), extra.clone());
+            let told = told.unwrap_err();
+            assert!(expelled == 0 && told.contains(says) && told.contains("was tried, and does not look at"), "{told}");
+            let (expelled, told) = made(&class(json!({}), None), extra.clone());
+            assert!(expelled == 0 && told.unwrap_err().contains("is being tried"));
         }
         let (expelled, told) = made(&class(required(), Some(all)), json!({}));
         assert!(expelled == 0 && told.is_ok());
         assert!(made(&class(required(), None), json!({})).1.is_err(), "until it was tried");
         assert_eq!(made(&class(required(), None), json!({})).0, 0, "nobody is shut out before");
+        let heeds_one = class(required(), Some(&["aws:SourceIp"]));
+        assert_eq!(made(&heeds_one, json!({})).0, 1, "what cannot be bound does not work");
+        let trials = vec![Trial { name: Capability::Ownership, works: false, message: "a full account".to_owned() }];
+        let found = Capabilities { trials, condition_keys: Vec::new(), ..Capabilities::presumed() };
         assert_eq!(
-            made(&class(required(), Some(&["aws:SourceIp"])), json!({})).0,
-            1,
-            "what cannot be bound does not work"
+            made(&heeds_one.on(Some(found)), json!({})).0,
+            0,
+            "a trial that came to no condition proves nothing"
         );
         let vpcs = json!({ "conditions": { "sourceVpcs": ["vpc-00000001"] } });
         assert!(made(&class(json!({}), Some(all)), vpcs).1.is_err(), "a system of one's own has no VPCs");

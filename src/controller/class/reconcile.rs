@@ -1,6 +1,6 @@
 //! One reconcile of one S3AccessClass: does its account answer, who is in it, and has everybody been held against it?
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::probe::{Subject, capabilities};
+use super::probe::Subject;
 use super::registry::{Classes, KnownClass, check_account};
+use super::resolve::Tried;
 use crate::api::{
     CLASS_FINALIZER, Capabilities, ClassProvider, ConditionType, MANAGER, Reason, S3AccessClass, S3AccessClassStatus,
 };
@@ -20,6 +21,7 @@ use crate::controller::context::Scope;
 use crate::controller::error::Error;
 use crate::controller::panics::AFTER_PANIC;
 use crate::controller::watch::cached::CachedUser;
+use crate::core::class::Class;
 use crate::core::conditions::{Conditions, Failure};
 use crate::core::iam::Account;
 use crate::core::plan::Part;
@@ -45,8 +47,8 @@ pub struct ClassContext {
     pub leadership: Leadership,
     /// For what of each class its users were enqueued last.
     pub enqueued: Mutex<HashMap<String, Signature>>,
-    /// What the system of each class was found to do by this process: the watch may not show it yet.
-    pub tried: Mutex<HashMap<String, Capabilities>>,
+    /// The system of each class, as this process has tried it: the watch may not show it yet.
+    pub tried: Mutex<HashMap<String, Tried>>,
 }
 
 /// What of a class concerns its users.
@@ -198,37 +200,33 @@ impl ClassContext {
     async fn tried(&self, class: &S3AccessClass) -> Result<Option<Capabilities>, Error> {
         let name = class.name_any();
         let known = self.known_system(class);
-        let known = known.as_ref();
         let spec = &class.spec;
         let cluster = self.scopes.first().map(|scope| &scope.ctx.cluster);
         let (ClassProvider::S3Compatible, None, Some(cluster)) =
             (spec.provider, &class.metadata.deletion_timestamp, cluster)
         else {
-            return Ok(known.cloned());
+            return Ok(known);
         };
         let session = self.classes.session_of(class).await?;
-        let since = |found: &Capabilities| {
-            let at = found.tried_at.as_ref().map_or(Timestamp::MIN, |at| at.0);
-            Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default()
-        };
-        if let Some(found) = known.filter(|found| !found.is_to_be_tried(session.server().as_deref(), since(found))) {
-            return Ok(Some(found.clone()));
-        }
         let uid = class.uid().unwrap_or_default();
         let endpoints = spec.endpoints.clone().unwrap_or_default();
         let path = spec.path.as_deref().unwrap_or("/");
-        let found = capabilities(Subject { session: &session, cluster, class: (&name, &uid), path, endpoints }).await?;
-        let lacks: Vec<&str> =
-            found.trials.iter().filter(|trial| !trial.works).map(|trial| trial.message.as_str()).collect();
-        info!(class = name, server = found.server, ?lacks, conditions = ?found.condition_keys, "tried the system");
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(name, found.clone());
-        Ok(Some(found))
+        let class_name = (name.as_str(), uid.as_str());
+        let subject = Subject { session: &session, cluster, class: class_name, path, endpoints, heeded: Vec::new() };
+        let needed = Class::of(class, "", &BTreeMap::new()).required_keys();
+        // Nobody else reconciles this class.
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner).remove(&name).unwrap_or_default();
+        tried.found = known;
+        let found = tried.now(subject, &needed).await;
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(name, tried);
+        found.map(Some)
     }
 
     /// What was found last, by the status or by this process.
     fn known_system(&self, class: &S3AccessClass) -> Option<Capabilities> {
         let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = tried.get(&class.name_any()).filter(|own| Some(&own.endpoints) == class.spec.endpoints.as_ref());
+        let own = tried.get(&class.name_any()).and_then(|tried| tried.found.as_ref());
+        let own = own.filter(|own| Some(&own.endpoints) == class.spec.endpoints.as_ref());
         let at = |found: &&Capabilities| found.tried_at.as_ref().map(|at| at.0);
         own.into_iter().chain(class.capabilities()).max_by_key(at).cloned()
     }

@@ -134,7 +134,7 @@ impl ClassResolver for Classes {
     async fn of(&self, user: &S3AccessUser) -> Result<ResolvedClass, Error> {
         self.ready().await;
         let Some(class) = self.class_of(Membership::of(user))? else {
-            return self.own.of(user).await;
+            return Ok(self.own.of(user).await);
         };
         let session = self.session_of(&class).await?;
         check_account(&class, session.account().await?)?;

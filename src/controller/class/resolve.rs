@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::Mutex;
+use tracing::{info, warn};
 
 use super::probe::{Subject, capabilities};
 use crate::api::{Capabilities, ClassEndpoints, S3AccessUser};
@@ -15,9 +17,10 @@ use crate::core::class::{Class, Defaults};
 use crate::core::desired::Desired;
 use crate::core::iam::Account;
 use crate::core::names::Cluster;
+use crate::core::provider::AGAIN;
 use crate::core::refusal::Refusal;
 
-/// How long after a failed try a system is tried again.
+/// How long after a failed try a system is tried again of which nothing is known.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 /// The class of an S3AccessUser, resolved.
@@ -79,13 +82,47 @@ pub struct OwnAccount {
     tried: Mutex<Tried>,
 }
 
-/// What came of trying a system, and when.
+/// A system, as this process has tried it.
 #[derive(Default)]
-enum Tried {
-    #[default]
-    Not,
-    Failed(Instant, Error),
-    Found(Instant, Capabilities),
+pub struct Tried {
+    /// What it was found to do.
+    pub found: Option<Capabilities>,
+    failed: Option<(Instant, Error)>,
+}
+
+impl Tried {
+    /// What the system does, tried where that is due, and where these condition keys are `needed` of it. What is known stands
+    /// where it cannot be tried: else a server that is down for a while would take everybody's access.
+    ///
+    /// # Errors
+    /// It could not be tried, and nothing is known of it.
+    pub async fn now(&mut self, subject: Subject<'_>, needed: &[&str]) -> Result<Capabilities, Error> {
+        let server = subject.session.server();
+        let is_to_be_tried = |found: &Capabilities| found.is_to_be_tried(server.as_deref(), needed, Timestamp::now());
+        if let Some(found) = self.found.as_ref().filter(|found| !is_to_be_tried(found)) {
+            return Ok(found.clone());
+        }
+        let again = if self.found.is_some() { AGAIN.unsigned_abs() } else { AFTER_FAILURE };
+        if let Some((_, error)) = self.failed.as_ref().filter(|(at, _)| at.elapsed() < again) {
+            return self.found.clone().ok_or_else(|| error.clone());
+        }
+        let class = subject.class.0;
+        let heeded = self.found.as_ref().map(|found| found.condition_keys.clone()).unwrap_or_default();
+        match capabilities(Subject { heeded, ..subject }).await {
+            Ok(found) => {
+                let lacks = found.trials.iter().filter(|trial| !trial.works).map(|trial| trial.message.as_str());
+                let lacks: Vec<&str> = lacks.collect();
+                info!(class, server = found.server, ?lacks, conditions = ?found.condition_keys, "tried the system");
+                *self = Self { found: Some(found.clone()), failed: None };
+                Ok(found)
+            }
+            Err(error) => {
+                warn!(class, %error, "the S3-compatible system could not be tried; what is known of it stands");
+                self.failed = Some((Instant::now(), error.clone()));
+                self.found.clone().ok_or(error)
+            }
+        }
+    }
 }
 
 impl OwnAccount {
@@ -95,40 +132,25 @@ impl OwnAccount {
         Self { session, defaults, cluster, tried: Mutex::default() }
     }
 
-    /// For an S3AccessUser that is in no class.
-    ///
-    /// # Errors
-    /// Its system could not be tried.
-    pub async fn of(&self, user: &S3AccessUser) -> Result<ResolvedClass, Error> {
+    /// For an S3AccessUser that is in no class. Nobody is served by a system that could not be tried, but whose access is to be
+    /// taken loses it.
+    pub async fn of(&self, user: &S3AccessUser) -> ResolvedClass {
         // A deletion needs nothing of what is tried.
         let system = match &self.cluster {
-            Some(cluster) if user.metadata.deletion_timestamp.is_none() => self.capabilities(cluster).await?,
-            _ => Capabilities::presumed(),
+            Some(cluster) if user.metadata.deletion_timestamp.is_none() => self.capabilities(cluster).await.ok(),
+            _ => Some(Capabilities::presumed()),
         };
-        let class = Class::none().with(self.defaults.clone()).on(Some(system));
-        Ok(ResolvedClass { class, session: self.session.clone(), revision: 0, enforced: true })
+        let class = Class::none().with(self.defaults.clone()).on(system);
+        ResolvedClass { class, session: self.session.clone(), revision: 0, enforced: true }
     }
 
     async fn capabilities(&self, cluster: &Cluster) -> Result<Capabilities, Error> {
         if self.session.provider.has_all_of_iam() {
             return Ok(Capabilities::presumed());
         }
-        let mut tried = self.tried.lock().await;
-        match &*tried {
-            Tried::Found(at, found) if !found.is_to_be_tried(self.session.server().as_deref(), at.elapsed()) => {
-                return Ok(found.clone());
-            }
-            Tried::Failed(at, error) if at.elapsed() < AFTER_FAILURE => return Err(error.clone()),
-            _ => {}
-        }
         let (class, path, endpoints) = (("", ""), self.defaults.path.as_str(), ClassEndpoints::default());
-        let subject = Subject { session: &self.session, cluster, class, path, endpoints };
-        let found = capabilities(subject).await;
-        *tried = match &found {
-            Ok(found) => Tried::Found(Instant::now(), found.clone()),
-            Err(error) => Tried::Failed(Instant::now(), error.clone()),
-        };
-        found
+        let subject = Subject { session: &self.session, cluster, class, path, endpoints, heeded: Vec::new() };
+        self.tried.lock().await.now(subject, &[]).await
     }
 }
 
@@ -146,7 +168,7 @@ impl OneAccount {
 impl ClassResolver for OneAccount {
     async fn of(&self, user: &S3AccessUser) -> Result<ResolvedClass, Error> {
         self.session(Membership::of(user)).await?;
-        self.0.of(user).await
+        Ok(self.0.of(user).await)
     }
 
     async fn session(&self, member: Membership<'_>) -> Result<Arc<Session>, Error> {

@@ -314,21 +314,19 @@ impl Class {
         self.spec.on_compromise
     }
 
-    /// Why what is bound by these condition keys cannot be had of an S3-compatible system.
+    /// The condition keys that a system has to heed for what the class requires of everybody.
+    pub fn required_keys(&self) -> Vec<&'static str> {
+        self.terms.keys().into_iter().chain(self.spec.max_lifetime.map(|_| Provable::Before.key())).collect()
+    }
+
+    /// Why what is bound by these condition keys cannot be had of an S3-compatible system that was tried.
     pub fn unproven<'a>(&self, keys: impl IntoIterator<Item = &'a &'static str>) -> Option<String> {
-        let unproven = |key: &&&str| {
-            self.system.as_ref().is_none_or(|found| !found.condition_keys.iter().any(|found| found == **key))
-        };
-        let keys: Vec<&str> = keys.into_iter().filter(unproven).copied().collect();
-        if keys.is_empty() {
-            return None;
-        }
-        let keys = keys.join(" and ");
-        Some(match &self.system {
-            Some(_) => format!("this S3-compatible system was tried, and does not look at {keys} in policies"),
-            None => format!(
-                "this S3-compatible system is not known to look at {keys} in policies: it is being tried (status.capabilities of the class)"
-            ),
+        let heeded = &self.system.as_ref()?.condition_keys;
+        let keys: Vec<&str> =
+            keys.into_iter().filter(|key| !heeded.iter().any(|found| found == **key)).copied().collect();
+        let lacks = !keys.is_empty();
+        lacks.then(|| {
+            format!("this S3-compatible system was tried, and does not look at {} in policies", keys.join(" and "))
         })
     }
 
@@ -423,11 +421,9 @@ impl Class {
             violations.push(format!("namespace {:?}: see its allowedNamespaces", self.namespace));
         }
         // What the class requires cannot be had, and what was granted without it is not within the class.
-        let required =
-            self.terms.clone().keys().into_iter().chain(self.spec.max_lifetime.map(|_| Provable::Before.key()));
         if self.spec.provider == ClassProvider::S3Compatible
-            && self.system.is_some()
-            && let Some(why) = self.unproven(&required.collect::<Vec<_>>())
+            && self.system.as_ref().is_some_and(Capabilities::has_tried_conditions)
+            && let Some(why) = self.unproven(&self.required_keys())
         {
             violations.push(format!("anything under its requiredConditions and maxLifetime: {why}"));
         }
