@@ -27,8 +27,10 @@ use crate::traces::TARGET;
 const TRIES: u32 = 6;
 /// The pause before the second try, twice as long before the third, and so on; the rate comes on top of it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Pages of a list of what one user or policy has: IAM's quotas allow for a few. A server can fill the memory with more.
+/// Pages of a list of what one user or policy has, and items in them: more than IAM's quotas allow for. A server can fill the
+/// memory with more.
 pub(super) const PAGES: usize = 100;
+const ITEMS: usize = 10_000;
 
 tokio::task_local! {
     static PRIORITY: Priority;
@@ -162,6 +164,9 @@ impl Lane {
         loop {
             let (more, next) = page(self.call(operation, object, || send(pages.marker.clone())).await?);
             items.extend(more);
+            if items.len() > ITEMS {
+                return Err(AwsError::endless(operation, object));
+            }
             if !pages.go_on(next)? {
                 return Ok(items);
             }

@@ -12,6 +12,8 @@ mod metrics;
 mod permission;
 mod rate_limiter;
 mod raw;
+#[cfg(test)]
+mod scripted;
 mod sdk;
 mod session;
 mod sts;

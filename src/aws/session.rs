@@ -31,7 +31,7 @@ use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 
 /// IAM answers within a second; ten mean that nobody will.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPTS: u32 = 3;

@@ -15,7 +15,7 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 
 /// More than any answer to the calls that such a system is asked: a policy of 2,048 characters, or a page of names.
-const LONGEST: usize = 1024 * 1024;
+const LONGEST: usize = 256 * 1024;
 /// Of the header `Server`.
 const LONGEST_NAME: usize = 64;
 

@@ -4,7 +4,7 @@
 //! are there already.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
@@ -14,11 +14,13 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
 
 use super::answers::body_of;
 use crate::aws::error::chain;
 use crate::aws::lanes::Way;
 use crate::aws::raw::StatusOf;
+use crate::aws::session::ATTEMPT_TIMEOUT;
 use crate::aws::{AwsError, ErrorKind, Result};
 
 /// An error's body is a few hundred bytes.
@@ -58,6 +60,8 @@ pub struct S3Endpoint {
     connector: SharedHttpConnector,
     own: Option<SharedCredentialsProvider>,
     lane: Arc<Way>,
+    /// For a whole answer.
+    patience: Duration,
 }
 
 impl S3Endpoint {
@@ -70,7 +74,7 @@ impl S3Endpoint {
         lane: Arc<Way>,
     ) -> Self {
         let url = format!("{}/", url.trim_end_matches('/'));
-        Self { url, region: region.to_owned(), connector, own, lane }
+        Self { url, region: region.to_owned(), connector, own, lane, patience: ATTEMPT_TIMEOUT }
     }
 
     /// Whether the server knows a key. It is asked for a bucket that nobody has: it says that there is none, or that the
@@ -114,9 +118,10 @@ impl S3Endpoint {
         let signed = self.signed(request, credentials).ok_or_else(unsent)?;
         self.lane.acquire(operation).await;
         let started = Instant::now();
-        let answer = match self.connector.call(signed).await {
-            Ok(answer) => with_body(answer).await,
-            Err(error) => Err(chain(&error)),
+        // The connector's own limit ends with the head of an answer.
+        let answer = match timeout(self.patience, self.answer(signed)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("no whole answer within {} s", self.patience.as_secs())),
         };
         let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
         let code = answer.as_ref().ok().and_then(StatusOf::code_in_body).unwrap_or_default();
@@ -132,6 +137,16 @@ impl S3Endpoint {
             ErrorKind::InvalidCredentials => Ok(Verdict::UnknownKey),
             kind => Err(failed(kind, code, &format!("HTTP status {status}"))),
         }
+    }
+
+    /// The answer with its body in memory, or why it broke off.
+    async fn answer(&self, signed: HttpRequest) -> std::result::Result<HttpResponse, String> {
+        let mut answer = self.connector.call(signed).await.map_err(|error| chain(&error))?;
+        if !answer.status().is_success() {
+            let bytes = body_of(&mut answer, LONGEST).await.map_err(|error| chain(&error))?;
+            *answer.body_mut() = SdkBody::from(bytes);
+        }
+        Ok(answer)
     }
 
     fn signed(&self, asked: S3Request<'_>, credentials: Credentials) -> Option<HttpRequest> {
@@ -179,22 +194,55 @@ fn nobody(id: &str) -> String {
     id.char_indices().map(another).collect()
 }
 
-/// The answer with its body in memory, or why it broke off.
-async fn with_body(mut answer: HttpResponse) -> std::result::Result<HttpResponse, String> {
-    if !answer.status().is_success() {
-        let bytes = body_of(&mut answer, LONGEST).await.map_err(|error| chain(&error))?;
-        *answer.body_mut() = SdkBody::from(bytes);
-    }
-    Ok(answer)
-}
-
 fn failed(operation: &'static str, object: &str, kind: ErrorKind, code: &str, message: &str) -> AwsError {
     AwsError { operation, object: object.to_owned(), kind, code: code.to_owned(), message: message.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::num::NonZeroU32;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use aws_smithy_runtime_api::client::http::HttpConnectorFuture;
+    use aws_smithy_runtime_api::http::StatusCode;
+    use hyper::body::{Body, Bytes, Frame};
+
     use super::*;
+
+    /// Sends the head of an answer, and no body.
+    #[derive(Debug)]
+    struct Stalls;
+
+    impl HttpConnector for Stalls {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            let not_found = StatusCode::try_from(404).unwrap();
+            HttpConnectorFuture::ready(Ok(HttpResponse::new(not_found, SdkBody::from_body_1_x(Stalls))))
+        }
+    }
+
+    impl Body for Stalls {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<std::result::Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_stops_halfway_is_none() {
+        let way = Arc::new(Way::new(NonZeroU32::MAX, Arc::default(), true));
+        let s3 = S3Endpoint::new("http://s3.local", "local", SharedHttpConnector::new(Stalls), None, way);
+        let s3 = S3Endpoint { patience: Duration::from_millis(20), ..s3 };
+        let said = s3.knows(("AKIA1", &SecretString::from("secret"))).await;
+        assert_eq!(said.unwrap_err().kind, ErrorKind::Unreachable);
+    }
 
     #[test]
     fn a_key_that_nobody_has_is_of_the_same_form() {

@@ -6,41 +6,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_credential_types::Credentials;
 use aws_sdk_iam::config::{BehaviorVersion, Region};
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::http::StatusCode;
-use aws_smithy_types::body::SdkBody;
 
 use super::*;
 use crate::aws::call::PAGES;
 use crate::aws::lanes::Way;
+use crate::aws::scripted::answering;
 use crate::core::provider::Provider;
 
 /// What a server answers to its calls, by their number.
 type Answer = fn(usize) -> String;
 
-#[derive(Clone, Debug)]
-struct Server {
-    answer: Answer,
-    calls: Arc<AtomicUsize>,
-}
-
-impl HttpConnector for Server {
-    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-        let body = (self.answer)(self.calls.fetch_add(1, Ordering::Relaxed));
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(StatusCode::try_from(200).unwrap(), SdkBody::from(body))))
-    }
-}
-
 /// IAM as that server speaks it, and how many calls it has had.
 fn iam(answer: Answer) -> (SdkIam, Arc<AtomicUsize>) {
-    let server = Server { answer, calls: Arc::default() };
-    let calls = server.calls.clone();
+    let calls = Arc::<AtomicUsize>::default();
+    let counted = calls.clone();
     let config = aws_sdk_iam::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("eu-central-1"))
         .credentials_provider(Credentials::from_keys("AKIAIOSFODNN7EXAMPLE", "secret", None))
-        .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(server.clone())))
+        .http_client(answering(move |_| (200, answer(counted.fetch_add(1, Ordering::Relaxed)))))
         .build();
     let lane = Arc::new(Way::new(NonZeroU32::MAX, Arc::default(), true));
     (SdkIam { client: aws_sdk_iam::Client::from_conf(config), lane, provider: Provider::Aws }, calls)
@@ -114,4 +98,6 @@ async fn a_list_is_read_to_its_end_and_comes_to_one() {
     assert_eq!((ids(&same).await, calls.load(Ordering::Relaxed)), (Err("EndlessList".to_owned()), 2));
     let (new, calls) = iam(|call| keys("", Some(&call.to_string())));
     assert_eq!((ids(&new).await, calls.load(Ordering::Relaxed)), (Err("EndlessList".to_owned()), PAGES));
+    let (full, calls) = iam(|call| keys(&"<member/>".repeat(5_001), Some(&call.to_string())));
+    assert_eq!((ids(&full).await, calls.load(Ordering::Relaxed)), (Err("EndlessList".to_owned()), 2));
 }
