@@ -163,9 +163,10 @@ impl Iam for SdkIam {
             .into_iter()
             // A server that knows no pages may show the same one again.
             .filter(|key| seen.insert(key.access_key_id.clone()))
+            // Where others make keys of any name, one that nobody can sign with keeps no other from being taken out of use.
+            .filter(|key| self.provider.has_all_of_iam() || key.access_key_id.as_deref().is_some_and(is_key_id))
             .map(|key| {
-                let id = key.access_key_id.filter(|id| AccessKeyId::parse(id).is_some());
-                let id = id.ok_or_else(|| unreadable(OPERATION, user))?;
+                let id = key.access_key_id.filter(|id| is_key_id(id)).ok_or_else(|| unreadable(OPERATION, user))?;
                 let created_at = key.create_date.as_ref().and_then(timestamp);
                 if created_at.is_none() && self.provider.has_all_of_iam() {
                     return Err(unreadable(OPERATION, user));
@@ -389,6 +390,10 @@ impl Iam for SdkIam {
             answer.policy_groups().iter().filter_map(|group| group.group_name()).map(|name| format!("group {name}"));
         Ok(users.chain(roles).chain(groups).collect())
     }
+}
+
+fn is_key_id(text: &str) -> bool {
+    AccessKeyId::parse(text).is_some()
 }
 
 fn path_and_name(arn: &str) -> Option<(&str, &str)> {

@@ -252,11 +252,11 @@ impl Session {
         }
     }
 
-    /// The access keys of a user; where the system shows no dates, with those of what is `recorded` of one of them.
+    /// The access keys of a user; where the system shows no dates, with those of what is `recorded` of some of them.
     ///
     /// # Errors
     /// That of ListAccessKeys.
-    pub async fn keys_of(&self, user: &str, recorded: Option<(&str, Timestamp)>) -> super::Result<Vec<AccessKey>> {
+    pub async fn keys_of(&self, user: &str, recorded: &[(&str, Timestamp)]) -> super::Result<Vec<AccessKey>> {
         let listed = self.iam.list_access_keys(user).await?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = seen.remove(user).unwrap_or_default();
@@ -266,7 +266,7 @@ impl Session {
             let at = before.get(id).copied().unwrap_or_else(Timestamp::now);
             *undated.entry(id.to_owned()).or_insert(at)
         };
-        let of = |id: &str| recorded.filter(|(recorded, _)| *recorded == id).map(|(_, at)| at);
+        let of = |id: &str| recorded.iter().find(|(recorded, _)| *recorded == id).map(|(_, at)| *at);
         let keys = listed.into_iter().map(|key| (of(&key.id), key)).map(|(at, key)| key.dated(at, &mut first_seen));
         let keys = keys.collect();
         if !undated.is_empty() {

@@ -6,12 +6,13 @@ pub use secrets::{example_of_workload, kept_key, largest_example_of, rendering, 
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use secrecy::SecretString;
 
 use super::context::Pass;
 use super::error::Error;
-use crate::api::{S3AccessUser, Workload, tags};
+use crate::api::{S3AccessUser, S3AccessUserStatus, Workload, tags};
 use crate::aws::{AwsError, ErrorKind, Session, UserRecord, inline_policy};
 use crate::core::adoption::Adoption;
 use crate::core::curtail::{Holdings, exceeds};
@@ -326,12 +327,22 @@ pub async fn grants(pass: Pass<'_>, found: &mut Holdings) -> Option<Error> {
     first
 }
 
-/// The user's access keys; where a system shows no dates, with what the status says of the one that it names.
+/// The user's access keys; where a system shows no dates, with what the status says of those that it names.
 async fn keys_of(pass: Pass<'_>) -> Result<Vec<AccessKey>, AwsError> {
-    let status = pass.user.status.as_ref();
-    let recorded =
-        status.and_then(|status| Some((status.access_key_id.as_deref()?, status.access_key_created_at.as_ref()?.0)));
-    pass.resolved.session.keys_of(&pass.owner.user_name, recorded).await
+    let recorded = pass.user.status.as_ref().map(dates).unwrap_or_default();
+    pass.resolved.session.keys_of(&pass.owner.user_name, &recorded).await
+}
+
+/// The date of the current key, and a second before for the one that it has replaced: which of them is older is all that counts.
+fn dates(status: &S3AccessUserStatus) -> Vec<(&str, Timestamp)> {
+    let current = status.access_key_id.as_deref().zip(status.access_key_created_at.as_ref().map(|at| at.0));
+    let replaced = status.retiring_key.as_ref().map(|retiring| retiring.id.as_str());
+    let replaced = current.and_then(|(_, at)| Some((replaced?, earlier(at))));
+    current.into_iter().chain(replaced).collect()
+}
+
+fn earlier(time: Timestamp) -> Timestamp {
+    time.checked_sub(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MIN)
 }
 
 fn itself(found: &UserRecord) -> Itself<'_> {

@@ -73,7 +73,7 @@ impl Provider {
         };
         match lacks {
             None if self.has_all_of_iam() => Ok(desired),
-            None => match unfit(&desired) {
+            None => match unfit(&desired).or_else(|| undated(&desired)).or_else(|| unbound(&desired)) {
                 None => Ok(Desired { mistakes: None, ..desired }),
                 Some(refusal) => Err(refusal),
             },
@@ -103,6 +103,25 @@ fn unfit(desired: &Desired) -> Option<Refusal> {
         "the S3-compatible system{of}{server} was tried, and nobody's key would be safe there: {message} (status.capabilities of the class; it is tried again every 15 minutes)"
     );
     Some(Refusal { reason, message })
+}
+
+/// Why an adoption by force cannot be proven, by what the system was found to do.
+fn undated(desired: &Desired) -> Option<Refusal> {
+    let mut trials = desired.class.system()?.trials.iter();
+    let shows_no_dates = trials.any(|trial| trial.name == Capability::KeyDates && !trial.works);
+    (desired.owner.adoption == Adoption::Force && shows_no_dates).then(|| Refusal {
+        reason: Reason::SystemUnfit,
+        message: "spec.adoption: this S3-compatible system shows no dates of access keys, by which those from before an adoption would be told from the operator's: leave Force out".to_owned(),
+    })
+}
+
+/// Why the grants would not be bound as they are to be.
+fn unbound(desired: &Desired) -> Option<Refusal> {
+    let why = desired.class.unproven(&desired.terms.keys())?;
+    let message = format!(
+        "spec.conditions, spec.expiresAt, and what the class requires: {why}: leave them out, or use a system that does"
+    );
+    Some(Refusal { reason: Reason::InvalidPolicy, message })
 }
 
 impl Capability {

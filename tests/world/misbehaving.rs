@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use futures::future::join_all;
 use ground::double::{Config, DoubleServer, Operation, Quirk, Settings};
 use kube::api::DeleteParams;
-use s3_access_operator::api::Capability;
+use s3_access_operator::api::{Capability, annotations};
 use serde_json::{Value, json};
 
 use crate::scene::Scene;
@@ -269,4 +269,25 @@ async fn whatever_cannot_be_read_the_keys_of_a_deleted_user_go_first() {
         scene.gone(&name).await;
         system.is_empty().unwrap();
     }
+}
+
+/// After a restart, this process has seen neither key before.
+#[tokio::test]
+async fn a_replaced_key_keeps_its_overlap_through_a_restart_where_keys_have_no_dates() {
+    let mut scene = Scene::new("undated").await;
+    let settings = Settings { quirks: BTreeSet::from([Quirk::DatesMissing]), ..Settings::default() };
+    let system = System::with(&scene, "s", "Tags", settings).await;
+    scene.create("reports", grant(&system.class, json!({ "rotation": { "overlap": "1h" } }))).await;
+    let old = scene.ready("reports").await.status.unwrap().access_key_id.unwrap();
+    scene.patch("reports", json!({ "metadata": { "annotations": { annotations::ROTATE: "now" } } })).await;
+    scene.secret_holds_another_key("reports-s3", &old).await;
+    let replaced = scene.ready("reports").await.status.unwrap().retiring_key.unwrap();
+    assert_eq!(replaced.id, old);
+    scene.kill9().await;
+    scene.start(&[]).await;
+    let narrower = json!([{ "bucket": "reports", "level": "ReadOnly" }]);
+    scene.patch("reports", json!({ "spec": { "access": narrower } })).await;
+    let status = scene.ready("reports").await.status.unwrap();
+    assert_eq!(status.retiring_key.as_ref(), Some(&replaced));
+    assert!(system.keys().contains(&(old, true)));
 }

@@ -51,7 +51,7 @@ async fn unrotated(session: &Session) -> Vec<Check> {
     let (Some(id), Ok(Some(user))) = (identity.static_key().await, session.sts.user().await) else {
         return Vec::new();
     };
-    vec![match session.keys_of(&user, None).await {
+    vec![match session.keys_of(&user, &[]).await {
         Ok(keys) => judge_unrotated(&id, &keys, Timestamp::now()),
         Err(error) => Check::warning(WHAT, format!("{id}: its age is not known: {error}")),
     }]
@@ -77,7 +77,7 @@ async fn rotated(
 ) -> Result<Vec<Check>, Box<dyn std::error::Error + Send + Sync>> {
     let held = secret.get().await?.held;
     let user = session.sts.user().await?.ok_or("it is not of an IAM user, so there is nothing to rotate")?;
-    let keys = session.keys_of(&user, None).await?;
+    let keys = session.keys_of(&user, &[]).await?;
     let mut checks = vec![judge_rotated(&held, &keys, (secret.interval, waits), Timestamp::now())];
     checks.extend(permissions(session).await);
     Ok(checks)

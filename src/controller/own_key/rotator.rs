@@ -125,7 +125,7 @@ impl Rotator {
             self.memory.tell("its credentials are not of an IAM user, so there is nothing to rotate: write a key of an IAM user into it, or leave S3ACCESS_ROTATE_OWN_KEY away".to_owned());
             return Ok(BLOCKED);
         };
-        let keys = self.session.keys_of(&user, None).await?;
+        let keys = self.session.keys_of(&user, &[]).await?;
         let view = View {
             held: &own.held,
             keys: &keys,
