@@ -6,6 +6,9 @@ use std::fmt;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::raw::StatusOf;
 use crate::api::Reason;
@@ -48,6 +51,8 @@ pub enum ErrorKind {
     PolicyNotKept,
     /// It was not sent: this process may not lead any more.
     NotLeading,
+    /// It was not sent: the credentials are of another account than those that the operator began with.
+    AnotherAccount,
     /// Anything else.
     Other,
 }
@@ -208,9 +213,15 @@ impl AwsError {
             code: code.to_owned(),
             message,
         };
+        if let Some(cause) = find::<AnotherAccount>(error) {
+            return made(ErrorKind::AnotherAccount, "AnotherAccount", cause.to_string());
+        }
         if let Some(cause) = find::<CredentialsError>(error) {
             let message = cause.source().map_or_else(|| cause.to_string(), chain);
-            return made(ErrorKind::NoCredentials, "NoCredentials", message);
+            return match why_not_loaded(cause) {
+                Some(kind) => made(kind, "CredentialsNotLoaded", message),
+                None => made(ErrorKind::NoCredentials, "NoCredentials", message),
+            };
         }
         if let Some(cause) = find::<NotLeading>(error) {
             return made(ErrorKind::NotLeading, "NotSent", cause.to_string());
@@ -219,8 +230,14 @@ impl AwsError {
             SdkError::ServiceError(service) => {
                 // Compatible servers wrap the code in other elements than the SDK reads.
                 let code = service.err().code().or_else(|| service.raw().code_in_body()).unwrap_or("Unknown");
-                let kind = ErrorKind::of_code(code, service.raw().status_code());
-                made(kind, code, service.err().message().unwrap_or_default().to_owned())
+                let message = service.err().message().unwrap_or_default();
+                let kind = match ErrorKind::of_code(code, service.raw().status_code()) {
+                    ErrorKind::InvalidCredentials if WRONG_TIME.iter().any(|told| message.starts_with(told)) => {
+                        ErrorKind::Clock
+                    }
+                    kind => kind,
+                };
+                made(kind, code, message.to_owned())
             }
             SdkError::TimeoutError(_) => made(ErrorKind::Unreachable, "Timeout", "no answer in time".to_owned()),
             SdkError::DispatchFailure(failure) => {
@@ -242,6 +259,7 @@ impl AwsError {
             ErrorKind::AccessDenied => Reason::AccessDenied,
             ErrorKind::NoCredentials => Reason::NoCredentials,
             ErrorKind::InvalidCredentials | ErrorKind::Clock => Reason::InvalidCredentials,
+            ErrorKind::AnotherAccount => Reason::AccountMismatch,
             ErrorKind::Throttled | ErrorKind::TryLater => Reason::Throttled,
             ErrorKind::Unreachable => Reason::Unreachable,
             ErrorKind::LimitExceeded => Reason::QuotaExceeded,
@@ -282,6 +300,7 @@ impl AwsError {
                 | ErrorKind::Invalid
                 | ErrorKind::Unsupported
                 | ErrorKind::NotLeading
+                | ErrorKind::AnotherAccount
         )
     }
 
@@ -337,6 +356,31 @@ const FIELDS: [(&[&str], &str); 6] = [
     (&["'policyArn'", "ARN "], "correct spec.managedPolicyArns, or spec.permissionsBoundaryArn"),
 ];
 
+/// STS tells so of a clock under the code SignatureDoesNotMatch (observed: aws/aws-cli#6676).
+const WRONG_TIME: [&str; 2] = ["Signature expired", "Signature not yet current"];
+
+/// Credentials that belong to another account than those before them.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the operator's credentials were of account {before}, and are of account {now}: nothing is done there; put back those of {before}, or restart the operator to go on in {now}"
+)]
+pub(super) struct AnotherAccount {
+    pub(super) before: String,
+    pub(super) now: String,
+}
+
+/// What keeps credentials from being loaded only for now; `None`: somebody has to see to it.
+fn why_not_loaded(error: &CredentialsError) -> Option<ErrorKind> {
+    if matches!(error, CredentialsError::ProviderTimedOut(_)) {
+        return Some(ErrorKind::Unreachable);
+    }
+    let of_role =
+        find::<SdkError<AssumeRoleError, HttpResponse>>(error).map(|error| AwsError::of("AssumeRole", "", error));
+    let of_token = find::<SdkError<AssumeRoleWithWebIdentityError, HttpResponse>>(error)
+        .map(|error| AwsError::of("AssumeRoleWithWebIdentity", "", error));
+    of_role.or(of_token).filter(AwsError::is_transient).map(|error| error.kind)
+}
+
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(cause) = next {
@@ -363,135 +407,4 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_quota_error_is_no_throttling() {
-        assert_eq!(ErrorKind::of_code("LimitExceeded", Some(409)), ErrorKind::LimitExceeded);
-        assert_eq!(ErrorKind::of_code("Throttling", Some(400)), ErrorKind::Throttled);
-        assert_eq!(ErrorKind::of_code("EntityTemporarilyUnmodifiable", Some(409)), ErrorKind::TryLater);
-        assert_eq!(ErrorKind::of_code("Whatever", Some(503)), ErrorKind::TryLater);
-        assert_eq!(ErrorKind::of_code("Whatever", Some(429)), ErrorKind::Throttled);
-        assert_eq!(ErrorKind::of_code("Whatever", Some(400)), ErrorKind::Other);
-        assert_eq!(ErrorKind::of_code("Unknown", Some(405)), ErrorKind::Unsupported);
-        assert_eq!(ErrorKind::of_code("Unknown", Some(501)), ErrorKind::Unsupported);
-    }
-
-    #[test]
-    fn a_used_up_quota_of_policies_leads_to_inline_ones() {
-        let told = |quota: &str| {
-            let (object, code) = ("reports".to_owned(), "LimitExceeded".to_owned());
-            let message = format!("Cannot exceed quota for {quota}: 1500");
-            let kind = ErrorKind::LimitExceeded;
-            AwsError { operation: "CreatePolicy", object, kind, code, message }.to_string()
-        };
-        assert!(told("PoliciesPerAccount").contains("spec.policy.type to Inline"), "{}", told("PoliciesPerAccount"));
-        assert!(told("PolicySize").contains("raise the IAM quota"));
-    }
-
-    /// AWS SDK for Rust, aws-runtime, `retries::classifiers`: THROTTLING_ERRORS but `LimitExceededException`'s short form, which is
-    /// IAM's quota, and TRANSIENT_ERRORS.
-    #[test]
-    fn what_the_sdk_takes_for_throttled_or_passing_is_tried_again() {
-        for code in [
-            "Throttling",
-            "ThrottlingException",
-            "ThrottledException",
-            "RequestThrottledException",
-            "TooManyRequestsException",
-            "ProvisionedThroughputExceededException",
-            "TransactionInProgressException",
-            "RequestLimitExceeded",
-            "BandwidthLimitExceeded",
-            "LimitExceededException",
-            "RequestThrottled",
-            "SlowDown",
-            "PriorRequestNotComplete",
-            "EC2ThrottledException",
-        ] {
-            assert_eq!(ErrorKind::of_code(code, Some(400)), ErrorKind::Throttled, "{code}");
-        }
-        for code in ["RequestTimeout", "RequestTimeoutException"] {
-            assert_eq!(ErrorKind::of_code(code, Some(400)), ErrorKind::TryLater, "{code}");
-        }
-    }
-
-    fn error(kind: ErrorKind, code: &str, message: &str) -> AwsError {
-        let (operation, object) = ("CreateUser", "reports".to_owned());
-        AwsError { operation, object, kind, code: code.to_owned(), message: message.to_owned() }
-    }
-
-    #[test]
-    fn what_only_somebodys_action_helps_says_which() {
-        for (code, help) in [
-            ("RequestExpired", "clock"),
-            ("RequestTimeTooSkewed", "clock"),
-            ("InvalidToken", "replace the operator's AWS credentials"),
-            ("TokenRefreshRequired", "replace the operator's AWS credentials"),
-            ("NotAuthorized", "grant the operator"),
-            ("OptInRequired", "grant the operator"),
-        ] {
-            let error = error(ErrorKind::of_code(code, Some(403)), code, "");
-            assert!(error.to_string().contains(help) && !error.is_transient(), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_aws_finds_invalid_names_the_field() {
-        for (message, field) in [
-            ("1 validation error detected: Value at 'tags' failed to satisfy constraint", "spec.tags"),
-            ("Duplicate tag keys found. Please note that Tag keys are case insensitive.", "spec.tags"),
-            ("The specified value for path is invalid. It must begin and end with /", "spec.path"),
-            ("The specified value for userName is invalid. It must contain only alphanumeric", "spec.userName"),
-            ("1 validation error detected: Value at 'policyName' failed to satisfy", "spec.policy.name"),
-            ("ARN arn:aws:iam::1:policy is not valid.", "spec.managedPolicyArns"),
-        ] {
-            let error = error(ErrorKind::of_code("ValidationError", Some(400)), "ValidationError", message);
-            assert!(error.reason() == Reason::InvalidSpec && error.to_string().contains(field), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_key_that_is_gone_is_told_from_a_missing_permission() {
-        let who = "User: arn:aws:iam::123456789012:user/operator is not authorized to perform";
-        for (message, gone) in [
-            (format!("{who} iam:GetAccessKeyLastUsed on resource: access key AKIA1"), true),
-            (
-                format!(
-                    "{who}: iam:GetAccessKeyLastUsed on resource: user u because no identity-based policy allows it"
-                ),
-                false,
-            ),
-            (format!("{who}: iam:GetAccessKeyLastUsed on resource: access key AKIA1"), false),
-        ] {
-            assert_eq!(
-                error(ErrorKind::AccessDenied, "AccessDenied", &message).is_of_a_key_that_is_gone(),
-                gone,
-                "{message}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_label_is_one_of_a_closed_set() {
-        assert_eq!(label_of("", 200), "OK");
-        assert_eq!(label_of("Throttling", 400), "Throttling");
-        assert_eq!(label_of("AKIA-whatever-a-server-says", 400), "400");
-        assert_eq!(label_of("", 0), "NoAnswer");
-    }
-
-    #[test]
-    fn rival_15_messages_name_the_object_and_what_to_do_and_no_request() {
-        let error = AwsError {
-            operation: "CreateUser",
-            object: "reports".to_owned(),
-            kind: ErrorKind::AccessDenied,
-            code: "AccessDenied".to_owned(),
-            message: "not authorized".to_owned(),
-        };
-        let text = error.to_string();
-        assert!(text.starts_with("CreateUser reports: AccessDenied: not authorized: grant the operator"), "{text}");
-        assert!(!text.to_lowercase().contains("request"), "{text}");
-    }
-}
+mod tests;

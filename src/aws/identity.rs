@@ -1,15 +1,22 @@
-//! What a session's credentials may do, as IAM's simulator says it, for `doctor`; nothing is changed.
+//! Whose a session's credentials are, and what they may do, as IAM's simulator says it for `doctor`; nothing is changed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EntityType, PolicyEvaluationDecisionType};
 
+use tokio::sync::OnceCell;
+
 use super::Result;
+use super::error::AnotherAccount;
 use super::lanes::Way;
 use super::sdk::found;
-use crate::core::iam::AccessKeyId;
+use crate::core::iam::{AccessKeyId, Account};
 
 /// Who calls, and what that one may do.
 pub struct Identity {
@@ -17,6 +24,75 @@ pub struct Identity {
     pub(super) sts: aws_sdk_sts::Client,
     pub(super) lane: Arc<Way>,
     pub(super) credentials: Option<SharedCredentialsProvider>,
+}
+
+/// Credentials that stay those of one account. Whoever replaces them (a Secret is followed, a role's are renewed) by those of
+/// another one would have every user found missing, let go or made anew there; the account is asked for only once.
+pub(super) struct SameAccount {
+    inner: SharedCredentialsProvider,
+    sts: aws_sdk_sts::Client,
+    account: Arc<OnceCell<Account>>,
+    /// The access key that was given out last, and is that account's.
+    last: Mutex<Option<String>>,
+}
+
+/// How long credentials are good for whose account could not be asked for.
+const UNTIL_ASKED: Duration = Duration::from_secs(60);
+
+impl SameAccount {
+    /// Those of `inner`, which `sts` is asked about; the account is known once the first of them were used.
+    pub(super) fn new(
+        inner: SharedCredentialsProvider,
+        sts: aws_sdk_sts::Client,
+        account: &Arc<OnceCell<Account>>,
+    ) -> Self {
+        Self { inner, sts, account: account.clone(), last: Mutex::default() }
+    }
+
+    async fn checked(&self) -> provider::Result {
+        let mut credentials = self.inner.provide_credentials().await?;
+        let id = Some(credentials.access_key_id().to_owned());
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let (Some(account), true) = (self.account.get(), last.is_some() && last != id) {
+            let with_them = aws_sdk_sts::config::Builder::new().credentials_provider(credentials.clone());
+            match self.sts.get_caller_identity().customize().config_override(with_them).send().await {
+                Ok(answer) if answer.account() == Some(&account.id) => {}
+                Ok(answer) => {
+                    let now = answer.account().unwrap_or("unknown").to_owned();
+                    let another = AnotherAccount { before: account.id.clone(), now };
+                    return Err(CredentialsError::provider_error(another));
+                }
+                // What they are used for tells what is wrong with them.
+                Err(_) => {
+                    let soon = SystemTime::now() + UNTIL_ASKED;
+                    let expiry = credentials.expiry().map_or(soon, |expiry| expiry.min(soon));
+                    *credentials.expiry_mut() = Some(expiry);
+                    return Ok(credentials);
+                }
+            }
+        }
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = id;
+        Ok(credentials)
+    }
+}
+
+impl fmt::Debug for SameAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl ProvideCredentials for SameAccount {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.checked())
+    }
+
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.inner.fallback_on_interrupt()
+    }
 }
 
 /// What the simulator is asked: some actions, on one resource, with the condition keys that their request would have.
@@ -85,5 +161,72 @@ impl Identity {
     pub async fn account_details(&self) -> Result<()> {
         let request = self.iam.get_account_authorization_details().filter(EntityType::User).max_items(1);
         self.lane.call("GetAccountAuthorizationDetails", "account", || request.clone().send()).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use aws_sdk_sts::config::{BehaviorVersion, Region};
+
+    use super::*;
+    use crate::aws::scripted::answering;
+
+    /// Of the accounts 111… and 222…, by the first letter of the key; a key of X is nobody's.
+    fn sts() -> aws_sdk_sts::Client {
+        let client = answering(|request| {
+            let signed = request.headers().get("authorization").unwrap_or_default();
+            let account = match signed.split("Credential=").nth(1).and_then(|rest| rest.chars().next()) {
+                Some('A') => "111111111111",
+                Some('B') => "222222222222",
+                _ => {
+                    return (
+                        403,
+                        "<ErrorResponse><Error><Code>InvalidClientTokenId</Code></Error></ErrorResponse>".into(),
+                    );
+                }
+            };
+            let result = format!("<GetCallerIdentityResult><Account>{account}</Account></GetCallerIdentityResult>");
+            (200, format!("<GetCallerIdentityResponse>{result}</GetCallerIdentityResponse>"))
+        });
+        let config = aws_sdk_sts::Config::builder().behavior_version(BehaviorVersion::latest());
+        aws_sdk_sts::Client::from_conf(config.region(Region::from_static("eu-central-1")).http_client(client).build())
+    }
+
+    #[derive(Clone, Debug)]
+    struct Following(Arc<Mutex<&'static str>>);
+
+    impl ProvideCredentials for Following {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::ready(Ok(Credentials::from_keys(*self.0.lock().unwrap(), "secret", None)))
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_are_followed_within_an_account_and_not_into_another() {
+        let held = Arc::new(Mutex::new("A1"));
+        let account = Arc::new(OnceCell::new());
+        let following = SharedCredentialsProvider::new(Following(held.clone()));
+        let same = SameAccount::new(following, sts(), &account);
+        let given = async |id| {
+            *held.lock().unwrap() = id;
+            same.provide_credentials().await.map(|given| (given.access_key_id().to_owned(), given.expiry().is_some()))
+        };
+        let lasting = |id: &str| Some((id.to_owned(), false));
+        assert_eq!(given("B0").await.ok(), lasting("B0"), "no account is known yet");
+        account.set(Account { id: "111111111111".to_owned(), partition: "aws".to_owned() }).unwrap();
+        assert_eq!(given("A1").await.ok(), lasting("A1"));
+        assert_eq!(given("A2").await.ok(), lasting("A2"));
+        for _ in 0..2 {
+            let refused = given("B1").await.unwrap_err();
+            let told = std::error::Error::source(&refused).unwrap().to_string();
+            assert!(told.contains("of account 111111111111, and are of account 222222222222"), "{told}");
+        }
+        assert_eq!(given("X1").await.ok(), Some(("X1".to_owned(), true)), "asked for again soon");
+        assert_eq!(given("A2").await.ok(), lasting("A2"));
     }
 }

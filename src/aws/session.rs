@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 
 use super::call::ThrottledIsForTheLane;
 use super::compatible::{Answers, CompatibleSts, S3Endpoint, Servers};
-use super::identity::Identity;
+use super::identity::{Identity, SameAccount};
 use super::lanes::{LaneId, Lanes, Way};
 use super::metrics::CountAttempts;
 use super::permission::OnlyTheLeaderWrites;
@@ -115,7 +115,7 @@ pub struct Session {
     pub s3_endpoint: Option<String>,
     /// Whether consumers put the bucket into the path of a URL.
     pub path_style: bool,
-    account: OnceCell<Account>,
+    account: Arc<OnceCell<Account>>,
     lanes: Arc<Lanes>,
     way: Arc<Way>,
     endpoint: Option<String>,
@@ -187,19 +187,16 @@ impl Session {
         metrics: Arc<Metrics>,
     ) -> Result<Self, SettingsError> {
         let way = Arc::new(Way::new(options.requests_per_second, metrics.clone(), options.provider == Provider::Aws));
+        let account = Arc::default();
+        let config = &of_one_account(config, sts_of(config, &endpoints, &metrics), options.provider, &account);
         let endpoint = endpoints.iam.clone().or_else(|| config.endpoint_url().map(ToOwned::to_owned));
+        let sts = sts_of(config, &endpoints, &metrics);
         let mut iam = aws_sdk_iam::config::Builder::from(config)
             .interceptor(CountAttempts(metrics.clone()))
             .interceptor(OnlyTheLeaderWrites(leadership))
             .retry_classifier(ThrottledIsForTheLane);
         if endpoints.iam.is_some() {
             iam.set_endpoint_url(endpoints.iam);
-        }
-        let mut sts = aws_sdk_sts::config::Builder::from(config)
-            .interceptor(CountAttempts(metrics))
-            .retry_classifier(ThrottledIsForTheLane);
-        if endpoints.sts.is_some() {
-            sts.set_endpoint_url(endpoints.sts);
         }
         let provider = options.provider;
         let region = config.region().map(ToString::to_string).unwrap_or_default();
@@ -229,7 +226,18 @@ impl Session {
         };
         let lanes = options.lanes.clone();
         let session = Self::new(Arc::new(iam), sts, region, s3_endpoint);
-        Ok(Self { identity, provider, s3, path_style, lanes, way, endpoint, servers: endpoints.servers, ..session })
+        Ok(Self {
+            identity,
+            provider,
+            s3,
+            path_style,
+            account,
+            lanes,
+            way,
+            endpoint,
+            servers: endpoints.servers,
+            ..session
+        })
     }
 
     /// A session over any implementation of AWS.
@@ -243,7 +251,7 @@ impl Session {
             region,
             path_style: s3_endpoint.is_some(),
             s3_endpoint,
-            account: OnceCell::new(),
+            account: Arc::default(),
             lanes: Arc::default(),
             way: Arc::new(Way::new(NonZeroU32::MAX, Arc::default(), true)),
             endpoint: None,
@@ -300,6 +308,30 @@ impl Session {
     pub fn lane(&self) -> LaneId {
         self.way.id()
     }
+}
+
+/// With credentials that stay within the account, where there is an STS to ask.
+fn of_one_account(
+    config: &SdkConfig,
+    sts: aws_sdk_sts::config::Builder,
+    provider: Provider,
+    account: &Arc<OnceCell<Account>>,
+) -> SdkConfig {
+    let Some(credentials) = config.credentials_provider().filter(|_| provider == Provider::Aws) else {
+        return config.clone();
+    };
+    let same = SameAccount::new(credentials, aws_sdk_sts::Client::from_conf(sts.build()), account);
+    config.to_builder().credentials_provider(SharedCredentialsProvider::new(same)).build()
+}
+
+fn sts_of(config: &SdkConfig, endpoints: &Endpoints, metrics: &Arc<Metrics>) -> aws_sdk_sts::config::Builder {
+    let mut sts = aws_sdk_sts::config::Builder::from(config)
+        .interceptor(CountAttempts(metrics.clone()))
+        .retry_classifier(ThrottledIsForTheLane);
+    if endpoints.sts.is_some() {
+        sts.set_endpoint_url(endpoints.sts.clone());
+    }
+    sts
 }
 
 fn loader(trust: &Trust, servers: &Servers, options: &SessionOptions) -> aws_config::ConfigLoader {
