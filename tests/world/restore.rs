@@ -66,8 +66,9 @@ async fn a_cluster_restored_from_a_backup_takes_its_users_over_by_its_cluster_id
 
 #[tokio::test]
 async fn rival_9_what_was_just_created_is_never_taken_for_somebody_elses() {
-    // Replicas that are up to five seconds behind answer every read.
-    let settings = Settings { reads: ground::double::Lag::up_to_seconds(5), ..Settings::default() };
+    // Replicas that are up to three seconds behind answer every read: less than two consistency windows and the second that an
+    // API server's times leave out.
+    let settings = Settings { reads: ground::double::Lag::up_to_seconds(3), ..Settings::default() };
     let scene = Scene::on_double("lagging", settings).await;
     scene.create("reports", spec()).await;
     let name = user_name(&scene.ready("reports").await);
