@@ -112,6 +112,7 @@ async fn values_that_do_not_go_together_are_refused_with_the_way_out() {
             "needs aws.provider: aws",
         ),
         ("aws.provider=s3-compatible,aws.endpoints.s3=http://s3", "needs aws.endpoints.iam"),
+        ("serviceAccount.create=false", "needs serviceAccount.name"),
         ("classes.enabled=false", "set requireClass to false"),
         ("leaderElection.enabled=false", "needs leaderElection.enabled"),
         ("leaderElection.leaseDuration=4s", "from 5s to 300s"),

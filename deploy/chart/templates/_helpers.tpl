@@ -57,8 +57,10 @@ annotations:
 {{- define "s3access.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "s3access.fullname" .) .Values.serviceAccount.name }}
-{{- else }}
+{{- else if or .Values.serviceAccount.name (not .Values.rbac.create) }}
 {{- default "default" .Values.serviceAccount.name }}
+{{- else }}
+{{- fail "serviceAccount.create: false needs serviceAccount.name: every pod of the namespace that names no account would have the operator's rights, on all Secrets" }}
 {{- end }}
 {{- end }}
 
