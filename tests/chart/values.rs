@@ -115,6 +115,7 @@ async fn values_that_do_not_go_together_are_refused_with_the_way_out() {
         ("serviceAccount.create=false", "needs serviceAccount.name"),
         ("classes.enabled=false", "set requireClass to false"),
         ("leaderElection.enabled=false", "needs leaderElection.enabled"),
+        ("leaderElection.enabled=false,replicas=1,strategy.type=RollingUpdate", "only Recreate"),
         ("leaderElection.leaseDuration=4s", "from 5s to 300s"),
         ("leaderElection.renewBefore=14s", "two seconds less than leaderElection.leaseDuration"),
         ("strategy.type=Recreate,strategy.rollingUpdate.maxSurge=1", "needs strategy.type: RollingUpdate"),
