@@ -138,6 +138,9 @@ async fn the_quickstart_without_an_account_ends_with_a_key_that_works_where_it_m
     let _operator = cluster.operator(BTreeMap::new()).await;
     let printed = cluster.shell.run(user).await;
     assert!(printed.contains("aws_access_key_id = "), "{printed}");
+    // The safeguards for such a system are at work, since the class is of it.
+    let class = cluster.get(&["s3accessclass", "default"]).await;
+    assert!(class["status"]["capabilities"]["trials"][0]["works"].is_boolean(), "{class}");
     cluster.shell.run(used).await;
     let job = cluster.get(&["-n", "team-a", "job", "try"]).await;
     let container = &job["spec"]["template"]["spec"]["containers"][0];

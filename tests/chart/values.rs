@@ -108,11 +108,14 @@ async fn values_that_do_not_go_together_are_refused_with_the_way_out() {
     let cases = [
         ("aws.credentials.rotate=true", "needs aws.credentials.existingSecret"),
         (
-            "aws.credentials.rotate=true,aws.credentials.existingSecret=own,aws.provider=s3-compatible",
+            "aws.credentials.rotate=true,aws.credentials.existingSecret=own,aws.provider=s3-compatible,aws.endpoints.all=http://s3",
             "needs aws.provider: aws",
         ),
+        ("aws.provider=s3-compatible,aws.endpoints.s3=http://s3", "needs aws.endpoints.iam"),
+        ("serviceAccount.create=false", "needs serviceAccount.name"),
         ("classes.enabled=false", "set requireClass to false"),
         ("leaderElection.enabled=false", "needs leaderElection.enabled"),
+        ("leaderElection.enabled=false,replicas=1,strategy.type=RollingUpdate", "only Recreate"),
         ("leaderElection.leaseDuration=4s", "from 5s to 300s"),
         ("leaderElection.renewBefore=14s", "two seconds less than leaderElection.leaseDuration"),
         ("strategy.type=Recreate,strategy.rollingUpdate.maxSurge=1", "needs strategy.type: RollingUpdate"),

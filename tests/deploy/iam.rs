@@ -196,6 +196,30 @@ fn the_bounded_policy_gives_rights_only_under_the_boundary() {
     }
 }
 
+/// The boundary limits buckets in one place, which the template and the module fill in, and KMS to S3 alone.
+#[test]
+fn the_boundary_has_one_resource_to_narrow() {
+    let statements = statements("bounded/users-boundary");
+    let [s3, keys] = statements.as_slice() else { panic!("{statements:?}") };
+    assert_eq!((strings(&s3["Action"]), strings(&s3["Resource"])), (vec!["s3:*"], vec!["*"]));
+    assert!(keys["Condition"]["StringLike"]["kms:ViaService"].is_string());
+    // The module replaces this text.
+    assert_eq!(text("bounded/users-boundary", "aws").matches("\"*\"").count(), 1);
+}
+
+/// A path that the denials reach is one under which the operator could do nothing.
+#[test]
+fn no_path_that_the_template_or_the_module_takes_is_one_that_the_bounded_policy_denies() {
+    let statements = statements("bounded/operator-policy");
+    let denied = statements.iter().filter(|one| !allows(one)).flat_map(|one| strings(&one["Resource"]));
+    let prefixes: BTreeSet<&str> = denied.filter_map(|arn| arn.split_once('/')?.1.strip_suffix('*')).collect();
+    assert_eq!(prefixes.into_iter().collect::<Vec<_>>(), ["s3-access-operator"]);
+    let template = read("deploy/iam/cloudformation.yaml");
+    assert!(template.contains("    AllowedPattern: (?!/s3-access-operator)(/"));
+    let module = read("deploy/iam/terraform/variables.tf");
+    assert!(module.contains("!can(regex(\"^/s3-access-operator\", var.path))"));
+}
+
 /// The bounded variant allows nothing that the default one does not.
 #[test]
 fn the_bounded_policy_allows_no_other_calls() {

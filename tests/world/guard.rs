@@ -6,7 +6,7 @@ use anyhow::ensure;
 use ground::stand::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, ResourceExt};
@@ -81,10 +81,10 @@ async fn change(users: &Api<S3AccessUser>, name: &str, metadata: Value) -> kube:
     users.patch(name, &PatchParams::default(), &patch).await
 }
 
-/// Refused for want of that verb, and for nothing else.
-fn wants<T: std::fmt::Debug>(verb: &str, said: kube::Result<T>) {
-    let message = said.expect_err(verb).to_string();
-    assert!(message.contains(&format!("needs the verb {verb} on s3accessusers")), "{message}");
+/// Refused for want of that right, and for nothing else.
+fn wants<T: std::fmt::Debug>(right: &str, said: kube::Result<T>) {
+    let message = said.expect_err(right).to_string();
+    assert!(message.contains(&format!("needs the verb update on s3accessusers/{right}, which")), "{message}");
 }
 
 fn annotations(name: &str, value: Value) -> Value {
@@ -122,6 +122,25 @@ async fn a_tenant_pauses_and_abandons_nothing() {
     }
 }
 
+/// OLM gives whoever has the role admin in a namespace all verbs on the kind.
+#[tokio::test]
+async fn all_verbs_on_s3accessusers_neither_pause_nor_abandon_nor_take_the_finalizer_off() {
+    let scene = Scene::without_operator("guard-verbs").await;
+    let everything = format!("{}-everything", scene.namespace);
+    let role = serde_json::from_value(json!({
+        "metadata": { "name": everything },
+        "rules": [{ "apiGroups": ["s3access.dev"], "resources": ["s3accessusers"], "verbs": ["*"] }],
+    }));
+    let roles: Api<ClusterRole> = Api::all(scene.client.clone());
+    roles.create(&PostParams::default(), &role.unwrap()).await.unwrap();
+    let tenant = scene.somebody("tenant", &everything).await;
+    create(&tenant, "reports", json!({})).await.unwrap();
+    wants("pause", change(&tenant, "reports", annotations("s3access.dev/paused", json!("true"))).await);
+    wants("abandon", change(&tenant, "reports", annotations("s3access.dev/abandon", json!("true"))).await);
+    wants("finalizers", change(&tenant, "reports", json!({ "finalizers": [FINALIZER] })).await);
+    roles.delete(&everything, &DeleteParams::default()).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_tenant_asks_for_a_revocation_and_takes_none_back() {
     const REVOKE: &str = "s3access.dev/revoke";
@@ -144,12 +163,12 @@ async fn the_finalizer_is_the_operators() {
     let scene = Scene::without_operator("finalizer").await;
     let tenant = scene.somebody("tenant", "s3access-editor").await;
     let (operator, held) = (scene.operators_users().await, json!({ "finalizers": [FINALIZER] }));
-    wants("finalize", create(&tenant, "preset", held.clone()).await);
+    wants("finalizers", create(&tenant, "preset", held.clone()).await);
     create(&tenant, "reports", json!({})).await.unwrap();
-    wants("finalize", change(&tenant, "reports", held.clone()).await);
+    wants("finalizers", change(&tenant, "reports", held.clone()).await);
     change(&operator, "reports", held).await.unwrap();
-    wants("finalize", change(&tenant, "reports", json!({ "finalizers": null })).await);
-    wants("finalize", change(&tenant, "reports", json!({ "finalizers": ["example.com/other"] })).await);
+    wants("finalizers", change(&tenant, "reports", json!({ "finalizers": null })).await);
+    wants("finalizers", change(&tenant, "reports", json!({ "finalizers": ["example.com/other"] })).await);
     let both = json!({ "finalizers": [FINALIZER, "example.com/other"] });
     change(&tenant, "reports", both).await.unwrap();
     // Nor does the operator's token pause or abandon.
@@ -163,7 +182,7 @@ async fn the_finalizer_is_the_operators() {
     operator.patch_status("reports", &PatchParams::default(), &status).await.unwrap();
 
     tenant.delete("reports", &DeleteParams::default()).await.unwrap();
-    wants("finalize", change(&tenant, "reports", json!({ "finalizers": null })).await);
+    wants("finalizers", change(&tenant, "reports", json!({ "finalizers": null })).await);
     let other = json!({ "finalizers": ["example.com/other"] });
     change(&operator, "reports", other).await.unwrap();
     change(&tenant, "reports", json!({ "finalizers": null })).await.unwrap();

@@ -8,9 +8,13 @@
 {{- define "s3access.env" -}}
 - name: AWS_REGION
   value: {{ .Values.aws.region | quote }}
-{{- range $service, $variable := dict "all" "AWS_ENDPOINT_URL" "iam" "AWS_ENDPOINT_URL_IAM" "sts" "AWS_ENDPOINT_URL_STS" "s3" "AWS_ENDPOINT_URL_S3" }}
-{{- with index $.Values.aws.endpoints $service }}
-- name: {{ $variable }}
+{{- with .Values.aws.endpoints.all }}
+- name: AWS_ENDPOINT_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- range $service, $address := include "s3access.endpoints" . | fromYaml }}
+{{- with $address }}
+- name: AWS_ENDPOINT_URL_{{ upper $service }}
   value: {{ . | quote }}
 {{- end }}
 {{- end }}

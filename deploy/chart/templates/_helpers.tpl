@@ -57,8 +57,10 @@ annotations:
 {{- define "s3access.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "s3access.fullname" .) .Values.serviceAccount.name }}
-{{- else }}
+{{- else if or .Values.serviceAccount.name (not .Values.rbac.create) }}
 {{- default "default" .Values.serviceAccount.name }}
+{{- else }}
+{{- fail "serviceAccount.create: false needs serviceAccount.name: every pod of the namespace that names no account would have the operator's rights, on all Secrets" }}
 {{- end }}
 {{- end }}
 
@@ -100,6 +102,26 @@ subjects:
     namespace: {{ include "s3access.namespace" .root }}
 {{- end }}
 
+{{/* Where the services of the operator's own account are. An S3-compatible system has all of them: else the SDK would send AWS what
+     is signed with the system's key. Its STS is where its IAM is, unless something else is said. */}}
+{{- define "s3access.endpoints" -}}
+{{- $endpoints := omit .Values.aws.endpoints "all" }}
+{{- if eq .Values.aws.provider "s3-compatible" }}
+{{- $iam := coalesce $endpoints.iam .Values.aws.endpoints.all "" }}
+{{- $s3 := coalesce $endpoints.s3 .Values.aws.endpoints.all "" }}
+{{- if not (and $iam $s3) }}
+{{- fail "aws.provider: s3-compatible needs aws.endpoints.iam and aws.endpoints.s3, or aws.endpoints.all: the addresses of the system" }}
+{{- end }}
+{{- $endpoints = dict "iam" $iam "sts" (coalesce $endpoints.sts .Values.aws.endpoints.all $iam) "s3" $s3 }}
+{{- end }}
+{{- $endpoints | toYaml }}
+{{- end }}
+
+{{/* The operator's path where neither a class nor aws.path names one: what `--path` has by default. */}}
+{{- define "s3access.path" -}}
+{{- .Values.aws.path | default (eq .Values.aws.provider "s3-compatible" | ternary "/" "/s3access/") }}
+{{- end }}
+
 {{/* A policy and its binding, from a file of the kustomize base: a dict of root, file and name. The base's service account
      and the operator's path become the release's. */}}
 {{- define "s3access.admission" -}}
@@ -107,9 +129,7 @@ subjects:
 {{- $name := printf "%s-%s" (include "s3access.fullname" $root) .name }}
 {{- $account := printf "system:serviceaccount:%s:%s" (include "s3access.namespace" $root) (include "s3access.serviceAccountName" $root) }}
 {{- $text := $root.Files.Get .file | replace "system:serviceaccount:s3-access-system:s3-access-operator" $account }}
-{{- with $root.Values.aws.path }}
-{{- $text = $text | replace "'/s3access/'" (printf "'%s'" .) }}
-{{- end }}
+{{- $text = $text | replace "'/s3access/'" (include "s3access.path" $root | squote) }}
 {{- with $root.Values.aws.credentials }}
 {{- if .rotate }}
 {{- $text = $text | replace "expression: \"[]\"" (printf "expression: \"['%s']\"" .existingSecret) }}

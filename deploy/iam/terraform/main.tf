@@ -88,7 +88,7 @@ resource "aws_iam_policy" "boundary" {
   count       = var.boundary == "Create" ? 1 : 0
   name        = "s3access-boundary"
   description = "What users of s3-access-operator may at most"
-  policy      = local.documents["boundary"]
+  policy      = replace(local.documents["boundary"], "\"*\"", join(", ", [for arn in var.boundary_buckets : jsonencode(arn)]))
 }
 
 resource "aws_iam_policy" "operator" {

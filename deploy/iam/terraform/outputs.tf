@@ -38,9 +38,11 @@ output "helm_set" {
 output "make_the_key" {
   description = "With User, makes the access key and puts it into the Secret, before helm install."
   value = local.is_user ? join(" ", [
-    "aws iam create-access-key --user-name ${var.name} --output text",
-    "--query 'AccessKey.[join(`=`,[`AWS_ACCESS_KEY_ID`,AccessKeyId]),join(`=`,[`AWS_SECRET_ACCESS_KEY`,SecretAccessKey])]' |",
-    "tr '\\t' '\\n' |",
+    # A rehearsal: a key that finds no place is lost, and IAM has room for two.
+    "kubectl -n ${var.namespace} create secret generic s3-access-operator-aws --dry-run=server --output=name &&",
+    "KEY=$(aws iam create-access-key --user-name ${var.name} --output text",
+    "--query 'AccessKey.[join(`=`,[`AWS_ACCESS_KEY_ID`,AccessKeyId]),join(`=`,[`AWS_SECRET_ACCESS_KEY`,SecretAccessKey])]') &&",
+    "printf '%s\\n' \"$KEY\" | tr '\\t' '\\n' |",
     "kubectl -n ${var.namespace} create secret generic s3-access-operator-aws --from-env-file=/dev/stdin",
   ]) : null
 }

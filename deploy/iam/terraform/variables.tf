@@ -52,6 +52,16 @@ variable "boundary" {
   }
 }
 
+variable "boundary_buckets" {
+  description = "With boundary Create, the ARNs of the buckets, and of their objects, that the operator's users may reach at most: also patterns such as arn:aws:s3:::team-*, with this partition's prefix. An asterisk is every bucket."
+  type        = list(string)
+  default     = ["*"]
+  validation {
+    condition     = length(var.boundary_buckets) > 0 && length([for arn in var.boundary_buckets : arn if !can(regex("^([*]|arn:aws[a-z-]*:s3:::[A-Za-z0-9./*?_-]+)$", arn))]) == 0
+    error_message = "ARNs of buckets and of objects, or an asterisk."
+  }
+}
+
 variable "path" {
   description = "The IAM path of the operator's users and policies. Nothing of yours belongs there."
   type        = string
@@ -59,6 +69,10 @@ variable "path" {
   validation {
     condition     = can(regex("^(/[A-Za-z0-9-]+)+/$", var.path))
     error_message = "It begins and ends with a slash, and is not the root."
+  }
+  validation {
+    condition     = !can(regex("^/s3-access-operator", var.path))
+    error_message = "It does not begin with /s3-access-operator: what is called so, the operator may not change, since it is called so itself."
   }
 }
 

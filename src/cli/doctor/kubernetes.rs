@@ -95,8 +95,9 @@ fn rights(options: &RunOptions) -> Vec<Right<'_>> {
         options.watch_namespaces.iter().map(|namespace| Some(namespace.as_str())).collect()
     };
     for scope in scopes {
-        rights.push(right(GROUP, "s3accessusers", &["get", "list", "watch", "patch", "finalize"], scope));
+        rights.push(right(GROUP, "s3accessusers", &["get", "list", "watch", "patch"], scope));
         rights.push(right(GROUP, "s3accessusers/status", &["patch"], scope));
+        rights.push(right(GROUP, "s3accessusers/finalizers", &["update"], scope));
         rights.push(right("", "secrets", &["get", "list", "watch", "create", "update", "delete"], scope));
         rights.push(right("events.k8s.io", "events", &["create", "patch"], scope));
     }
@@ -197,7 +198,7 @@ mod tests {
             "--leader-election=false",
         ]);
         let namespaces: Vec<_> = rights(&few).iter().map(|right| right.namespace).collect();
-        assert_eq!(namespaces.len(), 9, "four in each, and the keys of sessions in its own");
+        assert_eq!(namespaces.len(), 11, "five in each, and the keys of sessions in its own");
         assert!(namespaces.iter().all(Option::is_some), "nothing of the whole cluster");
     }
 }
