@@ -209,17 +209,15 @@ async fn read_everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen
     let Pass { user, owner, desired, .. } = pass;
     let session = &pass.resolved.session;
     observed.account_elsewhere = made_elsewhere(user, owner);
-    let found = match seen.user.take() {
+    let mut found = match seen.user.take() {
         Some(found) => found,
         None => session.iam.get_user(&owner.user_name).await?,
     };
+    found.iter_mut().for_each(|found| carry(&mut found.tags, &observed));
     let tags = found.as_ref().map(|found| found.tags.clone()).unwrap_or_default();
     observed.user = match found {
         None => UserState::Missing,
-        Some(mut found) => {
-            carry(&mut found.tags, &observed);
-            UserState::Present(Box::new(user_of(pass, found, seen.keys.take()).await?))
-        }
+        Some(found) => UserState::Present(Box::new(user_of(pass, found, seen.keys.take()).await?)),
     };
     let wanted = desired.and_then(|desired| desired.policy_of(Some(&tags)));
     for arn in policies_to_read(owner, desired, &tags) {
