@@ -25,6 +25,7 @@ use crate::core::ends::unused;
 use crate::core::iam::Account;
 use crate::core::plan::Part;
 use crate::core::priority::Priority;
+use crate::core::reads::known::Known;
 use crate::core::refusal::Refusal;
 use crate::core::rotation::later;
 use crate::core::schedule::next_resync;
@@ -60,6 +61,9 @@ pub async fn reconcile(ctx: &Context, found: Opened, run: Run<'_>) -> Outcome {
         None => panicked(ctx, &user).await,
     };
     span.record("result", outcome.label());
+    if !matches!(outcome, Outcome::Settled(_) | Outcome::Deferred(_)) {
+        ctx.state.change(key.uid(), Known::waits);
+    }
     ctx.state.ended(key.uid(), matches!(outcome, Outcome::Failed(_)));
     if outcome == Outcome::Deleted {
         ctx.state.forget(key.uid());

@@ -99,8 +99,8 @@ impl Known {
     pub fn ended(&mut self, failed: bool) {
         if failed {
             self.failures = self.failures.saturating_add(1);
-            // What was settled before is reconciled again, or its status would tell of the failure until the next resync.
-            self.settled = None;
+            // Or its status would tell of the failure until the next resync.
+            self.waits();
         } else {
             self.failures = 0;
         }
@@ -229,6 +229,12 @@ impl Known {
     /// Something is left to come: what was done before is not all that there is to do.
     pub fn waits(&mut self) {
         self.settled = None;
+    }
+
+    /// The spec is not carried out, and what the class takes away goes all the same: the next plan reads what there is.
+    pub fn refused(&mut self) {
+        (self.left, self.details) = (None, None);
+        self.waits();
     }
 
     /// After a start, status and Secret say that all is done.

@@ -117,6 +117,9 @@ fn who_waits_is_not_settled_any_more() {
     let mut known = Known { settled: settled(), ..Known::default() };
     known.waits();
     assert_eq!(known.settled, None);
+    let mut known = Known { settled: settled(), details: Some(2), left: left(true), ..Known::default() };
+    known.refused();
+    assert_eq!((known.settled, known.details, known.left), (None, None, None), "the class may have taken away of it");
 }
 
 #[test]
