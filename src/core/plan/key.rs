@@ -13,7 +13,7 @@ use crate::core::adoption::Adoption;
 use crate::core::ends::revocation::Revocation;
 use crate::core::iam::{AccessKey, AccessKeyId, past};
 use crate::core::observed::{HeldKey, Minted, OurSecret, Probes};
-use crate::core::rotation::{LONGEST_SWAP, PROBES, UNUSABLE_AFTER, later};
+use crate::core::rotation::{PROBES, UNUSABLE_AFTER, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.
 const KEYS_LIMIT: usize = 2;
@@ -87,8 +87,7 @@ impl View<'_> {
     /// key is one of ours that is older than the current one, and the swap came after that was made, within the time that
     /// a swap can take.
     fn believed(&self, secret: &OurSecret, current: &AccessKey) -> OurSecret {
-        let longest = self.desired.rotation.overlap.max(LONGEST_SWAP);
-        let latest = later(current.created_at, longest);
+        let latest = later(current.created_at, self.desired.rotation.longest_swap());
         let older = |previous: &AccessKeyId| {
             let key = self.listed(previous);
             key.is_none_or(|key| self.user.is_ours(key) && key.created_at <= current.created_at)
@@ -337,6 +336,12 @@ impl View<'_> {
         let (id, created_at) = (&minted.id, minted.created_at);
         if self.is_revoked(id) {
             plan.actions.push(Action::DeleteKey { id: id.clone(), why: WhyDelete::Revoked });
+            return;
+        }
+        // Too late for an overlap: whatever held it up, such as a pause, another one takes its place.
+        let too_old_at = self.spread_at(id, Some(created_at), self.desired.rotation.longest_swap());
+        if current.active && too_old_at.is_some_and(|at| at <= self.now) {
+            plan.actions.push(Action::DeleteKey { id: id.clone(), why: WhyDelete::Unusable });
             return;
         }
         let why = self.why_replaced(current);
