@@ -18,6 +18,9 @@ use crate::core::rotation::{PROBES, UNUSABLE_AFTER, later};
 /// IAM's limit on the access keys of a user; inactive ones count.
 const KEYS_LIMIT: usize = 2;
 
+/// So many intervals after it was tried last, a new key is tried once more before it goes into the Secret.
+const FRESH: i32 = 5;
+
 /// Plans the key and the Secret that holds it.
 pub(super) fn plan_key(view: &View<'_>, plan: &mut Plan) {
     if view.plan_adoption(plan) {
@@ -347,9 +350,11 @@ impl View<'_> {
         let why = self.why_replaced(current);
         let probes = self.observed.probes.get(id);
         let successes = probes.map_or(0, |probes| probes.successes);
+        // One that is too old is tried anew; one more success is enough then, since a turn may be long in coming.
+        let fresh = probes.is_some_and(|probes| later(probes.last, self.waits.probe_interval * FRESH) > self.now);
         let spread_at = self.spread_at(id, Some(created_at), self.waits.consistency_window).unwrap_or(self.now);
         plan.parts.key = Progress::Waiting(why, replaced(current));
-        if successes >= PROBES {
+        if successes >= PROBES && fresh {
             plan.actions.push(Action::WriteSecret {
                 key_id: id.clone(),
                 record: SecretRecord {

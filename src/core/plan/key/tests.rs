@@ -80,6 +80,26 @@ fn invariant_3_a_new_key_that_comes_too_late_for_a_whole_overlap_makes_room_for_
 }
 
 #[test]
+fn a_new_key_goes_into_the_secret_only_as_aws_has_just_taken_it() {
+    let minted_at = later(made_at(), SignedDuration::from_hours(1_000));
+    let at = |since_last: i64| {
+        let mut observed = with_another(SignedDuration::from_hours(1_000));
+        observed.minted = Some(Minted { id: OTHER.to_owned(), created_at: minted_at });
+        let last = later(minted_at, SignedDuration::from_mins(5));
+        observed.probes.insert(OTHER.to_owned(), Probes { successes: PROBES, since: minted_at, last });
+        plan(&desired(), &observed, later(last, SignedDuration::from_secs(since_last)), &Waits::default()).actions
+    };
+    assert!(matches!(at(0).as_slice(), [Action::WriteSecret { .. }]));
+    assert!(matches!(at(9).as_slice(), [Action::WriteSecret { .. }]));
+    let tried_again = [Action::ProbeKey { id: OTHER.to_owned() }];
+    assert_eq!(
+        (at(10).as_slice(), at(3_000).as_slice()),
+        (&tried_again[..], &tried_again[..]),
+        "it may be revoked since"
+    );
+}
+
+#[test]
 fn no_key_is_made_or_touched_whose_secret_cannot_be_rendered() {
     let waits = Waits::default();
     let unrenderable = |observed| Observed { unrenderable: Some("template.url: why".to_owned()), ..observed };

@@ -395,7 +395,7 @@ fn a_key_that_works_in_the_workloads_secret_goes_before_a_dead_one_in_the_place_
     assert_eq!(found.actions.last(), Some(&Action::CreateAccessKey), "{:?}", found.actions);
     let minted = Minted { id: "AKIANEW".to_owned(), created_at: hours(6) };
     observed.minted = Some(minted.clone());
-    let probes = crate::core::observed::Probes { successes: 3, since: hours(6), last: hours(6) };
+    let probes = crate::core::observed::Probes { successes: 3, since: hours(6), last: hours(7) };
     observed.probes.insert(minted.id.clone(), probes);
     let UserState::Present(user) = &mut observed.user else { panic!("no user") };
     user.keys.push(AccessKey { created_at: minted.created_at, ..key(&minted.id) });
