@@ -192,6 +192,8 @@ impl Pass<'_> {
     /// up.
     async fn remove(self) -> Outcome {
         let Self { ctx, user, owner, .. } = self;
+        let now = ctx.now();
+        ctx.state.change(self.uid(), |known| known.deleting(now));
         let outcome = match curtail(self, Extent::All).await {
             Ok(possession) => self.converge(possession).await,
             Err(error) => fail(ctx, user, Some(owner), &error, Part::AccessKey).await,

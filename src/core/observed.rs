@@ -206,6 +206,8 @@ pub struct Observed {
     pub quarantine: Vec<String>,
     /// The IAM user.
     pub user: UserState,
+    /// When this process has first seen that the CR is being deleted.
+    pub deletion_seen: Option<Timestamp>,
     /// The managed policies that were asked for, by ARN: the wanted one and the recorded ones.
     pub policies: BTreeMap<String, PolicyState>,
     /// The Secret that the key belongs into: the workload's, or, where that has sessions, the operator's own.
@@ -263,6 +265,7 @@ impl Observed {
             revoked: None,
             quarantine: Vec::new(),
             user: UserState::Unread,
+            deletion_seen: None,
             policies: BTreeMap::new(),
             secret: SecretState::Missing,
             session: None,

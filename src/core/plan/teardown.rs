@@ -28,7 +28,7 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
         }
         // The replica that answered may not know it yet, or show it as it was before it was taken over: then it would be left
         // behind, with a key that works.
-        state if *state != UserState::Deleted && !window_passed(owner, now, waits) => {
+        state if *state != UserState::Deleted && !window_passed(owner, observed, now, waits) => {
             let message = "IAM does not show a user of this S3AccessUser's; it is looked for again before the S3AccessUser is let go";
             plan.wait(Part::User, Reason::Deleting, message, soon(now, waits));
         }
@@ -43,8 +43,12 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
     plan
 }
 
-fn window_passed(owner: &Owner, now: Timestamp, waits: &Waits) -> bool {
-    owner.deleted_at.is_none_or(|deleted_at| later(deleted_at, waits.before_loss()) <= now)
+/// Whether "not found" is believed. The API server tells when the deletion was asked for, by a clock that may be behind this
+/// process's: so it is not counted from before this process has seen it.
+fn window_passed(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Waits) -> bool {
+    let since =
+        owner.deleted_at.map(|deleted_at| observed.deletion_seen.map_or(deleted_at, |seen| seen.max(deleted_at)));
+    since.is_none_or(|since| later(since, waits.before_loss()) <= now)
 }
 
 fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {

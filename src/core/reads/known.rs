@@ -61,6 +61,7 @@ pub struct Rare {
     revoked: Option<Box<str>>,
     unused: Option<Box<str>>,
     judge_at: Option<Timestamp>,
+    deletion_seen: Option<Timestamp>,
 }
 
 impl Known {
@@ -82,6 +83,11 @@ impl Known {
     /// When its keys are to be asked for their uses again, as they were used when they were asked last.
     fn judge_at(&self) -> Option<Timestamp> {
         self.rare.as_ref()?.judge_at
+    }
+
+    /// When the CR was first seen to be deleted.
+    pub fn deletion_seen(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.deletion_seen
     }
 
     fn change_rare(&mut self, change: impl FnOnce(&mut Rare)) {
@@ -198,6 +204,13 @@ impl Known {
             _ => false,
         };
         !over && self.revokes(user).is_some()
+    }
+
+    /// The CR is seen to be deleted, now or before.
+    pub fn deleting(&mut self, now: Timestamp) {
+        if self.deletion_seen().is_none() {
+            self.change_rare(|rare| rare.deletion_seen = Some(now));
+        }
     }
 
     /// Everything that is attached to the user was read.

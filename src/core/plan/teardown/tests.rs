@@ -85,6 +85,20 @@ fn a_user_that_iam_does_not_know_is_looked_for_until_the_replicas_agree() {
     assert_eq!(names(&after(&owner(), &gone, SignedDuration::ZERO)), ["RemoveFinalizer"]);
 }
 
+/// A fast clock, or an API server whose own is slow.
+#[test]
+fn a_deletion_that_seems_to_be_old_when_it_is_first_seen_is_looked_at_for_as_long() {
+    let loss = Waits::default().before_loss();
+    let seen = later(NOW, loss);
+    let missing = |user| Observed { user, finalizer: true, deletion_seen: Some(seen), ..Observed::nothing() };
+    let early = after(&owner(), &missing(UserState::Missing), loss * 2 - SignedDuration::from_secs(1));
+    assert!(early.actions.is_empty() && early.wake_at.is_some(), "{early:?}");
+    assert_eq!(names(&after(&owner(), &missing(UserState::Missing), loss * 2)), ["RemoveFinalizer"]);
+    assert_eq!(names(&after(&owner(), &missing(UserState::Deleted), loss)), ["RemoveFinalizer"], "it is known");
+    let slow = Observed { deletion_seen: Some(Timestamp::MIN), ..missing(UserState::Missing) };
+    assert!(after(&owner(), &slow, SignedDuration::ZERO).actions.is_empty(), "nor is a slow clock's time believed");
+}
+
 #[test]
 fn invariant_4_what_is_not_ours_is_let_be_and_a_policy_of_ours_is_found_without_its_user() {
     let mut foreign = well();

@@ -325,3 +325,11 @@ fn whatever_reports_say_the_keys_are_read_every_so_many_intervals() {
     }
     assert!(now >= latest);
 }
+
+#[test]
+fn a_deletion_is_first_seen_once() {
+    let mut known = Known::default();
+    known.deleting(NOW);
+    known.deleting(later(NOW, SignedDuration::from_secs(1)));
+    assert_eq!(known.deletion_seen(), Some(NOW));
+}
