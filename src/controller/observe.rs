@@ -74,6 +74,8 @@ pub struct Seen {
     pub user: Option<Option<UserRecord>>,
     /// Its access keys, where they have been listed already.
     pub keys: Option<Vec<AccessKey>>,
+    /// The managed policies that this reconcile has deleted, by ARN.
+    pub deleted: BTreeSet<String>,
 }
 
 impl Seen {
@@ -92,6 +94,8 @@ impl Seen {
     pub fn follow(&mut self, observed: &Observed) {
         (self.state, self.session) = (observed.secret.clone(), observed.session.clone());
         (self.renamed, self.workloads) = (observed.renamed.clone(), observed.workloads.clone());
+        let deleted = observed.policies.iter().filter(|(_, state)| **state == PolicyState::Deleted);
+        self.deleted.extend(deleted.map(|(arn, _)| arn.clone()));
     }
 
     /// The Secret that the key belongs into, and the workload's, where that has sessions.
@@ -109,6 +113,7 @@ impl Seen {
             workloads: BTreeMap::new(),
             user: None,
             keys: None,
+            deleted: BTreeSet::new(),
         }
     }
 }
@@ -227,7 +232,10 @@ async fn read_everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen
             }
             _ => false,
         };
-        let state = policy(session, &arn, differs).await?;
+        let state = match policy(session, &arn, differs).await? {
+            PolicyState::Missing if seen.deleted.contains(&arn) => PolicyState::Deleted,
+            state => state,
+        };
         observed.policies.insert(arn, state);
     }
     Ok(observed)
@@ -313,7 +321,7 @@ pub async fn grants(pass: Pass<'_>, found: &mut Holdings) -> Option<Error> {
             continue;
         };
         match policy(&resolved.session, &arn, |document| exceeds(&resolved.class, user, document)).await {
-            Ok(PolicyState::Missing) => {}
+            Ok(PolicyState::Missing | PolicyState::Deleted) => {}
             Ok(PolicyState::Present(policy)) => drop(found.managed.insert(arn, Some(policy))),
             Err(error) => {
                 tell(error);

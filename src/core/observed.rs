@@ -73,6 +73,8 @@ pub enum PolicyState {
     Missing,
     /// It is there.
     Present(ManagedPolicy),
+    /// This pass has deleted it: unlike Missing, that needs no second read.
+    Deleted,
 }
 
 /// Where a Secret of an S3AccessUser is.

@@ -239,7 +239,8 @@ impl Known {
         }
     }
 
-    /// Something is left to come: what was done before is not all that there is to do.
+    /// A reconcile has ended with something left to come, or with a status that says so: what was settled before is so no more,
+    /// though the same be asked for again.
     pub fn waits(&mut self) {
         self.settled = None;
     }
