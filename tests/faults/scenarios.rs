@@ -4,7 +4,9 @@ use ground::double::{Operation, Request, Response, Settings, Status, Tag};
 use jiff::SignedDuration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use s3_access_operator::api::{S3AccessUser, annotations};
+use s3_access_operator::core::conditions::says_settled;
 use serde_json::{Value, json};
 
 use crate::class_scenarios;
@@ -108,6 +110,20 @@ impl Simulation {
         self.edit(|user| {
             user.metadata.annotations.get_or_insert_default().insert(name.to_owned(), value.to_owned());
         });
+    }
+
+    /// The way that the message of a paused S3AccessUser tells.
+    pub fn unpause(&mut self) {
+        self.edit(|user| drop(user.annotations_mut().remove(annotations::PAUSED)));
+    }
+
+    /// With two leaders, one of which may be frozen for as long, it is told at the end alone.
+    fn is_told_to_be_settled(&self) {
+        let settled = self.outside.with(|state| {
+            let user = &state.cluster.users[NAME];
+            user.status.as_ref().is_some_and(|status| says_settled(status, user.metadata.generation))
+        });
+        assert!(settled || self.is_race(), "it is not told to be settled");
     }
 
     pub fn rotate(&mut self) {
@@ -385,6 +401,35 @@ const LIVES: &[Scenario] = &[
             simulation.run(ROTATION);
         },
         end: End::Replaced,
+    },
+    Scenario {
+        name: "rotate-amid-a-pause-of-days",
+        before: Simulation::created,
+        act: |simulation| {
+            let (id, secret) = simulation.key();
+            simulation.rotate();
+            simulation.run(SignedDuration::from_secs(3));
+            simulation.annotate(annotations::PAUSED, "true");
+            simulation.run(SignedDuration::from_hours(48));
+            simulation.unpause();
+            simulation.run(SignedDuration::from_mins(8));
+            let works = simulation.outside.with(|state| state.accepts(&id, &secret));
+            assert!(works || simulation.is_race(), "the replaced key has no overlap");
+            simulation.run(ROTATION);
+        },
+        end: End::Replaced,
+    },
+    Scenario {
+        name: "pause-and-go-on",
+        before: Simulation::created,
+        act: |simulation| {
+            simulation.annotate(annotations::PAUSED, "true");
+            simulation.run(HOUR);
+            simulation.unpause();
+            simulation.run(HOUR);
+            simulation.is_told_to_be_settled();
+        },
+        end: End::Ready,
     },
     Scenario {
         name: "rotate-while-secret-is-edited",
