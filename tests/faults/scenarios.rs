@@ -423,6 +423,7 @@ const LIVES: &[Scenario] = &[
         name: "pause-and-go-on",
         before: Simulation::created,
         act: |simulation| {
+            simulation.run(HOUR);
             simulation.annotate(annotations::PAUSED, "true");
             simulation.run(HOUR);
             simulation.unpause();
