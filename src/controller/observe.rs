@@ -75,6 +75,8 @@ pub struct Seen {
     pub user: Option<Option<UserRecord>>,
     /// Its access keys, where they have been listed already.
     pub keys: Option<Vec<AccessKey>>,
+    /// The managed policies that this reconcile has deleted, by ARN.
+    pub deleted: BTreeSet<String>,
 }
 
 impl Seen {
@@ -93,6 +95,8 @@ impl Seen {
     pub fn follow(&mut self, observed: &Observed) {
         (self.state, self.session) = (observed.secret.clone(), observed.session.clone());
         (self.renamed, self.workloads) = (observed.renamed.clone(), observed.workloads.clone());
+        let deleted = observed.policies.iter().filter(|(_, state)| **state == PolicyState::Deleted);
+        self.deleted.extend(deleted.map(|(arn, _)| arn.clone()));
     }
 
     /// The Secret that the key belongs into, and the workload's, where that has sessions.
@@ -110,6 +114,7 @@ impl Seen {
             workloads: BTreeMap::new(),
             user: None,
             keys: None,
+            deleted: BTreeSet::new(),
         }
     }
 }
@@ -210,17 +215,15 @@ async fn read_everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen
     let Pass { user, owner, desired, .. } = pass;
     let session = &pass.resolved.session;
     observed.account_elsewhere = made_elsewhere(user, owner);
-    let found = match seen.user.take() {
+    let mut found = match seen.user.take() {
         Some(found) => found,
         None => session.iam.get_user(&owner.user_name).await?,
     };
+    found.iter_mut().for_each(|found| carry(&mut found.tags, &observed));
     let tags = found.as_ref().map(|found| found.tags.clone()).unwrap_or_default();
     observed.user = match found {
         None => UserState::Missing,
-        Some(mut found) => {
-            carry(&mut found.tags, &observed);
-            UserState::Present(Box::new(user_of(pass, found, seen.keys.take()).await?))
-        }
+        Some(found) => UserState::Present(Box::new(user_of(pass, found, seen.keys.take()).await?)),
     };
     let wanted = desired.and_then(|desired| desired.policy_of(Some(&tags)));
     for arn in policies_to_read(owner, desired, &tags) {
@@ -230,7 +233,10 @@ async fn read_everything(pass: Pass<'_>, mut observed: Observed, seen: &mut Seen
             }
             _ => false,
         };
-        let state = policy(session, &arn, differs).await?;
+        let state = match policy(session, &arn, differs).await? {
+            PolicyState::Missing if seen.deleted.contains(&arn) => PolicyState::Deleted,
+            state => state,
+        };
         observed.policies.insert(arn, state);
     }
     Ok(observed)
@@ -316,7 +322,7 @@ pub async fn grants(pass: Pass<'_>, found: &mut Holdings) -> Option<Error> {
             continue;
         };
         match policy(&resolved.session, &arn, |document| exceeds(&resolved.class, user, document)).await {
-            Ok(PolicyState::Missing) => {}
+            Ok(PolicyState::Missing | PolicyState::Deleted) => {}
             Ok(PolicyState::Present(policy)) => drop(found.managed.insert(arn, Some(policy))),
             Err(error) => {
                 tell(error);

@@ -121,10 +121,7 @@ pub async fn conclude(pass: Pass<'_>, observed: &Observed, plan: Plan, keys_read
     match End::of(desired, observed, &plan, now) {
         End::Refused => Outcome::Refused(next_resync(uid, now, ctx.resync_interval)),
         End::Blocked => Outcome::Failed(pause_blocked(ctx, uid)),
-        End::Waiting => {
-            ctx.state.change(uid, Known::waits);
-            Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid)))
-        }
+        End::Waiting => Outcome::Waiting(plan.wake_at.unwrap_or_else(|| pause(ctx, uid))),
         End::Settled => settle(pass, observed, &plan, keys_read_at),
     }
 }
@@ -256,7 +253,9 @@ pub async fn fail(ctx: &Context, user: &S3AccessUser, owner: Option<&Owner>, err
 pub async fn refuse(ctx: &Context, user: &S3AccessUser, owner: Option<&Owner>, part: Part, why: Refusal) -> Outcome {
     let mut parts = Parts::pending();
     parts.set(part, Progress::Blocked(why.reason, why.message));
-    let resync = next_resync(&user.uid().unwrap_or_default(), ctx.now(), ctx.resync_interval);
+    let uid = user.uid().unwrap_or_default();
+    ctx.state.change(&uid, Known::refused);
+    let resync = next_resync(&uid, ctx.now(), ctx.resync_interval);
     interrupt(ctx, user, owner, &parts, Outcome::Refused(resync)).await
 }
 

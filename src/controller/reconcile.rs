@@ -25,6 +25,7 @@ use crate::core::ends::unused;
 use crate::core::iam::Account;
 use crate::core::plan::Part;
 use crate::core::priority::Priority;
+use crate::core::reads::known::Known;
 use crate::core::refusal::Refusal;
 use crate::core::rotation::later;
 use crate::core::schedule::next_resync;
@@ -60,6 +61,9 @@ pub async fn reconcile(ctx: &Context, found: Opened, run: Run<'_>) -> Outcome {
         None => panicked(ctx, &user).await,
     };
     span.record("result", outcome.label());
+    if !matches!(outcome, Outcome::Settled(_) | Outcome::Deferred(_)) {
+        ctx.state.change(key.uid(), Known::waits);
+    }
     ctx.state.ended(key.uid(), matches!(outcome, Outcome::Failed(_)));
     if outcome == Outcome::Deleted {
         ctx.state.forget(key.uid());
@@ -188,6 +192,8 @@ impl Pass<'_> {
     /// up.
     async fn remove(self) -> Outcome {
         let Self { ctx, user, owner, .. } = self;
+        let now = ctx.now();
+        ctx.state.change(self.uid(), |known| known.deleting(now));
         let outcome = match curtail(self, Extent::All).await {
             Ok(possession) => self.converge(possession).await,
             Err(error) => fail(ctx, user, Some(owner), &error, Part::AccessKey).await,

@@ -12,7 +12,7 @@ use super::budget;
 use super::class::Class;
 use super::ends::inactive::{EndedBy, Expiry, Inactive};
 use super::ends::quarantine;
-use super::ends::revocation;
+use super::ends::revocation::{self, Revocation};
 use super::ends::unused;
 use super::iam::Account;
 use super::lint::{self, Finding};
@@ -126,6 +126,13 @@ impl DesiredPolicy {
         })
     }
 
+    /// What it says.
+    pub fn document(&self) -> &Document {
+        match self {
+            Self::Managed { document, .. } | Self::Inline { document, .. } => document,
+        }
+    }
+
     /// The same, of another document.
     #[must_use]
     pub fn with(self, document: Document) -> Self {
@@ -158,8 +165,11 @@ pub struct Desired {
     pub boundary: Option<String>,
     /// The spec's own tags.
     pub tags: BTreeMap<String, String>,
-    /// The policy made from `access` and `policy`.
+    /// The policy made from `access` and `policy`; as it is to be written: [`Self::policy_of`].
     pub policy: Option<DesiredPolicy>,
+    /// Where sessions may be in use: the policy cuts those that were issued before, as the status tells of a revocation, or the
+    /// user's tags. `None`: there are none to cut.
+    pub cut_at: Option<Timestamp>,
     /// Existing managed policies to attach.
     pub attached: BTreeSet<String>,
     /// Why the access key is not to work, whatever the time: [`Self::inactive_at`].
@@ -211,12 +221,17 @@ impl Desired {
             policy.map_err(|refusal| terms.told_of_size(refusal))
         };
         let document = document.filter(|_| !expelled);
+        let in_use = sessions::may_be_in_use(spec.access_key.mode, user.status.as_ref());
+        let cut_at = in_use.then(|| told_cut_of(user));
         // Sessions are cut by the policy, so that it has to have room for that.
-        let roomy = document.iter().filter(|_| sessions.is_some());
+        let roomy = document.iter().filter(|_| sessions.is_some() || cut_at > Some(Timestamp::MIN));
         roomy
             .map(|document| policy::with_cut(document, Timestamp::UNIX_EPOCH))
             .try_for_each(|cut| holding(cut).map(drop))?;
-        let policy = with_sessions_cut(document, user, inactive.is_none()).map(holding).transpose()?;
+        // An inactive key ends no session.
+        let document = if in_use && inactive.is_some() { Some(policy::cut_off()) } else { document };
+        let cut_at = cut_at.filter(|_| inactive.is_none());
+        let policy = document.map(holding).transpose()?;
         let (attached, beyond) = attached_of(spec, account, class, &terms)?;
         violations.extend(beyond);
         let boundary = class.boundary(spec.permissions_boundary_arn.as_deref());
@@ -232,6 +247,7 @@ impl Desired {
             boundary,
             tags: class.tags(&spec.tags),
             policy,
+            cut_at,
             attached: if expelled { BTreeSet::new() } else { attached },
             inactive,
             expiry,
@@ -270,12 +286,26 @@ impl Desired {
         self.revocation.iter().cloned().chain(alarm).collect()
     }
 
-    /// The policy, where the user's tags say that it is there already.
+    /// Sessions that were issued before that time are cut: by the status, or by those tags of the user, which know of a revocation
+    /// before the status tells of it. `None`: none is.
+    pub(super) fn cut_of(&self, found: Option<&BTreeMap<String, String>>) -> Option<Timestamp> {
+        let recorded = found.and_then(Revocation::of).map(|revocation| revocation.cut_at());
+        self.cut_at.max(self.cut_at.and(recorded)).filter(|at| *at > Timestamp::MIN)
+    }
+
+    /// The policy, where the user's tags say that it is there already, with the cut of the sessions of revoked keys.
     ///
     /// IAM tells policies apart by name, whatever their paths and case, and cannot move one: a policy of ours keeps the
     /// ARN that it was made with while its name stays.
     pub fn policy_of(&self, found: Option<&BTreeMap<String, String>>) -> Option<DesiredPolicy> {
         let wanted = self.policy.clone()?;
+        let wanted = match self.cut_of(found) {
+            Some(at) => {
+                let cut = policy::with_cut(wanted.document(), at);
+                wanted.with(cut)
+            }
+            None => wanted,
+        };
         let DesiredPolicy::Managed { arn, document } = &wanted else {
             return Some(wanted);
         };
@@ -372,17 +402,10 @@ fn terms_of(user: &S3AccessUser, class: &Class) -> Result<(Terms, Option<Expiry>
     Ok((terms, Expiry::earlier(longest, asked), violations))
 }
 
-/// The policy, where sessions may be in use: an inactive key ends none of them, nor does another key.
-fn with_sessions_cut(document: Option<Document>, user: &S3AccessUser, works: bool) -> Option<Document> {
-    let status = user.status.as_ref();
-    let revocation = status.and_then(|status| status.revocation.as_ref());
-    match (sessions::may_be_in_use(user.spec.access_key.mode, status), works, revocation) {
-        (true, false, _) => Some(policy::cut_off()),
-        (true, true, Some(told)) => {
-            document.map(|document| policy::with_cut(&document, revocation::cut_at(told.revoked_at.0)))
-        }
-        _ => document,
-    }
+/// What the status tells of a revocation: sessions that were issued before are to be cut.
+fn told_cut_of(user: &S3AccessUser) -> Timestamp {
+    let revocation = user.status.as_ref().and_then(|status| status.revocation.as_ref());
+    revocation.map_or(Timestamp::MIN, |told| revocation::cut_at(told.revoked_at.0))
 }
 
 fn inactive_of(spec: &S3AccessUserSpec, expelled: bool) -> Option<Inactive> {

@@ -73,6 +73,8 @@ pub enum PolicyState {
     Missing,
     /// It is there.
     Present(ManagedPolicy),
+    /// This pass has deleted it: unlike Missing, that needs no second read.
+    Deleted,
 }
 
 /// Where a Secret of an S3AccessUser is.
@@ -206,6 +208,8 @@ pub struct Observed {
     pub quarantine: Vec<String>,
     /// The IAM user.
     pub user: UserState,
+    /// When this process has first seen that the CR is being deleted.
+    pub deletion_seen: Option<Timestamp>,
     /// The managed policies that were asked for, by ARN: the wanted one and the recorded ones.
     pub policies: BTreeMap<String, PolicyState>,
     /// The Secret that the key belongs into: the workload's, or, where that has sessions, the operator's own.
@@ -263,6 +267,7 @@ impl Observed {
             revoked: None,
             quarantine: Vec::new(),
             user: UserState::Unread,
+            deletion_seen: None,
             policies: BTreeMap::new(),
             secret: SecretState::Missing,
             session: None,

@@ -19,8 +19,8 @@ pub const INACTIVE_GRACE: SignedDuration = SignedDuration::from_hours(1);
 pub const PROBES: u32 = 3;
 /// A new key that AWS refuses for this many consistency windows is given up.
 pub const UNUSABLE_AFTER: i32 = 10;
-/// A swap that is recorded later than this after the key was made is taken to have been then, unless the overlap is longer:
-/// so a record that somebody edits keeps no replaced key alive for ever.
+/// A new key goes into the Secret within this time, or within an overlap where that is longer: so a record of the swap that
+/// somebody edits keeps no replaced key alive for ever.
 pub const LONGEST_SWAP: SignedDuration = SignedDuration::from_hours(1);
 
 /// The rotation that the spec asks for.
@@ -39,6 +39,12 @@ pub struct Rotation {
 }
 
 impl Rotation {
+    /// How old a new key may be when it goes into the Secret: a swap that is recorded for later is taken to have been then, and
+    /// one that would be later is not made, since the replaced key would have no overlap of it.
+    pub fn longest_swap(&self) -> SignedDuration {
+        self.overlap.max(LONGEST_SWAP)
+    }
+
     /// When a key of that age is due, by schedule. With a window, its successor is in the Secret before the key is older than
     /// the interval: where no window lies in time (the rules of a time zone may change), the interval counts alone.
     pub fn due_at(&self, created_at: Timestamp) -> Option<Timestamp> {

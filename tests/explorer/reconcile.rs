@@ -279,7 +279,10 @@ impl Explorer {
         let resync = next_resync(&read.owner.identity.uid, now, RESYNC);
         let pause = pause(world, index, &work.resource);
         let outcome = match End::of(read.desired.as_ref(), &work.view, left, now) {
-            End::Refused => Ok(resync),
+            End::Refused => {
+                world.processes[index].change(uid, Known::waits);
+                Ok(resync)
+            }
             End::Blocked => Err(pause),
             End::Waiting => {
                 world.processes[index].change(uid, Known::waits);

@@ -248,6 +248,9 @@ impl World {
             if self.truth.user == UserState::Deleted {
                 self.truth.user = UserState::Missing;
             }
+            for state in self.truth.policies.values_mut().filter(|state| **state == PolicyState::Deleted) {
+                *state = PolicyState::Missing;
+            }
         }
         if matches!(action, Action::AddFinalizer | Action::RemoveFinalizer) {
             self.truth.finalizer = false;

@@ -12,7 +12,7 @@ const KEPT: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 impl Simulation {
     /// Asks for a revocation. From then on, nobody may keep the keys that are there from being ended.
-    fn revoke(&mut self, value: &str) {
+    pub fn revoke(&mut self, value: &str) {
         let now = !value.starts_with("keep-working");
         self.outside.with(|state| state.revoked_at = Some(state.now).filter(|_| now));
         self.annotate(annotations::REVOKE, value);

@@ -4,7 +4,9 @@ use ground::double::{Operation, Request, Response, Settings, Status, Tag};
 use jiff::SignedDuration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use s3_access_operator::api::{S3AccessUser, annotations};
+use s3_access_operator::core::conditions::says_settled;
 use serde_json::{Value, json};
 
 use crate::class_scenarios;
@@ -110,6 +112,20 @@ impl Simulation {
         });
     }
 
+    /// The way that the message of a paused S3AccessUser tells.
+    pub fn unpause(&mut self) {
+        self.edit(|user| drop(user.annotations_mut().remove(annotations::PAUSED)));
+    }
+
+    /// With two leaders, one of which may be frozen for as long, it is told at the end alone.
+    fn is_told_to_be_settled(&self) {
+        let settled = self.outside.with(|state| {
+            let user = &state.cluster.users[NAME];
+            user.status.as_ref().is_some_and(|status| says_settled(status, user.metadata.generation))
+        });
+        assert!(settled || self.is_race(), "it is not told to be settled");
+    }
+
     pub fn rotate(&mut self) {
         let now = self.outside.now().to_string();
         self.annotate(annotations::ROTATE, &now);
@@ -210,8 +226,8 @@ fn a_new_key_that_waits_long_for_its_trial_is_not_given_up() {
         simulation.outside.with(|state| state.aws.history().count(Operation::CreateAccessKey))
     };
     assert_eq!(keys(&simulation), 2, "the rotation has begun");
-    // Thousands of others have their turns first.
-    simulation.outside.pass(HOUR);
+    // Thousands of others have their turns first, but for less than it takes for its overlap to be cut short.
+    simulation.outside.pass(SignedDuration::from_mins(50));
     simulation.run(ROTATION);
     assert_eq!(keys(&simulation), 2);
 }
@@ -385,6 +401,36 @@ const LIVES: &[Scenario] = &[
             simulation.run(ROTATION);
         },
         end: End::Replaced,
+    },
+    Scenario {
+        name: "rotate-amid-a-pause-of-days",
+        before: Simulation::created,
+        act: |simulation| {
+            let (id, secret) = simulation.key();
+            simulation.rotate();
+            simulation.run(SignedDuration::from_secs(3));
+            simulation.annotate(annotations::PAUSED, "true");
+            simulation.run(SignedDuration::from_hours(48));
+            simulation.unpause();
+            simulation.run(SignedDuration::from_mins(8));
+            let works = simulation.outside.with(|state| state.accepts(&id, &secret));
+            assert!(works || simulation.is_race(), "the replaced key has no overlap");
+            simulation.run(ROTATION);
+        },
+        end: End::Replaced,
+    },
+    Scenario {
+        name: "pause-and-go-on",
+        before: Simulation::created,
+        act: |simulation| {
+            simulation.run(HOUR);
+            simulation.annotate(annotations::PAUSED, "true");
+            simulation.run(HOUR);
+            simulation.unpause();
+            simulation.run(HOUR);
+            simulation.is_told_to_be_settled();
+        },
+        end: End::Ready,
     },
     Scenario {
         name: "rotate-while-secret-is-edited",

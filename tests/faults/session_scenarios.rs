@@ -45,6 +45,18 @@ fn no_session_works(simulation: &mut Simulation) {
     assert!(keys.items.iter().all(|key| key.status == Status::Inactive), "{keys:?}");
 }
 
+/// The session that the workload has works no more once it is revoked, in whatever way; the key of it may go on for a while.
+fn revoked(simulation: &mut Simulation, value: &str) {
+    // The bulk read compares its policy, which no pass reads without need.
+    simulation.outside.with(|state| state.swept = true);
+    simulation.run(SignedDuration::from_secs(1));
+    let leaked = simulation.outside.with(|state| state.cluster.secrets[SECRET].clone());
+    simulation.revoke(value);
+    simulation.run(HOUR);
+    let works = simulation.outside.with(|state| state.accepts_session(&leaked));
+    assert!(simulation.is_race() || !works, "a session from before the revocation works");
+}
+
 /// The class requires sessions from now on.
 fn required(simulation: &mut Simulation) {
     set(simulation, Some(&class(json!({ "requireSession": true }))));
@@ -149,6 +161,8 @@ pub const ALL: &[Scenario] = &[
         let access_key_id = keys.items[0].id.clone();
         simulation.by_hand(&Request::DeleteAccessKey { user_name: user_name(), access_key_id });
     }),
+    by_hand!("session-revoke", |simulation| revoked(simulation, "1")),
+    by_hand!("session-revoke-and-keep-working", |simulation| revoked(simulation, "keep-working-1")),
     Scenario {
         name: "session-delete",
         before: with_sessions,

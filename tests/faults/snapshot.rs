@@ -37,6 +37,8 @@ fn meaning(text: &str) -> String {
             }
             serde_json::Value::Object(members) => {
                 let one = |name: &str, value: serde_json::Value| match value {
+                    // The time of a revocation, which a fault puts off.
+                    _ if name == "aws:TokenIssueTime" => json!("a time"),
                     // One text and a list of one are the same to IAM.
                     text @ serde_json::Value::String(_) if ["Action", "Resource"].contains(&name) => json!([text]),
                     other => sorted(other),

@@ -65,6 +65,10 @@ pub fn screen_user(desired: &Desired, found: &UserDetail) -> Verdict {
     if !found.name.eq_ignore_ascii_case(&desired.owner.user_name) || !quarantine::policies(&found.attached).is_empty() {
         return Verdict::Differs;
     }
+    // A managed policy is held against what the status tells, since the tags of its user are on another page.
+    if desired.cut_of(Some(&found.tags)) != desired.cut_of(None) {
+        return Verdict::Differs;
+    }
     let user = User {
         arn: found.arn.clone(),
         path: found.path.clone(),
@@ -83,7 +87,8 @@ pub fn screen_user(desired: &Desired, found: &UserDetail) -> Verdict {
 
 /// Judges the policy that the operator made for a user, wherever it is.
 pub fn screen_policy(desired: &Desired, found: &PolicyDetail) -> bool {
-    matches!(&desired.policy, Some(DesiredPolicy::Managed { document, .. }) if document.means_the_same(&found.document))
+    let wanted = desired.policy_of(None);
+    matches!(&wanted, Some(DesiredPolicy::Managed { document, .. }) if document.means_the_same(&found.document))
 }
 
 /// The picture in which user and policies are as the spec wants them, and the access keys are those. Keys that a user had
@@ -93,8 +98,8 @@ pub fn as_wanted(desired: &Desired, observed: Observed, keys: Vec<AccessKey>) ->
     let records = [(tags::REVOKED, &observed.revoked), (tags::UNUSED, &observed.unused)];
     tags.extend(records.into_iter().filter_map(|(tag, record)| Some((tag.to_owned(), record.clone()?))));
     let (policies, arn) = policies_as_wanted(desired, &tags);
-    let inline = match &desired.policy {
-        Some(DesiredPolicy::Inline { name, document }) => BTreeMap::from([(name.clone(), document.clone())]),
+    let inline = match desired.policy_of(Some(&tags)) {
+        Some(DesiredPolicy::Inline { name, document }) => BTreeMap::from([(name, document)]),
         _ => BTreeMap::new(),
     };
     let user = User {

@@ -1,10 +1,11 @@
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::core::ends::revocation::{self, Request, Revocation};
 use crate::core::observed::{HeldKey, OurSecret, SecretState};
 use crate::core::plan::{Plan, Progress, Waits, plan, policies_to_read};
 use crate::core::reads::Reads;
@@ -327,4 +328,21 @@ proptest! {
         let well = plan.actions.is_empty() && plan.parts.key == Progress::Synced && plan.parts.policy == Progress::Synced;
         prop_assert_eq!(let_be(&desired, &found), well, "{:?} {:?}", found, plan);
     }
+}
+
+#[test]
+fn where_a_users_tags_tell_of_a_revocation_that_its_status_does_not_a_reconcile_looks() {
+    let access = json!([{ "bucket": "reports", "level": "ReadOnly" }]);
+    let mut desired = Desired::by_spec(&json!({ "access": access, "accessKey": { "mode": "Session" } }));
+    let (tag, record) = revocation::of_new_user(Some(&Request::by("1")), now()).unwrap();
+    let mut user = made(&desired).user.unwrap();
+    let tags = BTreeMap::from([(tag.clone(), record.clone())]);
+    user.tags.insert(tag, record);
+    assert_eq!(screen_user(&desired, &user), Verdict::Differs);
+    desired.cut_at = Revocation::of(&tags).map(|revocation| revocation.cut_at());
+    let Verdict::Agrees { policy: Some(arn) } = screen_user(&desired, &user) else { panic!("it differs") };
+    let uncut = made(&desired).policy.unwrap();
+    assert!(!screen_policy(&desired, &uncut), "an earlier version is in force");
+    let document = desired.policy_of(Some(&tags)).unwrap().document().clone();
+    assert!(screen_policy(&desired, &PolicyDetail { arn, document }));
 }

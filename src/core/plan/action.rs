@@ -48,7 +48,7 @@ pub enum WhyDelete {
     Retired,
     /// It was revoked, and kept inactive for long enough, or its slot is needed.
     Revoked,
-    /// AWS never came to accept it.
+    /// AWS never came to accept it, or it could not go into the Secret in time.
     Unusable,
     /// The CR is being deleted.
     Teardown,

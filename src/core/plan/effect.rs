@@ -165,7 +165,7 @@ fn record_on_policies(policies: &mut BTreeMap<String, PolicyState>, owner: &Owne
             policies.insert(arn.clone(), PolicyState::Present(policy));
         }
         Action::DeletePolicy { arn } => {
-            policies.insert(arn.clone(), PolicyState::Missing);
+            policies.insert(arn.clone(), PolicyState::Deleted);
         }
         _ => {}
     }

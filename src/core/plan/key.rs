@@ -13,10 +13,13 @@ use crate::core::adoption::Adoption;
 use crate::core::ends::revocation::Revocation;
 use crate::core::iam::{AccessKey, AccessKeyId, past};
 use crate::core::observed::{HeldKey, Minted, OurSecret, Probes};
-use crate::core::rotation::{LONGEST_SWAP, PROBES, UNUSABLE_AFTER, later};
+use crate::core::rotation::{PROBES, UNUSABLE_AFTER, later};
 
 /// IAM's limit on the access keys of a user; inactive ones count.
 const KEYS_LIMIT: usize = 2;
+
+/// So many intervals after it was tried last, a new key is tried once more before it goes into the Secret.
+const FRESH: i32 = 5;
 
 /// Plans the key and the Secret that holds it.
 pub(super) fn plan_key(view: &View<'_>, plan: &mut Plan) {
@@ -87,8 +90,7 @@ impl View<'_> {
     /// key is one of ours that is older than the current one, and the swap came after that was made, within the time that
     /// a swap can take.
     fn believed(&self, secret: &OurSecret, current: &AccessKey) -> OurSecret {
-        let longest = self.desired.rotation.overlap.max(LONGEST_SWAP);
-        let latest = later(current.created_at, longest);
+        let latest = later(current.created_at, self.desired.rotation.longest_swap());
         let older = |previous: &AccessKeyId| {
             let key = self.listed(previous);
             key.is_none_or(|key| self.user.is_ours(key) && key.created_at <= current.created_at)
@@ -339,12 +341,20 @@ impl View<'_> {
             plan.actions.push(Action::DeleteKey { id: id.clone(), why: WhyDelete::Revoked });
             return;
         }
+        // Too late for an overlap: whatever held it up, such as a pause, another one takes its place.
+        let too_old_at = self.spread_at(id, Some(created_at), self.desired.rotation.longest_swap());
+        if current.active && too_old_at.is_some_and(|at| at <= self.now) {
+            plan.actions.push(Action::DeleteKey { id: id.clone(), why: WhyDelete::Unusable });
+            return;
+        }
         let why = self.why_replaced(current);
         let probes = self.observed.probes.get(id);
         let successes = probes.map_or(0, |probes| probes.successes);
+        // One that is too old is tried anew; one more success is enough then, since a turn may be long in coming.
+        let fresh = probes.is_some_and(|probes| later(probes.last, self.waits.probe_interval * FRESH) > self.now);
         let spread_at = self.spread_at(id, Some(created_at), self.waits.consistency_window).unwrap_or(self.now);
         plan.parts.key = Progress::Waiting(why, replaced(current));
-        if successes >= PROBES {
+        if successes >= PROBES && fresh {
             plan.actions.push(Action::WriteSecret {
                 key_id: id.clone(),
                 record: SecretRecord {

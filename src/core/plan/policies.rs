@@ -136,7 +136,7 @@ fn record_policy(
 /// Returns false where the policy of that name is somebody else's.
 fn plan_managed(desired: &Desired, observed: &Observed, arn: &str, document: &Document, plan: &mut Plan) -> bool {
     let policy = match observed.policies.get(arn) {
-        None | Some(PolicyState::Missing) => {
+        None | Some(PolicyState::Missing | PolicyState::Deleted) => {
             plan.actions.push(Action::CreatePolicy { arn: arn.to_owned(), document: document.clone() });
             return true;
         }

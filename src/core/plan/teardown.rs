@@ -9,7 +9,7 @@ use super::{Action, Part, Plan, Progress, Waits, WhyDelete, elsewhere, secret, s
 use crate::api::{Reason, tags};
 use crate::core::desired::{Desired, DesiredPolicy, Owner};
 use crate::core::names::Ownership;
-use crate::core::observed::{Observed, User, UserState};
+use crate::core::observed::{Observed, PolicyState, User, UserState};
 use crate::core::rotation::later;
 
 /// Decides for a CR that is being deleted. It needs no valid spec, no Secret and no namespace.
@@ -18,9 +18,21 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
     if !observed.finalizer {
         return plan;
     }
+    let believed_at = window_end(owner, observed, waits);
+    let is_early = believed_at > now;
     match &observed.user {
         UserState::Present(user) if owner.identity.ownership(&user.tags) == Ownership::Ours => {
-            plan_user(owner, observed, user, &mut plan);
+            delete_keys(observed, user, &mut plan);
+            match unseen_policy(owner, observed, user).filter(|_| is_early) {
+                // Once the user is gone, nothing tells of its policy any more.
+                Some(arn) => {
+                    let message = format!(
+                        "IAM does not show policy {arn}; it is looked for again before the IAM user is deleted"
+                    );
+                    plan.wait(Part::User, Reason::Deleting, message, believed_at);
+                }
+                None => plan_user(owner, observed, user, &mut plan),
+            }
         }
         // Let go here, it would be forgotten there, with a key that works.
         _ if elsewhere(owner, observed).is_some() => {
@@ -28,7 +40,7 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
         }
         // The replica that answered may not know it yet, or show it as it was before it was taken over: then it would be left
         // behind, with a key that works.
-        state if *state != UserState::Deleted && !window_passed(owner, now, waits) => {
+        state if *state != UserState::Deleted && is_early => {
             let message = "IAM does not show a user of this S3AccessUser's; it is looked for again before the S3AccessUser is let go";
             plan.wait(Part::User, Reason::Deleting, message, soon(now, waits));
         }
@@ -43,17 +55,29 @@ pub fn teardown(owner: &Owner, observed: &Observed, now: Timestamp, waits: &Wait
     plan
 }
 
-fn window_passed(owner: &Owner, now: Timestamp, waits: &Waits) -> bool {
-    owner.deleted_at.is_none_or(|deleted_at| later(deleted_at, waits.before_loss()) <= now)
+/// From when on "not found" is believed. The API server tells when the deletion was asked for, by a clock that may be behind this
+/// process's: so it is not counted from before this process has seen it.
+fn window_end(owner: &Owner, observed: &Observed, waits: &Waits) -> Timestamp {
+    let since = owner.deleted_at.map(|deleted_at| deleted_at.max(observed.deletion_seen.unwrap_or(deleted_at)));
+    since.map_or(Timestamp::MIN, |since| later(since, waits.before_loss()))
+}
+
+fn delete_keys(observed: &Observed, user: &User, plan: &mut Plan) {
+    let ours = user.keys.iter().filter(|key| user.is_ours(key)).map(|key| &key.id);
+    // One that this process has made or tried may be unknown to the replica that answered.
+    let unlisted = observed.probes.keys().filter(|id| user.keys.iter().all(|key| key.id != **id));
+    for id in ours.chain(unlisted) {
+        plan.actions.push(Action::DeleteKey { id: id.clone(), why: WhyDelete::Teardown });
+    }
+}
+
+/// The managed policy that the user's tags record as ours and that IAM does not show, though nobody here has deleted it.
+fn unseen_policy(owner: &Owner, observed: &Observed, user: &User) -> Option<String> {
+    let mut recorded = user.policy_records().filter_map(|record| owner.recorded_policy_arn(record));
+    recorded.find(|arn| !owner.retain && observed.policies.get(arn) == Some(&PolicyState::Missing))
 }
 
 fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {
-    let (ours, foreign): (Vec<_>, Vec<_>) = user.keys.iter().partition(|key| user.is_ours(key));
-    // One that this process has made or tried may be unknown to the replica that answered.
-    let unlisted = observed.probes.keys().filter(|id| user.keys.iter().all(|key| key.id != **id));
-    for id in ours.into_iter().map(|key| &key.id).chain(unlisted) {
-        plan.actions.push(Action::DeleteKey { id: id.clone(), why: WhyDelete::Teardown });
-    }
     if owner.retain {
         // Without the UID the user is nobody's, and the next S3AccessUser of this name may take it over.
         plan.actions.push(Action::UntagUser(vec![tags::UID.to_owned()]));
@@ -61,8 +85,9 @@ fn plan_user(owner: &Owner, observed: &Observed, user: &User, plan: &mut Plan) {
         plan.actions.push(Action::RemoveFinalizer);
         return;
     }
-    if !foreign.is_empty() {
-        let ids: Vec<&str> = foreign.iter().map(|key| key.id.as_str()).collect();
+    let foreign = user.keys.iter().filter(|key| !user.is_ours(key));
+    let ids: Vec<&str> = foreign.map(|key| key.id.as_str()).collect();
+    if !ids.is_empty() {
         let message = format!(
             "IAM user {} has access keys from before its adoption ({}): delete them, or set spec.deletionPolicy to Retain",
             owner.user_name,

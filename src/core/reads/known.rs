@@ -61,6 +61,7 @@ pub struct Rare {
     revoked: Option<Box<str>>,
     unused: Option<Box<str>>,
     judge_at: Option<Timestamp>,
+    deletion_seen: Option<Timestamp>,
 }
 
 impl Known {
@@ -84,6 +85,11 @@ impl Known {
         self.rare.as_ref()?.judge_at
     }
 
+    /// When the CR was first seen to be deleted.
+    pub fn deletion_seen(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.deletion_seen
+    }
+
     fn change_rare(&mut self, change: impl FnOnce(&mut Rare)) {
         let mut rare = self.rare.take().map_or_else(Rare::default, |rare| *rare);
         change(&mut rare);
@@ -99,8 +105,8 @@ impl Known {
     pub fn ended(&mut self, failed: bool) {
         if failed {
             self.failures = self.failures.saturating_add(1);
-            // What was settled before is reconciled again, or its status would tell of the failure until the next resync.
-            self.settled = None;
+            // Or its status would tell of the failure until the next resync.
+            self.waits();
         } else {
             self.failures = 0;
         }
@@ -200,6 +206,13 @@ impl Known {
         !over && self.revokes(user).is_some()
     }
 
+    /// The CR is seen to be deleted, now or before.
+    pub fn deleting(&mut self, now: Timestamp) {
+        if self.deletion_seen().is_none() {
+            self.change_rare(|rare| rare.deletion_seen = Some(now));
+        }
+    }
+
     /// Everything that is attached to the user was read.
     pub fn attached(&mut self, attached: &BTreeSet<String>) {
         let alarms = attached.iter().filter(|arn| !quarantine::policies([*arn]).is_empty());
@@ -226,9 +239,16 @@ impl Known {
         }
     }
 
-    /// Something is left to come: what was done before is not all that there is to do.
+    /// A reconcile has ended with something left to come, or with a status that says so: what was settled before is so no more,
+    /// though the same be asked for again.
     pub fn waits(&mut self) {
         self.settled = None;
+    }
+
+    /// The spec is not carried out, and what the class takes away goes all the same: the next plan reads what there is.
+    pub fn refused(&mut self) {
+        (self.left, self.details) = (None, None);
+        self.waits();
     }
 
     /// After a start, status and Secret say that all is done.

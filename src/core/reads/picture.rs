@@ -26,6 +26,7 @@ pub fn unread(user: &S3AccessUser, known: &Known) -> Observed {
         minted: known.minted.as_ref().map(|minted| minted.0.clone()),
         revoked: known.revoked().map(ToOwned::to_owned),
         unused: known.unused().map(ToOwned::to_owned),
+        deletion_seen: known.deletion_seen(),
         quarantine: known.quarantine().iter().map(ToString::to_string).collect(),
         probes: known.probes.iter().cloned().collect(),
         ..Observed::nothing()

@@ -48,7 +48,7 @@ fn done(actions: impl IntoIterator<Item = Action>) -> Observed {
 fn policy_of(observed: &Observed) -> &ManagedPolicy {
     match &observed.policies[ARN] {
         PolicyState::Present(policy) => policy,
-        PolicyState::Missing => panic!("no policy"),
+        PolicyState::Missing | PolicyState::Deleted => panic!("no policy"),
     }
 }
 
@@ -88,7 +88,7 @@ fn what_is_recorded_of_a_policy_is_what_a_read_would_show() {
     assert_eq!(policy_of(&done([create(), Action::TagPolicy { arn: arn(), tags }])).tags["team"], "a");
     let updated = done([create(), Action::CreatePolicyVersion { arn: arn(), document: document("s3:*") }]);
     assert_eq!(policy_of(&updated).document, document("s3:*"));
-    assert_eq!(done([create(), Action::DeletePolicy { arn: arn() }]).policies[ARN], PolicyState::Missing);
+    assert_eq!(done([create(), Action::DeletePolicy { arn: arn() }]).policies[ARN], PolicyState::Deleted);
     let mut versions = made;
     let version = |id: &str| PolicyVersion { id: id.to_owned(), is_default: false, created_at: NOW };
     if let Some(PolicyState::Present(policy)) = versions.policies.get_mut(ARN) {

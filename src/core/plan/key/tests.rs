@@ -10,7 +10,7 @@ use crate::core::drift::as_wanted;
 use crate::core::ends::inactive::Inactive;
 use crate::core::observed::{Minted, Observed, Place, SecretState, UserState, WorkloadState};
 use crate::core::plan::{Effect, Waits, plan};
-use crate::core::rotation::{DEFAULT_OVERLAP, Life};
+use crate::core::rotation::{DEFAULT_OVERLAP, LONGEST_SWAP, Life};
 
 const CURRENT: &str = "AKIACURRENT";
 const OTHER: &str = "AKIAOTHER";
@@ -50,6 +50,53 @@ fn a_new_key_that_aws_goes_on_refusing_is_given_up() {
     assert_eq!(actions(0, minted_at, patience), given_up);
     assert_eq!(actions(1, minted_at, patience), tried_again, "it works, at least somewhere");
     assert_eq!(actions(0, Timestamp::MIN, patience), tried_again, "it had no turn to be tried");
+}
+
+/// Something has held the rotation up, such as a pause.
+#[test]
+fn invariant_3_a_new_key_that_comes_too_late_for_a_whole_overlap_makes_room_for_another() {
+    let (minute, hours) = (SignedDuration::from_mins(1), SignedDuration::from_hours);
+    let minted_at = later(made_at(), hours(1_000));
+    for (overlap, bound) in [(minute * 10, LONGEST_SWAP), (hours(24), hours(24))] {
+        let mut desired = desired();
+        desired.rotation.overlap = overlap;
+        let at = |age| {
+            let mut observed = with_another(hours(1_000));
+            observed.minted = Some(Minted { id: OTHER.to_owned(), created_at: minted_at });
+            let now = later(minted_at, age);
+            observed.probes.insert(OTHER.to_owned(), Probes { successes: PROBES, since: minted_at, last: now });
+            let next = plan(&desired, &observed, now, &Waits::default());
+            (next.actions, observed, now)
+        };
+        let (swap, mut observed, now) = at(bound - minute);
+        assert!(matches!(swap.as_slice(), [Action::WriteSecret { .. }]), "{swap:?}");
+        let written = Effect::SecretWritten { uid: "uid".to_owned(), resource_version: "2".to_owned() };
+        observed.record(&desired.owner, &swap[0], &written, now);
+        let retiring = plan(&desired, &observed, now, &Waits::default()).retiring.unwrap();
+        assert_eq!((retiring.id.as_str(), retiring.retire_at), (CURRENT, later(now, overlap)));
+        let unusable = Action::DeleteKey { id: OTHER.to_owned(), why: WhyDelete::Unusable };
+        assert_eq!(at(bound).0, [unusable], "the Secret's key would end with the swap");
+    }
+}
+
+#[test]
+fn a_new_key_goes_into_the_secret_only_as_aws_has_just_taken_it() {
+    let minted_at = later(made_at(), SignedDuration::from_hours(1_000));
+    let at = |since_last: i64| {
+        let mut observed = with_another(SignedDuration::from_hours(1_000));
+        observed.minted = Some(Minted { id: OTHER.to_owned(), created_at: minted_at });
+        let last = later(minted_at, SignedDuration::from_mins(5));
+        observed.probes.insert(OTHER.to_owned(), Probes { successes: PROBES, since: minted_at, last });
+        plan(&desired(), &observed, later(last, SignedDuration::from_secs(since_last)), &Waits::default()).actions
+    };
+    assert!(matches!(at(0).as_slice(), [Action::WriteSecret { .. }]));
+    assert!(matches!(at(9).as_slice(), [Action::WriteSecret { .. }]));
+    let tried_again = [Action::ProbeKey { id: OTHER.to_owned() }];
+    assert_eq!(
+        (at(10).as_slice(), at(3_000).as_slice()),
+        (&tried_again[..], &tried_again[..]),
+        "it may be revoked since"
+    );
 }
 
 #[test]

@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::{S3AccessClass, S3AccessUser};
 use crate::core::class::Class;
+use crate::core::desired::DesiredPolicy;
 use crate::core::drift::as_wanted;
+use crate::core::ends::revocation::{self, Request};
 use crate::core::iam::{AccessKeyId, Account};
 use crate::core::names::Cluster;
 use crate::core::observed::{Minted, Place, UserState};
 use crate::core::plan::{Effect, Plan, Waits, WhyDelete, plan, teardown};
+use crate::core::policy::with_cut;
 use crate::core::rotation::later;
 
 const CURRENT: &str = "AKIACURRENT";
@@ -306,12 +309,46 @@ fn at_rest_a_session_costs_one_call_in_half_its_life() {
 #[test]
 fn a_suspended_user_has_a_policy_that_ends_its_sessions_and_gets_its_own_back() {
     let suspended = desired(&json!({ "mode": "Session", "status": "Inactive" }), false);
-    let Some(crate::core::desired::DesiredPolicy::Managed { document, .. }) = &suspended.policy else {
-        panic!("{:?}", suspended.policy)
-    };
+    let document = suspended.policy.as_ref().unwrap().document();
     assert!(document.means_the_same(&crate::core::policy::cut_off()));
     let again = desired(&json!({ "mode": "Session" }), false);
     assert!(again.policy.as_ref().is_some_and(|policy| Some(policy) != suspended.policy.as_ref()));
+}
+
+#[test]
+fn invariant_12_sessions_from_before_a_revocation_are_cut_once_it_is_recorded_before_any_status_tells_of_it() {
+    let mut sessions = desired(&json!({ "mode": "Session" }), false);
+    let document = sessions.policy.as_ref().unwrap().document().clone();
+    let (tag, record) = revocation::of_new_user(Some(&Request::by("keep-working")), hours(2)).unwrap();
+    let second = SignedDuration::from_secs(1);
+    let inline = DesiredPolicy::Inline { name: sessions.owner.policy_name.clone(), document: document.clone() };
+    for policy in [sessions.policy.clone().unwrap(), inline] {
+        sessions.policy = Some(policy);
+        let session = Some(SecretState::Ours(session_of(CURRENT)));
+        let before = Observed { secret: holding(CURRENT), session, ..Observed::nothing() };
+        let mut observed = as_wanted(&sessions, before.clone(), vec![key(CURRENT)]);
+        let UserState::Present(user) = &mut observed.user else { panic!("no user") };
+        user.tags.insert(tag.clone(), record.clone());
+        let (done, _) = carried_out(&sessions, &mut observed, hours(3));
+        let written: Vec<_> = done
+            .iter()
+            .filter_map(|action| match action {
+                Action::CreatePolicyVersion { document, .. } | Action::PutInlinePolicy { document, .. } => {
+                    Some(document)
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(written, [&with_cut(&document, later(hours(2), second))], "{done:?}");
+        let revoked = Some(record.clone());
+        let assumed = as_wanted(&sessions, Observed { revoked, ..before }, vec![key(CURRENT)]);
+        assert_eq!(assumed.policies, observed.policies, "so it is taken to be where it is not read");
+        assert_eq!(assumed.user().unwrap().inline, observed.user().unwrap().inline);
+    }
+    // A replica of IAM may show an earlier record than the status tells of.
+    sessions.cut_at = Some(hours(5));
+    let found = [(tag, record)].into();
+    assert_eq!(sessions.policy_of(Some(&found)).unwrap().document(), &with_cut(&document, hours(5)));
 }
 
 #[test]
@@ -358,7 +395,7 @@ fn a_key_that_works_in_the_workloads_secret_goes_before_a_dead_one_in_the_place_
     assert_eq!(found.actions.last(), Some(&Action::CreateAccessKey), "{:?}", found.actions);
     let minted = Minted { id: "AKIANEW".to_owned(), created_at: hours(6) };
     observed.minted = Some(minted.clone());
-    let probes = crate::core::observed::Probes { successes: 3, since: hours(6), last: hours(6) };
+    let probes = crate::core::observed::Probes { successes: 3, since: hours(6), last: hours(7) };
     observed.probes.insert(minted.id.clone(), probes);
     let UserState::Present(user) = &mut observed.user else { panic!("no user") };
     user.keys.push(AccessKey { created_at: minted.created_at, ..key(&minted.id) });

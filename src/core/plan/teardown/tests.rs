@@ -85,6 +85,45 @@ fn a_user_that_iam_does_not_know_is_looked_for_until_the_replicas_agree() {
     assert_eq!(names(&after(&owner(), &gone, SignedDuration::ZERO)), ["RemoveFinalizer"]);
 }
 
+/// A fast clock, or an API server whose own is slow.
+#[test]
+fn a_deletion_that_seems_to_be_old_when_it_is_first_seen_is_looked_at_for_as_long() {
+    let loss = Waits::default().before_loss();
+    let seen = later(NOW, loss);
+    let missing = |user| Observed { user, finalizer: true, deletion_seen: Some(seen), ..Observed::nothing() };
+    let early = after(&owner(), &missing(UserState::Missing), loss * 2 - SignedDuration::from_secs(1));
+    assert!(early.actions.is_empty() && early.wake_at.is_some(), "{early:?}");
+    assert_eq!(names(&after(&owner(), &missing(UserState::Missing), loss * 2)), ["RemoveFinalizer"]);
+    assert_eq!(names(&after(&owner(), &missing(UserState::Deleted), loss)), ["RemoveFinalizer"], "it is known");
+    let slow = Observed { deletion_seen: Some(Timestamp::MIN), ..missing(UserState::Missing) };
+    assert!(after(&owner(), &slow, SignedDuration::ZERO).actions.is_empty(), "nor is a slow clock's time believed");
+}
+
+#[test]
+fn a_policy_that_iam_does_not_show_is_looked_for_after_the_keys_and_before_its_user_is_deleted() {
+    let loss = Waits::default().before_loss();
+    let mut unseen = well();
+    unseen.policies.values_mut().for_each(|state| *state = PolicyState::Missing);
+    let early = after(&owner(), &unseen, loss - SignedDuration::from_secs(1));
+    assert_eq!(names(&early), ["DeleteAccessKey"], "taking access away waits for nothing");
+    user_of(&mut unseen).keys.clear();
+    let early = after(&owner(), &unseen, loss - SignedDuration::from_secs(1));
+    assert!(early.actions.is_empty() && early.wake_at.is_some(), "{early:?}");
+    assert!(
+        matches!(&early.parts.user, Progress::Waiting(Reason::Deleting, why) if why.contains(&owner().policy_arn()))
+    );
+    let rest = ["DetachPolicy", "DetachPolicy", "DeleteUser"];
+    assert_eq!(names(&after(&owner(), &unseen, loss)), rest, "it always ends");
+    let retained = Owner { retain: true, ..owner() };
+    assert_eq!(names(&after(&retained, &unseen, SignedDuration::ZERO)), ["UntagUser", "RemoveFinalizer"]);
+    let mut deleted = unseen.clone();
+    deleted.policies.values_mut().for_each(|state| *state = PolicyState::Deleted);
+    assert_eq!(names(&after(&owner(), &deleted, SignedDuration::ZERO)), rest, "by this very pass");
+    unseen.policies.clear();
+    user_of(&mut unseen).tags.insert(tags::POLICY.to_owned(), "inline:own".to_owned());
+    assert_eq!(names(&after(&owner(), &unseen, SignedDuration::ZERO)), rest, "there is no managed one");
+}
+
 #[test]
 fn invariant_4_what_is_not_ours_is_let_be_and_a_policy_of_ours_is_found_without_its_user() {
     let mut foreign = well();

@@ -117,6 +117,9 @@ fn who_waits_is_not_settled_any_more() {
     let mut known = Known { settled: settled(), ..Known::default() };
     known.waits();
     assert_eq!(known.settled, None);
+    let mut known = Known { settled: settled(), details: Some(2), left: left(true), ..Known::default() };
+    known.refused();
+    assert_eq!((known.settled, known.details, known.left), (None, None, None), "the class may have taken away of it");
 }
 
 #[test]
@@ -321,4 +324,12 @@ fn whatever_reports_say_the_keys_are_read_every_so_many_intervals() {
         assert!(now <= later(latest, SignedDuration::from_hours(1)), "it is never read");
     }
     assert!(now >= latest);
+}
+
+#[test]
+fn a_deletion_is_first_seen_once() {
+    let mut known = Known::default();
+    known.deleting(NOW);
+    known.deleting(later(NOW, SignedDuration::from_secs(1)));
+    assert_eq!(known.deletion_seen(), Some(NOW));
 }
