@@ -14,9 +14,6 @@ use crate::core::provider::Provider;
 use crate::leadership::LeaseTimings;
 use crate::metrics::UserMetrics;
 
-/// The part of IAM that the shipped policy lets the operator work in.
-const DEFAULT_PATH: &str = "/s3access/";
-
 /// The flags of `run`.
 #[derive(Args, Clone, Debug)]
 pub struct RunOptions {
@@ -119,7 +116,7 @@ impl RunOptions {
     /// What is said where a class does not.
     pub fn defaults(&self) -> Defaults {
         let path = self.path.clone().unwrap_or_else(|| match self.provider {
-            ProviderOption::Aws => DEFAULT_PATH.to_owned(),
+            ProviderOption::Aws => Defaults::PATH.to_owned(),
             ProviderOption::S3Compatible => "/".to_owned(),
         });
         Defaults { path, min_interval: self.min_rotation_interval }
@@ -133,6 +130,7 @@ impl RunOptions {
             account_id: self.account_id.clone(),
             lanes: Arc::default(),
             own_credentials: None,
+            ignores_addresses: false,
         }
     }
 

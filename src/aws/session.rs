@@ -11,6 +11,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
@@ -51,6 +52,24 @@ pub struct SessionOptions {
     pub account_id: Option<String>,
     /// The operator's own credentials, where they do not come from the SDK's own environment.
     pub own_credentials: Option<SharedCredentialsProvider>,
+    /// Whether the addresses in that environment are of another system: AWS's are used in their place.
+    pub ignores_addresses: bool,
+}
+
+impl SessionOptions {
+    /// For the account of a class, where these are the operator's own.
+    #[must_use]
+    pub fn of_class(&self, class: &S3AccessClassSpec) -> Self {
+        let provider = Provider::of(class);
+        let limit = class.requests_per_second.and_then(NonZeroU32::new);
+        Self {
+            requests_per_second: limit.unwrap_or(self.requests_per_second),
+            provider,
+            account_id: class.account_id.clone(),
+            ignores_addresses: provider.has_all_of_iam() != self.provider.has_all_of_iam(),
+            ..self.clone()
+        }
+    }
 }
 
 /// Settings that do not go together.
@@ -137,7 +156,7 @@ impl Session {
         if options.provider == Provider::Aws && options.account_id.is_some() {
             return Err(SettingsError::AccountOfAws);
         }
-        let endpoints = Endpoints::default();
+        let endpoints = Endpoints { s3: s3_of_environment(), ..Endpoints::default() };
         let config = loader(&endpoints.trust, &endpoints.servers, options).load().await;
         Self::over(&config, endpoints, options, leadership, metrics)
     }
@@ -163,6 +182,11 @@ impl Session {
             loader = loader.credentials_provider(credentials);
         }
         let mut config = loader.load().await;
+        if options.ignores_addresses {
+            let mut without = config.to_builder();
+            without.set_endpoint_url(None).set_service_config(None::<NoAddresses>);
+            config = without.build();
+        }
         let set = class.endpoints.clone().unwrap_or_default();
         let sts = set.sts.or_else(|| set.iam.clone());
         if let Some(role) = &class.role_arn {
@@ -175,7 +199,8 @@ impl Session {
             let assumed = SharedCredentialsProvider::new(provider.build().await);
             config = config.to_builder().credentials_provider(assumed).build();
         }
-        let endpoints = Endpoints { trust, servers, iam: set.iam, sts, s3: set.s3, path_style: class.path_style };
+        let s3 = set.s3.or_else(|| s3_of_environment().filter(|_| !options.ignores_addresses));
+        let endpoints = Endpoints { trust, servers, iam: set.iam, sts, s3, path_style: class.path_style };
         Self::over(&config, endpoints, options, leadership, metrics)
     }
 
@@ -200,10 +225,7 @@ impl Session {
         }
         let provider = options.provider;
         let region = config.region().map(ToString::to_string).unwrap_or_default();
-        let s3_endpoint = endpoints
-            .s3
-            .or_else(|| std::env::var("AWS_ENDPOINT_URL_S3").ok())
-            .or_else(|| config.endpoint_url().map(ToOwned::to_owned));
+        let s3_endpoint = endpoints.s3.or_else(|| config.endpoint_url().map(ToOwned::to_owned));
         let path_style = endpoints.path_style.unwrap_or(s3_endpoint.is_some());
         let iam = SdkIam { client: aws_sdk_iam::Client::from_conf(iam.build()), lane: way.clone(), provider };
         let sts = SdkSts { client: aws_sdk_sts::Client::from_conf(sts.build()), lane: way.clone() };
@@ -310,6 +332,20 @@ impl Session {
     }
 }
 
+/// In the place of the environment's addresses of single services: there are none.
+#[derive(Debug)]
+enum NoAddresses {}
+
+impl LoadServiceConfig for NoAddresses {
+    fn load_config(&self, _: ServiceConfigKey<'_>) -> Option<String> {
+        match *self {}
+    }
+}
+
+fn s3_of_environment() -> Option<String> {
+    std::env::var("AWS_ENDPOINT_URL_S3").ok()
+}
+
 /// With credentials that stay within the account, where there is an STS to ask.
 fn of_one_account(
     config: &SdkConfig,
@@ -357,7 +393,26 @@ fn loader(trust: &Trust, servers: &Servers, options: &SessionOptions) -> aws_con
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
+
+    #[test]
+    fn a_class_of_aws_takes_no_address_of_another_system_that_is_the_operators_own() {
+        let own = SessionOptions {
+            lanes: Arc::default(),
+            requests_per_second: NonZeroU32::MIN,
+            provider: Provider::S3Compatible { tags: true },
+            account_id: Some("123456789012".to_owned()),
+            own_credentials: None,
+            ignores_addresses: false,
+        };
+        for (provider, ignores) in [("aws", true), ("s3-compatible", false)] {
+            let class = serde_json::json!({ "provider": provider, "allowedBuckets": ["*"] });
+            let options = own.of_class(&serde_json::from_value(class).unwrap());
+            assert_eq!((options.ignores_addresses, options.account_id), (ignores, None), "{provider}");
+        }
+    }
 
     #[tokio::test]
     async fn rival_19_the_account_of_aws_is_asked_for_and_not_set() {
@@ -368,6 +423,7 @@ mod tests {
             provider: Provider::Aws,
             account_id,
             own_credentials: None,
+            ignores_addresses: false,
         };
         let refused = Session::from_environment(&options, Leadership::unopposed(), Arc::new(Metrics::default())).await;
         assert!(matches!(refused, Err(SettingsError::AccountOfAws)));

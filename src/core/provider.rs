@@ -6,7 +6,9 @@ use super::desired::{Desired, DesiredPolicy};
 use super::policy::PROVABLE;
 use super::refusal::Refusal;
 use super::rotation::later;
-use crate::api::{Adoption, Capabilities, Capability, Reason, S3AccessUserSpec};
+use crate::api::{
+    Adoption, Capabilities, Capability, ClassProvider, Ownership, Reason, S3AccessClassSpec, S3AccessUserSpec,
+};
 
 /// No sooner than that a system is tried again.
 pub const AGAIN: SignedDuration = SignedDuration::from_mins(15);
@@ -25,6 +27,14 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// That of a class.
+    pub fn of(class: &S3AccessClassSpec) -> Self {
+        match class.provider {
+            ClassProvider::Aws => Self::Aws,
+            ClassProvider::S3Compatible => Self::S3Compatible { tags: class.ownership == Ownership::Tags },
+        }
+    }
+
     /// Whether there is more to a user than tags, inline policies and access keys. Where there is not, nothing of it is
     /// asked for: a server that does not know a call may just as well say that it is not allowed.
     pub fn has_all_of_iam(self) -> bool {

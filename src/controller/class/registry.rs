@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::num::NonZeroU32;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::namespaces::Namespaces;
 use super::resolve::{ClassResolver, OwnAccount, ResolvedClass};
-use crate::api::{ClassProvider, MANAGER, Ownership, S3AccessClass, S3AccessClassSpec, S3AccessUser, limits};
+use crate::api::{MANAGER, S3AccessClass, S3AccessClassSpec, S3AccessUser, limits};
 use crate::aws::{Session, SessionOptions};
 use crate::controller::error::Error;
 use crate::controller::watch::cached::Membership;
@@ -140,7 +139,7 @@ impl ClassResolver for Classes {
         check_account(&class, session.account().await?)?;
         let namespace = user.namespace().unwrap_or_default();
         Ok(ResolvedClass {
-            class: self.stores.namespaces.class_in(&class, &namespace).with(self.defaults.clone()),
+            class: self.stores.namespaces.class_in(&class, &namespace).with(self.defaults_for(&class.spec)),
             session,
             revision: self.revision_for(&class, &namespace),
             enforced: class.is_enforced() && self.namespaces_digest(&class) == digest_of(&class),
@@ -281,19 +280,18 @@ impl Classes {
             None => None,
         };
         let spec = &class.spec;
-        let options = SessionOptions {
-            requests_per_second: spec
-                .requests_per_second
-                .and_then(NonZeroU32::new)
-                .unwrap_or(self.session_options.requests_per_second),
-            provider: provider_of(spec),
-            account_id: spec.account_id.clone(),
-            lanes: self.session_options.lanes.clone(),
-            own_credentials: self.session_options.own_credentials.clone(),
-        };
+        let options = self.session_options.of_class(spec);
         let session =
             Session::of_class(spec, credentials, &options, self.leadership.clone(), self.metrics.clone()).await;
         session.map(Arc::new).map_err(|error| Error::BadCredentials(format!("S3AccessClass {name:?}: {error}")))
+    }
+
+    fn defaults_for(&self, class: &S3AccessClassSpec) -> Defaults {
+        let options = self.session_options.of_class(class);
+        match options.ignores_addresses && options.provider == Provider::Aws {
+            true => Defaults { path: Defaults::PATH.to_owned(), ..self.defaults.clone() },
+            false => self.defaults.clone(),
+        }
     }
 
     /// What [`ResolvedClass::revision`] is for an S3AccessUser of the class in that namespace.
@@ -384,13 +382,6 @@ fn is_older_than_classes(member: Membership<'_>, classes: &[Arc<KnownClass>]) ->
     is_older && member.is_finalized && !member.has_been_in_a_class
 }
 
-fn provider_of(class: &S3AccessClassSpec) -> Provider {
-    match class.provider {
-        ClassProvider::Aws => Provider::Aws,
-        ClassProvider::S3Compatible => Provider::S3Compatible { tags: class.ownership == Ownership::Tags },
-    }
-}
-
 /// What the class went by in Namespaces when all its users were held against it.
 fn digest_of(class: &S3AccessClass) -> Option<String> {
     class.status.as_ref()?.namespaces_digest.clone()
@@ -400,6 +391,7 @@ fn digest_of(class: &S3AccessClass) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::num::NonZeroU32;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::Router;
@@ -462,6 +454,7 @@ mod tests {
             account_id: None,
             lanes: Arc::default(),
             own_credentials: None,
+            ignores_addresses: false,
         };
         let (client, served) = api_server().await;
         let metrics = Arc::new(Metrics::default());

@@ -58,6 +58,11 @@ pub struct Defaults {
     pub min_interval: SignedDuration,
 }
 
+impl Defaults {
+    /// The path on AWS: the shipped IAM policy covers no other.
+    pub const PATH: &str = "/s3access/";
+}
+
 impl Default for Defaults {
     fn default() -> Self {
         Self { path: "/".to_owned(), min_interval: SignedDuration::from_hours(1) }
