@@ -163,7 +163,8 @@ impl Iam for SdkIam {
             .into_iter()
             // A server that knows no pages may show the same one again.
             .filter(|key| seen.insert(key.access_key_id.clone()))
-            // Where others make keys of any name, one that nobody can sign with keeps no other from being taken out of use.
+            // Some systems take any id that an administrator wants: a key that can be none of ours keeps no other from being taken
+            // out of use.
             .filter(|key| self.provider.has_all_of_iam() || key.access_key_id.as_deref().is_some_and(is_key_id))
             .map(|key| {
                 let id = key.access_key_id.filter(|id| is_key_id(id)).ok_or_else(|| unreadable(OPERATION, user))?;

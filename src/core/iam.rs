@@ -10,8 +10,8 @@ use super::rotation::later;
 /// By so much may the clocks of the operator and of IAM differ before a recorded time is not believed.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
 
-/// The id of an access key: 1 to 128 printable ASCII characters but quotes, `\\` and `/`, which ends it in a signature. IAM's have
-/// 16 to 128 word characters (API reference, AccessKey); S3-compatible systems give shorter ones, and take any that one wants.
+/// The id of an access key: 1 to 128 letters, digits and `_`, `-` or `.`. IAM's have 16 to 128 word characters (API
+/// reference, AccessKey); S3-compatible systems give shorter ones.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccessKeyId(Box<str>);
 
@@ -23,7 +23,7 @@ impl AccessKeyId {
 
     /// The id in a text that may be anybody's; `None` where it can be none.
     pub fn parse(text: &str) -> Option<Self> {
-        let allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"'`\\/".contains(&byte);
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         ((1..=128).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.into()))
     }
 }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_can_be_no_key_id_is_none() {
-        for text in ["AKIAIOSFODNN7EXAMPLE", "GK31c2f218a2e44f485b94239e", "minio-user_1.a", "tenant$me:1+2="] {
+        for text in ["AKIAIOSFODNN7EXAMPLE", "GK31c2f218a2e44f485b94239e", "minio-user_1.a"] {
             assert_eq!(AccessKeyId::parse(text).as_deref(), Some(text));
         }
         for text in ["", "AKIA\nX", "AKIA X", "AKIA\u{0}", "ＡＫＩＡ", "a/b", &"A".repeat(129), &"A".repeat(120_000)]
