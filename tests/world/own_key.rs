@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 use aws_sdk_iam::types::StatusType;
-use ground::double::{Request, Settings};
+use ground::double::{Account as IamAccount, Request, Settings};
 use ground::moto::Account;
 use ground::proxy::Fault;
 use ground::stand::{OPERATOR_NAMESPACE, OPERATOR_USER, shipped};
@@ -22,7 +22,7 @@ use crate::secrecy::shows;
 
 const USER: &str = "s3-access-operator";
 /// The scenes here, each with a Secret of its own that the admission policy names.
-const SCENES: [&str; 4] = ["own-key", "own-key-killed", "own-key-foreign", "own-key-admission"];
+const SCENES: [&str; 5] = ["own-key", "own-key-killed", "own-key-foreign", "own-key-admission", "own-key-other"];
 
 struct OwnKey {
     scene: Scene,
@@ -239,6 +239,42 @@ async fn a_key_that_somebody_has_made_of_the_operators_user_is_named_and_left_al
             "FAIL  the operator's own key: the operator's own key: Secret s3-access-system/no-such-secret does not exist",
         ],
     );
+}
+
+#[tokio::test]
+async fn a_key_of_another_account_is_not_followed_and_nobody_is_let_go_for_it() {
+    const OTHER: &str = "210987654321";
+    let mut own = OwnKey::new("own-key-other").await;
+    // By which the Secret is read again every few seconds.
+    own.start_again("3m").await;
+    let scene = &own.scene;
+    scene.create("reports", spec()).await;
+    let user = user_name(&scene.ready("reports").await);
+    let double = scene.double.as_ref().unwrap();
+    let root = double.with(|world| {
+        let account = IamAccount { id: OTHER.to_owned(), partition: "aws".to_owned() };
+        world.add_account(account, Settings { seed: 7, ..Settings::default() });
+        world.account(OTHER).unwrap().root_credentials().clone()
+    });
+    scene.credentials("own", &root.access_key_id, &root.secret_access_key).await;
+    let mut touched = 0;
+    scene
+        .see("the other account to be noticed", async || {
+            touched += 1;
+            scene.patch("reports", json!({ "metadata": { "annotations": { "touched": touched.to_string() } } })).await;
+            let conditions = scene.users().get("reports").await?.status.context("no status")?.conditions;
+            let told = conditions.iter().find(|condition| condition.reason == "AccountMismatch");
+            ensure!(told.is_some_and(|told| told.message.contains(OTHER)), "{conditions:?}");
+            Ok(())
+        })
+        .await;
+    scene.users().delete("reports", &DeleteParams::default()).await.unwrap();
+    scene.refused("reports", "AccountMismatch").await;
+    scene.only_key(&user, "reports-s3").await;
+    assert_eq!(double.with(|world| world.account(OTHER).unwrap().state().users().count()), 0);
+    scene.credentials("own", &own.first.access_key_id, &own.first.secret_access_key).await;
+    scene.gone("reports").await;
+    assert_eq!(scene.left(), Vec::<String>::new());
 }
 
 #[tokio::test]

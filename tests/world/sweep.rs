@@ -320,7 +320,7 @@ async fn a_deletion_goes_by_what_is_recorded_and_leaves_nothing_whatever_the_sta
     let reads = [Operation::ListAccessKeys, Operation::ListAttachedUserPolicies, Operation::GetUserPolicy];
     let counted = reads.map(before);
     scene.delete("reports").await;
-    assert_eq!(reads.map(before), counted, "nothing is read but the user");
+    assert_eq!(reads.map(before), counted, "nothing is read but the user: {}", scene.log().unwrap_or_default());
     assert_eq!(scene.picture(&user).await, "no user");
 
     scene.create("reports", inline()).await;
