@@ -22,7 +22,8 @@ use super::names::{self, Ownership};
 use super::observed::ManagedPolicy;
 use super::plan::{Action, WhyDelete, version_to_prune};
 use super::policy::{Document, Terms, cut_off, with_cut};
-use crate::api::{AccessKeyMode, OnCompromise, S3AccessUser, tags};
+use super::sessions::may_be_in_use;
+use crate::api::{OnCompromise, S3AccessUser, tags};
 
 /// What was read of an IAM user, as far as it could be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -234,7 +235,7 @@ fn ends_of_keys(bounds: Bounds<'_>, found: &Holdings, shut: bool, now: Timestamp
 }
 
 fn cut_of<'a>(bounds: Bounds<'a>, found: &Holdings, (expelled, suspended): (bool, bool)) -> Cut<'a> {
-    let sessions = bounds.user.spec.access_key.mode == AccessKeyMode::Session;
+    let sessions = may_be_in_use(bounds.user.spec.access_key.mode, bounds.user.status.as_ref());
     Cut {
         class: bounds.class,
         terms: bounds.class.terms(bounds.user),
@@ -259,7 +260,8 @@ pub fn exceeds(class: &Class, user: &S3AccessUser, document: &Document) -> bool 
     let (terms, effort) = (class.terms(user), Effort::default());
     let cut = Cut { class, terms, expelled: false, sessions: false, revoked: None, effort };
     // Whose sessions are revoked, its policies are to have another statement.
-    let revokes = user.spec.access_key.mode == AccessKeyMode::Session && Request::of(user).is_some();
+    let in_use = may_be_in_use(user.spec.access_key.mode, user.status.as_ref());
+    let revokes = in_use && Request::of(user).is_some();
     revokes || !matches!(cut.of(Some(document)), Verdict::Keep)
 }
 

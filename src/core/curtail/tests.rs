@@ -411,8 +411,15 @@ fn invariant_12_taking_away_ends_and_only_takes() {
 /// The spec is not carried out, so that no plan would cut them.
 #[test]
 fn invariant_12_revoked_sessions_are_cut_also_of_who_is_paused() {
-    let mut paused = user();
-    paused.spec.access_key.mode = crate::api::AccessKeyMode::Session;
+    let mut with_sessions = user();
+    with_sessions.spec.access_key.mode = crate::api::AccessKeyMode::Session;
+    let mut had_sessions = user();
+    let told = json!({ "sessionExpiresAt": "2026-12-01T00:00:00Z" });
+    had_sessions.status = Some(serde_json::from_value(told).unwrap());
+    [with_sessions, had_sessions].into_iter().for_each(revoked_while_paused);
+}
+
+fn revoked_while_paused(mut paused: S3AccessUser) {
     paused.metadata.annotations = Some(BTreeMap::from([(annotations::REVOKE.to_owned(), "1".to_owned())]));
     let class = class(json!({}));
     let bounds = Bounds { class: &class, user: &paused, course: Course::Hindered, minted_at: None };
