@@ -8,6 +8,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
+use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::raw::StatusOf;
@@ -217,6 +218,10 @@ impl AwsError {
             return made(ErrorKind::AnotherAccount, "AnotherAccount", cause.to_string());
         }
         if let Some(cause) = find::<CredentialsError>(error) {
+            // Whose they are was asked of STS, which says what is wrong with them.
+            if let Some(asked) = find::<SdkError<GetCallerIdentityError, HttpResponse>>(cause) {
+                return Self::of("GetCallerIdentity", object, asked);
+            }
             let message = cause.source().map_or_else(|| cause.to_string(), chain);
             return match why_not_loaded(cause) {
                 Some(kind) => made(kind, "CredentialsNotLoaded", message),

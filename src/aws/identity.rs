@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EntityType, PolicyEvaluationDecisionType};
-
 use tokio::sync::OnceCell;
 
 use super::Result;
@@ -27,7 +25,7 @@ pub struct Identity {
 }
 
 /// Credentials that stay those of one account. Whoever replaces them (a Secret is followed, a role's are renewed) by those of
-/// another one would have every user found missing, let go or made anew there; the account is asked for only once.
+/// another one would have every user found missing, let go or made anew there; the account is asked for only once. Nobody is given those that STS does not tell the account of.
 pub(super) struct SameAccount {
     inner: SharedCredentialsProvider,
     sts: aws_sdk_sts::Client,
@@ -35,9 +33,6 @@ pub(super) struct SameAccount {
     /// The access key that was given out last, and is that account's.
     last: Mutex<Option<String>>,
 }
-
-/// How long credentials are good for whose account could not be asked for.
-const UNTIL_ASKED: Duration = Duration::from_secs(60);
 
 impl SameAccount {
     /// Those of `inner`, which `sts` is asked about; the account is known once the first of them were used.
@@ -50,7 +45,7 @@ impl SameAccount {
     }
 
     async fn checked(&self) -> provider::Result {
-        let mut credentials = self.inner.provide_credentials().await?;
+        let credentials = self.inner.provide_credentials().await?;
         let id = Some(credentials.access_key_id().to_owned());
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let (Some(account), true) = (self.account.get(), last.is_some() && last != id) {
@@ -62,13 +57,8 @@ impl SameAccount {
                     let another = AnotherAccount { before: account.id.clone(), now };
                     return Err(CredentialsError::provider_error(another));
                 }
-                // What they are used for tells what is wrong with them.
-                Err(_) => {
-                    let soon = SystemTime::now() + UNTIL_ASKED;
-                    let expiry = credentials.expiry().map_or(soon, |expiry| expiry.min(soon));
-                    *credentials.expiry_mut() = Some(expiry);
-                    return Ok(credentials);
-                }
+                // Whose they are has to be known before anything is done with them.
+                Err(error) => return Err(CredentialsError::provider_error(error)),
             }
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = id;
@@ -168,9 +158,12 @@ impl Identity {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use aws_sdk_sts::config::{BehaviorVersion, Region};
 
     use super::*;
+    use crate::aws::error::{AwsError, ErrorKind};
     use crate::aws::scripted::answering;
 
     /// Of the accounts 111… and 222…, by the first letter of the key; a key of X is nobody's.
@@ -214,19 +207,46 @@ mod tests {
         let same = SameAccount::new(following, sts(), &account);
         let given = async |id| {
             *held.lock().unwrap() = id;
-            same.provide_credentials().await.map(|given| (given.access_key_id().to_owned(), given.expiry().is_some()))
+            same.provide_credentials().await.map(|given| given.access_key_id().to_owned())
         };
-        let lasting = |id: &str| Some((id.to_owned(), false));
-        assert_eq!(given("B0").await.ok(), lasting("B0"), "no account is known yet");
+        assert_eq!(given("B0").await.unwrap(), "B0", "no account is known yet");
         account.set(Account { id: "111111111111".to_owned(), partition: "aws".to_owned() }).unwrap();
-        assert_eq!(given("A1").await.ok(), lasting("A1"));
-        assert_eq!(given("A2").await.ok(), lasting("A2"));
+        assert_eq!(given("A1").await.unwrap(), "A1");
+        assert_eq!(given("A2").await.unwrap(), "A2");
         for _ in 0..2 {
             let refused = given("B1").await.unwrap_err();
             let told = std::error::Error::source(&refused).unwrap().to_string();
             assert!(told.contains("of account 111111111111, and are of account 222222222222"), "{told}");
         }
-        assert_eq!(given("X1").await.ok(), Some(("X1".to_owned(), true)), "asked for again soon");
-        assert_eq!(given("A2").await.ok(), lasting("A2"));
+        assert_eq!(given("A2").await.unwrap(), "A2");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_done_with_credentials_that_sts_does_not_tell_the_account_of() {
+        let sent = Arc::new(AtomicBool::new(false));
+        let held = Arc::new(Mutex::new("A1"));
+        let account = Account { id: "111111111111".to_owned(), partition: "aws".to_owned() };
+        let following = SharedCredentialsProvider::new(Following(held.clone()));
+        let same = SameAccount::new(following, sts(), &Arc::new(OnceCell::from(account)));
+        same.provide_credentials().await.unwrap();
+        let asked = sent.clone();
+        let server = answering(move |_| {
+            asked.store(true, Ordering::Relaxed);
+            (200, String::new())
+        });
+        let config = aws_sdk_iam::Config::builder().behavior_version(BehaviorVersion::latest()).http_client(server);
+        let config = config.region(Region::from_static("eu-central-1")).credentials_provider(same).build();
+        let iam = aws_sdk_iam::Client::from_conf(config);
+        *held.lock().unwrap() = "X1";
+        for _ in 0..2 {
+            let refused = iam.get_user().user_name("reports").send().await.unwrap_err();
+            let refused = AwsError::of("GetUser", "reports", &refused);
+            assert_eq!(refused.kind, ErrorKind::InvalidCredentials, "{refused}");
+            assert!(refused.to_string().starts_with("GetCallerIdentity reports: InvalidClientTokenId: "), "{refused}");
+        }
+        assert!(!sent.load(Ordering::Relaxed));
+        *held.lock().unwrap() = "A2";
+        iam.get_user().user_name("reports").send().await.unwrap_err();
+        assert!(sent.load(Ordering::Relaxed), "as soon as they are known to be the account's");
     }
 }

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::class::Defaults;
 use super::desired::{Desired, DesiredPolicy};
 use super::policy::PROVABLE;
 use super::refusal::Refusal;
@@ -32,6 +33,15 @@ impl Provider {
         match class.provider {
             ClassProvider::Aws => Self::Aws,
             ClassProvider::S3Compatible => Self::S3Compatible { tags: class.ownership == Ownership::Tags },
+        }
+    }
+
+    /// What classes go by, where these are the settings of an own account on this: a path that is set for another system is
+    /// not AWS's. A class of another system goes by no path but its own.
+    pub fn in_classes(self, own: Defaults) -> Defaults {
+        match self {
+            Self::Aws => own,
+            Self::S3Compatible { .. } => Defaults { path: Defaults::PATH.to_owned(), ..own },
         }
     }
 

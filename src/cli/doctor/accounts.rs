@@ -13,6 +13,7 @@ use crate::cli::Error;
 use crate::cli::plan::planner;
 use crate::config::RunOptions;
 use crate::controller::{KnownClass, Planner};
+use crate::core::provider::Provider;
 use crate::kubernetes::KubernetesError;
 
 /// So many classes are checked, and so many at once.
@@ -67,6 +68,7 @@ pub(super) async fn check(client: Option<&Client>, options: &RunOptions, session
             )],
         },
     };
+    let path = in_classes(options);
     let of_classes = stream::iter(&classes).map(|class| of_class(class, &planner, &path, false)).buffered(AT_ONCE);
     checks.extend(of_classes.collect::<Vec<_>>().await.into_iter().flatten());
     if more {
@@ -90,13 +92,18 @@ pub(super) async fn check_class(
         Err(error) => return vec![Check::failure(who, error, "apply deploy/rbac.yaml, or set S3ACCESS_CLUSTER_ID")],
     };
     match Api::<KnownClass>::all(client.clone()).get_opt(name).await {
-        Ok(Some(class)) => of_class(&class, &planner, &options.defaults().path, true).await,
+        Ok(Some(class)) => of_class(&class, &planner, &in_classes(options), true).await,
         Ok(None) => vec![Check::failure(who, "there is none", "create it")],
         Err(error) => {
             let error = KubernetesError::of("get S3AccessClass", "", name, &error);
             vec![Check::failure(who, error, "apply crds and deploy/rbac.yaml")]
         }
     }
+}
+
+/// The path of users whose class names none.
+fn in_classes(options: &RunOptions) -> String {
+    Provider::from(options.provider).in_classes(options.defaults()).path
 }
 
 /// Whom no class bounds although there are some. Where they cannot be listed, the check of the rights has said so; where a

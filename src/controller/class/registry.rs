@@ -27,7 +27,6 @@ use crate::controller::watch::cached::Membership;
 use crate::core::budget;
 use crate::core::class::Defaults;
 use crate::core::iam::{AccessKeyId, Account, secret_half};
-use crate::core::provider::Provider;
 use crate::kubernetes::KubernetesError;
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
@@ -139,7 +138,7 @@ impl ClassResolver for Classes {
         check_account(&class, session.account().await?)?;
         let namespace = user.namespace().unwrap_or_default();
         Ok(ResolvedClass {
-            class: self.stores.namespaces.class_in(&class, &namespace).with(self.defaults_for(&class.spec)),
+            class: self.stores.namespaces.class_in(&class, &namespace).with(self.defaults.clone()),
             session,
             revision: self.revision_for(&class, &namespace),
             enforced: class.is_enforced() && self.namespaces_digest(&class) == digest_of(&class),
@@ -286,14 +285,6 @@ impl Classes {
         session.map(Arc::new).map_err(|error| Error::BadCredentials(format!("S3AccessClass {name:?}: {error}")))
     }
 
-    fn defaults_for(&self, class: &S3AccessClassSpec) -> Defaults {
-        let options = self.session_options.of_class(class);
-        match options.ignores_addresses && options.provider == Provider::Aws {
-            true => Defaults { path: Defaults::PATH.to_owned(), ..self.defaults.clone() },
-            false => self.defaults.clone(),
-        }
-    }
-
     /// What [`ResolvedClass::revision`] is for an S3AccessUser of the class in that namespace.
     pub fn revision_for(&self, class: &S3AccessClass, namespace: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -404,6 +395,7 @@ mod tests {
     use super::super::namespaces::Changes;
     use super::*;
     use crate::controller::preview::store_of;
+    use crate::core::provider::Provider;
 
     /// An API server that serves one Secret, and how often it has.
     async fn api_server() -> (Client, Arc<AtomicUsize>) {

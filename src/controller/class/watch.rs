@@ -92,7 +92,7 @@ impl Watched {
             require_class: options.require_class,
             sharded: options.class_selector.is_some(),
             session_options: options.session_options.clone(),
-            defaults: options.defaults.clone(),
+            defaults: options.session_options.provider.in_classes(options.defaults.clone()),
             leadership: options.leadership.clone(),
             metrics: options.metrics.clone(),
             sessions: Mutex::default(),

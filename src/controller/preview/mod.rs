@@ -226,7 +226,7 @@ impl Planner {
             require_class: self.require_class,
             sharded: self.class_selector.is_some(),
             session_options: self.session_options.clone(),
-            defaults: self.defaults.clone(),
+            defaults: self.session_options.provider.in_classes(self.defaults.clone()),
             leadership: Leadership::nobody(),
             metrics: Arc::new(Metrics::default()),
             sessions: Mutex::default(),

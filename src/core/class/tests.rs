@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::core::provider::Provider;
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/team-a";
 
@@ -201,6 +202,9 @@ fn the_operators_settings_say_what_the_class_leaves_open() {
     assert_eq!(path(class(json!({}))), "/k8s/");
     assert_eq!(path(class(json!({ "path": "/own/" }))), "/own/");
     assert_eq!(path(class(json!({ "provider": "s3-compatible" }))), "/", "others than AWS may have no paths");
+    let beside = |own: Provider| class(json!({})).with(own.in_classes(defaults.clone())).path(None);
+    assert_eq!(beside(Provider::Aws), "/k8s/");
+    assert_eq!(beside(Provider::S3Compatible { tags: true }), "/s3access/", "that path is another system's");
     let bound = class(json!({})).with(defaults);
     let violations = |interval: &str| {
         let rotation = json!({ "interval": interval, "overlap": "0s" });
