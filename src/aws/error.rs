@@ -220,7 +220,9 @@ impl AwsError {
         if let Some(cause) = find::<CredentialsError>(error) {
             // Whose they are was asked of STS, which says what is wrong with them.
             if let Some(asked) = find::<SdkError<GetCallerIdentityError, HttpResponse>>(cause) {
-                return Self::of("GetCallerIdentity", object, asked);
+                let asked = Self::of("GetCallerIdentity", object, asked);
+                let own = passes(asked.kind) || matches!(asked.kind, ErrorKind::InvalidCredentials | ErrorKind::Clock);
+                return Self { kind: if own { asked.kind } else { ErrorKind::NoCredentials }, ..asked };
             }
             let message = cause.source().map_or_else(|| cause.to_string(), chain);
             return match why_not_loaded(cause) {
@@ -383,7 +385,13 @@ fn why_not_loaded(error: &CredentialsError) -> Option<ErrorKind> {
         find::<SdkError<AssumeRoleError, HttpResponse>>(error).map(|error| AwsError::of("AssumeRole", "", error));
     let of_token = find::<SdkError<AssumeRoleWithWebIdentityError, HttpResponse>>(error)
         .map(|error| AwsError::of("AssumeRoleWithWebIdentity", "", error));
-    of_role.or(of_token).filter(AwsError::is_transient).map(|error| error.kind)
+    of_role.or(of_token).map(|error| error.kind).filter(|kind| passes(*kind))
+}
+
+/// Of what STS answers about credentials, that which passes by itself. The rest must not be taken for IAM's answer to the call
+/// that they were for: by a NoSuchEntity its user would be missing.
+fn passes(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Throttled | ErrorKind::TryLater | ErrorKind::Unreachable)
 }
 
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {

@@ -25,7 +25,8 @@ pub struct Identity {
 }
 
 /// Credentials that stay those of one account. Whoever replaces them (a Secret is followed, a role's are renewed) by those of
-/// another one would have every user found missing, let go or made anew there; the account is asked for only once. Nobody is given those that STS does not tell the account of.
+/// another one would have every user found missing, let go or made anew there; the account is asked for only once. Those that
+/// STS does not tell the account of are not given out.
 pub(super) struct SameAccount {
     inner: SharedCredentialsProvider,
     sts: aws_sdk_sts::Client,
@@ -166,19 +167,20 @@ mod tests {
     use crate::aws::error::{AwsError, ErrorKind};
     use crate::aws::scripted::answering;
 
-    /// Of the accounts 111… and 222…, by the first letter of the key; a key of X is nobody's.
+    /// Of the accounts 111… and 222…, by the first letter of the key; a key of X is nobody's, and of another one it speaks as
+    /// no STS does.
     fn sts() -> aws_sdk_sts::Client {
-        let client = answering(|request| {
+        let failure =
+            |status, code| (status, format!("<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>"));
+        let client = answering(move |request| {
             let signed = request.headers().get("authorization").unwrap_or_default();
             let account = match signed.split("Credential=").nth(1).and_then(|rest| rest.chars().next()) {
                 Some('A') => "111111111111",
                 Some('B') => "222222222222",
-                _ => {
-                    return (
-                        403,
-                        "<ErrorResponse><Error><Code>InvalidClientTokenId</Code></Error></ErrorResponse>".into(),
-                    );
-                }
+                Some('X') => return failure(403, "InvalidClientTokenId"),
+                Some('N') => return failure(404, "NoSuchEntity"),
+                Some('L') => return failure(409, "LimitExceeded"),
+                _ => return failure(403, "AccessDenied"),
             };
             let result = format!("<GetCallerIdentityResult><Account>{account}</Account></GetCallerIdentityResult>");
             (200, format!("<GetCallerIdentityResponse>{result}</GetCallerIdentityResponse>"))
@@ -237,12 +239,18 @@ mod tests {
         let config = aws_sdk_iam::Config::builder().behavior_version(BehaviorVersion::latest()).http_client(server);
         let config = config.region(Region::from_static("eu-central-1")).credentials_provider(same).build();
         let iam = aws_sdk_iam::Client::from_conf(config);
-        *held.lock().unwrap() = "X1";
-        for _ in 0..2 {
+        for (id, kind, code) in [
+            ("X1", ErrorKind::InvalidCredentials, "InvalidClientTokenId"),
+            ("X1", ErrorKind::InvalidCredentials, "InvalidClientTokenId"),
+            ("N1", ErrorKind::NoCredentials, "NoSuchEntity"),
+            ("L1", ErrorKind::NoCredentials, "LimitExceeded"),
+            ("D1", ErrorKind::NoCredentials, "AccessDenied"),
+        ] {
+            *held.lock().unwrap() = id;
             let refused = iam.get_user().user_name("reports").send().await.unwrap_err();
             let refused = AwsError::of("GetUser", "reports", &refused);
-            assert_eq!(refused.kind, ErrorKind::InvalidCredentials, "{refused}");
-            assert!(refused.to_string().starts_with("GetCallerIdentity reports: InvalidClientTokenId: "), "{refused}");
+            assert_eq!(refused.kind, kind, "no answer of IAM: {refused}");
+            assert!(refused.to_string().starts_with(&format!("GetCallerIdentity reports: {code}: ")), "{refused}");
         }
         assert!(!sent.load(Ordering::Relaxed));
         *held.lock().unwrap() = "A2";

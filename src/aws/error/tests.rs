@@ -146,6 +146,8 @@ async fn a_role_that_cannot_be_assumed_just_now_is_no_lack_of_credentials() {
         (503, "ServiceUnavailable", ErrorKind::TryLater),
         (403, "AccessDenied", ErrorKind::NoCredentials),
         (400, "ExpiredToken", ErrorKind::NoCredentials),
+        (404, "NoSuchEntity", ErrorKind::NoCredentials),
+        (409, "EntityAlreadyExists", ErrorKind::NoCredentials),
     ] {
         let told = role_answered_with(status, code).await;
         assert_eq!(told.kind, kind, "{told}");

@@ -13,7 +13,6 @@ use crate::cli::Error;
 use crate::cli::plan::planner;
 use crate::config::RunOptions;
 use crate::controller::{KnownClass, Planner};
-use crate::core::provider::Provider;
 use crate::kubernetes::KubernetesError;
 
 /// So many classes are checked, and so many at once.
@@ -68,8 +67,7 @@ pub(super) async fn check(client: Option<&Client>, options: &RunOptions, session
             )],
         },
     };
-    let path = in_classes(options);
-    let of_classes = stream::iter(&classes).map(|class| of_class(class, &planner, &path, false)).buffered(AT_ONCE);
+    let of_classes = stream::iter(&classes).map(|class| of_class(class, &planner, false)).buffered(AT_ONCE);
     checks.extend(of_classes.collect::<Vec<_>>().await.into_iter().flatten());
     if more {
         checks
@@ -92,18 +90,13 @@ pub(super) async fn check_class(
         Err(error) => return vec![Check::failure(who, error, "apply deploy/rbac.yaml, or set S3ACCESS_CLUSTER_ID")],
     };
     match Api::<KnownClass>::all(client.clone()).get_opt(name).await {
-        Ok(Some(class)) => of_class(&class, &planner, &in_classes(options), true).await,
+        Ok(Some(class)) => of_class(&class, &planner, true).await,
         Ok(None) => vec![Check::failure(who, "there is none", "create it")],
         Err(error) => {
             let error = KubernetesError::of("get S3AccessClass", "", name, &error);
             vec![Check::failure(who, error, "apply crds and deploy/rbac.yaml")]
         }
     }
-}
-
-/// The path of users whose class names none.
-fn in_classes(options: &RunOptions) -> String {
-    Provider::from(options.provider).in_classes(options.defaults()).path
 }
 
 /// Whom no class bounds although there are some. Where they cannot be listed, the check of the rights has said so; where a
@@ -128,7 +121,7 @@ async fn without_class(planner: &Planner, classes: &[KnownClass], watched: &[Str
     ))
 }
 
-async fn of_class(class: &KnownClass, planner: &Planner, path: &str, whole: bool) -> Vec<Check> {
+async fn of_class(class: &KnownClass, planner: &Planner, whole: bool) -> Vec<Check> {
     let who = format!("class {}", class.name_any());
     if let Some(invalid) = &class.invalid {
         return vec![Check::failure(who, format!("cannot be read: {invalid}"), "correct it")];
@@ -141,7 +134,7 @@ async fn of_class(class: &KnownClass, planner: &Planner, path: &str, whole: bool
         Ok(Err(error)) => return vec![Check::failure(who, error, "correct the class")],
         Err(_) => return vec![too_slow(who)],
     };
-    let path = class.spec.path.as_deref().unwrap_or(path);
+    let path = &planner.path_of(&class);
     let of_system = system::judge(&who, &class, whole);
     let checks = within(Place { who, session, class: Some(&class), path, cluster_id: &planner.cluster.id }).await;
     [checks, of_system].concat()

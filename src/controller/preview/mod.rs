@@ -29,7 +29,7 @@ use super::observe::{self, Held, example_of_workload, read_level};
 use super::state::State;
 use crate::api::{Capabilities, MANAGED_BY_LABEL, MANAGER, Reason, S3AccessClass, S3AccessUser, annotations};
 use crate::aws::{Session, SessionOptions};
-use crate::core::class::{Defaults, Overlap};
+use crate::core::class::{Class, Defaults, Overlap};
 use crate::core::desired::{Desired, Owner, is_true};
 use crate::core::drift::Coverage;
 use crate::core::iam::AccessKeyId;
@@ -209,6 +209,15 @@ impl Planner {
         self.classes_of(Vec::new(), Vec::new()).session_of(class).await
     }
 
+    /// The IAM path of a class's users, where their specs name none.
+    pub fn path_of(&self, class: &S3AccessClass) -> String {
+        Class::of(class, "", &BTreeMap::new()).with(self.defaults_in_classes()).path(None)
+    }
+
+    fn defaults_in_classes(&self) -> Defaults {
+        self.session_options.provider.in_classes(self.defaults.clone())
+    }
+
     fn classes_of(&self, classes: Vec<KnownClass>, namespaces: Vec<PartialObjectMeta<Namespace>>) -> Classes {
         let listed: [CancellationToken; 3] = std::array::from_fn(|_| CancellationToken::new());
         listed.iter().for_each(CancellationToken::cancel);
@@ -226,7 +235,7 @@ impl Planner {
             require_class: self.require_class,
             sharded: self.class_selector.is_some(),
             session_options: self.session_options.clone(),
-            defaults: self.session_options.provider.in_classes(self.defaults.clone()),
+            defaults: self.defaults_in_classes(),
             leadership: Leadership::nobody(),
             metrics: Arc::new(Metrics::default()),
             sessions: Mutex::default(),
