@@ -1,6 +1,7 @@
 //! `test`: one ground for all tests, and one line that counts them.
 
 use std::process::{ExitStatus, Stdio};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use ground::cache;
@@ -113,8 +114,9 @@ async fn count(command: &mut Command) -> Result<()> {
 }
 
 /// Runs tests and shows each line that they say at once, so that the last ones before a hang are seen; how many there were,
-/// and how cargo ended. `lane` tells its lines from those that others say meanwhile.
+/// and how cargo ended. `lane` tells its lines from those that others say meanwhile; the last one says how long it took.
 async fn said(command: &mut Command, lane: &str) -> Result<(Count, ExitStatus)> {
+    let started = Instant::now();
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut count = Count::default();
     if let Some(stdout) = child.stdout.take() {
@@ -124,7 +126,10 @@ async fn said(command: &mut Command, lane: &str) -> Result<(Count, ExitStatus)> 
             println!("{lane}{line}");
         }
     }
-    Ok((count, child.wait().await?))
+    let status = child.wait().await?;
+    let cores = std::thread::available_parallelism()?;
+    println!("{lane}ended after {} s, with {cores} cores for all of them", started.elapsed().as_secs());
+    Ok((count, status))
 }
 
 /// Says how many tests there were.
