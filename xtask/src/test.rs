@@ -72,8 +72,8 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
     told(&[main, waiting, world, docs])
 }
 
-/// The suites that mostly wait, for IAM's lateness, for keys' ends and for rollouts: beside the others they cost little time.
-const WAITING: [&str; 3] = ["acceptance", "chart", "node"];
+/// The suites that mostly wait, for keys' ends and for rollouts: beside the others they cost little time.
+const WAITING: [&str; 2] = ["chart", "node"];
 /// The longest waits for half of its time; how many of its tests run at once.
 const WORLD: &str = "world";
 const AT_ONCE: &str = "3";
