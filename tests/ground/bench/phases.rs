@@ -119,29 +119,37 @@ impl Run {
         let settings = settings.map(|(name, interval)| (name, format!("{}s", interval.as_secs())));
         let settings = settings.each_ref().map(|(name, interval)| (*name, interval.as_str()));
         self.restart(&settings).await?;
-        // What a start takes is the restart phase's, and so is the first report, which is news to each status.
-        tokio::time::sleep(interval * 2).await;
         // Who knows no bulk read reads each user.
         let (counted, least) = match self.setup.kind {
             Kind::Operator => (&["GetAccountAuthorizationDetails", "GetCredentialReport"][..], self.accounts.len()),
             _ => (&["GetUser"][..], self.setup.users),
         };
+        // What a start takes is the restart phase's, and so is the first report, which is news to each status.
+        self.swept(interval * 2, counted, least).await?;
+        if let Kind::Operator = self.setup.kind {
+            self.written().await?;
+        }
         self.measure(Phase::Sweep, self.setup.users, async |run| {
-            let (before, started) = (run.calls().await?, Instant::now());
-            tokio::time::sleep(interval).await;
-            loop {
-                let calls = difference(&run.calls().await?, &before);
-                let least = u64::try_from(least)?;
-                let all = counted.iter().all(|call| calls.get(*call).is_some_and(|count| *count >= least));
-                if all || started.elapsed() >= interval * SLOWEST {
-                    return Ok(None);
-                }
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+            run.swept(interval, counted, least).await?;
+            Ok(None)
         })
         .await?;
         self.restart(&[]).await?;
         self.quiet().await
+    }
+
+    /// Waits for so long, and where the machine is too slow for it, until each of these calls was made so often.
+    async fn swept(&mut self, time: Duration, counted: &[&str], least: usize) -> Result<()> {
+        let (before, started, least) = (self.calls().await?, Instant::now(), u64::try_from(least)?);
+        tokio::time::sleep(time).await;
+        while started.elapsed() < time * SLOWEST {
+            let calls = difference(&self.calls().await?, &before);
+            if counted.iter().all(|call| calls.get(*call).is_some_and(|count| *count >= least)) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
     }
 
     /// Asks for a new key of the first so many at once, and waits until the old ones are gone.

@@ -1,6 +1,7 @@
 //! A run: what stands, what is counted, and how a phase is measured.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -268,12 +269,20 @@ impl Run {
 
     /// Waits until nothing is asked of AWS or Kubernetes any more.
     pub(super) async fn quiet(&mut self) -> Result<()> {
+        self.unchanged(async |run| Ok((run.calls().await?, run.audit.requests()?))).await
+    }
+
+    /// Waits until nothing is asked of Kubernetes any more: of who sweeps all the time, AWS always is.
+    pub(super) async fn written(&mut self) -> Result<()> {
+        self.unchanged(async |run| run.audit.requests()).await
+    }
+
+    async fn unchanged<T: PartialEq + Debug>(&mut self, count: impl AsyncFn(&mut Self) -> Result<T>) -> Result<()> {
         let started = Instant::now();
         let unquiet = self.at_least(UNQUIET);
-        let mut last = (Calls::new(), Requests::new());
-        let mut since = Instant::now();
+        let (mut last, mut since) = (None, Instant::now());
         loop {
-            let now = (self.calls().await?, self.audit.requests()?);
+            let now = Some(count(self).await?);
             if now != last {
                 (last, since) = (now, Instant::now());
             }
