@@ -186,7 +186,7 @@ async fn start(world: &World, readers: &[Reader]) {
         (json!({ "secret": { "secretName": "app-s3" } }), MOUNT.to_owned()),
         (json!({ "secret": { "secretName": "sync-s3" } }), OF_RCLONE.to_owned()),
         (json!({ "configMap": { "name": "aws" } }), "/etc/aws".to_owned()),
-        (json!({ "emptyDir": {} }), "/tmp".to_owned()),
+        (json!({ "emptyDir": { "medium": "Memory" } }), "/tmp".to_owned()),
     ];
     let of_machine = installed().await.into_iter().map(|path| path.display().to_string());
     volumes.extend(of_machine.map(|path| (json!({ "hostPath": { "path": path } }), path)));
