@@ -1,7 +1,7 @@
 """Tries S3 operations with boto3, a standard AWS client, holding nothing but a Secret's data.
 
-Reads {"secret": {...}, "endpoint": URL, "operations": [{"operation", "bucket"}]} from standard input and prints a list
-of {"operation", "bucket", "allowed", "code"}.
+Reads {"secret": {...}, "endpoint": URL, "operations": [{"operation", "bucket"}]} from each line of standard input and prints a line
+with a list of {"operation", "bucket", "allowed", "code"}.
 """
 
 import json
@@ -39,8 +39,7 @@ def attempt(client, operation, bucket):
         raise SystemExit(f"unknown operation {operation}")
 
 
-def main():
-    task = json.load(sys.stdin)
+def answers(task):
     secret = task["secret"]
     client = boto3.client(
         "s3",
@@ -51,16 +50,15 @@ def main():
         aws_session_token=secret.get("AWS_SESSION_TOKEN"),
         config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
     )
-    answers = []
     for wanted in task["operations"]:
         answer = dict(wanted, allowed=True, code="")
         try:
             attempt(client, wanted["operation"], wanted["bucket"])
         except ClientError as error:
             answer.update(allowed=False, code=error.response["Error"]["Code"])
-        answers.append(answer)
-    json.dump(answers, sys.stdout)
+        yield answer
 
 
 if __name__ == "__main__":
-    main()
+    for line in sys.stdin:
+        print(json.dumps(list(answers(json.loads(line)))), flush=True)

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::task::spawn_blocking;
 
 use crate::double::DoubleServer;
 use crate::folders::Folder;
@@ -172,22 +173,53 @@ impl Stand {
 /// Tries operations of S3 with boto3, which is told of the task and has nothing else. The answers, in their order.
 ///
 /// # Errors
-/// Where it does not end well.
+/// Where it does not answer.
 pub async fn probe_s3(python: &Path, home: &Path, task: &serde_json::Value) -> Result<Vec<serde_json::Value>> {
-    let mut child = Command::new(python.join("python"))
-        .arg(repository().join("tests/aws/s3_probe.py"))
-        .env_clear()
-        .env("HOME", home)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut stdin = child.stdin.take().context("no pipe")?;
-    stdin.write_all(task.to_string().as_bytes()).await?;
-    drop(stdin);
-    let output = child.wait_with_output().await?;
-    ensure!(output.status.success(), "s3_probe.py ended with {}", output.status);
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let (python, home, task) = (python.join("python"), home.to_path_buf(), task.to_string());
+    spawn_blocking(move || {
+        let mut probe = Probe::idle(&python).map_or_else(|| Probe::start(python, &home), Ok)?;
+        let answers = probe.answers(&task)?;
+        PROBES.lock().unwrap_or_else(PoisonError::into_inner).push(probe);
+        Ok(answers)
+    })
+    .await?
+}
+
+/// Those that have answered, and wait: to load boto3 costs a second of CPU time. They end with this process.
+static PROBES: Mutex<Vec<Probe>> = Mutex::new(Vec::new());
+
+/// A process that answers task after task.
+struct Probe {
+    python: PathBuf,
+    tasks: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Probe {
+    fn idle(python: &Path) -> Option<Self> {
+        let mut idle = PROBES.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = idle.iter().position(|probe| probe.python == python)?;
+        Some(idle.swap_remove(place))
+    }
+
+    fn start(python: PathBuf, home: &Path) -> Result<Self> {
+        let mut child = Command::new(&python)
+            .arg(repository().join("tests/aws/s3_probe.py"))
+            .env_clear()
+            .env("HOME", home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (tasks, answers) = (child.stdin.take().context("no pipe")?, child.stdout.take().context("no pipe")?);
+        Ok(Self { python, tasks, answers: BufReader::new(answers) })
+    }
+
+    fn answers(&mut self, task: &str) -> Result<Vec<serde_json::Value>> {
+        writeln!(self.tasks, "{task}")?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        serde_json::from_str(&line).context("s3_probe.py ended without an answer")
+    }
 }
 
 /// The operator's own IAM policy, as shipped.

@@ -14,7 +14,7 @@ use ground::folders::Folder;
 use ground::moto::Account;
 use ground::processes::{Process, Spec};
 use ground::repository;
-use ground::stand::Stand;
+use ground::stand::{Stand, probe_s3};
 use ground::wait::eventually;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -178,8 +178,8 @@ pub async fn create_bucket(stand: &Stand, admin: &Account, endpoint: &str, bucke
         },
         "operations": [{ "operation": "CreateBucket", "bucket": bucket }],
     });
-    let answer = python(stand, "s3_probe.py", &task).await;
-    assert!(answer.contains("\"allowed\": true"), "{bucket}: {answer}");
+    let answers = probe_s3(&stand.python, &stand.folder, &task).await.unwrap();
+    assert_eq!(answers[0]["allowed"], true, "{bucket}: {answers:?}");
 }
 
 /// Runs a script of `tests/aws` that reads its task and prints its answer.
