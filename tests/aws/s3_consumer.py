@@ -16,7 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-PAUSE = 0.01
+PAUSE = 0.06
 
 
 class Consumer:

@@ -4,6 +4,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use futures::future::try_join_all;
 use ground::cache;
 use ground::folders::Folder;
 use ground::moto::Partition;
@@ -54,29 +55,28 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
     if !args.is_empty() {
         return count(tests().args(args)).await;
     }
-    let (mut waiting, mut world, mut main, mut docs) = (tests(), tests(), tests(), tests());
+    let (mut main, mut docs) = (tests(), tests());
+    let mut lanes = LANES.map(|lane| (format!("{}| ", lane[0]), tests()));
     main.args(["--lib", "--bins"]);
-    world.env("RUST_TEST_THREADS", AT_ONCE);
     docs.arg("--doc");
     for suite in &suites {
-        let lane = match suite.as_str() {
-            WORLD => &mut world,
-            suite if WAITING.contains(&suite) => &mut waiting,
-            _ => &mut main,
-        };
-        lane.args(["--test", suite]);
+        let lane = LANES.iter().position(|lane| lane.contains(&suite.as_str()));
+        lane.map_or(&mut main, |number| &mut lanes[number].1).args(["--test", suite]);
     }
-    let (main, waiting, world) =
-        tokio::try_join!(said(&mut main, ""), said(&mut waiting, "waiting| "), said(&mut world, "world| "))?;
+    let [(_, world), ..] = &mut lanes;
+    world.env("RUST_TEST_THREADS", AT_ONCE);
+    let lanes = lanes.iter_mut().map(|(name, command)| said(command, name));
+    let (main, mut counts) = tokio::try_join!(said(&mut main, ""), try_join_all(lanes))?;
     let docs = said(&mut docs, "").await?;
-    told(&[main, waiting, world, docs])
+    counts.extend([main, docs]);
+    told(&counts)
 }
 
-/// The suites that mostly wait, for keys' ends and for rollouts: beside the others they cost little time.
-const WAITING: [&str; 2] = ["chart", "node"];
-/// The longest waits for half of its time; how many of its tests run at once.
-const WORLD: &str = "world";
-const AT_ONCE: &str = "3";
+/// Suites that run beside the others, which mostly compute: the longest, which waits for half of its time, those that wait for keys'
+/// ends and for rollouts, and the one that measures.
+const LANES: [&[&str]; 3] = [&["world"], &["chart", "node"], &["bench_gate"]];
+/// How many tests run at once in the first of these.
+const AT_ONCE: &str = "4";
 
 /// Builds all tests; the names of the suites.
 async fn build_suites() -> Result<Vec<String>> {
@@ -88,10 +88,7 @@ async fn build_suites() -> Result<Vec<String>> {
     let targets = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let suites = targets.filter(|message| message["target"]["kind"][0] == "test");
     let suites: Vec<String> = suites.filter_map(|message| message["target"]["name"].as_str().map(Into::into)).collect();
-    ensure!(
-        WAITING.iter().chain([&WORLD]).all(|suite| suites.iter().any(|found| found == suite)),
-        "the suites are {suites:?}"
-    );
+    ensure!(LANES.concat().iter().all(|suite| suites.iter().any(|found| found == suite)), "the suites are {suites:?}");
     Ok(suites)
 }
 
