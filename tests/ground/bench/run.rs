@@ -220,10 +220,19 @@ impl Run {
         subject.terminate().await
     }
 
-    /// Ends it, and starts it again.
+    /// Ends it, and starts it again, until each user has been looked at: that asks for nothing, so that there is nothing else to
+    /// be seen of it.
     pub(super) async fn restart(&mut self, settings: &[(&str, &str)]) -> Result<()> {
         self.stop().await?;
-        self.start(settings).await
+        self.start(settings).await?;
+        let Some(port) = self.subject.as_ref().and_then(Subject::metrics) else { return Ok(()) };
+        let users = u64::try_from(self.setup.users)?;
+        eventually("all users to be looked at", self.at_least(UNQUIET), async || {
+            let looks: u64 = reconciles(port).await?.values().sum();
+            ensure!(looks >= users, "{looks} of {users} have been");
+            Ok(())
+        })
+        .await
     }
 
     pub(super) fn usage(&mut self) -> Result<Usage> {
