@@ -76,7 +76,7 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
 /// ends and for rollouts, and the one that measures.
 const LANES: [&[&str]; 3] = [&["world"], &["chart", "node"], &["bench_gate"]];
 /// How many tests run at once in the first of these.
-const AT_ONCE: &str = "4";
+const AT_ONCE: &str = "3";
 
 /// Builds all tests; the names of the suites.
 async fn build_suites() -> Result<Vec<String>> {
