@@ -18,6 +18,11 @@ pub const INSIDE: &str = "GROUND_INSIDE";
 pub const ADDRESS: &str = "10.0.0.1";
 
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// Where containerd puts the groups of all containers.
+const CONTAINERS: &str = "k8s.io";
+/// Its share of the CPUs, in version 1 and in version 2: that of eight threads outside. With that of one, which is usual, all pods
+/// together wait for whatever else runs here.
+const SHARES: [(&str, &str); 2] = [("cpu.shares", "8192"), ("cpu.weight", "800")];
 const UNSHARE: [&str; 8] =
     ["--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"];
 
@@ -58,6 +63,7 @@ pub fn missing() -> Option<String> {
 pub fn run_inside(variables: &[(&str, &OsStr)]) -> Result<ExitStatus> {
     let folder = Folder::create("node")?;
     sweep()?;
+    share()?;
     let status = Command::new("setpriv")
         // Whoever kills this kills that, and with the first process of its namespace the kernel ends all others.
         .args(["--pdeathsig", "KILL", "--", "unshare"])
@@ -73,7 +79,7 @@ pub fn run_inside(variables: &[(&str, &OsStr)]) -> Result<ExitStatus> {
     remove_cgroups(&cgroup(&name_of(folder.path())));
     // containerd puts the groups of containers there, which their sudden end leaves empty.
     for container in containers(folder.path()) {
-        remove_cgroups(&format!("k8s.io/{container}"));
+        remove_cgroups(&format!("{CONTAINERS}/{container}"));
     }
     Ok(status)
 }
@@ -133,6 +139,19 @@ fn cgroup_folders(name: &str) -> Vec<PathBuf> {
     }
     let hierarchies = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
     hierarchies.filter(|path| path.join("cgroup.procs").exists()).map(|path| path.join(name)).collect()
+}
+
+/// Gives containers their share of the CPUs.
+fn share() -> Result<()> {
+    for folder in cgroup_folders(CONTAINERS) {
+        fs::create_dir_all(&folder)?;
+        for (file, share) in SHARES.map(|(file, share)| (folder.join(file), share)) {
+            if file.exists() {
+                fs::write(file, share)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes the groups of nodes whose owners were killed.

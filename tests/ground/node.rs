@@ -81,6 +81,8 @@ impl Node {
                 format!("--node-ip={ADDRESS}"),
             ])
             .env("PATH", &search)
+            // As of the control plane: see `Options`.
+            .env("GOGC", "400")
             .spawn()?;
         let nodes: Api<NodeObject> = Api::all(kubernetes.access().client().await?);
         eventually("the node to be Ready", START, async || {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
+use tokio::sync::oneshot;
 
 use crate::double::DoubleServer;
 use crate::folders::Folder;
@@ -176,13 +176,16 @@ impl Stand {
 /// Where it does not answer.
 pub async fn probe_s3(python: &Path, home: &Path, task: &serde_json::Value) -> Result<Vec<serde_json::Value>> {
     let (python, home, task) = (python.join("python"), home.to_path_buf(), task.to_string());
-    spawn_blocking(move || {
+    let ask = move || {
         let mut probe = Probe::idle(&python).map_or_else(|| Probe::start(python, &home), Ok)?;
         let answers = probe.answers(&task)?;
         PROBES.lock().unwrap_or_else(PoisonError::into_inner).push(probe);
         Ok(answers)
-    })
-    .await?
+    };
+    let (tell, told) = oneshot::channel();
+    // No thread of the runtime's: whoever gives up on a server that does not answer would wait for it at the runtime's end.
+    std::thread::spawn(move || tell.send(ask()));
+    told.await?
 }
 
 /// Those that have answered, and wait: to load boto3 costs a second of CPU time. They end with this process.

@@ -18,8 +18,9 @@ use crate::world::{LAG, World};
 
 /// The argument with which this very program is the reader with the SDK for Rust.
 pub const RUST: &str = "read-with-rust";
-/// Between two runs of a program, or two requests of the SDK for Rust, in seconds: the machine has others to serve.
-const PAUSE: f64 = 0.7;
+/// Between two runs of a program, or two requests of the SDK for Rust, in seconds. Each session lasts for a few of them; more would
+/// only take the time of each other and of the machine, of which pods that request none get what is left.
+const PAUSE: f64 = 2.0;
 const NAMESPACE: &str = "sessions";
 const BUCKET: &str = "sessions-data";
 /// Of the SDK for Go alone: it reads what it has written itself.
