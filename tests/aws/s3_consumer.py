@@ -4,6 +4,7 @@ Its one argument is {"credentials": PATH, "endpoint": URL, "region", "bucket", "
 the file before each request, as a mounted Secret changes in place, and goes on until the stop file appears. With "process"
 in the place of "credentials", boto3 itself looks at that file, when it takes its session to end soon. The report is {"requests": N,
 "failures": {code: N}, "keys": {access key id: requests that succeeded}}; without a file for it, it is printed every second, for good.
+"pause" is the time between two exchanges, in seconds, where that is to be another than usual.
 """
 
 import configparser
@@ -101,7 +102,7 @@ class Consumer:
             self.attempt(put)
             self.attempt(get)
             self.write_report()
-            time.sleep(PAUSE)
+            time.sleep(self.task.get("pause", PAUSE))
         self.write_report()
 
 

@@ -14,9 +14,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::events::Event;
 use kube::runtime::watcher;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Config, ResourceExt};
 use s3_access_operator::api::{S3AccessUser, S3AccessUserStatus, Workload, annotations};
 use s3_access_operator::controller::{Context, reconcile_now};
 use s3_access_operator::core::observed::WorkloadState;
@@ -321,9 +322,18 @@ async fn once(client: &Client, scenario: &Scenario, plan: Plan) -> Result<(Snaps
     Ok((real.end().await?, effects))
 }
 
+/// The administrator's client, which waits where the API server asks for it: on a busy machine its cache of a resource may begin
+/// anew. The faults come in front of it, at the [`Boundary`].
+async fn client(stand: &Stand) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(&stand.kubernetes.kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    ensure!(config.default_retry, "kube's client tries nothing again");
+    Ok(Client::try_from(config)?)
+}
+
 /// How the runs of one scenario went: `(plan, verdict)`.
 pub async fn sample(stand: &Stand, scenario: &Scenario, plans: usize, seed: u64) -> Result<Vec<(Plan, Verdict)>> {
-    let client = stand.kubernetes.client().await?;
+    let client = client(stand).await?;
     let (wanted, effects) = once(&client, scenario, Plan::default()).await?;
     ensure!(wanted.lost + wanted.stranded == 0, "{} without a fault: {}", scenario.name, wanted.text);
     let mut all = crate::suite::singles(effects.len()).map(|(_, plan)| plan).collect::<Vec<_>>();

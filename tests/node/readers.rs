@@ -113,7 +113,9 @@ impl Reader {
 /// All of them, each with a proxy of its own where it needs one. Nothing is tried twice.
 async fn readers(world: &World) -> Vec<Reader> {
     let text = |path: PathBuf| path.display().to_string();
-    let boto3 = json!({ "process": true, "endpoint": world.admin.endpoint, "bucket": BUCKET, "region": "us-east-1" });
+    let boto3 = json!({
+        "process": true, "endpoint": world.admin.endpoint, "bucket": BUCKET, "region": "us-east-1", "pause": PAUSE / 4.0,
+    });
     let boto3 = [
         text(cache::python().await.unwrap().join("python")),
         text(repository().join("tests/aws/s3_consumer.py")),

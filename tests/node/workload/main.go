@@ -30,7 +30,7 @@ const requestTimeout = 10 * time.Second
 
 // The pause between two exchanges: enough requests for a test, and processor
 // time left for what is tested.
-const pause = 10 * time.Millisecond
+const pause = 40 * time.Millisecond
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
