@@ -42,7 +42,7 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
         command
             .args(["test", "--locked", "--workspace", "--no-fail-fast"])
             .env(STATE, ground.state())
-            // Helm and promtool collect garbage for a third of their short lives otherwise.
+            // Helm collects garbage for almost half of its short life otherwise.
             .env("GOGC", "400")
             // The conformance suite starts servers of its own.
             .env("MOTO_SERVER", ground.stand().python.join("moto_server"))
