@@ -150,9 +150,27 @@ impl Kubernetes for Bounded {
     }
 }
 
+/// Who speaks to the API server, both as its administrator.
+#[derive(Clone)]
+struct Clients {
+    /// Waits where the API server asks for it, as it may while it readies its cache of a resource anew.
+    tests: Client,
+    /// Tries nothing again, like that of `s3-access-operator run`: what is refused is the reconcile's to bear.
+    operators: Client,
+}
+
+impl Clients {
+    async fn of(stand: &Stand) -> Result<Self> {
+        let kubeconfig = Kubeconfig::read_from(&stand.kubernetes.kubeconfig)?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        ensure!(config.default_retry, "kube's client tries nothing again");
+        Ok(Self { tests: Client::try_from(config)?, operators: stand.kubernetes.client().await? })
+    }
+}
+
 /// A namespace of a real cluster, AWS in this process, and an operator.
 struct Real {
-    client: Client,
+    clients: Clients,
     namespace: String,
     outside: Outside,
     boundary: Boundary,
@@ -163,29 +181,29 @@ struct Real {
 }
 
 impl Real {
-    async fn new(client: &Client, name: &str) -> Result<Self> {
+    async fn new(clients: &Clients, name: &str) -> Result<Self> {
         let namespace: Namespace =
             serde_json::from_value(json!({ "metadata": { "generateName": format!("faults-{name}-") } }))?;
         let namespace =
-            Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await?.name_any();
+            Api::<Namespace>::all(clients.tests.clone()).create(&PostParams::default(), &namespace).await?.name_any();
         let outside = Outside::new(Settings::default(), Timestamp::now());
         let boundary = Boundary::default();
-        let (context, watched) = start(client, &outside, &boundary);
+        let (context, watched) = start(&clients.operators, &outside, &boundary);
         let due = outside.now();
-        Ok(Self { client: client.clone(), namespace, outside, boundary, context, watched, due, seen: 0 })
+        Ok(Self { clients: clients.clone(), namespace, outside, boundary, context, watched, due, seen: 0 })
     }
 
     fn users(&self) -> Api<S3AccessUser> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        Api::namespaced(self.clients.tests.clone(), &self.namespace)
     }
 
     fn secrets(&self) -> Api<Secret> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        Api::namespaced(self.clients.tests.clone(), &self.namespace)
     }
 
     fn restart(&mut self) {
         self.boundary.restart();
-        (self.context, self.watched) = start(&self.client, &self.outside, &self.boundary);
+        (self.context, self.watched) = start(&self.clients.operators, &self.outside, &self.boundary);
         self.seen = 0;
     }
 
@@ -293,7 +311,7 @@ impl Real {
         }
         let secrets = self.secrets().list(&ListParams::default()).await?.items;
         let end = self.outside.with(|state| Snapshot::taken(state, &users, &secrets));
-        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let namespaces = Api::<Namespace>::all(self.clients.tests.clone());
         for user in users {
             let patch = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
             self.users().patch(&user.name_any(), &PatchParams::default(), &patch).await?;
@@ -312,8 +330,8 @@ fn start(client: &Client, outside: &Outside, boundary: &Boundary) -> (Context, A
 }
 
 /// One run; its end and its effects by name.
-async fn once(client: &Client, scenario: &Scenario, plan: Plan) -> Result<(Snapshot, Vec<String>)> {
-    let mut real = Real::new(client, scenario.name).await?;
+async fn once(clients: &Clients, scenario: &Scenario, plan: Plan) -> Result<(Snapshot, Vec<String>)> {
+    let mut real = Real::new(clients, scenario.name).await?;
     real.carry_out(scenario.before).await?;
     real.boundary.arm(plan);
     real.restart();
@@ -322,25 +340,16 @@ async fn once(client: &Client, scenario: &Scenario, plan: Plan) -> Result<(Snaps
     Ok((real.end().await?, effects))
 }
 
-/// The administrator's client, which waits where the API server asks for it: on a busy machine its cache of a resource may begin
-/// anew. The faults come in front of it, at the [`Boundary`].
-async fn client(stand: &Stand) -> Result<Client> {
-    let kubeconfig = Kubeconfig::read_from(&stand.kubernetes.kubeconfig)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    ensure!(config.default_retry, "kube's client tries nothing again");
-    Ok(Client::try_from(config)?)
-}
-
 /// How the runs of one scenario went: `(plan, verdict)`.
 pub async fn sample(stand: &Stand, scenario: &Scenario, plans: usize, seed: u64) -> Result<Vec<(Plan, Verdict)>> {
-    let client = client(stand).await?;
-    let (wanted, effects) = once(&client, scenario, Plan::default()).await?;
+    let clients = Clients::of(stand).await?;
+    let (wanted, effects) = once(&clients, scenario, Plan::default()).await?;
     ensure!(wanted.lost + wanted.stranded == 0, "{} without a fault: {}", scenario.name, wanted.text);
     let mut all = crate::suite::singles(effects.len()).map(|(_, plan)| plan).collect::<Vec<_>>();
     fastrand::Rng::with_seed(seed).shuffle(&mut all);
     let mut verdicts = Vec::new();
     for plan in all.into_iter().take(plans) {
-        let verdict = match once(&client, scenario, plan.clone()).await {
+        let verdict = match once(&clients, scenario, plan.clone()).await {
             Ok((end, _)) => Verdict::of(&wanted, &end, Vec::new()),
             Err(error) => Verdict { problems: vec![format!("{error:#}")], ..Verdict::default() },
         };
