@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::cache::Programs;
-use crate::kubernetes::{Kubernetes, NODE};
+use crate::kubernetes::{Kubernetes, NODE, Options};
 use crate::namespaces::{ADDRESS, cgroup_of};
 use crate::oci::{Content, Image, archive, write_layout};
 use crate::processes::{Process, Spec, which};
@@ -81,8 +81,7 @@ impl Node {
                 format!("--node-ip={ADDRESS}"),
             ])
             .env("PATH", &search)
-            // As of the control plane: see `Options`.
-            .env("GOGC", "400")
+            .env("GOGC", Options::default().gogc.to_string())
             .spawn()?;
         let nodes: Api<NodeObject> = Api::all(kubernetes.access().client().await?);
         eventually("the node to be Ready", START, async || {
