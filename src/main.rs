@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use s3_access_operator::cli::Cli;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

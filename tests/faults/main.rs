@@ -55,6 +55,7 @@ use suite::Reference;
 use table::{Effort, Table};
 
 /// The operator's own: a quarter of the suite's time goes into memory otherwise, half of that with it.
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

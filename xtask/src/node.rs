@@ -10,9 +10,9 @@ use ground::tools::{Tool, tool};
 use ground::{authorities, cache, namespaces, repository};
 
 use crate::release::{NAME, VERSION, empty, ensure_static, package_chart};
-use crate::{cargo, executable, image};
+use crate::{SYSTEM_ALLOCATOR, cargo, executable, image};
 
-/// Builds what they need; the folder of a release to publish and install there, whose image has the binary of the tests or
+/// Builds what they need; the folder of a release to publish and install there, whose image has an unoptimised binary or
 /// is the one that is shipped. Nothing where this machine runs no node, unless it must.
 pub(crate) async fn prepare(required: bool, shipped: bool) -> Result<Option<PathBuf>> {
     match namespaces::missing() {
@@ -45,7 +45,7 @@ pub(crate) async fn prepare(required: bool, shipped: bool) -> Result<Option<Path
     Ok(Some(folder))
 }
 
-/// An image as the one that is shipped, around the binary that the other tests run, and not compressed.
+/// An image as the one that is shipped, around this binary, and not compressed.
 fn unoptimised(binary: &Path, to: &Path) -> Result<()> {
     let mut image = unpacked(NAME, fs::read(binary)?);
     let bytes = authorities::pem().into_bytes();
@@ -53,10 +53,10 @@ fn unoptimised(binary: &Path, to: &Path) -> Result<()> {
     write_layout(&to.join("layout"), &format!("{NAME}:{VERSION}"), &[image]).map(drop)
 }
 
-/// The binary that the other tests run, linked once more, statically: an image holds nothing that it could load.
+/// The operator, unoptimised and linked statically: an image holds nothing that it could load.
 async fn build_static() -> Result<PathBuf> {
     let mut cargo = cargo();
-    cargo.args(["rustc", "--locked", "--package", "s3-access-operator", "--bin", "s3-access-operator"]);
+    cargo.args(["rustc", "--locked", "--package", NAME, "--bin", NAME, SYSTEM_ALLOCATOR]);
     cargo.args(["--message-format=json-render-diagnostics", "--"]);
     cargo.args(["-Ctarget-feature=+crt-static", "-Cstrip=symbols"]);
     let binary = executable(&mut cargo).await?;

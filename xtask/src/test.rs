@@ -1,9 +1,10 @@
 //! `test`: one ground for all tests, and one line that counts them.
 
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use ground::cache;
 use ground::folders::Folder;
@@ -14,7 +15,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::{build_operator, cargo, node};
+use crate::release::NAME;
+use crate::{build_binary, cargo, node};
 
 #[derive(Default)]
 struct Count {
@@ -30,9 +32,9 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
         command.args(["test", "--locked", "--test", "node"]).args(args).env("NODE_REQUIRED", "true");
         return count(command.envs(image.map(|image| ("NODE_OPERATOR", image)))).await;
     }
-    let operator = build_operator().await?;
-    // Those who name tests build no others.
-    let suites = if args.is_empty() { build_suites().await? } else { Vec::new() };
+    // Those who name tests build no others, and wait for no optimised operator.
+    let (operator, suites) =
+        if args.is_empty() { build_all().await? } else { (build_binary(&mut cargo(), &[]).await?, Vec::new()) };
     let versitygw = cache::versitygw().await?;
     let (consumers, consumers_python) = (cache::consumers().await?, cache::consumers_python().await?);
     let consumers_airflow = cache::consumers_airflow().await?;
@@ -80,18 +82,22 @@ const LANES: [&[&str]; 3] = [&["world"], &["chart", "node"], &["bench_gate"]];
 /// How many tests run at once in the first of these.
 const AT_ONCE: &str = "3";
 
-/// Builds all tests; the names of the suites.
-async fn build_suites() -> Result<Vec<String>> {
+/// Builds all tests, and the operator as they ask for it; its path, and the names of the suites.
+async fn build_all() -> Result<(PathBuf, Vec<String>)> {
     let mut command = cargo();
     command.args(["test", "--locked", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
     let output = command.stderr(Stdio::inherit()).output().await?;
     ensure!(output.status.success(), "the tests do not build");
     let messages = String::from_utf8(output.stdout)?;
-    let targets = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let suites = targets.filter(|message| message["target"]["kind"][0] == "test");
+    let targets: Vec<Value> = messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let suites = targets.iter().filter(|message| message["target"]["kind"][0] == "test");
     let suites: Vec<String> = suites.filter_map(|message| message["target"]["name"].as_str().map(Into::into)).collect();
     ensure!(LANES.concat().iter().all(|suite| suites.iter().any(|found| found == suite)), "the suites are {suites:?}");
-    Ok(suites)
+    // Not the program of its unit tests, which has the same name.
+    let mut binaries = targets.iter().filter(|message| message["profile"]["test"] == false);
+    let operator = binaries.find(|message| message["target"]["name"] == NAME && message["target"]["kind"][0] == "bin");
+    let operator = operator.and_then(|message| message["executable"].as_str()).context("cargo built no operator")?;
+    Ok((PathBuf::from(operator), suites))
 }
 
 /// Ceph's RGW for all tests that want one; nothing, with the reason, where this machine cannot have it.
