@@ -21,6 +21,7 @@ use ground::repository;
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
+use crate::release::NAME;
 use crate::{build_target, cargo};
 
 /// Without `--users`: these, each with the yardstick.
@@ -188,7 +189,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 /// Builds all that is measured and all that measures as it is shipped, and runs the sizes.
 async fn run_optimized(options: &Options) -> Result<()> {
     ensure!(options.json.is_none() || options.users.is_some() || options.emergency, "--json is for one size");
-    let operator = build("s3-access-operator", "s3-access-operator").await?;
+    let operator = build(NAME, NAME).await?;
     let yardstick = build("xtask", "yardstick").await?;
     // A measuring process in a debug build would take the CPU time that it measures.
     let measuring = build("xtask", "xtask").await?;

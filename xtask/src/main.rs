@@ -203,12 +203,17 @@ async fn build_target(cargo: &mut Command, package: &str, binary: &str, args: &[
 
 /// Runs a build that tells in JSON what it makes; the path of its binary.
 async fn executable(cargo: &mut Command) -> Result<PathBuf> {
-    let output = cargo.stderr(std::process::Stdio::inherit()).output().await?;
-    ensure!(output.status.success(), "cargo build ended with {}", output.status);
-    let messages = String::from_utf8(output.stdout)?;
-    let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let binary = built.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    let built = built(cargo).await?;
+    let binary = built.iter().filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
     binary.context("cargo named no executable")
+}
+
+/// Runs a build that tells in JSON what it makes; all that it tells.
+async fn built(cargo: &mut Command) -> Result<Vec<serde_json::Value>> {
+    let output = cargo.stderr(std::process::Stdio::inherit()).output().await?;
+    ensure!(output.status.success(), "the build by cargo ended with {}", output.status);
+    let messages = String::from_utf8(output.stdout)?;
+    Ok(messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// The cargo that runs this, in the repository's root.

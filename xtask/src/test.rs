@@ -11,12 +11,11 @@ use ground::folders::Folder;
 use ground::moto::Partition;
 use ground::rgw::{self, Rgw, Sts};
 use ground::stand::{Ground, STATE};
-use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::release::NAME;
-use crate::{build_binary, cargo, node};
+use crate::{build_binary, built, cargo, node};
 
 #[derive(Default)]
 struct Count {
@@ -32,7 +31,7 @@ pub(crate) async fn run(only_node: bool, shipped: bool, args: &[String]) -> Resu
         command.args(["test", "--locked", "--test", "node"]).args(args).env("NODE_REQUIRED", "true");
         return count(command.envs(image.map(|image| ("NODE_OPERATOR", image)))).await;
     }
-    // Those who name tests build no others, and wait for no optimised operator.
+    // Those who name tests build no others, and not all have cargo build the operator with them.
     let (operator, suites) =
         if args.is_empty() { build_all().await? } else { (build_binary(&mut cargo(), &[]).await?, Vec::new()) };
     let versitygw = cache::versitygw().await?;
@@ -86,10 +85,7 @@ const AT_ONCE: &str = "3";
 async fn build_all() -> Result<(PathBuf, Vec<String>)> {
     let mut command = cargo();
     command.args(["test", "--locked", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
-    let output = command.stderr(Stdio::inherit()).output().await?;
-    ensure!(output.status.success(), "the tests do not build");
-    let messages = String::from_utf8(output.stdout)?;
-    let targets: Vec<Value> = messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let targets = built(&mut command).await?;
     let suites = targets.iter().filter(|message| message["target"]["kind"][0] == "test");
     let suites: Vec<String> = suites.filter_map(|message| message["target"]["name"].as_str().map(Into::into)).collect();
     ensure!(LANES.concat().iter().all(|suite| suites.iter().any(|found| found == suite)), "the suites are {suites:?}");
